@@ -1,0 +1,64 @@
+//! Every bound of the engine, in one place. What happens at each bound is said beside it.
+
+/// Packets in one batch of an `rx` thread: decoded together, counted together.
+pub const BATCH_PACKETS: usize = 64;
+
+/// Deltas in one batch on its way from a core table to `merge`.
+pub const BATCH_DELTAS: usize = 128;
+
+/// Delta batches in flight between one core table and one `merge` thread. When all are
+/// in flight the table keeps its deltas and publishes later: nothing is lost.
+pub const RING_BATCHES: usize = 16;
+
+/// Flow-table slots of all cores together, unless `--max-flows` says otherwise.
+pub const DEFAULT_MAX_FLOWS: usize = 1_000_000;
+
+/// The most slots that `--max-flows` may ask for (slot numbers are 32 bits wide).
+pub const MAX_FLOWS: usize = 1 << 30;
+
+/// Workers that `--workers` may ask for, and queues that one capture may have: a record
+/// remembers in 64 bits which cores have closed their half of the flow.
+pub const MAX_CORES: usize = 64;
+
+/// Fragmented datagrams whose first fragment is remembered, per decoding thread. When
+/// full, the oldest is forgotten and its later fragments go to a flow without ports.
+pub const FRAGMENT_DATAGRAMS: usize = 16_384;
+
+/// How long the first fragment of a datagram is remembered (RFC 8200 section 4.5: 60 s).
+pub const FRAGMENT_LIFE_NS: u64 = 60 * 1_000_000_000;
+
+/// VLAN tags that are taken off one frame. A frame with more is counted as undecodable.
+pub const VLAN_TAGS: usize = 8;
+
+/// VLAN tags, outermost first, that tell flows apart and are kept in records.
+pub const KEY_VLANS: usize = 2;
+
+/// IPv6 extension headers that are walked in one packet; more is counted as `bad_ip`.
+pub const IPV6_EXTENSIONS: usize = 64;
+
+/// How far packet time may step back and still count as reordering; a larger step is
+/// taken as a new recording (see [`crate::time::PacketClock`]).
+pub const REORDER_NS: u64 = 60 * 1_000_000_000;
+
+/// Overflow aggregates per core: protocol and destination prefix, when the table is full.
+/// The last of them takes whatever finds no room among the others.
+pub const OVERFLOW_AGGREGATES: usize = 256;
+
+/// Slots that are looked at for a one-packet flow to give up, when the table is full.
+pub const PRESSURE_SCAN: usize = 64;
+
+/// Records in one batch on its way to the sinks.
+pub const BATCH_RECORDS: usize = 256;
+
+/// Record batches that wait for one sink. A live capture counts what comes on top as not
+/// sent; `read` waits, as its packets can wait too.
+pub const SINK_BATCHES: usize = 256;
+
+/// The longest packet that a capture file may claim, in bytes; more is a damaged file.
+pub const FILE_PACKET_BYTES: usize = 1 << 20;
+
+/// The longest block of a pcapng file; more is a damaged file.
+pub const FILE_BLOCK_BYTES: usize = 16 << 20;
+
+/// Interfaces that one pcapng section may describe.
+pub const FILE_INTERFACES: usize = 65_536;
