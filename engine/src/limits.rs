@@ -60,5 +60,17 @@ pub const FILE_PACKET_BYTES: usize = 1 << 20;
 /// The longest block of a pcapng file; more is a damaged file.
 pub const FILE_BLOCK_BYTES: usize = 16 << 20;
 
-/// Interfaces that one pcapng section may describe.
+/// Bytes that are read from a capture file at once. The buffer grows beyond, up to a power
+/// of two that holds one packet or block, only for a file with longer ones.
+pub const FILE_BUFFER_BYTES: usize = 1 << 20;
+
+/// Bytes that are decompressed at once. If compressed data is damaged (not merely cut), at
+/// most this much of what came before the damage is lost with it.
+pub const FILE_DECOMPRESS_BYTES: usize = 32 << 10;
+
+/// The largest window of Zstandard data, as a power of two: 128 MiB, as `zstd -d` takes
+/// without being asked; a file that needs more is refused.
+pub const FILE_ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Interfaces that one pcapng section may describe; more is a damaged file.
 pub const FILE_INTERFACES: usize = 65_536;
