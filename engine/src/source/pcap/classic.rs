@@ -53,7 +53,7 @@ impl Classic {
         let (Some((order, fraction_ns, record_bytes)), Some([.., network])) =
             (variant(magic), Order::Little.words::<6>(window.rest()).filter(|_| whole))
         else {
-            return Err(window.error("the file ends inside the pcap header at its start"));
+            return Err(window.damage("the file ends inside the pcap header at its start"));
         };
         window.take(HEADER_BYTES);
         let network = order.u32(network.to_le_bytes());

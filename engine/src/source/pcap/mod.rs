@@ -202,7 +202,7 @@ fn not_a_capture(window: &Window) -> Error {
         [b'B', b'Z', b'h', ..] | [0xfd, b'7', b'z', ..] | [0x04, 0x22, 0x4d, 0x18, ..] => {
             "unpack it first: of compressed files gzip and zstd are read"
         }
-        [b's', b'n', b'o', b'o', b'p', ..] => "convert it with `editcap -F pcapng`",
+        [b's', b'n', b'o', b'o', ..] => "convert it with `editcap -F pcapng`",
         _ => GIVE,
     };
     window.error(cause).advise(advice)

@@ -110,7 +110,7 @@ impl Window {
     }
 
     /// An error for damage in the file.
-    fn damage(&self, cause: impl fmt::Display) -> Error {
+    pub(super) fn damage(&self, cause: impl fmt::Display) -> Error {
         self.error(cause).advise(if self.opening { ANEW } else { BEFORE })
     }
 
