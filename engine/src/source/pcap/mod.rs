@@ -15,6 +15,8 @@ mod interface;
 mod order;
 mod pcapng;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::fs::File;
