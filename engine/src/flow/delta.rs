@@ -1,0 +1,298 @@
+//! What a flow counts: a commutative monoid, so that parts counted on different cores, in
+//! any order, add up to the same whole.
+//!
+//! Each field combines by sum, minimum, maximum, or, or earliest-wins; [`Delta::EMPTY`]
+//! is the identity.
+
+use crate::flow::key::{Direction, FlowKey};
+use crate::time::Timestamp;
+
+/// Why a flow, or a part of it, ended: IPFIX flowEndReason (RFC 5102 section 5.11.3).
+///
+/// Where the halves of a flow ended for different reasons the highest number is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndReason {
+    /// No packet for the idle timeout.
+    Idle = 1,
+    /// The part reached the active timeout; the flow goes on.
+    Active = 2,
+    /// The flow's own end was seen (TCP FIN both ways, RST).
+    EndDetected = 3,
+    /// The meter stopped.
+    Forced = 4,
+    /// There was no room for more flows.
+    Resources = 5,
+}
+
+/// What the packets of one direction add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SideCounts {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, by IP length.
+    pub bytes: u64,
+    /// Bytes, by frame length on the wire.
+    pub frame_bytes: u64,
+    /// Bytes above the transport header.
+    pub payload_bytes: u64,
+    /// Packets that are later fragments of a datagram.
+    pub fragments: u64,
+    /// All TCP flag bytes, or-ed.
+    pub tcp_flags: u8,
+}
+
+impl SideCounts {
+    fn combine(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.frame_bytes += other.frame_bytes;
+        self.payload_bytes += other.payload_bytes;
+        self.fragments += other.fragments;
+        self.tcp_flags |= other.tcp_flags;
+    }
+}
+
+/// What the order of TCP's packets has shown; or-ed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TcpEvents(pub u8);
+
+impl TcpEvents {
+    /// A FIN went each way before any RST.
+    pub const CLOSED: Self = Self(1);
+    /// A RST came before both FINs.
+    pub const RESET: Self = Self(2);
+
+    /// Whether all events of `other` are in this set.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Adds the events of `other`.
+    pub fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
+/// How a part of a flow began: what only its first packet can say.
+///
+/// The order of the fields is the order in which [`Delta::combine`] decides which of two
+/// openings is the earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Opening {
+    /// 0 for the first part of a flow, then counted up by active timeouts.
+    pub part: u32,
+    /// Timestamp of the flow's first packet (not this part's).
+    pub flow_start: Option<Timestamp>,
+    /// Place of the flow's first packet in the input: what tells apart flows of one key
+    /// that begin at the same time.
+    pub ordinal: u64,
+    /// The direction of the initiator's packets.
+    pub initiator: Direction,
+    /// Source and destination MAC address of the flow's first packet, as far as it had
+    /// them, and how it was sent.
+    pub macs: [Option<[u8; 6]>; 2],
+    /// The direction of that first packet, which the MAC addresses belong to.
+    pub first_packet: Direction,
+    /// ICMP type and code of the first packet.
+    pub icmp: Option<(u8, u8)>,
+}
+
+/// Everything that a flow counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delta {
+    /// Counts of the forward and of the reverse direction.
+    pub sides: [SideCounts; 2],
+    /// Earliest timestamp; [`Timestamp::MAX`] if no packet had one.
+    pub first: Timestamp,
+    /// Latest timestamp; [`Timestamp::MIN`] if no packet had one.
+    pub last: Timestamp,
+    /// The earliest opening among the parts that were added up.
+    pub opening: Option<Opening>,
+    /// TCP events.
+    pub tcp: TcpEvents,
+    /// Halves opened less halves closed. 0 with `end` set: every packet is counted.
+    pub open_halves: i32,
+    /// The cores that have closed their half, one bit each.
+    pub closed_cores: u64,
+    /// Why it ended, once a half has.
+    pub end: Option<EndReason>,
+}
+
+impl Delta {
+    /// Nothing counted: the identity of [`Delta::combine`].
+    pub const EMPTY: Self = Self {
+        sides: [SideCounts {
+            packets: 0,
+            bytes: 0,
+            frame_bytes: 0,
+            payload_bytes: 0,
+            fragments: 0,
+            tcp_flags: 0,
+        }; 2],
+        first: Timestamp::MAX,
+        last: Timestamp::MIN,
+        opening: None,
+        tcp: TcpEvents(0),
+        open_halves: 0,
+        closed_cores: 0,
+        end: None,
+    };
+
+    /// Adds `other` to this. Associative and commutative.
+    pub fn combine(&mut self, other: &Self) {
+        self.sides[0].combine(&other.sides[0]);
+        self.sides[1].combine(&other.sides[1]);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.opening = match (self.opening, other.opening) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        self.tcp.insert(other.tcp);
+        self.open_halves += other.open_halves;
+        self.closed_cores |= other.closed_cores;
+        self.end = self.end.max(other.end);
+    }
+
+    /// Packets of both directions.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.sides[0].packets + self.sides[1].packets
+    }
+
+    /// Whether all halves that were opened have closed: no packet is missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.open_halves == 0 && self.end.is_some()
+    }
+}
+
+/// A delta on its way from a core table to the global map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The flow.
+    pub key: FlowKey,
+    /// Its hash.
+    pub hash: u64,
+    /// The core that counted it.
+    pub core: u8,
+    /// What it counted since it last published this flow.
+    pub delta: Delta,
+    /// Whether the delta is an overflow aggregate and not a flow.
+    pub overflow: bool,
+}
+
+impl Published {
+    /// Whether the delta holds the flow part from its first packet to its last.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.delta.opening.is_some() && self.delta.is_complete()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn side() -> impl Strategy<Value = SideCounts> {
+        (0u64..9, 0u64..9, 0u64..9, 0u64..9, 0u64..9, any::<u8>()).prop_map(
+            |(packets, bytes, frame_bytes, payload_bytes, fragments, tcp_flags)| SideCounts {
+                packets,
+                bytes,
+                frame_bytes,
+                payload_bytes,
+                fragments,
+                tcp_flags,
+            },
+        )
+    }
+
+    fn direction() -> impl Strategy<Value = Direction> {
+        prop_oneof![Just(Direction::Forward), Just(Direction::Reverse)]
+    }
+
+    fn opening() -> impl Strategy<Value = Opening> {
+        let mac = || proptest::option::of(any::<[u8; 6]>());
+        (
+            0u32..3,
+            proptest::option::of(-3i64..3),
+            0u64..3,
+            direction(),
+            (mac(), mac()),
+            direction(),
+            proptest::option::of(any::<(u8, u8)>()),
+        )
+            .prop_map(
+                |(part, flow_start, ordinal, initiator, (a, b), first_packet, icmp)| Opening {
+                    part,
+                    flow_start,
+                    ordinal,
+                    initiator,
+                    macs: [a, b],
+                    first_packet,
+                    icmp,
+                },
+            )
+    }
+
+    fn end() -> impl Strategy<Value = EndReason> {
+        use EndReason::{Active, EndDetected, Forced, Idle, Resources};
+        prop::sample::select(vec![Idle, Active, EndDetected, Forced, Resources])
+    }
+
+    /// Any delta, from few values, so that ties come up.
+    pub(crate) fn delta() -> impl Strategy<Value = Delta> {
+        (
+            (side(), side()),
+            (any::<i64>(), any::<i64>()),
+            proptest::option::of(opening()),
+            0u8..4,
+            -2i32..3,
+            any::<u64>(),
+            proptest::option::of(end()),
+        )
+            .prop_map(
+                |((a, b), (first, last), opening, tcp, open_halves, closed_cores, end)| Delta {
+                    sides: [a, b],
+                    first,
+                    last,
+                    opening,
+                    tcp: TcpEvents(tcp),
+                    open_halves,
+                    closed_cores,
+                    end,
+                },
+            )
+    }
+
+    fn sum(parts: &[&Delta]) -> Delta {
+        let mut whole = Delta::EMPTY;
+        parts.iter().for_each(|part| whole.combine(part));
+        whole
+    }
+
+    proptest! {
+        #[test]
+        fn combining_is_associative(a in delta(), b in delta(), c in delta()) {
+            prop_assert_eq!(sum(&[&sum(&[&a, &b]), &c]), sum(&[&a, &sum(&[&b, &c])]));
+        }
+
+        #[test]
+        fn combining_is_commutative(a in delta(), b in delta()) {
+            prop_assert_eq!(sum(&[&a, &b]), sum(&[&b, &a]));
+        }
+
+        #[test]
+        fn the_empty_delta_is_the_identity(a in delta()) {
+            let mut left = Delta::EMPTY;
+            left.combine(&a);
+            let mut right = a;
+            right.combine(&Delta::EMPTY);
+            prop_assert_eq!(left, a);
+            prop_assert_eq!(right, a);
+        }
+    }
+}

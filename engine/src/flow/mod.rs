@@ -1,0 +1,13 @@
+//! What a flow is, as pure data: its key, what it counts, when it ends, and its record.
+//!
+//! Nothing here knows threads, sources or sinks.
+
+pub mod delta;
+pub mod key;
+pub mod record;
+pub mod timeouts;
+
+pub use delta::{Delta, EndReason, Opening, Published, SideCounts, TcpEvents};
+pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
+pub use record::{FlowRecord, RecordKind, TcpState};
+pub use timeouts::Timeouts;

@@ -1,0 +1,120 @@
+//! A flow's record: the immutable state in the global map, and what is exported.
+
+use crate::flow::delta::{Delta, Opening, Published, TcpEvents};
+use crate::flow::key::{Direction, FlowKey};
+
+/// TCP flag bits (RFC 9293 section 3.1).
+pub mod tcp_flags {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronise sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Reset the connection.
+    pub const RST: u8 = 0x04;
+    /// The acknowledgement field counts.
+    pub const ACK: u8 = 0x10;
+}
+
+/// What a record describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A flow, or a part of one.
+    Flow,
+    /// Packets for which there was no room, added up by protocol and destination prefix.
+    Overflow,
+}
+
+/// How far a TCP connection got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TcpState {
+    /// The handshake was finished.
+    Established,
+    /// The handshake began and was not finished.
+    HalfOpen,
+    /// FIN both ways.
+    Closed,
+    /// RST.
+    Reset,
+    /// Seen from the middle: no SYN.
+    Midstream,
+}
+
+/// A flow and everything that was counted of it. Never changed in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// Flow or overflow aggregate.
+    pub kind: RecordKind,
+    /// The flow.
+    pub key: FlowKey,
+    /// What was counted.
+    pub total: Delta,
+}
+
+impl FlowRecord {
+    /// The record of a first delta.
+    #[must_use]
+    pub fn new(published: &Published) -> Self {
+        let kind = if published.overflow { RecordKind::Overflow } else { RecordKind::Flow };
+        Self { kind, key: published.key, total: published.delta }
+    }
+
+    /// This record with one more delta folded in.
+    #[must_use]
+    pub fn merged(&self, delta: &Delta) -> Self {
+        let mut record = self.clone();
+        record.total.combine(delta);
+        record
+    }
+
+    /// How the flow began, if its first packet has been merged.
+    #[must_use]
+    pub fn opening(&self) -> Option<&Opening> {
+        self.total.opening.as_ref()
+    }
+
+    /// The direction of the initiator's packets.
+    #[must_use]
+    pub fn initiator(&self) -> Direction {
+        self.opening().map_or(Direction::Forward, |opening| opening.initiator)
+    }
+
+    /// The same in all parts of one flow, on every machine and in every run.
+    #[must_use]
+    pub fn flow_id(&self) -> u64 {
+        let (start, ordinal) =
+            self.opening().map_or((None, 0), |opening| (opening.flow_start, opening.ordinal));
+        let mut seed = [0; 17];
+        seed[..8].copy_from_slice(&start.unwrap_or_default().to_le_bytes());
+        seed[8..16].copy_from_slice(&ordinal.to_le_bytes());
+        seed[16] = u8::from(start.is_some());
+        let seed = xxhash_rust::xxh3::xxh3_64(&seed);
+        xxhash_rust::xxh3::xxh3_64_with_seed(&self.key.stable_bytes(), seed)
+    }
+
+    /// How far the connection got; `None` for other protocols than TCP.
+    #[must_use]
+    pub fn tcp_state(&self) -> Option<TcpState> {
+        use tcp_flags::{ACK, FIN, RST, SYN};
+        if self.key.protocol() != 6 {
+            return None;
+        }
+        let initiator = self.initiator();
+        let source = self.total.sides[initiator.idx()].tcp_flags;
+        let destination = self.total.sides[initiator.opposite().idx()].tcp_flags;
+        let either = source | destination;
+        Some(if self.total.tcp.contains(TcpEvents::CLOSED) {
+            TcpState::Closed
+        } else if either & RST != 0 {
+            TcpState::Reset
+        } else if source & destination & FIN != 0 {
+            // Each half saw one FIN.
+            TcpState::Closed
+        } else if either & SYN == 0 {
+            TcpState::Midstream
+        } else if source & ACK != 0 && destination & ACK != 0 {
+            TcpState::Established
+        } else {
+            TcpState::HalfOpen
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! Threads, shared pointers and atomics, in one place so that model checking can replace
+//! them.
+
+pub use std::sync::Arc;
+pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use std::thread;
+
+/// A number that one thread counts up and any thread may read.
+///
+/// Counting is a load and a store, not a read-modify-write: there is one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the counter's one writer may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        // Relaxed: the number orders nothing else, and nobody else stores it.
+        self.0.store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+    }
+
+    /// The number as of lately; exact once the writing thread was joined.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        // Relaxed: pairs with nothing; joining the writer makes the last store visible.
+        self.0.load(Ordering::Relaxed)
+    }
+}
