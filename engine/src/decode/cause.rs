@@ -1,0 +1,93 @@
+//! Why a frame gave no packet. The names are the ledger's.
+
+/// Why a frame could not be decoded into a packet of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A link type that is not decoded.
+    LinkType,
+    /// Cut inside the link-layer header.
+    Short,
+    /// Address Resolution Protocol.
+    Arp,
+    /// Reverse ARP.
+    Rarp,
+    /// Link Layer Discovery Protocol.
+    Lldp,
+    /// IEEE 802.2 LLC (spanning tree, CDP, IS-IS and others).
+    Llc,
+    /// IEEE 802.1X authentication.
+    Eapol,
+    /// PPPoE discovery or session.
+    Pppoe,
+    /// MPLS.
+    Mpls,
+    /// Another EtherType.
+    EtherType,
+    /// Another address family of a loopback capture.
+    NullFamily,
+    /// More VLAN tags than are taken off.
+    VlanDepth,
+    /// An IP header that is cut, or lies about its version or length.
+    BadIp,
+    /// Cut, or ended by the IP length, before the ports.
+    L4Short,
+}
+
+impl Cause {
+    /// Every cause, in the order of [`Cause::idx`].
+    pub const ALL: [Self; 14] = [
+        Self::LinkType,
+        Self::Short,
+        Self::Arp,
+        Self::Rarp,
+        Self::Lldp,
+        Self::Llc,
+        Self::Eapol,
+        Self::Pppoe,
+        Self::Mpls,
+        Self::EtherType,
+        Self::NullFamily,
+        Self::VlanDepth,
+        Self::BadIp,
+        Self::L4Short,
+    ];
+
+    /// A small number, for arrays of counters.
+    #[must_use]
+    pub fn idx(self) -> usize {
+        self as usize
+    }
+
+    /// The cause's name in the ledger.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LinkType => "link_type",
+            Self::Short => "short",
+            Self::Arp => "arp",
+            Self::Rarp => "rarp",
+            Self::Lldp => "lldp",
+            Self::Llc => "llc",
+            Self::Eapol => "eapol",
+            Self::Pppoe => "pppoe",
+            Self::Mpls => "mpls",
+            Self::EtherType => "ethertype",
+            Self::NullFamily => "null_family",
+            Self::VlanDepth => "vlan_depth",
+            Self::BadIp => "bad_ip",
+            Self::L4Short => "l4_short",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_stands_at_its_own_idx() {
+        for (idx, cause) in Cause::ALL.iter().enumerate() {
+            assert_eq!(cause.idx(), idx, "{}", cause.name());
+        }
+    }
+}

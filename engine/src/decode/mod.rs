@@ -1,0 +1,169 @@
+//! Frames in, packets out: one decoder for every source.
+//!
+//! [`Decoder::decode`] takes a frame's link layer off ([`link`]), reads its IP header
+//! ([`ip`]) and what stands above it ([`transport`]), and makes later fragments belong to
+//! their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`].
+//! It trusts no length that a packet claims, and never reads behind the captured bytes.
+
+pub mod cause;
+mod fragments;
+mod ip;
+mod link;
+mod transport;
+
+pub use cause::Cause;
+
+use crate::decode::fragments::{DatagramKey, Fragments, Ports};
+use crate::decode::ip::IpHeader;
+use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher};
+use crate::source::Frame;
+use crate::time::{PacketClock, Tick, Timestamp};
+
+/// One decoded packet: what the flow table needs of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// The flow it belongs to.
+    pub key: FlowKey,
+    /// The key's hash.
+    pub hash: u64,
+    /// Which way it went.
+    pub direction: Direction,
+    /// When it was captured.
+    pub timestamp: Option<Timestamp>,
+    /// The packet clock at this packet.
+    pub tick: Tick,
+    /// Its place among the frames of this decoder, counted from 0.
+    pub ordinal: u64,
+    /// IP length in bytes.
+    pub bytes: u32,
+    /// Frame length on the wire in bytes.
+    pub frame_bytes: u32,
+    /// Bytes above the transport header.
+    pub payload_bytes: u32,
+    /// Whether it is a later fragment of a datagram.
+    pub later_fragment: bool,
+    /// TCP flag byte and sequence number, as far as they were captured.
+    pub tcp: Option<TcpHeader>,
+    /// ICMP type and code.
+    pub icmp: Option<(u8, u8)>,
+    /// Source and destination MAC address.
+    pub macs: [Option<[u8; 6]>; 2],
+}
+
+/// What the flow table wants of a TCP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpHeader {
+    /// The flag byte.
+    pub flags: u8,
+    /// The sequence number.
+    pub sequence: u32,
+}
+
+/// Turns the frames of one source into packets. Owns the packet clock and the memory of
+/// fragmented datagrams, so all frames of a flow must come through one decoder for
+/// fragments to find their flow.
+#[derive(Debug)]
+pub struct Decoder {
+    hasher: KeyHasher,
+    clock: PacketClock,
+    fragments: Fragments,
+    frames: u64,
+}
+
+impl Decoder {
+    /// A decoder that hashes keys with the engine's `hasher`.
+    #[must_use]
+    pub fn new(hasher: KeyHasher) -> Self {
+        Self { hasher, clock: PacketClock::default(), fragments: Fragments::default(), frames: 0 }
+    }
+
+    /// The packet in `frame`, or why there is none.
+    ///
+    /// # Errors
+    /// The cause, for frames without a usable IP packet.
+    pub fn decode(&mut self, frame: &Frame<'_>) -> Result<Packet, Cause> {
+        let tick = self.clock.advance(frame.timestamp);
+        let ordinal = self.frames;
+        self.frames += 1;
+
+        let network = link::strip(frame)?;
+        let header = ip::parse(frame, &network)?;
+        let segment = transport::parse(frame.bytes, &header)?;
+        let ports = self.fragments.resolve(&network, &header, segment.ports, tick);
+
+        let (key, direction) = FlowKey::canonical(
+            Endpoint { address: header.source, port: ports.source },
+            Endpoint { address: header.destination, port: ports.destination },
+            header.version,
+            header.protocol,
+            ports.kind,
+            network.key_vlans(),
+        );
+        Ok(Packet {
+            key,
+            hash: self.hasher.hash(&key),
+            direction,
+            timestamp: frame.timestamp,
+            tick,
+            ordinal,
+            bytes: header.length,
+            frame_bytes: frame.wire_len,
+            payload_bytes: segment.payload_bytes,
+            later_fragment: header.is_later_fragment(),
+            tcp: segment.tcp,
+            icmp: segment.icmp,
+            macs: network.macs,
+        })
+    }
+
+    /// The packet clock: what timeouts are held against.
+    #[must_use]
+    pub fn tick(&mut self) -> Tick {
+        self.clock.advance(None)
+    }
+
+    /// Moves the packet clock to `now` when no packets come (live capture).
+    pub fn idle_until(&mut self, now: Timestamp) -> Tick {
+        self.clock.advance(Some(now))
+    }
+}
+
+impl Fragments {
+    /// The ports of a packet: its own, or those of its datagram's first fragment.
+    fn resolve(
+        &mut self,
+        network: &link::Network,
+        header: &IpHeader,
+        ports: Ports,
+        tick: Tick,
+    ) -> Ports {
+        let Some(fragment) = header.fragment else { return ports };
+        let datagram = DatagramKey {
+            source: header.source,
+            destination: header.destination,
+            identification: fragment.identification,
+            vlan: network.key_vlans(),
+            protocol: header.protocol,
+            version: header.version,
+        };
+        if fragment.offset == 0 {
+            self.remember(datagram, ports, tick);
+            ports
+        } else {
+            self.recall(&datagram, tick).unwrap_or(ports)
+        }
+    }
+}
+
+/// Two bytes in network order at `at`, if they were captured.
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|b| u16::from_be_bytes(*b))
+}
+
+/// Four bytes in network order at `at`, if they were captured.
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|b| u32::from_be_bytes(*b))
+}
+
+#[cfg(test)]
+mod tests;

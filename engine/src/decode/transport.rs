@@ -1,0 +1,90 @@
+//! What stands above IP: ports, TCP flags, ICMP type and identifier, payload length.
+
+use crate::decode::fragments::Ports;
+use crate::decode::ip::IpHeader;
+use crate::decode::{Cause, TcpHeader, be16, be32};
+use crate::flow::PortKind;
+
+/// IP protocol numbers (IANA registry).
+mod protocol {
+    pub(super) const ICMP: u8 = 1;
+    pub(super) const TCP: u8 = 6;
+    pub(super) const UDP: u8 = 17;
+    pub(super) const DCCP: u8 = 33;
+    pub(super) const ICMPV6: u8 = 58;
+    pub(super) const SCTP: u8 = 132;
+    pub(super) const UDP_LITE: u8 = 136;
+}
+
+/// What a transport header said.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Segment {
+    pub(crate) ports: Ports,
+    pub(crate) payload_bytes: u32,
+    pub(crate) tcp: Option<TcpHeader>,
+    pub(crate) icmp: Option<(u8, u8)>,
+}
+
+/// Reads the transport header behind `header`, as far as it was captured.
+///
+/// # Errors
+/// [`Cause::L4Short`] if the protocol has ports and they were not captured.
+pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
+    let above_ip = header.length.saturating_sub(header.header_bytes);
+    let mut segment =
+        Segment { ports: Ports::NONE, payload_bytes: above_ip, tcp: None, icmp: None };
+    if header.is_later_fragment() {
+        return Ok(segment);
+    }
+    // Padding behind the IP packet is not part of it.
+    let end = frame.len().min(header.offset.saturating_add(header.length as usize));
+    let bytes = frame.get(header.end()..end).unwrap_or_default();
+
+    match header.protocol {
+        protocol::ICMP | protocol::ICMPV6 => {
+            segment.icmp = bytes.first_chunk().map(|&[kind, code]| (kind, code));
+            segment.ports = icmp_ports(header.protocol, bytes);
+        }
+        protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP | protocol::SCTP => {
+            let (source, destination) = be16(bytes, 0).zip(be16(bytes, 2)).ok_or(Cause::L4Short)?;
+            segment.ports = Ports { kind: PortKind::Ports, source, destination };
+            segment.payload_bytes =
+                above_ip.saturating_sub(transport_header_bytes(header.protocol, bytes));
+            if header.protocol == protocol::TCP
+                && let Some((sequence, &flags)) = be32(bytes, 4).zip(bytes.get(13))
+            {
+                segment.tcp = Some(TcpHeader { flags, sequence });
+            }
+        }
+        _ => {}
+    }
+    Ok(segment)
+}
+
+/// The length of the header in bytes; 0 where the byte that says it was not captured.
+fn transport_header_bytes(protocol: u8, bytes: &[u8]) -> u32 {
+    let words = |at: usize| bytes.get(at).map_or(0, |&byte| u32::from(byte));
+    match protocol {
+        protocol::TCP => (words(12) >> 4) * 4,
+        protocol::UDP | protocol::UDP_LITE => 8,
+        protocol::DCCP => words(4) * 4,
+        protocol::SCTP => 12,
+        _ => 0,
+    }
+}
+
+/// The identifier that a query and its reply share, if the message has one.
+fn icmp_ports(protocol: u8, bytes: &[u8]) -> Ports {
+    let has_identifier = match (protocol, bytes.first()) {
+        // Echo, timestamp (RFC 792), information and address mask (RFC 950).
+        (protocol::ICMP, Some(kind)) => matches!(kind, 0 | 8 | 13..=18),
+        (protocol::ICMPV6, Some(kind)) => matches!(kind, 128 | 129),
+        _ => false,
+    };
+    match be16(bytes, 4) {
+        Some(identifier) if has_identifier => {
+            Ports { kind: PortKind::IcmpId, source: identifier, destination: identifier }
+        }
+        _ => Ports::NONE,
+    }
+}
