@@ -1,0 +1,90 @@
+//! The hand: goes round the slab once per publish interval of packet time, a few slots per
+//! batch.
+
+use crate::time::{SECOND_NS, Tick};
+
+/// How long the hand takes for one round, in packet time.
+const PUBLISH_INTERVAL_NS: Tick = SECOND_NS;
+
+/// Slots that the hand visits in one go at most; what is left it catches up on later.
+const STEPS_MAX: u32 = 1_024;
+
+/// A position in the slab that moves with the packet clock.
+#[derive(Debug, Default)]
+pub(crate) struct Hand {
+    at: u32,
+    victim: u32,
+    /// Packet time that has passed and was not walked yet, in ns, up to one round.
+    debt_ns: Tick,
+    seen: Tick,
+}
+
+impl Hand {
+    /// How many slots to visit now that the packet clock stands at `now`.
+    pub(crate) fn steps(&mut self, now: Tick, slots: u32) -> u32 {
+        self.debt_ns = (self.debt_ns + now.saturating_sub(self.seen)).min(PUBLISH_INTERVAL_NS);
+        self.seen = now;
+        if slots == 0 {
+            return 0;
+        }
+        let owed = u128::from(self.debt_ns) * u128::from(slots) / u128::from(PUBLISH_INTERVAL_NS);
+        let steps = u32::try_from(owed).unwrap_or(u32::MAX).min(STEPS_MAX);
+        self.debt_ns -=
+            (u64::from(steps) * PUBLISH_INTERVAL_NS).div_ceil(u64::from(slots)).min(self.debt_ns);
+        steps
+    }
+
+    /// There was no room to publish: the hand stays, and goes on from here.
+    pub(crate) fn wait(&mut self) {
+        self.debt_ns = PUBLISH_INTERVAL_NS;
+    }
+
+    /// The slot to visit.
+    pub(crate) fn next(&mut self, slots: u32) -> u32 {
+        next(&mut self.at, slots)
+    }
+
+    /// The slot to look at for a flow to give up.
+    pub(crate) fn next_victim(&mut self, slots: u32) -> u32 {
+        next(&mut self.victim, slots)
+    }
+}
+
+fn next(at: &mut u32, slots: u32) -> u32 {
+    let slot = if *at < slots { *at } else { 0 };
+    *at = slot + 1;
+    slot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_interval_of_packet_time_is_one_round() {
+        let slots = 10_000;
+        let mut hand = Hand::default();
+        let batches = 2_000;
+        let visited: u32 =
+            (1..=batches).map(|i| hand.steps(i * PUBLISH_INTERVAL_NS / batches, slots)).sum();
+        assert!((9_990..=10_000).contains(&visited), "{visited}");
+    }
+
+    #[test]
+    fn a_long_gap_is_one_round_in_bounded_steps() {
+        let mut hand = Hand::default();
+        let hour = 3_600 * SECOND_NS;
+        assert_eq!(hand.steps(hour, 100_000), STEPS_MAX);
+        let rounds: u32 = (0..200).map(|_| hand.steps(hour, 100_000)).sum();
+        assert!((98_000..=100_000).contains(&(rounds + STEPS_MAX)), "{rounds}");
+        assert_eq!(hand.steps(hour, 100_000), 0, "caught up");
+    }
+
+    #[test]
+    fn it_goes_round_and_stays_within_the_slab() {
+        let mut hand = Hand::default();
+        let walk: Vec<_> = (0..5).map(|_| hand.next(3)).collect();
+        assert_eq!(walk, [0, 1, 2, 0, 1]);
+        assert_eq!(hand.next(1), 0, "the slab cannot shrink, but a hand past its end starts over");
+    }
+}
