@@ -1,0 +1,91 @@
+//! `merge`: folds deltas into the global map, in the order each core published them.
+//!
+//! There are one or more merge threads; each has a ring from every core and owns the keys
+//! whose hash falls to its lane.
+
+use std::time::Duration;
+
+use crate::flow::{FlowKey, FlowRecord, Published};
+use crate::global::map::{GlobalMap, Merged};
+use crate::global::{Ended, GlobalCounters};
+use crate::sync::thread;
+use crate::table::outbox::Inbox;
+
+/// How long an idle merge thread sleeps before it looks at its rings again.
+const IDLE: Duration = Duration::from_micros(500);
+
+/// How `merge` tells `reap` that a record is complete. A hint: `reap` finds what was not
+/// said by itself.
+pub type FinishedKeys = rtrb::Producer<FlowKey>;
+
+/// One merge thread's state.
+#[derive(Debug)]
+pub struct Merge<'a, E> {
+    /// One ring from each core.
+    pub inboxes: Vec<Inbox>,
+    /// The map that it merges into.
+    pub map: &'a GlobalMap,
+    /// Whether every flow is seen by one core only, so that a delta that is whole needs
+    /// no other half.
+    pub symmetric: bool,
+    /// To `reap`.
+    pub finished: FinishedKeys,
+    /// To the sinks.
+    pub ended: E,
+    /// What this thread has done.
+    pub counters: &'a GlobalCounters,
+}
+
+impl<E: Ended> Merge<'_, E> {
+    /// Merges until every core is gone and every ring is empty.
+    pub fn run(mut self) {
+        loop {
+            // Asked before receiving, so that nothing can arrive between.
+            let finished = self.inboxes.iter().all(Inbox::is_finished);
+            if !self.receive_all() {
+                self.ended.flush();
+                if finished {
+                    return;
+                }
+                thread::park_timeout(IDLE);
+            }
+        }
+    }
+
+    /// Merges one batch of each core. Whether there was any.
+    fn receive_all(&mut self) -> bool {
+        let mut any = false;
+        let mut inboxes = std::mem::take(&mut self.inboxes);
+        for inbox in &mut inboxes {
+            any |= inbox.receive(|published| self.merge(published));
+        }
+        self.inboxes = inboxes;
+        any
+    }
+
+    fn merge(&mut self, published: &Published) {
+        if published.overflow {
+            self.counters.created.add(1);
+            return self.counters.end(FlowRecord::new(published), &mut self.ended);
+        }
+        if self.symmetric && published.is_whole() {
+            // Begun and ended between two publications: no need to enter the map. Only a
+            // complete record of an earlier flow can be in it; `reap` will take that.
+            self.counters.created.add(1);
+            return self.counters.end(FlowRecord::new(published), &mut self.ended);
+        }
+        let (counters, ended) = (self.counters, &mut self.ended);
+        let merged = self.map.merge(published, |record| counters.end(record, ended));
+        let complete = match merged {
+            Merged::Created { complete } => {
+                self.counters.created.add(1);
+                complete
+            }
+            Merged::Folded { complete } => complete,
+        };
+        if complete {
+            // Full: `reap` comes across the record on its round.
+            let _ = self.finished.push(published.key);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! All flows: what the cores publish is merged here, and leaves as ended records.
+//!
+//! [`map`] is the concurrent map of immutable records; [`merge`] is its only inserter, for
+//! its share of the keys; [`reap`] takes ended records out.
+
+pub mod map;
+pub mod merge;
+pub mod reap;
+
+use crate::flow::FlowRecord;
+use crate::sync::Counter;
+
+/// Where ended records go: a batch of them at a time.
+pub trait Ended {
+    /// Takes a record that has left the engine's hands.
+    fn ended(&mut self, record: FlowRecord);
+    /// Sends on what has been taken so far.
+    fn flush(&mut self);
+}
+
+/// What one `merge` or `reap` thread has done; written by it, readable by all.
+#[derive(Debug, Default)]
+pub struct GlobalCounters {
+    /// Records begun: entered into the map, or passed by it whole.
+    pub created: Counter,
+    /// Records ended and handed to export.
+    pub ended: Counter,
+    /// Packets of flows in ended records.
+    pub packets_in_flows: Counter,
+    /// Packets in ended overflow aggregates.
+    pub packets_in_overflow: Counter,
+}
+
+impl GlobalCounters {
+    /// Counts an ended record and hands it on.
+    fn end(&self, record: FlowRecord, ended: &mut impl Ended) {
+        self.ended.add(1);
+        match record.kind {
+            crate::flow::RecordKind::Flow => &self.packets_in_flows,
+            crate::flow::RecordKind::Overflow => &self.packets_in_overflow,
+        }
+        .add(record.total.packets());
+        ended.ended(record);
+    }
+}

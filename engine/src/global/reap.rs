@@ -1,0 +1,120 @@
+//! `reap`, the clean-up thread: evicts complete records from the global map and hands them
+//! to export.
+//!
+//! A record is complete when all its halves have closed; packet time decided that in the
+//! core tables, so when `reap` comes by changes when a record appears, never what it says.
+
+use std::time::{Duration, Instant};
+
+use rtrb::Consumer;
+
+use crate::flow::FlowKey;
+use crate::global::map::GlobalMap;
+use crate::global::{Ended, GlobalCounters};
+use crate::sync::thread;
+
+/// How long an idle `reap` sleeps.
+const IDLE: Duration = Duration::from_millis(1);
+
+/// How often `reap` goes over the whole map for records that no hint came for.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// How long a complete record waits for a late half, where flows may have several: two
+/// publish intervals.
+const LATE_HALF: Duration = Duration::from_secs(2);
+
+/// Hints in flight from one merge thread; what does not fit is found by the round.
+pub const HINTS: usize = 4_096;
+
+/// Its state.
+#[derive(Debug)]
+pub struct Reap<'a, E> {
+    /// Complete keys, from each merge thread.
+    pub finished: Vec<Consumer<FlowKey>>,
+    /// The map that it evicts from.
+    pub map: &'a GlobalMap,
+    /// Whether every flow is seen by one core only.
+    pub symmetric: bool,
+    /// To the sinks.
+    pub ended: E,
+    /// What it has done.
+    pub counters: &'a GlobalCounters,
+}
+
+impl<E: Ended> Reap<'_, E> {
+    /// Evicts until every merge thread is gone, then finalises the map.
+    pub fn run(mut self) {
+        let mut waiting = std::collections::VecDeque::<(Instant, FlowKey)>::new();
+        let mut round = Instant::now();
+        loop {
+            let done = self.finished.iter().all(Consumer::is_abandoned);
+            let mut any = false;
+            let now = Instant::now();
+            for lane in 0..self.finished.len() {
+                while let Ok(key) = self.finished[lane].pop() {
+                    any = true;
+                    if self.symmetric {
+                        self.evict(&key);
+                    } else {
+                        waiting.push_back((now, key));
+                    }
+                }
+            }
+            while let Some((since, key)) = waiting.front().copied() {
+                if now.duration_since(since) < LATE_HALF {
+                    break;
+                }
+                waiting.pop_front();
+                self.evict(&key);
+            }
+            if now.duration_since(round) >= ROUND {
+                round = now;
+                self.go_round(&waiting);
+            }
+            if !any {
+                self.ended.flush();
+                if done {
+                    break;
+                }
+                thread::park_timeout(IDLE);
+            }
+        }
+        self.finalise();
+    }
+
+    fn evict(&mut self, key: &FlowKey) {
+        if let Some(record) = self.map.evict(key, |record| record.total.is_complete()) {
+            self.counters.end(record, &mut self.ended);
+        }
+    }
+
+    /// Evicts complete records that are not waiting for a late half.
+    fn go_round(&mut self, waiting: &std::collections::VecDeque<(Instant, FlowKey)>) {
+        let mut complete = Vec::new();
+        self.map.for_each(|record| {
+            if record.total.is_complete() && complete.len() < HINTS {
+                complete.push(record.key);
+            }
+        });
+        if !self.symmetric && !complete.is_empty() {
+            let waiting: std::collections::HashSet<_> =
+                waiting.iter().map(|(_, key)| *key).collect();
+            complete.retain(|key| !waiting.contains(key));
+        }
+        for key in complete {
+            self.evict(&key);
+        }
+    }
+
+    /// Ends every record: no core is left that could add to it.
+    fn finalise(&mut self) {
+        let mut rest = Vec::new();
+        self.map.for_each(|record| rest.push(record.key));
+        for key in rest {
+            if let Some(record) = self.map.evict(&key, |_| true) {
+                self.counters.end(record, &mut self.ended);
+            }
+        }
+        self.ended.flush();
+    }
+}
