@@ -1,12 +1,18 @@
 #![doc = include_str!("lib.md")]
 
+pub mod cli;
+pub mod config;
 pub mod decode;
+pub mod engine;
 pub mod error;
+pub mod export;
 pub mod flow;
 pub mod global;
+pub mod ledger;
 pub mod limits;
 pub mod source;
 pub mod sync;
 pub mod table;
 pub mod time;
+pub mod view;
 pub mod xdp;

@@ -1,2 +1,11 @@
-//! The program.
-fn main() {}
+//! The program `flowtap`: everything it does is in the library.
+
+use std::process::ExitCode;
+
+/// Records are allocated on one thread and freed on another all the time: mimalloc's case.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    flowtap::cli::run(std::env::args_os())
+}

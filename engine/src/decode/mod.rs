@@ -34,6 +34,8 @@ pub struct Packet {
     pub tick: Tick,
     /// Its place among the frames of this decoder, counted from 0.
     pub ordinal: u64,
+    /// Where it was captured: a number in the run's list of interfaces.
+    pub interface: u16,
     /// IP length in bytes.
     pub bytes: u32,
     /// Frame length on the wire in bytes.
@@ -68,13 +70,25 @@ pub struct Decoder {
     clock: PacketClock,
     fragments: Fragments,
     frames: u64,
+    interface: u16,
 }
 
 impl Decoder {
     /// A decoder that hashes keys with the engine's `hasher`.
     #[must_use]
     pub fn new(hasher: KeyHasher) -> Self {
-        Self { hasher, clock: PacketClock::default(), fragments: Fragments::default(), frames: 0 }
+        Self {
+            hasher,
+            clock: PacketClock::default(),
+            fragments: Fragments::default(),
+            frames: 0,
+            interface: 0,
+        }
+    }
+
+    /// Says where the frames that follow were captured.
+    pub fn set_interface(&mut self, interface: u16) {
+        self.interface = interface;
     }
 
     /// The packet in `frame`, or why there is none.
@@ -106,6 +120,7 @@ impl Decoder {
             timestamp: frame.timestamp,
             tick,
             ordinal,
+            interface: self.interface,
             bytes: header.length,
             frame_bytes: frame.wire_len,
             payload_bytes: segment.payload_bytes,

@@ -96,6 +96,8 @@ pub struct Opening {
     pub first_packet: Direction,
     /// ICMP type and code of the first packet.
     pub icmp: Option<(u8, u8)>,
+    /// Where the first packet was captured: a number in the run's list of interfaces.
+    pub interface: u16,
 }
 
 /// Everything that a flow counts.
@@ -234,6 +236,7 @@ pub(crate) mod tests {
                     macs: [a, b],
                     first_packet,
                     icmp,
+                    interface: 0,
                 },
             )
     }

@@ -57,7 +57,7 @@ impl<E: Ended> Merge<'_, E> {
         let mut any = false;
         let mut inboxes = std::mem::take(&mut self.inboxes);
         for inbox in &mut inboxes {
-            any |= inbox.receive(|published| self.merge(published));
+            any |= inbox.receive(|batch| batch.iter().for_each(|published| self.merge(published)));
         }
         self.inboxes = inboxes;
         any

@@ -135,21 +135,27 @@ impl<'a> CoreTable<'a> {
         }
     }
 
-    /// Ends every flow with [`EndReason::Forced`], as far as there is room in `outlet`.
-    /// Returns whether the table is empty; if not, call again when there is room.
-    pub fn drain(&mut self, outlet: &mut impl Outlet) -> bool {
+    /// Ends every flow, as far as there is room in `outlet`: as packet time says by `now`,
+    /// the end of the input, or else with [`EndReason::Forced`]. Returns whether the table
+    /// is empty; if not, call again when there is room.
+    pub fn drain(&mut self, now: Tick, outlet: &mut impl Outlet) -> bool {
         for slot in 0..self.slab.high_water() {
             if outlet.room() == 0 {
                 return false;
             }
             if self.slab.slot(slot).is_live() {
-                self.expire(slot, EndReason::Forced, outlet);
+                let reason = match self.slab.slot(slot).due(now, &self.config.timeouts) {
+                    Some(Due::Expire(reason)) => reason,
+                    Some(Due::Cut) => EndReason::Active,
+                    None => EndReason::Forced,
+                };
+                self.expire(slot, reason, outlet);
             }
         }
         if outlet.room() < self.overflow.len() {
             return false;
         }
-        self.overflow.publish(Tick::MAX, self.config.core, outlet);
+        self.overflow.publish(now, self.config.core, outlet);
         true
     }
 

@@ -11,7 +11,7 @@ use crate::time::{SECOND_NS, Tick};
 const INTERVAL_NS: Tick = 60 * SECOND_NS;
 
 /// Bytes of the destination address that are kept: /24 for IPv4, /48 for IPv6.
-pub(crate) fn prefix_bytes(ip_version: u8) -> usize {
+fn prefix_bytes(ip_version: u8) -> usize {
     if ip_version == 4 { 3 } else { 6 }
 }
 
@@ -65,6 +65,7 @@ impl Overflow {
             macs: [None; 2],
             first_packet: Direction::Forward,
             icmp: None,
+            interface: packet.interface,
         });
     }
 

@@ -89,6 +89,7 @@ impl Slot {
                 macs: packet.macs,
                 first_packet: packet.direction,
                 icmp: packet.icmp,
+                interface: packet.interface,
             },
         }
     }

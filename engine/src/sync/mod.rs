@@ -1,5 +1,7 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
-//! them.
+//! them; single-writer counters; and [`lane`]s, which carry batches between two threads.
+
+pub mod lane;
 
 pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

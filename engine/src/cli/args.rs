@@ -1,0 +1,141 @@
+//! The arguments, as clap reads them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Options, parse_duration, parse_timeout};
+use crate::limits::DEFAULT_MAX_FLOWS;
+use crate::time::Tick;
+
+/// Turns packets into flow records, and accounts for every one.
+#[derive(Debug, Parser)]
+#[command(name = "flowtap", version, about, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done; 1 done with loss under --strict; 2 failed.")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Read capture files: pcap and pcapng, also compressed with gzip or Zstandard.
+    Read(ReadArguments),
+    /// Capture live from network interfaces.
+    Capture(CaptureArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadArguments {
+    /// Capture files, read in this order; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaptureArguments {
+    /// Interface to capture from; may be given several times.
+    #[arg(short, long = "interface", required = true, value_name = "IF")]
+    pub(crate) interfaces: Vec<String>,
+    /// How to capture. tap: AF_XDP, the interface is ours and its packets go no further.
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub(crate) mode: Mode,
+    /// Take an interface over even if it has an address or a default route.
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// AF_XDP: the interface is ours.
+    Tap,
+    /// AF_PACKET: the host keeps its network. Not supported yet.
+    Observe,
+    /// What suits the interface: now always tap.
+    Auto,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tunnels {
+    /// The innermost IP header makes the flow.
+    Inner,
+    /// The outermost IP header makes the flow.
+    Outer,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Where records go: a file ending in .jsonl or .csv, with .zst or .gz if you like, or -
+    /// for JSON lines on standard output. May be given several times. Without it: a table on
+    /// a terminal, JSON lines otherwise.
+    #[arg(short, long = "output", value_name = "SINK")]
+    outputs: Vec<String>,
+    /// End flows that had no packet for so long: 500ms, 15s, 5m, 1h, off. Unless given: 60s,
+    /// 30s for UDP and ICMP, 10s for TCP handshakes that do not finish.
+    #[arg(long, value_name = "DUR", value_parser = parse_timeout)]
+    idle_timeout: Option<Tick>,
+    /// Cut records of flows that go on for so long [default: 30m].
+    #[arg(long, value_name = "DUR", value_parser = parse_timeout)]
+    active_timeout: Option<Tick>,
+    /// Which IP header makes the flow. Tunnels are not decoded yet: both mean the outermost.
+    #[arg(long, value_enum, default_value_t = Tunnels::Inner)]
+    tunnels: Tunnels,
+    /// Flow-table workers [default: 1 for read, one per queue for capture].
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Room for so many flows, all workers together.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_FLOWS)]
+    max_flows: usize,
+    /// Write the ledger there, as JSON, at the end.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stats: Option<PathBuf>,
+    /// Write the ledger also every so often.
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "stats")]
+    pub(crate) stats_interval: Option<Duration>,
+    /// Stop after so long.
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Stop after so many packets.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Exit with 1 if anything was lost or does not add up.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Say only what went wrong.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more.
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+impl Common {
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            outputs: self.outputs.clone(),
+            idle_timeout: self.idle_timeout,
+            active_timeout: self.active_timeout,
+            workers: self.workers,
+            max_flows: self.max_flows,
+            count: self.count,
+            duration: self.duration,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

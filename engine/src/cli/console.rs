@@ -1,0 +1,147 @@
+//! What the user sees while the engine runs: a progress bar, a status line, notices, and
+//! the ledger when asked for. All on standard error.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::args::Common;
+use crate::cli::{stats, summary};
+use crate::engine::{Control, Observer};
+use crate::error::{Error, Result};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::view::{View, Views};
+
+/// Writes a line for the user.
+pub(crate) fn say(text: &str) {
+    // Nothing can be done if standard error is gone.
+    let _ = writeln!(std::io::stderr().lock(), "flowtap: {text}");
+}
+
+/// The user's end of a run.
+pub(crate) struct Console {
+    bar: Option<ProgressBar>,
+    status: Option<ProgressBar>,
+    verbose: bool,
+    quiet: bool,
+    print: Arc<AtomicBool>,
+    stats: Option<(PathBuf, Duration)>,
+    last_stats: Instant,
+    stats_failed: bool,
+}
+
+impl Console {
+    /// # Errors
+    /// If the ledger cannot be written where the user wants it.
+    pub(crate) fn new(common: &Common, control: &Control, is_read: bool) -> Result<Self> {
+        if let Some(path) = &common.stats
+            && path.is_dir()
+        {
+            return Err(Error::new(format!("write {}", path.display()), "it is a directory")
+                .advise("give --stats the name of a file"));
+        }
+        let show = std::io::stderr().is_terminal() && !common.quiet;
+        Ok(Self {
+            bar: (show && is_read).then(progress_bar),
+            status: (show && !is_read).then(status_line),
+            verbose: common.verbose,
+            quiet: common.quiet,
+            print: Arc::clone(&control.print),
+            stats: common.stats.clone().zip(common.stats_interval),
+            last_stats: Instant::now(),
+            stats_failed: false,
+        })
+    }
+
+    /// Takes bar and status line off the screen.
+    pub(crate) fn finish(&mut self) {
+        for line in [self.bar.take(), self.status.take()].into_iter().flatten() {
+            line.finish_and_clear();
+        }
+    }
+
+    fn show(&self, view: &View) {
+        let packets = view.ledger.packets.delivered;
+        let flows = view.ledger.flows.created;
+        if let (Some(bar), Some((done, total))) = (&self.bar, view.progress) {
+            bar.set_length(total);
+            bar.set_position(done.min(total));
+            bar.set_message(format!("{packets} packets, {flows} flows"));
+        }
+        if let Some(status) = &self.status {
+            let lost = view.ledger.lost();
+            let live = view.ledger.flows.live;
+            status.set_message(format!(
+                "{packets} packets, {flows} records begun, {live} live, {lost} lost"
+            ));
+            status.tick();
+        }
+    }
+
+    fn write_stats(&mut self, view: &View) {
+        let Some((path, interval)) = &self.stats else { return };
+        if self.last_stats.elapsed() < *interval {
+            return;
+        }
+        self.last_stats = Instant::now();
+        // Said once; the final write fails for good.
+        if let Err(error) = stats::write(path, &view.ledger)
+            && !self.stats_failed
+        {
+            self.stats_failed = true;
+            self.notice(&error.to_string());
+        }
+    }
+}
+
+impl Observer for Console {
+    fn tick(&mut self, views: &Views) {
+        let view = views.latest();
+        let Some(view) = view.as_ref() else { return };
+        self.show(view);
+        self.write_stats(view);
+        // Relaxed: a request, about itself only.
+        if self.print.swap(false, Ordering::Relaxed) {
+            let draw = || {
+                summary::print(&view.ledger);
+                summary::print_busiest(&view.busiest);
+            };
+            match self.bar.as_ref().or(self.status.as_ref()) {
+                Some(line) => line.suspend(draw),
+                None => draw(),
+            }
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        match self.bar.as_ref().or(self.status.as_ref()) {
+            Some(line) => line.suspend(|| say(text)),
+            None => say(text),
+        }
+    }
+
+    fn detail(&mut self, text: &str) {
+        if self.verbose {
+            self.notice(text);
+        }
+    }
+}
+
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = "{bar:30} {percent:>3} % {bytes} of {total_bytes}, {binary_bytes_per_sec}, {msg}";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    bar
+}
+
+fn status_line() -> ProgressBar {
+    let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = "{spinner} {elapsed} {msg}";
+    line.set_style(ProgressStyle::with_template(style).expect("the template is well-formed"));
+    line
+}

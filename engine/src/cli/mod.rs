@@ -1,0 +1,143 @@
+//! The command line: arguments in, exit code out.
+//!
+//! Standard output carries data only; everything else goes to standard error. Exit codes:
+//! 0 done, 1 done with loss under `--strict`, 2 failed.
+
+mod args;
+mod console;
+mod stats;
+mod summary;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::args::{Arguments, CaptureArguments, Command, Common, Mode, ReadArguments};
+use crate::cli::console::Console;
+use crate::engine::{Control, Outcome};
+use crate::error::{Error, Result};
+use crate::sync::Arc;
+use crate::sync::AtomicBool;
+use crate::view::Views;
+
+/// Done, but something was lost and `--strict` was given.
+const LOSS: u8 = 1;
+
+/// Failed: bad flags, unreadable input, no privilege.
+const FAILED: u8 = 2;
+
+/// Runs the program with its command-line arguments, the program's name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            console::say(&usage_line(&error));
+            return ExitCode::from(FAILED);
+        }
+        // Help and version.
+        Err(text) => {
+            // Nothing can be done if standard output is gone.
+            let _ = text.print();
+            return ExitCode::SUCCESS;
+        }
+    };
+    let (common, result) = match arguments.command {
+        Command::Read(read) => (read.common.clone(), run_read(&read)),
+        Command::Capture(capture) => (capture.common.clone(), run_capture(&capture)),
+    };
+    match result.and_then(|outcome| conclude(&common, outcome)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            console::say(&error.to_string());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// What clap says in several lines, in one that says where to look.
+fn usage_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs = text.split("\n\n");
+    let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+    let first = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let tip = tip.map(|tip| format!("; {tip}")).unwrap_or_default();
+    format!("{first}{tip}; see flowtap --help")
+}
+
+fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
+    let settings = arguments.common.options().settings()?;
+    let control = signals()?;
+    let mut console = Console::new(&arguments.common, &control, true)?;
+    let views = Views::default();
+    let outcome = crate::engine::read(&settings, &arguments.files, &control, &views, &mut console);
+    console.finish();
+    outcome
+}
+
+fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
+    if arguments.mode == Mode::Observe {
+        return Err(Error::new("--mode observe", "not supported yet").advise("use --mode tap"));
+    }
+    let settings = arguments.common.options().settings()?;
+    let control = signals()?;
+    let mut console = Console::new(&arguments.common, &control, false)?;
+    let views = Views::default();
+    let outcome = crate::engine::capture(
+        &settings,
+        &arguments.interfaces,
+        arguments.force,
+        &control,
+        &views,
+        &mut console,
+    );
+    console.finish();
+    outcome
+}
+
+/// Lets signals set the run's requests. A second INT or TERM ends the program at once.
+fn signals() -> Result<Control> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+    let control = Control::default();
+    let install = || {
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag unset and sets it.
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                FAILED.into(),
+                Arc::clone(&control.stop),
+            )?;
+            signal_hook::flag::register(signal, Arc::clone(&control.stop))?;
+        }
+        let on = |signal, flag: &Arc<AtomicBool>| {
+            signal_hook::flag::register(signal, Arc::clone(flag)).map(drop)
+        };
+        on(SIGHUP, &control.reopen)?;
+        on(SIGUSR1, &control.print)
+    };
+    install().map_err(|e| Error::new("handle signals", e))?;
+    Ok(control)
+}
+
+/// Says how it went, writes the ledger, and decides the exit code.
+fn conclude(common: &Common, outcome: Outcome) -> Result<u8> {
+    for error in &outcome.errors {
+        console::say(&error.to_string());
+    }
+    if !common.quiet {
+        summary::print(&outcome.ledger);
+    }
+    if let Some(path) = &common.stats {
+        stats::write(path, &outcome.ledger)?;
+    }
+    let is_clean = outcome.ledger.lost() == 0 && outcome.ledger.balances();
+    if !outcome.errors.is_empty() {
+        Ok(FAILED)
+    } else if common.strict && !is_clean {
+        console::say("packets or records were lost, or do not add up (--strict)");
+        Ok(LOSS)
+    } else {
+        Ok(0)
+    }
+}

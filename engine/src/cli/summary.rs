@@ -1,0 +1,116 @@
+//! The ledger in a few lines for people, on standard error.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use crate::flow::FlowRecord;
+use crate::ledger::Ledger;
+
+/// Prints the ledger.
+pub(crate) fn print(ledger: &Ledger) {
+    // Nothing can be done if standard error is gone.
+    let _ = std::io::stderr().lock().write_all(text(ledger).as_bytes());
+}
+
+/// Prints live flows with the most bytes.
+pub(crate) fn print_busiest(records: &[FlowRecord]) {
+    let mut text = String::new();
+    for record in records {
+        let way = record.initiator();
+        let bytes = record.total.sides[0].bytes + record.total.sides[1].bytes;
+        let (from, to) = (record.key.source_ip(way), record.key.source_ip(way.opposite()));
+        let port = |way| record.key.source_port(way).map(|p| format!(" {p}")).unwrap_or_default();
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "  {bytes:>15} bytes  protocol {:<3} {from}{} > {to}{}",
+            record.key.protocol(),
+            port(way),
+            port(way.opposite()),
+        );
+    }
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn text(ledger: &Ledger) -> String {
+    let mut out = String::new();
+    let packets = &ledger.packets;
+    let seconds = ledger.wall_ns as f64 / 1e9;
+    let rate = packets.delivered as f64 / seconds.max(1e-9);
+    let mut line = |name: &str, text: String| {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "  {name:<11}{text}");
+    };
+    line(
+        "packets",
+        format!(
+            "{} in {seconds:.3} s ({}/s): {} in flows, {} in overflow, {} undecodable{}",
+            packets.delivered,
+            rounded(rate),
+            packets.in_flows,
+            packets.in_overflow,
+            packets.undecodable.values().sum::<u64>(),
+            causes(&packets.undecodable),
+        ),
+    );
+    for interface in &ledger.interfaces {
+        let lost: u64 = interface.dropped.values().sum();
+        let mut text = format!("seen {}", interface.seen);
+        if let Some(nic) = interface.nic_rx {
+            let _ = write!(text, " (NIC {nic})");
+        }
+        let _ = write!(
+            text,
+            ": {} delivered, {} passed on, {lost} lost{}  [{}]",
+            interface.delivered,
+            interface.passed,
+            causes(&interface.dropped),
+            interface.name,
+        );
+        line("interface", text);
+    }
+    let flows = &ledger.flows;
+    line(
+        "records",
+        format!(
+            "{} begun: {} exported, {} live, {} not sent{}",
+            flows.created,
+            flows.exported,
+            flows.live,
+            flows.not_sent.values().sum::<u64>(),
+            causes(&flows.not_sent),
+        ),
+    );
+    for sink in &ledger.sinks {
+        line("sink", format!("{}: {} records, {} bytes", sink.name, sink.records, sink.bytes));
+    }
+    let residuals = ledger.residuals;
+    line(
+        "residuals",
+        format!(
+            "interface {}, packets {}, flows {}{}",
+            residuals.interface,
+            residuals.packets,
+            residuals.flows,
+            if ledger.balances() { ": everything adds up" } else { "" },
+        ),
+    );
+    out
+}
+
+/// ` (arp 3, lldp 1)`, or nothing if all are 0.
+fn causes<K: std::fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
+    let counts = counts.iter().filter(|&(_, &count)| count > 0);
+    let list: Vec<_> = counts.map(|(cause, count)| format!("{cause} {count}")).collect();
+    if list.is_empty() { String::new() } else { format!(" ({})", list.join(", ")) }
+}
+
+fn rounded(rate: f64) -> String {
+    match rate {
+        r if r >= 1e6 => format!("{:.1} M", r / 1e6),
+        r if r >= 1e3 => format!("{:.1} k", r / 1e3),
+        r => format!("{r:.0}"),
+    }
+}

@@ -1,0 +1,137 @@
+//! From what the user typed to what the engine is told: durations, numbers, sinks.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::engine::Settings;
+use crate::error::{Error, Result};
+use crate::export::{Format, SinkSpec, Target};
+use crate::flow::Timeouts;
+use crate::limits::{MAX_CORES, MAX_FLOWS};
+use crate::time::Tick;
+
+/// A duration on the command line: `500ms`, `15s`, `5m`, `1h`.
+///
+/// # Errors
+/// A text for the user, if it is none, is negative, or does not fit.
+pub fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a duration; write 500ms, 15s, 5m or 1h");
+    let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(duration).map_err(|_| wrong())
+}
+
+/// A timeout: a duration, or `off` for never.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn parse_timeout(text: &str) -> std::result::Result<Tick, String> {
+    if text == "off" {
+        return Ok(Timeouts::NEVER);
+    }
+    let duration = parse_duration(text).map_err(|wrong| format!("{wrong}, or off"))?;
+    Tick::try_from(duration.as_nanos()).map_err(|_| format!("'{text}' is too long; write off"))
+}
+
+/// What both `read` and `capture` are told.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Arguments of `-o`.
+    pub outputs: Vec<String>,
+    /// Idle timeout, if given.
+    pub idle_timeout: Option<Tick>,
+    /// Active timeout, if given.
+    pub active_timeout: Option<Tick>,
+    /// Workers, if given.
+    pub workers: Option<usize>,
+    /// Flow-table slots.
+    pub max_flows: usize,
+    /// Stop after so many packets.
+    pub count: Option<u64>,
+    /// Stop after so long.
+    pub duration: Option<Duration>,
+}
+
+impl Options {
+    /// Settings for the engine.
+    ///
+    /// # Errors
+    /// If an option is out of range, or two sinks would write the same file.
+    pub fn settings(&self) -> Result<Settings> {
+        let workers = self.workers.unwrap_or(1);
+        if !(1..=MAX_CORES).contains(&workers) {
+            return Err(Error::new(format!("--workers {workers}"), "out of range")
+                .advise(format!("give a number from 1 to {MAX_CORES}")));
+        }
+        if !(workers..=MAX_FLOWS).contains(&self.max_flows) {
+            return Err(Error::new(format!("--max-flows {}", self.max_flows), "out of range")
+                .advise(format!("give a number from the number of workers to {MAX_FLOWS}")));
+        }
+        Ok(Settings {
+            timeouts: Timeouts::new(self.idle_timeout, self.active_timeout),
+            workers,
+            merges: 1,
+            max_flows: self.max_flows,
+            sinks: self.sinks()?,
+            count: self.count,
+            duration: self.duration,
+        })
+    }
+
+    fn sinks(&self) -> Result<Vec<SinkSpec>> {
+        if self.outputs.is_empty() {
+            let terminal = std::io::stdout().is_terminal();
+            let format = if terminal { Format::Table } else { Format::JsonLines };
+            return Ok(vec![SinkSpec::stdout(format)]);
+        }
+        let sinks: Vec<_> =
+            self.outputs.iter().map(|output| SinkSpec::parse(output)).collect::<Result<_>>()?;
+        for (idx, sink) in sinks.iter().enumerate() {
+            if sinks[..idx].iter().any(|other| is_same(&other.target, &sink.target)) {
+                return Err(Error::new(format!("output {}", sink.name()), "given twice")
+                    .advise("give each output a name of its own"));
+            }
+        }
+        Ok(sinks)
+    }
+}
+
+fn is_same(one: &Target, other: &Target) -> bool {
+    match (one, other) {
+        (Target::File(a), Target::File(b)) => {
+            std::path::absolute(a).ok() == std::path::absolute(b).ok()
+        }
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(parse_timeout("off"), Ok(Timeouts::NEVER));
+        for wrong in ["", "5", "s", "-5s", "5 parsecs", "999999999999h", "off"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        let options = |workers, max_flows| Options { workers, max_flows, ..Options::default() };
+        assert!(options(Some(0), 10).settings().is_err());
+        assert!(options(Some(MAX_CORES + 1), 1000).settings().is_err());
+        assert!(options(Some(4), 3).settings().is_err());
+        assert!(options(None, MAX_FLOWS + 1).settings().is_err());
+        assert!(options(Some(4), 4).settings().is_ok());
+        let outputs = vec!["a.csv".to_owned(), "./a.csv".to_owned()];
+        let twice = Options { outputs, max_flows: 1, ..Options::default() };
+        assert!(twice.settings().unwrap_err().to_string().contains("given twice"));
+    }
+}

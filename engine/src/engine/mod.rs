@@ -1,0 +1,152 @@
+//! The engine: starts the threads, watches them, and stops them in the order of the data.
+//!
+//! [`read`] runs over capture files, [`capture`] on live interfaces; both feed the same
+//! [`pipeline`]: core tables, `merge`, `reap`, sinks. Threads are scoped, so none outlives
+//! its run, and all shared state is borrowed from the run's frame.
+
+pub mod capture;
+mod pipeline;
+pub mod read;
+mod stage;
+
+pub use capture::capture;
+pub use read::read;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::error::Error;
+use crate::export::SinkSpec;
+use crate::flow::Timeouts;
+use crate::global::map::GlobalMap;
+use crate::ledger::{Accounts, Ledger, Timing};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::view::{View, Views, busiest};
+
+/// What a run is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// When flows end.
+    pub timeouts: Timeouts,
+    /// Flow-table workers of `read`.
+    pub workers: usize,
+    /// Merge threads.
+    pub merges: usize,
+    /// Flow-table slots, all cores together.
+    pub max_flows: usize,
+    /// Where records go.
+    pub sinks: Vec<SinkSpec>,
+    /// Stop after so many packets.
+    pub count: Option<u64>,
+    /// Stop after so long.
+    pub duration: Option<Duration>,
+}
+
+/// What signals ask of a run. Set by signal handlers, read by `main`.
+#[derive(Debug, Default, Clone)]
+pub struct Control {
+    /// Stop, finalise, finish.
+    pub stop: Arc<AtomicBool>,
+    /// Reopen output files.
+    pub reopen: Arc<AtomicBool>,
+    /// Print the ledger.
+    pub print: Arc<AtomicBool>,
+}
+
+impl Control {
+    // Relaxed: a request is about itself only, and is seen at the next look.
+    fn should_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn take_reopen(&self) -> bool {
+        self.reopen.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The final accounts.
+    pub ledger: Ledger,
+    /// What failed on the way; the run finished all the same.
+    pub errors: Vec<Error>,
+}
+
+/// Tells the outside what happens, from the main thread.
+pub trait Observer {
+    /// About every [`TICK`]; the latest view is in `views`.
+    fn tick(&mut self, views: &Views);
+    /// Something that the user should know.
+    fn notice(&mut self, text: &str);
+    /// Something for users who want to know more.
+    fn detail(&mut self, text: &str);
+}
+
+/// How often `main` looks after everything.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// How often a view is published.
+const VIEW_EVERY: Duration = Duration::from_millis(200);
+
+/// `main`'s part while the other threads work.
+struct Watch<'a> {
+    control: &'a Control,
+    accounts: &'a Accounts,
+    map: &'a GlobalMap,
+    views: &'a Views,
+    start: Instant,
+    last_view: Option<Instant>,
+}
+
+impl Watch<'_> {
+    /// Whether the run should stop: by signal, by duration, or because nobody listens.
+    fn should_stop(&self, settings: &Settings) -> bool {
+        self.control.should_stop()
+            || settings.duration.is_some_and(|duration| self.start.elapsed() >= duration)
+            || (!self.accounts.sinks.is_empty()
+                && self.accounts.sinks.iter().all(|sink| sink.has_failed()))
+    }
+
+    /// Publishes a view when it is time, and lets the observer look.
+    fn tick(&mut self, progress: Option<(u64, u64)>, observer: &mut dyn Observer) {
+        let now = Instant::now();
+        if self.last_view.is_none_or(|last| now.duration_since(last) >= VIEW_EVERY) {
+            self.last_view = Some(now);
+            let mut ledger = Ledger::collect(self.accounts, self.map.len() as u64, false);
+            fill_usage(&mut ledger, self.start);
+            let busiest = busiest(self.map);
+            self.views.publish(View { ledger, busiest, progress });
+        }
+        observer.tick(self.views);
+    }
+}
+
+/// The final ledger and what the sinks have to say.
+fn conclude(
+    accounts: &Accounts,
+    start: Instant,
+    batch_ns: Option<Timing>,
+    mut errors: Vec<Error>,
+) -> Outcome {
+    let mut ledger = Ledger::collect(accounts, 0, true);
+    fill_usage(&mut ledger, start);
+    ledger.timing.extend(batch_ns.map(|timing| ("batch_ns", timing)));
+    let failed = accounts.sinks.iter().filter(|sink| !sink.was_closed_by_reader());
+    errors.extend(failed.filter_map(|sink| sink.failure()));
+    Outcome { ledger, errors }
+}
+
+fn fill_usage(ledger: &mut Ledger, start: Instant) {
+    ledger.wall_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+        let ns = |time: nix::sys::time::TimeVal| {
+            u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+                + u64::try_from(time.tv_usec()).unwrap_or(0) * 1_000
+        };
+        ledger.cpu_ns = ns(usage.user_time()) + ns(usage.system_time());
+        // getrusage(2): in kilobytes.
+        ledger.max_rss_bytes = u64::try_from(usage.max_rss()).unwrap_or(0) * 1_024;
+    }
+}

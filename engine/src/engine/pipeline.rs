@@ -1,0 +1,102 @@
+//! What stands behind every core table: `merge` threads, `reap`, and the sinks.
+
+use std::thread::{Scope, ScopedJoinHandle};
+
+use crate::engine::Settings;
+use crate::error::{Error, Result};
+use crate::export::{Distributor, Sink, WhenFull};
+use crate::global::map::GlobalMap;
+use crate::global::merge::Merge;
+use crate::global::reap::{HINTS, Reap};
+use crate::ledger::Accounts;
+use crate::sync::{Arc, thread};
+use crate::table::outbox::{Outbox, outbox};
+
+/// The threads behind the core tables.
+pub(super) struct Pipeline<'scope> {
+    threads: Vec<ScopedJoinHandle<'scope, ()>>,
+}
+
+/// Opens all sinks.
+///
+/// # Errors
+/// Of the first sink that cannot be opened.
+pub(super) fn open_sinks(settings: &Settings, names: &Arc<[String]>) -> Result<Vec<Sink>> {
+    settings.sinks.iter().map(|spec| Sink::start(spec, Arc::clone(names))).collect()
+}
+
+impl<'scope> Pipeline<'scope> {
+    /// Starts merging into `map` what `cores` tables publish into the outboxes that are
+    /// returned. Ends by itself when all outboxes are gone.
+    ///
+    /// `symmetric`: every flow is seen by one core only.
+    pub(super) fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        map: &'env GlobalMap,
+        accounts: &'env Accounts,
+        sinks: &[Sink],
+        when_full: WhenFull,
+        cores: usize,
+        symmetric: bool,
+    ) -> Result<(Vec<Outbox>, Self)> {
+        let merges = accounts.globals.len() - 1;
+        let mut outboxes = Vec::with_capacity(cores);
+        let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
+        for _ in 0..cores {
+            let (outbox, inboxes) = outbox(merges);
+            outboxes.push(outbox);
+            lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
+        }
+        let mut threads = Vec::with_capacity(merges + 1);
+        let mut finished = Vec::with_capacity(merges);
+        for (idx, inboxes) in lanes.into_iter().enumerate() {
+            let (hint, hints) = rtrb::RingBuffer::new(HINTS);
+            finished.push(hints);
+            let merge = Merge {
+                inboxes,
+                map,
+                symmetric,
+                finished: hint,
+                ended: Distributor::new(sinks, when_full),
+                counters: &accounts.globals[idx],
+            };
+            threads.push(spawn(scope, format!("merge-{idx}"), || merge.run())?);
+        }
+        let reap = Reap {
+            finished,
+            map,
+            symmetric,
+            ended: Distributor::new(sinks, when_full),
+            counters: &accounts.globals[merges],
+        };
+        threads.push(spawn(scope, "reap".to_owned(), || reap.run())?);
+        Ok((outboxes, Self { threads }))
+    }
+
+    /// Whether every thread is done.
+    pub(super) fn is_finished(&self) -> bool {
+        self.threads.iter().all(ScopedJoinHandle::is_finished)
+    }
+
+    /// Waits until everything published has been merged, ended and handed to the sinks.
+    pub(super) fn join(self) {
+        for thread in self.threads {
+            thread.join().expect("merge and reap do not panic");
+        }
+    }
+}
+
+/// A named scoped thread.
+///
+/// # Errors
+/// If the system has no thread to give.
+pub(super) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: String,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    thread::Builder::new()
+        .name(name.clone())
+        .spawn_scoped(scope, run)
+        .map_err(|e| Error::new(format!("start thread {name}"), e))
+}

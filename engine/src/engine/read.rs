@@ -1,0 +1,357 @@
+//! `read`: capture files in, as fast as the flow tables take them.
+//!
+//! With one worker, one thread reads, decodes and counts. With more, it reads and decodes,
+//! and deals the packets out by key hash, so that each flow is wholly on one worker.
+//! Everything that decides about flows is a function of the packets in their order, so
+//! the records are the same with any number of workers.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::decode::{Decoder, Packet};
+use crate::engine::pipeline::{Pipeline, open_sinks, spawn};
+use crate::engine::stage::{Core, PacketBatch, decode};
+use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
+use crate::error::{Error, Result};
+use crate::export::WhenFull;
+use crate::flow::KeyHasher;
+use crate::global::map::GlobalMap;
+use crate::ledger::{Accounts, Timing};
+use crate::limits::{BATCH_PACKETS, RING_BATCHES};
+use crate::source::pcap::CaptureFile;
+use crate::sync::lane::{Receiver, Sender, lane};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
+use crate::table::outbox::{Outbox, lane_of};
+use crate::table::{CoreTable, TableConfig};
+use crate::time::Tick;
+use crate::view::Views;
+
+/// How long the reader sleeps when a worker has no room, or a worker when it has nothing.
+const WAIT: Duration = Duration::from_micros(50);
+
+/// Packets between two looks at whether to stop.
+const STOP_EVERY: u64 = 1_024;
+
+/// Reads `files` in their order into flow records.
+///
+/// # Errors
+/// If the first file or a sink cannot be opened. Damage in a file, and a later file that
+/// cannot be opened, are errors of the [`Outcome`]: what could be read is.
+pub fn read(
+    settings: &Settings,
+    files: &[PathBuf],
+    control: &Control,
+    views: &Views,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let start = Instant::now();
+    let first = open_inputs(files)?;
+    let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
+    let sinks = open_sinks(settings, &names)?;
+    let accounts = Accounts::new(
+        names,
+        1,
+        settings.workers,
+        settings.merges,
+        sinks.iter().map(|sink| sink.account()).collect(),
+    );
+    let map = GlobalMap::default();
+    let shared = Shared::new(files);
+
+    let (errors, batches) = thread::scope(|scope| {
+        let (outboxes, pipeline) = Pipeline::start(
+            scope,
+            &map,
+            &accounts,
+            &sinks,
+            WhenFull::Wait,
+            settings.workers,
+            true,
+        )?;
+        let running = start_workers(scope, settings, &accounts, outboxes, &shared, first, files)?;
+
+        let mut watch =
+            Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
+        while !pipeline.is_finished() {
+            // Relaxed: a request, seen at the reader's next look.
+            if watch.should_stop(settings) {
+                shared.stop.store(true, Ordering::Relaxed);
+            }
+            if control.take_reopen() {
+                sinks.iter().for_each(|sink| sink.reopen());
+            }
+            watch.tick(shared.progress(), observer);
+            thread::park_timeout(TICK);
+        }
+        let errors = running.reader.join().expect("the reader does not panic");
+        let mut batches = errors.1;
+        for worker in running.workers {
+            let more = worker.join().expect("workers do not panic");
+            batches = Some(match batches {
+                Some(mut all) => {
+                    all.add(more).expect("histograms with the same bounds add up");
+                    all
+                }
+                None => more,
+            });
+        }
+        pipeline.join();
+        Ok::<_, Error>((errors.0, batches))
+    })?;
+    sinks.into_iter().for_each(|sink| sink.finish());
+    Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
+}
+
+/// What the reader tells the other threads.
+struct Shared {
+    stop: AtomicBool,
+    taken_bytes: AtomicU64,
+    total_bytes: Option<u64>,
+    /// The packet clock at the end of the input.
+    end: OnceLock<Tick>,
+}
+
+impl Shared {
+    fn new(files: &[PathBuf]) -> Self {
+        let sizes = files.iter().map(|file| match std::fs::metadata(file) {
+            Ok(there) if there.is_file() => Some(there.len()),
+            _ => None,
+        });
+        Self {
+            stop: AtomicBool::new(false),
+            taken_bytes: AtomicU64::new(0),
+            total_bytes: sizes.sum(),
+            end: OnceLock::new(),
+        }
+    }
+
+    fn progress(&self) -> Option<(u64, u64)> {
+        // Relaxed: for show.
+        Some((self.taken_bytes.load(Ordering::Relaxed), self.total_bytes?))
+    }
+}
+
+/// Opens the first file, and sees that the others are there.
+fn open_inputs(files: &[PathBuf]) -> Result<CaptureFile> {
+    let (first, rest) = files.split_first().ok_or_else(|| {
+        Error::new("read", "no file given").advise("name a capture file, or - for standard input")
+    })?;
+    let first = CaptureFile::open(first)?;
+    for file in rest.iter().filter(|file| file.as_os_str() != "-") {
+        std::fs::metadata(file).map_err(|e| {
+            Error::new(format!("open {}", file.display()), e).advise("check the name")
+        })?;
+    }
+    Ok(first)
+}
+
+fn shown_name(file: &std::path::Path) -> String {
+    match file.file_name() {
+        Some(name) if name != "-" => name.to_string_lossy().into_owned(),
+        _ => "stdin".to_owned(),
+    }
+}
+
+struct Running<'scope> {
+    /// Errors, and the batch times if the reader counts by itself.
+    reader: ScopedJoinHandle<'scope, (Vec<Error>, Option<Histogram<u64>>)>,
+    workers: Vec<ScopedJoinHandle<'scope, Histogram<u64>>>,
+}
+
+fn start_workers<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    settings: &'env Settings,
+    accounts: &'env Accounts,
+    outboxes: Vec<Outbox>,
+    shared: &'env Shared,
+    first: CaptureFile,
+    files: &'env [PathBuf],
+) -> Result<Running<'scope>> {
+    let capacity = settings.max_flows.div_ceil(settings.workers);
+    let mut cores: Vec<_> = outboxes
+        .into_iter()
+        .enumerate()
+        .map(|(idx, outbox)| {
+            let core = u8::try_from(idx).expect("bounded by MAX_CORES");
+            let config = TableConfig { capacity, timeouts: settings.timeouts, core };
+            Core::new(CoreTable::new(config, &accounts.tables[idx]), outbox)
+        })
+        .collect();
+
+    let reader = Reader { settings, accounts, shared, files };
+    if cores.len() == 1 {
+        let core = cores.remove(0);
+        let reader = spawn(scope, "rx-0".to_owned(), move || {
+            let mut counting = Counting { core, batch: PacketBatch::new() };
+            let (errors, end) = reader.run(first, &mut counting);
+            counting.flush();
+            (errors, Some(counting.core.finish(end)))
+        })?;
+        return Ok(Running { reader, workers: Vec::new() });
+    }
+
+    let mut lanes = Vec::with_capacity(cores.len());
+    let mut workers = Vec::with_capacity(cores.len());
+    for (idx, core) in cores.into_iter().enumerate() {
+        let (sender, receiver) = lane(RING_BATCHES, BATCH_PACKETS);
+        lanes.push(sender);
+        let run = move || work(core, receiver, &shared.end);
+        workers.push(spawn(scope, format!("rx-{idx}"), run)?);
+    }
+    let reader = spawn(scope, "read".to_owned(), move || {
+        let mut dealing = Dealing { lanes };
+        let (errors, end) = reader.run(first, &mut dealing);
+        dealing.flush();
+        shared.end.set(end).expect("set once, here");
+        (errors, None)
+    })?;
+    Ok(Running { reader, workers })
+}
+
+/// A worker: counts what it is dealt.
+fn work(mut core: Core<'_>, mut packets: Receiver<Packet>, end: &OnceLock<Tick>) -> Histogram<u64> {
+    while !packets.is_finished() {
+        if !packets.receive(|batch| core.count_with_room(batch)) {
+            core.flush();
+            thread::park_timeout(WAIT);
+        }
+    }
+    // Set before the lane was closed.
+    core.finish(*end.wait())
+}
+
+/// Where the reader's packets go.
+trait PacketSink {
+    fn push(&mut self, packet: Packet);
+}
+
+/// Into a table of the reader's own.
+struct Counting<'a> {
+    core: Core<'a>,
+    batch: PacketBatch,
+}
+
+impl Counting<'_> {
+    fn flush(&mut self) {
+        self.core.count_with_room(self.batch.packets());
+        self.batch.clear();
+    }
+}
+
+impl PacketSink for Counting<'_> {
+    #[inline]
+    fn push(&mut self, packet: Packet) {
+        if self.batch.push(packet) {
+            self.flush();
+        }
+    }
+}
+
+/// To the workers, by key hash.
+struct Dealing {
+    lanes: Vec<Sender<Packet>>,
+}
+
+impl Dealing {
+    fn flush(&mut self) {
+        for lane in &mut self.lanes {
+            while !lane.flush() {
+                thread::park_timeout(WAIT);
+            }
+        }
+    }
+}
+
+impl PacketSink for Dealing {
+    fn push(&mut self, packet: Packet) {
+        let idx = lane_of(packet.hash, self.lanes.len());
+        let lane = &mut self.lanes[idx];
+        while lane.room() == 0 {
+            thread::park_timeout(WAIT);
+        }
+        lane.push(packet);
+    }
+}
+
+/// The thread that owns the files.
+struct Reader<'a> {
+    settings: &'a Settings,
+    accounts: &'a Accounts,
+    shared: &'a Shared,
+    files: &'a [PathBuf],
+}
+
+impl Reader<'_> {
+    /// Reads all files to their end. Returns what failed, and the packet clock at the end.
+    fn run(&self, first: CaptureFile, packets: &mut impl PacketSink) -> (Vec<Error>, Tick) {
+        let mut decoder = Decoder::new(KeyHasher::default());
+        let mut errors = Vec::new();
+        let mut left = self.settings.count.unwrap_or(u64::MAX);
+        let mut before = 0;
+        let mut opened = Some(first);
+        for (idx, path) in self.files.iter().enumerate() {
+            let file = opened.take().map_or_else(|| CaptureFile::open(path), Ok);
+            let result = file.and_then(|mut file| {
+                let result =
+                    self.run_file(idx, &mut file, &mut decoder, &mut left, packets, before);
+                before += file.progress().0;
+                result
+            });
+            if let Err(error) = result {
+                self.accounts.sources[idx].file_errors.add(1);
+                errors.push(error);
+            }
+            if left == 0 || self.should_stop() {
+                break;
+            }
+        }
+        let end = decoder.tick();
+        (errors, end)
+    }
+
+    fn run_file(
+        &self,
+        idx: usize,
+        file: &mut CaptureFile,
+        decoder: &mut Decoder,
+        left: &mut u64,
+        packets: &mut impl PacketSink,
+        bytes_before: u64,
+    ) -> Result<()> {
+        decoder.set_interface(u16::try_from(idx).unwrap_or(u16::MAX));
+        let counters = &self.accounts.receives[0][idx];
+        let mut seen = 0;
+        while *left > 0 {
+            if seen % STOP_EVERY == 0 {
+                if self.should_stop() {
+                    break;
+                }
+                self.accounts.sources[idx].seen.set(seen);
+                // Relaxed: for show.
+                self.shared.taken_bytes.store(bytes_before + file.progress().0, Ordering::Relaxed);
+            }
+            let frame = file.next_frame();
+            let Some(frame) = frame.inspect_err(|_| self.accounts.sources[idx].seen.set(seen))?
+            else {
+                break;
+            };
+            seen += 1;
+            *left -= 1;
+            counters.received.add(1);
+            if let Some(packet) = decode(decoder, &frame, counters) {
+                packets.push(packet);
+            }
+        }
+        self.accounts.sources[idx].seen.set(seen);
+        Ok(())
+    }
+
+    fn should_stop(&self) -> bool {
+        // Relaxed: a request, about itself only.
+        self.shared.stop.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,114 @@
+//! The two stages of the packet path: frames into packets, packets into a table.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::decode::{Decoder, Packet};
+use crate::ledger::ReceiveCounters;
+use crate::limits::BATCH_PACKETS;
+use crate::source::Frame;
+use crate::sync::thread;
+use crate::table::outbox::Outbox;
+use crate::table::{BATCH_ROOM, CoreTable, Outlet};
+use crate::time::Tick;
+
+/// How long a thread that may wait sleeps when the next stage has no room.
+const WAIT: Duration = Duration::from_micros(50);
+
+/// Batches longer than this are recorded as this long, in ns.
+const BATCH_NS_MAX: u64 = 60_000_000_000;
+
+/// Decodes a frame and counts what became of it.
+pub(super) fn decode(
+    decoder: &mut Decoder,
+    frame: &Frame<'_>,
+    counters: &ReceiveCounters,
+) -> Option<Packet> {
+    counters.decoded.add(1);
+    match decoder.decode(frame) {
+        Ok(packet) => Some(packet),
+        Err(cause) => {
+            counters.undecodable[cause.idx()].add(1);
+            None
+        }
+    }
+}
+
+/// One core: its table, its way to `merge`, and how long its batches take.
+pub(super) struct Core<'a> {
+    table: CoreTable<'a>,
+    outbox: Outbox,
+    batch_ns: Histogram<u64>,
+}
+
+impl<'a> Core<'a> {
+    pub(super) fn new(table: CoreTable<'a>, outbox: Outbox) -> Self {
+        let batch_ns = Histogram::new_with_bounds(1, BATCH_NS_MAX, 3)
+            .expect("these bounds are within what a histogram can hold");
+        Self { table, outbox, batch_ns }
+    }
+
+    /// Counts a batch. Never waits: with the rings full, flows are closed later.
+    pub(super) fn count(&mut self, packets: &[Packet]) {
+        let start = Instant::now();
+        self.table.count(packets, &mut self.outbox);
+        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(BATCH_NS_MAX);
+        self.batch_ns.saturating_record(ns);
+    }
+
+    /// Counts a batch once there is room to close whatever it closes: for packets that can
+    /// wait, so that what is closed when depends on the packets only.
+    pub(super) fn count_with_room(&mut self, packets: &[Packet]) {
+        while self.outbox.room() < BATCH_ROOM {
+            thread::park_timeout(WAIT);
+        }
+        self.count(packets);
+    }
+
+    /// Moves the hand to `now`, and sends what is published.
+    pub(super) fn idle(&mut self, now: Tick) {
+        self.table.advance(now, &mut self.outbox);
+        self.outbox.flush();
+    }
+
+    /// Sends what is published.
+    pub(super) fn flush(&mut self) {
+        self.outbox.flush();
+    }
+
+    /// Ends every flow at packet time `now`, waits until all is sent, and closes the way
+    /// to `merge`. Returns how long the batches took.
+    pub(super) fn finish(mut self, now: Tick) -> Histogram<u64> {
+        while !self.table.drain(now, &mut self.outbox) {
+            thread::park_timeout(WAIT);
+        }
+        while !self.outbox.flush() {
+            thread::park_timeout(WAIT);
+        }
+        self.batch_ns
+    }
+}
+
+/// A batch of packets being filled.
+pub(super) struct PacketBatch(Vec<Packet>);
+
+impl PacketBatch {
+    pub(super) fn new() -> Self {
+        Self(Vec::with_capacity(BATCH_PACKETS))
+    }
+
+    /// Adds a packet. Returns whether the batch is full.
+    pub(super) fn push(&mut self, packet: Packet) -> bool {
+        self.0.push(packet);
+        self.0.len() == BATCH_PACKETS
+    }
+
+    pub(super) fn packets(&self) -> &[Packet] {
+        &self.0
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}

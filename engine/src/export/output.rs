@@ -1,0 +1,167 @@
+//! A file while it is written: `NAME.part`, compressed if asked, renamed to `NAME` when it
+//! is complete. What failed stays as `NAME.part`.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+
+use crate::error::{Error, Result};
+use crate::export::{Compression, SinkSpec, Target};
+
+/// Bytes collected before they are written.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// zstd's own default: about the speed of the encoder before it.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Where bytes end up.
+#[derive(Debug)]
+enum Raw {
+    File(File),
+    Stdout(Stdout),
+}
+
+/// Counts what it passes on.
+#[derive(Debug)]
+struct Counted {
+    raw: Raw,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.raw {
+            Raw::File(file) => file.write(bytes),
+            Raw::Stdout(stdout) => stdout.write(bytes),
+        }?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.raw {
+            Raw::File(file) => file.flush(),
+            Raw::Stdout(stdout) => stdout.flush(),
+        }
+    }
+}
+
+type Buffered = BufWriter<Counted>;
+
+enum Writer {
+    Plain(Buffered),
+    Gzip(GzEncoder<Buffered>),
+    Zstd(zstd::Encoder<'static, Buffered>),
+}
+
+/// An open output.
+pub(crate) struct Output {
+    writer: Writer,
+    /// Where it is now and where it goes when complete; `None` if it is written in place.
+    rename: Option<(PathBuf, PathBuf)>,
+}
+
+impl Output {
+    /// Opens the sink's target for writing.
+    ///
+    /// # Errors
+    /// If the target cannot be created, or is a folder.
+    pub(crate) fn open(spec: &SinkSpec) -> Result<Self> {
+        let (raw, rename) = match &spec.target {
+            Target::Stdout => (Raw::Stdout(io::stdout()), None),
+            Target::File(path) => open_file(path)?,
+        };
+        let buffered = BufWriter::with_capacity(BUFFER_BYTES, Counted { raw, bytes: 0 });
+        let writer = match spec.compression {
+            Compression::None => Writer::Plain(buffered),
+            Compression::Gzip => {
+                Writer::Gzip(GzEncoder::new(buffered, flate2::Compression::default()))
+            }
+            Compression::Zstd => Writer::Zstd(
+                zstd::Encoder::new(buffered, ZSTD_LEVEL)
+                    .map_err(|e| Error::new(format!("compress {}", spec.name()), e))?,
+            ),
+        };
+        Ok(Self { writer, rename })
+    }
+
+    /// The name that bytes are written under now.
+    pub(crate) fn current_name(&self) -> Option<&Path> {
+        self.rename.as_ref().map(|(part, _)| part.as_path())
+    }
+
+    /// Writes out what is buffered. Returns whether everything written before is now with
+    /// the system: a compressor keeps some until the end.
+    pub(crate) fn flush_batch(&mut self) -> io::Result<bool> {
+        match &mut self.writer {
+            Writer::Plain(writer) => writer.flush().map(|()| true),
+            Writer::Gzip(_) | Writer::Zstd(_) => Ok(false),
+        }
+    }
+
+    /// Bytes that have left for the target so far, compressed.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.writer {
+            Writer::Plain(writer) => writer.get_ref().bytes,
+            Writer::Gzip(writer) => writer.get_ref().get_ref().bytes,
+            Writer::Zstd(writer) => writer.get_ref().get_ref().bytes,
+        }
+    }
+
+    /// Completes the file and gives it its final name. Returns its length in bytes.
+    pub(crate) fn finish(self) -> io::Result<u64> {
+        let mut buffered = match self.writer {
+            Writer::Plain(writer) => writer,
+            Writer::Gzip(writer) => writer.finish()?,
+            Writer::Zstd(writer) => writer.finish()?,
+        };
+        buffered.flush()?;
+        let counted = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if let (Raw::File(file), Some((part, name))) = (&counted.raw, &self.rename) {
+            // On the disk before it has its name: a crash leaves no half file under it.
+            file.sync_all()?;
+            fs::rename(part, name)?;
+        }
+        Ok(counted.bytes)
+    }
+}
+
+fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
+    let fail = |shown: &Path, cause: io::Error| {
+        Error::new(format!("create {}", shown.display()), cause)
+            .advise("choose a folder that exists and that you may write to")
+    };
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => {
+            return Err(Error::new(format!("create {}", path.display()), "it is a directory")
+                .advise("give the name of a file"));
+        }
+        // A pipe or a device is written to, not replaced.
+        Ok(there) if !there.is_file() => {
+            let file = File::options().write(true).open(path).map_err(|e| fail(path, e))?;
+            return Ok((Raw::File(file), None));
+        }
+        _ => {}
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let file = File::create(&part).map_err(|e| fail(&part, e))?;
+    Ok((Raw::File(file), Some((part, path.to_owned()))))
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.writer {
+            Writer::Plain(writer) => writer.write(bytes),
+            Writer::Gzip(writer) => writer.write(bytes),
+            Writer::Zstd(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.flush_batch().map(drop)
+    }
+}

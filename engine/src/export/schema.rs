@@ -1,0 +1,258 @@
+//! The record as users see it: field names, units and order, once for all formats.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::flow::{Direction, EndReason, FlowRecord, RecordKind, SideCounts, TcpState};
+use crate::time::Timestamp;
+
+/// A record with what it takes to show it.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// The record.
+    pub record: &'a FlowRecord,
+    /// Names of the interfaces or files of this run.
+    pub interfaces: &'a [String],
+}
+
+/// A field's value. What is not known or does not apply is [`Value::Absent`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Not known, or not applicable.
+    Absent,
+    /// A whole number.
+    Number(u64),
+    /// A word from a fixed set, or a name.
+    Text(&'a str),
+    /// Text made for this record.
+    Owned(String),
+    /// An address, in the text of RFC 5952.
+    Address(IpAddr),
+    /// A time, as RFC 3339 in UTC with nanoseconds.
+    Time(Timestamp),
+    /// Several numbers.
+    List(Vec<u16>),
+}
+
+/// How a field's value is had from a record.
+type Get = for<'a> fn(&Row<'a>) -> Value<'a>;
+
+/// Every field, in the order of the columns.
+pub const FIELDS: &[(&str, Get)] = &[
+    ("kind", |row| Value::Text(row.is_flow().map_or("overflow", |()| "flow"))),
+    ("flow_id", |row| flow_only(row, Value::Owned(format!("{:016x}", row.record.flow_id())))),
+    ("part", |row| flow_only(row, number(row.record.opening().map(|o| o.part)))),
+    ("community_id", |row| row.community_id().map_or(Value::Absent, Value::Owned)),
+    ("interface", |row| row.interface().map_or(Value::Absent, Value::Text)),
+    ("start", |row| row.times().map_or(Value::Absent, |(first, _)| Value::Time(first))),
+    ("end", |row| row.times().map_or(Value::Absent, |(_, last)| Value::Time(last))),
+    ("duration_ns", |row| number(row.times().map(|(first, last)| last.abs_diff(first)))),
+    ("ip_version", |row| Value::Number(row.record.key.ip_version().into())),
+    ("protocol", |row| Value::Number(row.record.key.protocol().into())),
+    ("src_ip", |row| flow_only(row, Value::Address(row.address(Side::Src)))),
+    ("dst_ip", |row| Value::Address(row.address(Side::Dst))),
+    ("src_port", |row| number(row.port(Side::Src))),
+    ("dst_port", |row| number(row.port(Side::Dst))),
+    ("icmp_type", |row| number(row.icmp().map(|(kind, _)| kind))),
+    ("icmp_code", |row| number(row.icmp().map(|(_, code)| code))),
+    ("src_mac", |row| row.mac(Side::Src)),
+    ("dst_mac", |row| row.mac(Side::Dst)),
+    ("vlan", |row| row.vlan()),
+    ("src_packets", |row| Value::Number(row.side(Side::Src).packets)),
+    ("dst_packets", |row| Value::Number(row.side(Side::Dst).packets)),
+    ("src_bytes", |row| Value::Number(row.side(Side::Src).bytes)),
+    ("dst_bytes", |row| Value::Number(row.side(Side::Dst).bytes)),
+    ("src_frame_bytes", |row| Value::Number(row.side(Side::Src).frame_bytes)),
+    ("dst_frame_bytes", |row| Value::Number(row.side(Side::Dst).frame_bytes)),
+    ("src_payload_bytes", |row| Value::Number(row.side(Side::Src).payload_bytes)),
+    ("dst_payload_bytes", |row| Value::Number(row.side(Side::Dst).payload_bytes)),
+    ("src_fragments", |row| Value::Number(row.side(Side::Src).fragments)),
+    ("dst_fragments", |row| Value::Number(row.side(Side::Dst).fragments)),
+    ("src_tcp_flags", |row| row.tcp_flags(Side::Src)),
+    ("dst_tcp_flags", |row| row.tcp_flags(Side::Dst)),
+    ("tcp_state", |row| flow_only(row, row.tcp_state())),
+    ("end_reason", |row| row.end_reason()),
+];
+
+/// The initiator's or the responder's side of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The initiator.
+    Src,
+    /// The responder.
+    Dst,
+}
+
+fn number(value: Option<impl Into<u64>>) -> Value<'static> {
+    value.map_or(Value::Absent, |value| Value::Number(value.into()))
+}
+
+fn flow_only<'a>(row: &Row<'_>, value: Value<'a>) -> Value<'a> {
+    row.is_flow().map_or(Value::Absent, |()| value)
+}
+
+impl<'a> Row<'a> {
+    fn is_flow(&self) -> Option<()> {
+        (self.record.kind == RecordKind::Flow).then_some(())
+    }
+
+    /// The direction of the packets that `side` sent.
+    fn direction(&self, side: Side) -> Direction {
+        match side {
+            Side::Src => self.record.initiator(),
+            Side::Dst => self.record.initiator().opposite(),
+        }
+    }
+
+    pub(crate) fn side(&self, side: Side) -> &'a SideCounts {
+        &self.record.total.sides[self.direction(side).idx()]
+    }
+
+    pub(crate) fn address(&self, side: Side) -> IpAddr {
+        self.record.key.source_ip(self.direction(side))
+    }
+
+    pub(crate) fn port(&self, side: Side) -> Option<u16> {
+        self.record.key.source_port(self.direction(side))
+    }
+
+    /// First and last packet's time, if any packet had one.
+    pub(crate) fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        let total = &self.record.total;
+        (total.first <= total.last).then_some((total.first, total.last))
+    }
+
+    fn interface(&self) -> Option<&'a str> {
+        let interface = self.record.opening()?.interface;
+        self.interfaces.get(usize::from(interface)).map(String::as_str)
+    }
+
+    fn icmp(&self) -> Option<(u8, u8)> {
+        self.record.opening()?.icmp
+    }
+
+    fn mac(&self, side: Side) -> Value<'static> {
+        let Some(opening) = self.record.opening() else { return Value::Absent };
+        // The addresses are those of the first packet, which the responder may have sent.
+        let sender = opening.first_packet == self.direction(side);
+        match opening.macs[usize::from(!sender)] {
+            Some([a, b, c, d, e, f]) => {
+                Value::Owned(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
+            }
+            None => Value::Absent,
+        }
+    }
+
+    fn vlan(&self) -> Value<'static> {
+        let vlans: Vec<u16> = self.record.key.vlan().iter().copied().filter(|&v| v != 0).collect();
+        if vlans.is_empty() { Value::Absent } else { Value::List(vlans) }
+    }
+
+    fn tcp_flags(&self, side: Side) -> Value<'static> {
+        const TCP: u8 = 6;
+        number((self.record.key.protocol() == TCP).then(|| self.side(side).tcp_flags))
+    }
+
+    pub(crate) fn tcp_state(&self) -> Value<'static> {
+        self.record.tcp_state().map_or(Value::Absent, |state| {
+            Value::Text(match state {
+                TcpState::Established => "established",
+                TcpState::HalfOpen => "half_open",
+                TcpState::Closed => "closed",
+                TcpState::Reset => "reset",
+                TcpState::Midstream => "midstream",
+            })
+        })
+    }
+
+    pub(crate) fn end_reason(&self) -> Value<'static> {
+        self.record.total.end.map_or(Value::Absent, |end| {
+            Value::Text(match end {
+                EndReason::Idle => "idle",
+                EndReason::Active => "active",
+                EndReason::EndDetected => "end",
+                EndReason::Forced => "forced",
+                EndReason::Resources => "resources",
+            })
+        })
+    }
+
+    /// Community ID version 1, seed 0 (<https://github.com/corelight/community-id-spec>).
+    fn community_id(&self) -> Option<String> {
+        self.is_flow()?;
+        let key = &self.record.key;
+        let opening = self.record.opening()?;
+        // ICMP's type and code stand in for ports, in the way that the first packet went.
+        let first = opening.first_packet;
+        let (from, ports) = match self.icmp() {
+            Some((kind, code)) => (first, (Some(kind.into()), Some(code.into()))),
+            None => {
+                let from = self.direction(Side::Src);
+                (from, (key.source_port(from), key.source_port(from.opposite())))
+            }
+        };
+        community_id::calculate_community_id(
+            0,
+            key.source_ip(from),
+            key.source_ip(from.opposite()),
+            ports.0,
+            ports.1,
+            key.protocol(),
+            false,
+        )
+        .ok()
+    }
+}
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Absent => serializer.serialize_none(),
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Owned(text) => serializer.serialize_str(text),
+            Self::Address(_) | Self::Time(_) => serializer.collect_str(self),
+            Self::List(list) => list.serialize(serializer),
+        }
+    }
+}
+
+/// The value as plain text: empty if absent, a list with semicolons.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => Ok(()),
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => f.write_str(text),
+            Self::Owned(text) => f.write_str(text),
+            Self::Address(address) => address.fmt(f),
+            Self::Time(time) => {
+                // 64 bits of nanoseconds are well inside jiff's range.
+                let time =
+                    jiff::Timestamp::from_nanosecond(i128::from(*time)).map_err(|_| fmt::Error)?;
+                write!(f, "{time:.9}")
+            }
+            Self::List(list) => {
+                for (idx, number) in list.iter().enumerate() {
+                    write!(f, "{}{number}", if idx == 0 { "" } else { ";" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, get) in FIELDS {
+            let value = get(self);
+            if value != Value::Absent {
+                map.serialize_entry(name, &value)?;
+            }
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,114 @@
+//! What `-o` names: where records go, in which format, and how compressed.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+
+/// Where a sink writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object per line.
+    JsonLines,
+    /// Comma-separated values with a header.
+    Csv,
+    /// A table for people.
+    Table,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
+    /// Zstandard (RFC 8878).
+    Zstd,
+}
+
+/// One sink, as the user asked for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkSpec {
+    /// Where to.
+    pub target: Target,
+    /// In which format.
+    pub format: Format,
+    /// How compressed.
+    pub compression: Compression,
+}
+
+impl SinkSpec {
+    /// Standard output, for people or for programs.
+    #[must_use]
+    pub fn stdout(format: Format) -> Self {
+        Self { target: Target::Stdout, format, compression: Compression::None }
+    }
+
+    /// What the argument of `-o` means: `-`, or a file with its format by ending.
+    ///
+    /// # Errors
+    /// If the ending is none that is known.
+    pub fn parse(argument: &str) -> Result<Self> {
+        if argument == "-" {
+            return Ok(Self::stdout(Format::JsonLines));
+        }
+        let refuse = |cause: &str| {
+            Err(Error::new(format!("output {argument}"), cause).advise(
+                "use a name that ends in .jsonl or .csv, with .zst or .gz if you like, or -",
+            ))
+        };
+        if argument.contains("://") {
+            return refuse("collectors are not supported yet");
+        }
+        let (name, compression) = if let Some(name) = argument.strip_suffix(".gz") {
+            (name, Compression::Gzip)
+        } else if let Some(name) = argument.strip_suffix(".zst") {
+            (name, Compression::Zstd)
+        } else {
+            (argument, Compression::None)
+        };
+        let format = match name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("jsonl") => Format::JsonLines,
+            Some("csv") => Format::Csv,
+            Some("parquet" | "ipfix") => return refuse("this format is not supported yet"),
+            _ => return refuse("unknown format"),
+        };
+        Ok(Self { target: Target::File(argument.into()), format, compression })
+    }
+
+    /// The sink's name in the ledger and in messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.target {
+            Target::Stdout => "stdout".to_owned(),
+            Target::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_decides_format_and_compression() {
+        let spec = |argument: &str| SinkSpec::parse(argument).map(|s| (s.format, s.compression));
+        assert_eq!(spec("a.jsonl"), Ok((Format::JsonLines, Compression::None)));
+        assert_eq!(spec("a.b/c.csv.gz"), Ok((Format::Csv, Compression::Gzip)));
+        assert_eq!(spec("a.jsonl.zst"), Ok((Format::JsonLines, Compression::Zstd)));
+        assert_eq!(spec("-"), Ok((Format::JsonLines, Compression::None)));
+        for refused in ["a", "a.txt", "jsonl", "a.gz", "ipfix+tcp://host:4739", "a.parquet"] {
+            let error = spec(refused).unwrap_err().to_string();
+            assert!(error.contains(".jsonl"), "{refused}: {error}");
+        }
+    }
+}

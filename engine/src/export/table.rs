@@ -1,0 +1,78 @@
+//! A table for people: one line per record, the columns that fit a terminal.
+
+use std::io::{self, Write};
+
+use crate::export::Encoder;
+use crate::export::schema::{Row, Side, Value};
+
+pub(crate) struct Table;
+
+impl Encoder for Table {
+    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "{:<15} {:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} END",
+            "START (UTC)",
+            "DURATION",
+            "PROTO",
+            "SOURCE",
+            "DESTINATION",
+            "PACKETS",
+            "BYTES",
+            "STATE",
+        )
+    }
+
+    fn encode(&mut self, row: &Row<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let (start, duration) = match row.times() {
+            Some((first, last)) => {
+                let start = Value::Time(first).to_string();
+                // The time of day, to the microsecond.
+                let day_time = start.get(11..26).unwrap_or(&start).to_owned();
+                (day_time, seconds(last.abs_diff(first)))
+            }
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        let (src, dst) = (row.side(Side::Src), row.side(Side::Dst));
+        writeln!(
+            out,
+            "{start:<15} {duration:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} {}",
+            protocol(row.record.key.protocol()),
+            endpoint(row, Side::Src),
+            endpoint(row, Side::Dst),
+            format!("{}/{}", src.packets, dst.packets),
+            format!("{}/{}", src.bytes, dst.bytes),
+            row.tcp_state().to_string(),
+            row.end_reason(),
+        )
+    }
+}
+
+fn endpoint(row: &Row<'_>, side: Side) -> String {
+    let address = row.address(side);
+    match row.port(side) {
+        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
+}
+
+fn seconds(ns: u64) -> String {
+    format!("{}.{:03}s", ns / 1_000_000_000, ns / 1_000_000 % 1_000)
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "ICMP",
+        2 => "IGMP",
+        6 => "TCP",
+        17 => "UDP",
+        33 => "DCCP",
+        47 => "GRE",
+        50 => "ESP",
+        58 => "ICMPv6",
+        132 => "SCTP",
+        136 => "UDPLt",
+        other => return other.to_string(),
+    }
+    .to_owned()
+}

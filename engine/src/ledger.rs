@@ -1,0 +1,364 @@
+//! The loss ledger: every packet in exactly one place.
+//!
+//! [`Accounts`] holds the counters, each written by one thread; [`Ledger`] is what they say
+//! at one moment, with residuals that compare counters from both sides of each step.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::decode::Cause;
+use crate::export::SinkAccount;
+use crate::global::GlobalCounters;
+use crate::sync::{Arc, Counter};
+use crate::table::TableCounters;
+
+/// What a source has counted of one interface or file. Its one writer is the thread that
+/// owns the source (`main` for what the kernel counts).
+#[derive(Debug, Default)]
+pub struct SourceCounters {
+    /// Packets that the NIC says it received; [`u64::MAX`] if it does not say.
+    pub nic_rx: Gauge,
+    /// Packets at the source's entry.
+    pub seen: Gauge,
+    /// Packets left to the host.
+    pub passed: Gauge,
+    /// Packets that the XDP program could not handle.
+    pub aborted: Gauge,
+    /// Files that broke in their middle.
+    pub file_errors: Counter,
+}
+
+/// What one receiving thread has counted of its frames.
+#[derive(Debug, Default)]
+pub struct ReceiveCounters {
+    /// Frames taken from the source.
+    pub received: Counter,
+    /// Frames given to the decoder.
+    pub decoded: Counter,
+    /// Frames without a packet, by [`Cause`].
+    pub undecodable: [Counter; Cause::ALL.len()],
+    /// Lost by the socket, by cause.
+    pub rx_ring_full: Gauge,
+    /// See above.
+    pub fill_ring_empty: Gauge,
+    /// Frames too long for the receive memory.
+    pub oversize: Gauge,
+    /// Descriptors that did not fit the receive memory.
+    pub invalid: Gauge,
+}
+
+/// A number that its one writer sets as a whole.
+#[derive(Debug, Default)]
+pub struct Gauge(crate::sync::AtomicU64);
+
+impl Gauge {
+    /// Sets the number.
+    pub fn set(&self, value: u64) {
+        // Relaxed: the number orders nothing else.
+        self.0.store(value, crate::sync::Ordering::Relaxed);
+    }
+
+    /// The number as of lately.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        // Relaxed: as above.
+        self.0.load(crate::sync::Ordering::Relaxed)
+    }
+}
+
+/// All counters of a run.
+#[derive(Debug)]
+pub struct Accounts {
+    /// Names of interfaces or files.
+    pub names: Arc<[String]>,
+    /// One for each name.
+    pub sources: Vec<SourceCounters>,
+    /// One for each receiving thread and name: `receives[thread][name]`.
+    pub receives: Vec<Vec<ReceiveCounters>>,
+    /// One for each core table.
+    pub tables: Vec<TableCounters>,
+    /// One for each merge thread, and the last for `reap`.
+    pub globals: Vec<GlobalCounters>,
+    /// One for each sink.
+    pub sinks: Vec<Arc<SinkAccount>>,
+}
+
+impl Accounts {
+    /// Fresh counters.
+    #[must_use]
+    pub fn new(
+        names: Arc<[String]>,
+        receivers: usize,
+        tables: usize,
+        merges: usize,
+        sinks: Vec<Arc<SinkAccount>>,
+    ) -> Self {
+        fn many<T: Default>(n: usize) -> Vec<T> {
+            std::iter::repeat_with(T::default).take(n).collect()
+        }
+        let sources = many(names.len());
+        let receives = (0..receivers).map(|_| many(names.len())).collect();
+        Self { sources, receives, tables: many(tables), globals: many(merges + 1), names, sinks }
+    }
+}
+
+/// One interface's or file's packets.
+#[derive(Debug, Clone, Serialize)]
+pub struct InterfaceLedger {
+    /// Its name.
+    pub name: String,
+    /// What the NIC says it received.
+    pub nic_rx: Option<u64>,
+    /// Packets at the source's entry.
+    pub seen: u64,
+    /// Packets left to the host.
+    pub passed: u64,
+    /// Packets that a filter rejected.
+    pub filtered: u64,
+    /// Lost packets by cause.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Frames taken from the source.
+    pub delivered: u64,
+    /// Files that broke in their middle.
+    pub file_errors: u64,
+}
+
+/// The packets of all interfaces, behind the sources.
+#[derive(Debug, Clone, Serialize)]
+pub struct PacketLedger {
+    /// Frames given to a decoder.
+    pub delivered: u64,
+    /// Frames without a packet, by cause.
+    pub undecodable: BTreeMap<&'static str, u64>,
+    /// Packets counted in flows.
+    pub in_flows: u64,
+    /// Packets counted in overflow aggregates.
+    pub in_overflow: u64,
+}
+
+/// Records.
+#[derive(Debug, Clone, Serialize)]
+pub struct FlowLedger {
+    /// Records begun.
+    pub created: u64,
+    /// Records that every sink has written.
+    pub exported: u64,
+    /// Records in the global map.
+    pub live: u64,
+    /// Records that a sink did not write, as `sink: cause`.
+    pub not_sent: BTreeMap<String, u64>,
+    /// Packets of flows in ended records: held against `in_flows` at the end.
+    pub packets: u64,
+    /// Flows given up early for room.
+    pub given_up: u64,
+    /// Batches in which no flow could be closed, because `merge` was behind.
+    pub congested_batches: u64,
+}
+
+/// One sink.
+#[derive(Debug, Clone, Serialize)]
+pub struct SinkLedger {
+    /// Its name.
+    pub name: String,
+    /// Records written.
+    pub records: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Operations that failed.
+    pub errors: u64,
+}
+
+/// What does not add up. All 0 at the end of a run, or something was lost silently.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Residuals {
+    /// Seen, less passed, filtered, dropped and delivered.
+    pub interface: u64,
+    /// Delivered, less undecodable, in flows and in overflow.
+    pub packets: u64,
+    /// Created, less exported, live and not sent; and packets in flows, less packets in
+    /// ended records.
+    pub flows: u64,
+}
+
+/// How long something took, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Timing {
+    /// Median.
+    pub p50: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Maximum.
+    pub max: u64,
+}
+
+impl Timing {
+    /// The percentiles of a histogram.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        Self {
+            p50: histogram.value_at_quantile(0.5),
+            p99: histogram.value_at_quantile(0.99),
+            p999: histogram.value_at_quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+/// The accounts at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ledger {
+    /// Each interface or file.
+    pub interfaces: Vec<InterfaceLedger>,
+    /// All packets.
+    pub packets: PacketLedger,
+    /// All records.
+    pub flows: FlowLedger,
+    /// Each sink.
+    pub sinks: Vec<SinkLedger>,
+    /// What does not add up. While the run goes on counters are read one after the other,
+    /// so small residuals come and go.
+    pub residuals: Residuals,
+    /// Times of a packet batch; at the end only.
+    pub timing: BTreeMap<&'static str, Timing>,
+    /// Whether the run is over.
+    pub complete: bool,
+    /// Time since the start, in ns.
+    pub wall_ns: u64,
+    /// Processor time of all threads, in ns.
+    pub cpu_ns: u64,
+    /// Largest resident memory, in bytes.
+    pub max_rss_bytes: u64,
+}
+
+impl Ledger {
+    /// What the accounts say now. `live` is the number of records in the global map.
+    #[must_use]
+    pub fn collect(accounts: &Accounts, live: u64, complete: bool) -> Self {
+        let interfaces: Vec<_> =
+            (0..accounts.names.len()).map(|idx| interface(accounts, idx)).collect();
+        let packets = packets(accounts);
+        let flows = flows(accounts, live);
+        let residuals = residuals(accounts, &interfaces, &packets, &flows, complete);
+        let sinks = accounts.sinks.iter().map(|sink| SinkLedger {
+            name: sink.name().to_owned(),
+            records: sink.records(),
+            bytes: sink.bytes(),
+            errors: sink.errors(),
+        });
+        Self {
+            sinks: sinks.collect(),
+            interfaces,
+            packets,
+            flows,
+            residuals,
+            timing: BTreeMap::new(),
+            complete,
+            wall_ns: 0,
+            cpu_ns: 0,
+            max_rss_bytes: 0,
+        }
+    }
+
+    /// Packets and records lost, all causes together.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        let dropped = self.interfaces.iter().flat_map(|interface| interface.dropped.values());
+        dropped.chain(self.flows.not_sent.values()).sum()
+    }
+
+    /// Whether everything adds up.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.residuals == Residuals::default()
+    }
+}
+
+fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
+    let source = &accounts.sources[idx];
+    let receives = || accounts.receives.iter().map(|thread| &thread[idx]);
+    let sum = |get: fn(&ReceiveCounters) -> u64| receives().map(get).sum::<u64>();
+    let dropped = [
+        ("rx_ring_full", sum(|r| r.rx_ring_full.get())),
+        ("fill_ring_empty", sum(|r| r.fill_ring_empty.get())),
+        ("oversize", sum(|r| r.oversize.get())),
+        ("invalid", sum(|r| r.invalid.get())),
+        ("aborted", source.aborted.get()),
+    ];
+    InterfaceLedger {
+        name: accounts.names[idx].clone(),
+        nic_rx: Some(source.nic_rx.get()).filter(|&n| n != u64::MAX),
+        seen: source.seen.get(),
+        passed: source.passed.get(),
+        filtered: 0,
+        dropped: dropped.into_iter().collect(),
+        delivered: sum(|r| r.received.get()),
+        file_errors: source.file_errors.get(),
+    }
+}
+
+fn packets(accounts: &Accounts) -> PacketLedger {
+    let receives = || accounts.receives.iter().flatten();
+    let undecodable = Cause::ALL.iter().filter_map(|cause| {
+        let count: u64 = receives().map(|r| r.undecodable[cause.idx()].get()).sum();
+        (count > 0).then_some((cause.name(), count))
+    });
+    PacketLedger {
+        delivered: receives().map(|r| r.decoded.get()).sum(),
+        undecodable: undecodable.collect(),
+        in_flows: accounts.tables.iter().map(|t| t.in_flows.get()).sum(),
+        in_overflow: accounts.tables.iter().map(|t| t.in_overflow.get()).sum(),
+    }
+}
+
+fn flows(accounts: &Accounts, live: u64) -> FlowLedger {
+    let not_sent = accounts.sinks.iter().flat_map(|sink| {
+        let by_cause = sink.not_sent().into_iter();
+        by_cause.map(|(cause, count)| (format!("{}: {cause}", sink.name()), count))
+    });
+    FlowLedger {
+        created: accounts.globals.iter().map(|g| g.created.get()).sum(),
+        exported: accounts.sinks.iter().map(|s| s.records()).min().unwrap_or(0),
+        live,
+        not_sent: not_sent.collect(),
+        packets: accounts.globals.iter().map(|g| g.packets_in_flows.get()).sum(),
+        given_up: accounts.tables.iter().map(|t| t.given_up.get()).sum(),
+        congested_batches: accounts.tables.iter().map(|t| t.congested_batches.get()).sum(),
+    }
+}
+
+fn residuals(
+    accounts: &Accounts,
+    interfaces: &[InterfaceLedger],
+    packets: &PacketLedger,
+    flows: &FlowLedger,
+    complete: bool,
+) -> Residuals {
+    let interface = interfaces.iter().map(|i| {
+        let dropped: u64 = i.dropped.values().sum();
+        i.seen.abs_diff(i.passed + i.filtered + dropped + i.delivered)
+    });
+    let received: u64 = interfaces.iter().map(|i| i.delivered).sum();
+    let undecodable: u64 = packets.undecodable.values().sum();
+    let ended: u64 = accounts.globals.iter().map(|g| g.ended.get()).sum();
+    let overflowed: u64 = accounts.globals.iter().map(|g| g.packets_in_overflow.get()).sum();
+
+    let mut residual_flows = flows.created.abs_diff(ended + flows.live);
+    if complete {
+        for sink in &accounts.sinks {
+            let not_sent: u64 = sink.not_sent().values().sum();
+            residual_flows += ended.abs_diff(sink.records() + not_sent);
+        }
+        residual_flows += packets.in_flows.abs_diff(flows.packets);
+        residual_flows += packets.in_overflow.abs_diff(overflowed);
+    }
+    Residuals {
+        interface: interface.sum(),
+        packets: received.abs_diff(packets.delivered)
+            + packets.delivered.abs_diff(undecodable + packets.in_flows + packets.in_overflow),
+        flows: residual_flows,
+    }
+}

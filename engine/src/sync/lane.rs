@@ -1,0 +1,165 @@
+//! A lane: batches of items from one thread to one other, over a bounded ring, and the
+//! emptied batches back over a second one.
+//!
+//! Both rings are single-producer single-consumer and wait-free (rtrb). All batches are
+//! allocated at start. Nothing here waits: whoever must wait asks [`Sender::room`].
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+/// The sending end.
+#[derive(Debug)]
+pub struct Sender<T> {
+    filling: Vec<T>,
+    batch_len: usize,
+    sent: Producer<Vec<T>>,
+    returned: Consumer<Vec<T>>,
+    spare: Vec<Vec<T>>,
+}
+
+/// The receiving end.
+#[derive(Debug)]
+pub struct Receiver<T> {
+    sent: Consumer<Vec<T>>,
+    returned: Producer<Vec<T>>,
+}
+
+/// A lane with room for `batches` batches of `batch_len` items in flight.
+#[must_use]
+pub fn lane<T>(batches: usize, batch_len: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(batches > 0 && batch_len > 0, "a lane needs room");
+    let (sent, receive) = RingBuffer::new(batches);
+    // A place for every batch there is, so that a return never finds it full.
+    let (give_back, returned) = RingBuffer::new(batches + 1);
+    let batch = || Vec::with_capacity(batch_len);
+    let spare = (0..batches).map(|_| batch()).collect();
+    let sender = Sender { filling: batch(), batch_len, sent, returned, spare };
+    (sender, Receiver { sent: receive, returned: give_back })
+}
+
+impl<T> Sender<T> {
+    /// Items that fit for sure: what is left of the batch being filled, and whole batches
+    /// that are here and have a place in the ring.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let batches = (self.spare.len() + self.returned.slots()).min(self.sent.slots());
+        self.batch_len - self.filling.len() + batches * self.batch_len
+    }
+
+    /// Takes an item; sends a batch when it is full.
+    ///
+    /// # Panics
+    /// If there is no [`Sender::room`].
+    pub fn push(&mut self, item: T) {
+        if self.filling.len() == self.batch_len {
+            assert!(self.flush(), "pushed without room");
+        }
+        self.filling.push(item);
+    }
+
+    /// Sends the batch being filled, if it has anything. False if the ring is full: the
+    /// items stay here.
+    pub fn flush(&mut self) -> bool {
+        if self.filling.is_empty() {
+            return true;
+        }
+        if self.sent.is_full() {
+            return false;
+        }
+        let Some(empty) = self.spare.pop().or_else(|| self.returned.pop().ok()) else {
+            return false;
+        };
+        let full = std::mem::replace(&mut self.filling, empty);
+        self.sent.push(full).expect("the ring had a place, and only this thread fills it");
+        true
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Passes one batch to `take`, in the order it was pushed, and gives it back. False if
+    /// none was there.
+    pub fn receive(&mut self, take: impl FnOnce(&[T])) -> bool {
+        let Ok(mut batch) = self.sent.pop() else { return false };
+        take(&batch);
+        batch.clear();
+        // The sender may be gone; then nobody needs the batch.
+        drop(self.returned.push(batch));
+        true
+    }
+
+    /// Whether the sender is gone and everything it sent has been received.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        // In this order: what the sender sent before it went is seen by the second look.
+        self.sent.is_abandoned() && self.sent.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against a plain list: all that was pushed comes out, once and in order, however
+        /// pushes, flushes and receives are mixed and however small the lane is.
+        #[test]
+        fn everything_comes_out_once_and_in_order(
+            batches in 1usize..4, batch_len in 1usize..4,
+            steps in prop::collection::vec(0u8..3, 0..200),
+        ) {
+            let (mut sender, mut receiver) = lane(batches, batch_len);
+            let (mut next, mut out) = (0u32, Vec::new());
+            for step in steps {
+                match step {
+                    0 if sender.room() > 0 => {
+                        sender.push(next);
+                        next += 1;
+                    }
+                    1 => _ = sender.flush(),
+                    _ => _ = receiver.receive(|batch| out.extend_from_slice(batch)),
+                }
+                prop_assert!(!receiver.is_finished());
+            }
+            while !sender.flush() {
+                receiver.receive(|batch| out.extend_from_slice(batch));
+            }
+            drop(sender);
+            while !receiver.is_finished() {
+                prop_assert!(receiver.receive(|batch| out.extend_from_slice(batch)));
+            }
+            prop_assert_eq!(out, (0..next).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn two_threads_pass_a_million_items_through_a_small_lane() {
+        let (mut sender, mut receiver) = lane(2, 16);
+        let consumer = std::thread::spawn(move || {
+            let mut next = 0u32;
+            while !receiver.is_finished() {
+                let got = receiver.receive(|batch| {
+                    for &item in batch {
+                        assert_eq!(item, next);
+                        next += 1;
+                    }
+                });
+                if !got {
+                    std::thread::yield_now();
+                }
+            }
+            next
+        });
+        for item in 0..1_000_000 {
+            while sender.room() == 0 {
+                std::thread::yield_now();
+            }
+            sender.push(item);
+        }
+        while !sender.flush() {
+            std::thread::yield_now();
+        }
+        drop(sender);
+        assert_eq!(consumer.join().unwrap(), 1_000_000);
+    }
+}

@@ -1,0 +1,55 @@
+//! What the engine shows of itself while it runs: immutable snapshots, each published whole
+//! through an `ArcSwap`, so that a reader never waits and never sees half of one.
+
+use arc_swap::ArcSwap;
+
+use crate::flow::FlowRecord;
+use crate::global::map::GlobalMap;
+use crate::ledger::Ledger;
+use crate::sync::Arc;
+
+/// Flows that a view names.
+const BUSIEST: usize = 10;
+
+/// The engine at one moment.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The accounts.
+    pub ledger: Ledger,
+    /// Live flows with the most bytes, most first.
+    pub busiest: Vec<FlowRecord>,
+    /// Input taken in and its whole length, in bytes, where there is an input with an end.
+    pub progress: Option<(u64, u64)>,
+}
+
+/// Where the latest view stands: `main` publishes, anyone reads.
+#[derive(Debug, Default)]
+pub struct Views(ArcSwap<Option<View>>);
+
+impl Views {
+    /// Replaces the view.
+    pub fn publish(&self, view: View) {
+        self.0.store(Arc::new(Some(view)));
+    }
+
+    /// The latest view, once there is one.
+    #[must_use]
+    pub fn latest(&self) -> Arc<Option<View>> {
+        self.0.load_full()
+    }
+}
+
+/// The live flows with the most bytes, most first. Goes over the whole map.
+#[must_use]
+pub fn busiest(map: &GlobalMap) -> Vec<FlowRecord> {
+    let bytes = |record: &FlowRecord| record.total.sides[0].bytes + record.total.sides[1].bytes;
+    let mut top: Vec<FlowRecord> = Vec::with_capacity(BUSIEST + 1);
+    map.for_each(|record| {
+        let place = top.partition_point(|other| bytes(other) >= bytes(record));
+        if place < BUSIEST {
+            top.insert(place, record.clone());
+            top.truncate(BUSIEST);
+        }
+    });
+    top
+}
