@@ -64,8 +64,9 @@ pub struct TapCounters {
     pub redirected: u64,
     /// Those that the kernel dropped on the program's word.
     pub aborted: u64,
-    /// Frames that the interface says it has received meanwhile; `None` if it does not say. Its
-    /// driver counts them in its own time, so that it may lag behind `seen` for a while.
+    /// Frames that the interface says it has received between open and detach; `None` if it
+    /// does not say. Its driver counts in its own time, so that this is `seen` only once the
+    /// line has been quiet at both ends: under traffic it differs by what came meanwhile.
     pub nic_rx: Option<u64>,
 }
 
@@ -78,6 +79,8 @@ pub struct Tap {
     interface: Interface,
     description: String,
     nic_rx_before: Option<u64>,
+    /// Set by [`Tap::detach`]: what the interface receives later is not ours to account for.
+    nic_rx_after: Option<u64>,
 }
 
 impl Tap {
@@ -110,7 +113,8 @@ impl Tap {
         }
         let description = describe(&attachment, &sockets);
         let queues = sockets.into_iter().map(|socket| TapQueue { socket }).collect();
-        Ok((Self { program, interface, description, nic_rx_before }, queues))
+        let tap = Self { program, interface, description, nic_rx_before, nic_rx_after: None };
+        Ok((tap, queues))
     }
 
     /// The interface's name.
@@ -130,7 +134,7 @@ impl Tap {
     /// If the kernel does not give the program's counters.
     pub fn counters(&self) -> Result<TapCounters> {
         let verdicts = self.program.verdicts()?;
-        let nic_rx = self.interface.received_packets();
+        let nic_rx = self.nic_rx_after.or_else(|| self.interface.received_packets());
         Ok(TapCounters {
             seen: verdicts.seen_packets,
             passed: verdicts.passed_packets,
@@ -147,6 +151,7 @@ impl Tap {
     /// None today: the kernel cannot refuse it.
     pub fn detach(&mut self) -> Result<()> {
         self.program.detach();
+        self.nic_rx_after = self.nic_rx_after.or_else(|| self.interface.received_packets());
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ fn advice(code: i32, interface: &str) -> Option<String> {
         libc::EPERM | libc::EACCES => {
             "run as root, or with CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
         }
-        libc::ENODEV | libc::ENXIO => "no such interface; `ip link` lists them",
+        libc::ENODEV | libc::ENXIO => "`ip link` lists the interfaces there are",
         libc::EBUSY => "another program holds the queue or has attached an XDP program",
         libc::EEXIST => {
             return Some(format!(
@@ -54,7 +54,7 @@ mod tests {
         };
         let codes = [
             (libc::EPERM, "operation not permitted; run as root"),
-            (libc::ENODEV, "no such device; no such interface; `ip link` lists them"),
+            (libc::ENODEV, "no such device; `ip link` lists the interfaces there are"),
             (libc::EBUSY, "device or resource busy; another program holds the queue"),
             (libc::EEXIST, "`ip link set eth0 xdp off`"),
             (libc::ENETDOWN, "network is down; bring it up with `ip link set eth0 up`"),
