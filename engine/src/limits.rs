@@ -74,3 +74,7 @@ pub const FILE_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Interfaces that one pcapng section may describe; more is a damaged file.
 pub const FILE_INTERFACES: usize = 65_536;
+
+/// Frames that one AF_XDP queue may hold (256 MiB of 4,096 bytes). When all are in use the
+/// kernel drops packets and counts them, by the ring that was short.
+pub const MAX_QUEUE_FRAMES: u32 = 65_536;

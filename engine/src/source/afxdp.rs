@@ -1,1 +1,272 @@
-//! AF_XDP.
+//! Live frames by AF_XDP: the `tap` mode, in which the interface is ours.
+//!
+//! [`Tap`] owns the XDP program on one interface; each [`TapQueue`] owns one receive queue's
+//! socket and goes to its own `rx` thread. All that the kernel hands us is checked in
+//! [`crate::xdp`]; there is no unsafe code here. Where a packet can be lost it is counted:
+//! `seen = passed + redirected + aborted` in the program, and `redirected = delivered + drops`
+//! in the sockets, from counters of their own.
+
+use std::{os::fd::AsFd, time::Duration};
+
+use crate::{
+    error::{Error, Result},
+    limits::{MAX_CORES, MAX_QUEUE_FRAMES},
+    xdp::{
+        interface::Interface,
+        program::{Attachment, Program},
+        socket::{Layout, Mode, Socket},
+    },
+};
+
+/// What to tap, and with how much memory.
+#[derive(Clone, Debug)]
+pub struct TapConfig {
+    /// The interface's name.
+    pub interface: String,
+    /// Tap it even if it has an address or the default route, which cuts the host off.
+    pub force: bool,
+    /// Frames that one queue may hold while we are busy: a power of two.
+    pub frames_per_queue: u32,
+    /// Bytes of one frame: 4,096, or 2,048 where no packet is longer than 1,792 bytes.
+    pub frame_bytes: u32,
+}
+
+impl TapConfig {
+    /// The defaults for `interface`: 4,096 frames of 4,096 bytes for each queue.
+    pub fn new(interface: impl Into<String>) -> Self {
+        let interface = interface.into();
+        Self { interface, force: false, frames_per_queue: 4096, frame_bytes: 4096 }
+    }
+
+    fn check(&self) -> Result<Layout> {
+        let refuse = |cause: String| Err(Error::new(format!("tap {}", self.interface), cause));
+        let frames = self.frames_per_queue;
+        if !frames.is_power_of_two() || frames > MAX_QUEUE_FRAMES {
+            return refuse(format!(
+                "{frames} frames per queue is not a power of two up to {MAX_QUEUE_FRAMES}"
+            ));
+        }
+        if ![2048, 4096].contains(&self.frame_bytes) {
+            return refuse(format!("frames of {} bytes: neither 2048 nor 4096", self.frame_bytes));
+        }
+        Ok(Layout { frames, frame_bytes: self.frame_bytes, rx_entries: frames })
+    }
+}
+
+/// What happened to the frames of an interface before they reached a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TapCounters {
+    /// Frames that reached the XDP program.
+    pub seen: u64,
+    /// Those that went on to the host, as their queue had no socket yet.
+    pub passed: u64,
+    /// Those that went to their queue's socket.
+    pub redirected: u64,
+    /// Those that the kernel dropped on the program's word.
+    pub aborted: u64,
+    /// Frames that the interface says it has received between open and detach; `None` if it
+    /// does not say. Its driver counts in its own time, so that this is `seen` only once the
+    /// line has been quiet at both ends: under traffic it differs by what came meanwhile.
+    pub nic_rx: Option<u64>,
+}
+
+/// What a queue has lost since it was opened, each packet in one place.
+pub use crate::xdp::socket::Losses as TapDrops;
+
+/// One interface with the program attached; detached when dropped.
+pub struct Tap {
+    program: Program,
+    interface: Interface,
+    description: String,
+    nic_rx_before: Option<u64>,
+    /// Set by [`Tap::detach`]: what the interface receives later is not ours to account for.
+    nic_rx_after: Option<u64>,
+}
+
+impl Tap {
+    /// Attaches the XDP program to the interface and binds a socket to every receive queue.
+    ///
+    /// # Errors
+    /// If the interface is in use by the host (unless forced), down or missing, or if the
+    /// kernel refuses a step. Nothing stays changed then.
+    pub fn open(config: &TapConfig) -> Result<(Self, Vec<TapQueue>)> {
+        let layout = config.check()?;
+        let interface = Interface::find(&config.interface)?;
+        check_free(&interface, config.force)?;
+        let queues = interface.rx_queues();
+        if queues as usize > MAX_CORES {
+            let operation = format!("tap {}", interface.name);
+            return Err(Error::new(operation, format!("{queues} queues; at most {MAX_CORES}"))
+                .advise(format!("`ethtool -L {} combined {MAX_CORES}`", interface.name)));
+        }
+        let mut program = Program::load(interface.clone())?;
+        let nic_rx_before = interface.received_packets();
+        // Attached first, as it decides how sockets can be bound; what arrives before the last
+        // of them is in place passes on to the host, and is counted as passed.
+        let attachment = program.attach()?;
+        let native = attachment == Attachment::Native;
+        let sockets = (0..queues)
+            .map(|queue| Socket::open(&interface, queue, layout, native))
+            .collect::<Result<Vec<_>>>()?;
+        for socket in &sockets {
+            program.insert(socket.queue(), socket.as_fd())?;
+        }
+        let description = describe(&attachment, &sockets);
+        let queues = sockets.into_iter().map(|socket| TapQueue { socket }).collect();
+        let tap = Self { program, interface, description, nic_rx_before, nic_rx_after: None };
+        Ok((tap, queues))
+    }
+
+    /// The interface's name.
+    pub fn interface(&self) -> &str {
+        &self.interface.name
+    }
+
+    /// How frames come, and why not in a better way:
+    /// `native copy, 2 queues (the driver has no zero-copy)`.
+    pub fn description(&self) -> String {
+        self.description.clone()
+    }
+
+    /// What happened so far; one moment's truth only once nothing arrives any more.
+    ///
+    /// # Errors
+    /// If the kernel does not give the program's counters.
+    pub fn counters(&self) -> Result<TapCounters> {
+        let verdicts = self.program.verdicts()?;
+        let nic_rx = self.nic_rx_after.or_else(|| self.interface.received_packets());
+        Ok(TapCounters {
+            seen: verdicts.seen_packets,
+            passed: verdicts.passed_packets,
+            redirected: verdicts.redirected_packets,
+            aborted: verdicts.aborted_packets,
+            nic_rx: nic_rx.zip(self.nic_rx_before).map(|(now, then)| now.saturating_sub(then)),
+        })
+    }
+
+    /// Detaches the program: nothing new arrives, counters stand still, and what is in the
+    /// queues can still be received.
+    ///
+    /// # Errors
+    /// None today: the kernel cannot refuse it.
+    pub fn detach(&mut self) -> Result<()> {
+        self.program.detach();
+        self.nic_rx_after = self.nic_rx_after.or_else(|| self.interface.received_packets());
+        Ok(())
+    }
+}
+
+/// One receive queue; owned by one thread.
+#[derive(Debug)]
+pub struct TapQueue {
+    socket: Socket,
+}
+
+impl TapQueue {
+    /// Its number on the interface.
+    pub fn queue(&self) -> u32 {
+        self.socket.queue()
+    }
+
+    /// Receives up to `max` frames, calls `each` with every one's bytes in the order they
+    /// came, then gives all back to the kernel. Returns how many.
+    pub fn receive(&mut self, max: usize, each: impl FnMut(&[u8])) -> usize {
+        self.socket.receive(max, each)
+    }
+
+    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
+    ///
+    /// # Errors
+    /// If the interface is gone or down.
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+        self.socket.wait(timeout)
+    }
+
+    /// What was lost since it was opened.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn drops(&self) -> Result<TapDrops> {
+        self.socket.losses()
+    }
+}
+
+/// Refuses an interface that is down, or that the host uses, unless `force`.
+fn check_free(interface: &Interface, force: bool) -> Result<()> {
+    let name = &interface.name;
+    let refuse = |cause: String| Error::new(format!("tap {name}"), cause);
+    if !interface.is_up {
+        return Err(refuse("the interface is down".to_owned())
+            .advise(format!("bring it up with `ip link set {name} up`")));
+    }
+    if force {
+        return Ok(());
+    }
+    let use_of_it = match interface.service_addresses().next() {
+        Some(address) => format!("it has the address {address}"),
+        None if interface.has_default_route() => "it carries the default route".to_owned(),
+        None => return Ok(()),
+    };
+    Err(refuse(format!("{use_of_it}, and the host would be cut off from it"))
+        .advise("use observe mode, or --force"))
+}
+
+fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {
+    let queues = sockets.len();
+    let plural = if queues == 1 { "" } else { "s" };
+    let place = match attachment {
+        Attachment::Native => "native",
+        Attachment::Generic(_) => "generic",
+    };
+    // Not all of a device's queues need be able to do the same; the least is what is said.
+    let copy = sockets.iter().find_map(|socket| match socket.mode() {
+        Mode::Copy(why) => Some(why),
+        Mode::ZeroCopy => None,
+    });
+    match (attachment, copy) {
+        (Attachment::Generic(why), _) | (Attachment::Native, Some(why)) => {
+            format!("{place} copy, {queues} queue{plural} ({why})")
+        }
+        (Attachment::Native, None) => format!("{place} zero-copy, {queues} queue{plural}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(addresses: &[&str], is_up: bool) -> Interface {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        Interface { name: "no-such-if".into(), index: 1, is_up, addresses }
+    }
+
+    #[test]
+    fn an_interface_in_use_is_refused_unless_forced() {
+        let check = |addresses: &[&str], force| {
+            check_free(&interface(addresses, true), force).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[], false), Ok(()));
+        assert_eq!(check(&["fe80::1"], false), Ok(()), "link-local");
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let error = check(&["fe80::1", address], false).unwrap_err();
+            assert!(error.contains(address) && error.ends_with("or --force"), "{error}");
+            assert_eq!(check(&[address], true), Ok(()), "forced");
+        }
+        let down = check_free(&interface(&[], false), true).unwrap_err().to_string();
+        assert!(down.ends_with("`ip link set no-such-if up`"), "{down}");
+    }
+
+    #[test]
+    fn sizes_that_the_kernel_would_refuse_are_refused_in_words() {
+        let error = |frames_per_queue, frame_bytes| {
+            let config = TapConfig { frames_per_queue, frame_bytes, ..TapConfig::new("x") };
+            config.check().map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(error(4096, 4096), Ok(()));
+        assert_eq!(error(64, 2048), Ok(()));
+        assert!(error(100, 4096).unwrap_err().contains("not a power of two"));
+        assert!(error(0, 4096).unwrap_err().contains("not a power of two"));
+        assert!(error(1 << 31, 4096).unwrap_err().contains("not a power of two"));
+        assert!(error(64, 1024).unwrap_err().contains("neither 2048 nor 4096"));
+    }
+}

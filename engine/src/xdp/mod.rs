@@ -1,1 +1,28 @@
-//! AF_XDP.
+//! AF_XDP: frames from the driver to this process without the host's network stack between.
+//!
+//! From the bottom up: `memory` (what is mapped), `umem` (the frames and who owns each),
+//! `ring` (indexes and descriptors shared with the kernel), `socket` (one queue's frames
+//! and rings, over `syscall`), `program` (the XDP program that sends frames to sockets), `interface` (what
+//! the kernel says of an interface), `refusal` (what its refusals mean). It is called by
+//! [`crate::source::afxdp`] only, which has no unsafe code.
+//!
+//! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
+//! (`XDP_USE_SG`), a UMEM on huge pages, the need-wakeup flag and busy polling are what this
+//! engine is built around, and the crates that are light enough to carry lack them.
+//!
+//! What the kernel says is checked in release builds too: a descriptor that points outside of
+//! its frame, or to a frame that was not the kernel's, is counted and skipped. A frame is
+//! visible as `&[u8]` only while it is ours; nothing here makes one slice of shared memory.
+//!
+//! Sources: <https://docs.kernel.org/networking/af_xdp.html> and, for what is counted where,
+//! <https://github.com/torvalds/linux/blob/v6.12/net/xdp/xsk.c>.
+#![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
+
+pub mod interface;
+mod memory;
+pub mod program;
+pub mod refusal;
+mod ring;
+pub mod socket;
+mod syscall;
+mod umem;

@@ -1,0 +1,243 @@
+//! The XDP program: loaded from the object in `ebpf/`, attached to one interface, its sockets
+//! and its counters.
+//!
+//! It is attached by a link that this process owns as a file descriptor, so that the kernel
+//! detaches it when the process ends, however it ends. (aya's own `attach` falls back to one
+//! that stays when that fails, hence the system call here.)
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use aya::{
+    Ebpf, EbpfError,
+    maps::{MapData, MapError, PerCpuArray, XskMap},
+    programs::{ProgramError, Xdp},
+};
+
+use super::{interface::Interface, refusal::refused};
+use crate::{
+    error::{Error, Result},
+    limits::MAX_CORES,
+};
+
+#[path = "../../../ebpf/src/shared.rs"]
+mod shared;
+
+pub use shared::{SOCKETS, Verdicts};
+
+/// As `cargo xtask ebpf` built it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/flowtap.bpf.o");
+
+const _: () = assert!(SOCKETS as usize == MAX_CORES);
+
+// SAFETY: integers without padding: any bytes are a value.
+unsafe impl aya::Pod for Verdicts {}
+
+/// Where the program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// In the driver, before the kernel makes a packet of the frame.
+    Native,
+    /// In the network stack, on the kernel's packets: slower. Why not native.
+    Generic(String),
+}
+
+/// The program, loaded; attached until [`Program::detach`] or drop.
+pub struct Program {
+    /// Closing it detaches the program.
+    link: Option<OwnedFd>,
+    object: Ebpf,
+    sockets: XskMap<MapData>,
+    verdicts: PerCpuArray<MapData, Verdicts>,
+    interface: Interface,
+}
+
+impl Program {
+    /// Loads the program for `interface`, attached to nothing yet.
+    ///
+    /// # Errors
+    /// If the kernel refuses it: no privilege, no BPF.
+    pub fn load(interface: Interface) -> Result<Self> {
+        let (object, sockets, verdicts) = load().map_err(|cause| {
+            failed(format!("load the XDP program for {}", interface.name), &interface, &cause)
+        })?;
+        Ok(Self { link: None, object, sockets, verdicts, interface })
+    }
+
+    /// Attaches the program: in the driver, or in the network stack if the driver cannot.
+    ///
+    /// # Errors
+    /// If neither is possible, or another program is attached.
+    pub fn attach(&mut self) -> Result<Attachment> {
+        let operation = || format!("attach the XDP program to {}", self.interface.name);
+        let program = xdp(&self.object)
+            .and_then(Xdp::fd)
+            .map_err(|cause| failed(operation(), &self.interface, &cause.into()))?;
+        let attach = |mode| create_link(program.as_fd(), self.interface.index, mode);
+        let refused = |cause| refused(operation(), &self.interface.name, &cause);
+        let (link, attachment) = match attach(XDP_FLAGS_DRV_MODE) {
+            Ok(link) => (link, Attachment::Native),
+            // A driver without native XDP; every other refusal has a cause to be cured.
+            Err(native) if native.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let link = attach(XDP_FLAGS_SKB_MODE).map_err(refused)?;
+                (link, Attachment::Generic("the driver has no native XDP".to_owned()))
+            }
+            Err(native) => return Err(refused(native)),
+        };
+        self.link = Some(link);
+        Ok(attachment)
+    }
+
+    /// From now on the program sends the frames of `queue` to `socket`, which must be bound to
+    /// that queue. The kernel forgets the socket when it is closed.
+    ///
+    /// # Errors
+    /// If there is no such place in the map or the kernel refuses the socket.
+    pub fn insert(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<()> {
+        self.sockets.set(queue, socket.as_raw_fd(), 0).map_err(|cause| {
+            let operation = format!("send queue {queue} of {} to its socket", self.interface.name);
+            failed(operation, &self.interface, &cause.into())
+        })
+    }
+
+    /// What was decided so far, all CPUs together. Each number is exact; they belong to the
+    /// same moment only when nothing arrives, so after [`Program::detach`].
+    ///
+    /// # Errors
+    /// If the kernel does not give the map's value.
+    pub fn verdicts(&self) -> Result<Verdicts> {
+        let per_cpu = self.verdicts.get(&0, 0).map_err(|cause| {
+            let operation = format!("read the XDP counters of {}", self.interface.name);
+            failed(operation, &self.interface, &cause.into())
+        })?;
+        Ok(per_cpu.iter().fold(Verdicts::default(), |sum, cpu| Verdicts {
+            seen_packets: sum.seen_packets + cpu.seen_packets,
+            seen_bytes: sum.seen_bytes + cpu.seen_bytes,
+            passed_packets: sum.passed_packets + cpu.passed_packets,
+            redirected_packets: sum.redirected_packets + cpu.redirected_packets,
+            aborted_packets: sum.aborted_packets + cpu.aborted_packets,
+        }))
+    }
+
+    /// Detaches the program. When this returns no run of it is under way: counters stand
+    /// still, and what was redirected is in the sockets' rings or counted there as dropped.
+    pub fn detach(&mut self) {
+        if self.link.take().is_none() {
+            return;
+        }
+        // Closing the link stops new runs; those under way are RCU readers, and this command is
+        // `synchronize_rcu()` (kernel/sched/membarrier.c). Where it is not to be had (nohz_full)
+        // the runs end by themselves in microseconds.
+        // SAFETY: no pointers.
+        unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    }
+}
+
+const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
+const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+
+type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>);
+
+fn load() -> std::result::Result<Parts, EbpfError> {
+    let mut object = Ebpf::load(OBJECT)?;
+    let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
+    <&mut Xdp>::try_from(program)?.load()?;
+    let mut map = |name| object.take_map(name).ok_or(MapError::ElementNotFound);
+    let sockets = XskMap::try_from(map("XSKS")?)?;
+    let verdicts = PerCpuArray::try_from(map("VERDICTS")?)?;
+    Ok((object, sockets, verdicts))
+}
+
+fn xdp(object: &Ebpf) -> std::result::Result<&Xdp, ProgramError> {
+    object.program("flowtap").ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+/// BPF_LINK_CREATE: attaches `program` for as long as the result is open.
+fn create_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
+    /// The first members of `union bpf_attr` for this command; the kernel takes the rest as 0.
+    #[repr(C)]
+    struct Attributes {
+        program: i32,
+        interface: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+    const BPF_LINK_CREATE: libc::c_int = 28;
+    const BPF_XDP: u32 = 37;
+    let program = program.as_raw_fd();
+    let attributes = Attributes { program, interface, attach_type: BPF_XDP, flags };
+    let size = size_of::<Attributes>();
+    // SAFETY: the kernel reads `size` bytes of `attributes`, and keeps no pointer to them.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const attributes, size) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just opened it for us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The error of `operation`, with the kernel's word if it is somewhere in `cause`.
+fn failed(operation: String, interface: &Interface, cause: &EbpfError) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
+    while let Some(error) = source {
+        if let Some(refusal) = error.downcast_ref::<io::Error>() {
+            return refused(operation, &interface.name, refusal);
+        }
+        source = error.source();
+    }
+    // One line: what the verifier said would be many.
+    let cause = cause.to_string();
+    Error::new(operation, cause.lines().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::programs::{TestRun, TestRunOptions};
+
+    use super::*;
+
+    fn is_root(test: &str) -> bool {
+        // SAFETY: no arguments.
+        let is_root = unsafe { libc::geteuid() } == 0;
+        if !is_root {
+            assert!(std::env::var_os("CI").is_none(), "{test} needs root, which CI promises");
+            eprintln!("SKIPPED: {test} needs root");
+        }
+        is_root
+    }
+
+    #[test]
+    fn a_frame_without_a_socket_passes_and_is_counted() {
+        const XDP_PASS: u32 = 2;
+        if !is_root("a_frame_without_a_socket_passes_and_is_counted") {
+            return;
+        }
+        let program = Program::load(Interface::find("lo").unwrap()).unwrap();
+        assert_eq!(program.verdicts().unwrap(), Verdicts::default());
+        let frame = [0; 60];
+        let result = xdp(&program.object)
+            .unwrap()
+            .test_run(TestRunOptions { data_in: Some(&frame), repeat: 7, ..Default::default() })
+            .unwrap();
+        assert_eq!(result.return_value, XDP_PASS);
+        let expected = Verdicts {
+            seen_packets: 7,
+            seen_bytes: 7 * 60,
+            passed_packets: 7,
+            ..Verdicts::default()
+        };
+        assert_eq!(program.verdicts().unwrap(), expected);
+    }
+
+    #[test]
+    fn an_object_that_is_refused_is_one_line() {
+        let interface = Interface::find("lo").unwrap();
+        let refusal = io::Error::from_raw_os_error(libc::EPERM);
+        let cause = MapError::CreateError { name: "XSKS".into(), io_error: refusal };
+        let error = failed("load".into(), &interface, &cause.into()).to_string();
+        assert!(error.starts_with("load: operation not permitted; run as root"), "{error}");
+    }
+}

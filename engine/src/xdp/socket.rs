@@ -1,0 +1,239 @@
+//! One AF_XDP socket for receiving: bound to one queue of one interface, with frames and rings
+//! of its own.
+//!
+//! It is owned by one thread. The kernel writes packets into frames that are on the fill ring
+//! and names them on the receive ring; [`Socket::receive`] shows each to its caller and gives
+//! it back. The completion ring, which is for sending, exists because bind wants one.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use super::{
+    interface::Interface,
+    memory::Mapping,
+    refusal::refused,
+    ring::{Consumer, Descriptor, Entry, Offsets, Producer},
+    syscall,
+    umem::Umem,
+};
+use crate::error::Result;
+
+/// How large a socket's memory is. All numbers are powers of two.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Frames, and entries of the fill ring: there is room on it for all of them.
+    pub frames: u32,
+    /// Bytes of one frame: 2,048 or 4,096. The kernel keeps 256 of them for itself.
+    pub frame_bytes: u32,
+    /// Entries of the receive ring.
+    pub rx_entries: u32,
+}
+
+/// How packets come into the frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The device writes them there.
+    ZeroCopy,
+    /// The kernel copies them there. Why not zero-copy.
+    Copy(String),
+}
+
+/// What the kernel and the socket have lost since it was opened, each packet in one place.
+///
+/// In copy mode the kernel counts a packet that finds no frame both as dropped and against the
+/// fill ring (`__xsk_rcv`, `__xp_alloc`), and one that finds no room on the receive ring only
+/// there. What is left of "dropped" are packets that are too large for a frame
+/// (`xsk_rcv_check`). In zero-copy mode an empty fill ring is the driver's to count, as a
+/// packet that the device had no room for and the XDP program never saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// There was no room on the receive ring: we are too slow.
+    pub rx_ring_full: u64,
+    /// There was no frame on the fill ring: we are too slow.
+    pub fill_ring_empty: u64,
+    /// The packet was longer than a frame less 256 bytes.
+    pub oversize: u64,
+    /// The kernel described it wrongly.
+    pub invalid: u64,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Socket {
+    // Closed first: the kernel then lets go of the rings and frames below.
+    fd: OwnedFd,
+    rx: Consumer<Descriptor>,
+    fill: Producer<u64>,
+    umem: Umem,
+    mode: Mode,
+    queue: u32,
+    interface: String,
+    invalid: u64,
+}
+
+impl Socket {
+    /// Opens a socket on `queue` of `interface` and lends all its frames to the kernel. Packets
+    /// come once an XDP program sends them.
+    ///
+    /// # Errors
+    /// If the kernel refuses any step.
+    pub fn open(interface: &Interface, queue: u32, layout: Layout, native: bool) -> Result<Self> {
+        let name = &interface.name;
+        let fail = |step: &str, cause: io::Error| {
+            refused(format!("{step} queue {queue} of {name}"), name, &cause)
+        };
+        let fd = syscall::open().map_err(|cause| fail("open a socket for", cause))?;
+        let mut umem = Umem::new(layout.frames, layout.frame_bytes)
+            .map_err(|cause| fail("map the frames of", cause))?;
+        syscall::set_option(&fd, libc::XDP_UMEM_REG, &umem.registration())
+            .map_err(|cause| fail("register the frames of", cause))?;
+        let (rx, mut fill) =
+            map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
+        let mode = bind(&fd, interface.index, queue, native).map_err(|c| fail("bind", c))?;
+
+        fill.look();
+        let lent = umem.lend_all().filter(|&address| fill.put(address)).count();
+        assert_eq!(lent, layout.frames as usize, "the fill ring is as long as there are frames");
+        fill.submit();
+        Ok(Self { fd, rx, fill, umem, mode, queue, interface: name.clone(), invalid: 0 })
+    }
+
+    /// The queue it is bound to.
+    pub fn queue(&self) -> u32 {
+        self.queue
+    }
+
+    /// How it is bound.
+    pub fn mode(&self) -> &Mode {
+        &self.mode
+    }
+
+    /// Shows up to `max` packets to `each`, in the order they came, then gives their frames
+    /// back. Returns how many it has shown.
+    pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8])) -> usize {
+        // As there are as many places as frames, the second bound never binds; it is what makes
+        // `put` below succeed without trust in the kernel.
+        let waiting = self.rx.look().min(self.fill.look());
+        let mut shown = 0;
+        for _ in 0..max.min(waiting as usize) {
+            let Some(descriptor) = self.rx.take() else { break };
+            let Some(received) = self.umem.receive(descriptor) else {
+                self.invalid += 1;
+                continue;
+            };
+            each(self.umem.bytes(&received));
+            shown += 1;
+            let is_put = self.fill.put(self.umem.lend(received));
+            assert!(is_put, "there is a place for each");
+        }
+        self.rx.release();
+        self.fill.submit();
+        shown
+    }
+
+    /// Waits until packets are there (`true`), or `timeout` is over or a signal came (`false`).
+    ///
+    /// # Errors
+    /// If the interface is gone or down.
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+        let fail = |cause: io::Error| {
+            let operation = format!("wait for queue {} of {}", self.queue, self.interface);
+            refused(operation, &self.interface, &cause)
+        };
+        let events = syscall::poll(self.fd.as_fd(), timeout).map_err(fail)?;
+        if events & libc::POLLIN != 0 {
+            return Ok(true);
+        }
+        // A socket whose interface is gone is woken but polls as idle, so ask.
+        syscall::check_bound(self.fd.as_fd()).map_err(fail)?;
+        if events != 0 {
+            return Err(fail(io::Error::from_raw_os_error(libc::ENETDOWN)));
+        }
+        Ok(false)
+    }
+
+    /// What was lost since it was opened.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn losses(&self) -> Result<Losses> {
+        let counted: libc::xdp_statistics = syscall::option(&self.fd, libc::XDP_STATISTICS)
+            .map_err(|c| {
+                let operation =
+                    format!("read the losses of queue {} of {}", self.queue, self.interface);
+                refused(operation, &self.interface, &c)
+            })?;
+        let fill_ring_empty = match self.mode {
+            Mode::ZeroCopy => 0,
+            Mode::Copy(_) => counted.rx_fill_ring_empty_descs,
+        };
+        Ok(Losses {
+            rx_ring_full: counted.rx_ring_full,
+            fill_ring_empty,
+            // Not read at one moment: of a packet in between only one half may show.
+            oversize: counted.rx_dropped.saturating_sub(fill_ring_empty),
+            invalid: self.invalid,
+        })
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn map_rings(fd: &OwnedFd, layout: Layout) -> io::Result<(Consumer<Descriptor>, Producer<u64>)> {
+    syscall::set_option(fd, libc::XDP_UMEM_FILL_RING, &layout.frames)?;
+    syscall::set_option(fd, libc::XDP_UMEM_COMPLETION_RING, &1_u32)?;
+    syscall::set_option(fd, libc::XDP_RX_RING, &layout.rx_entries)?;
+    let offsets: libc::xdp_mmap_offsets = syscall::option(fd, libc::XDP_MMAP_OFFSETS)?;
+    let misfit = || io::Error::other("the kernel's ring layout does not fit its mapping");
+
+    let (mapping, parts) =
+        map_ring::<Descriptor>(fd, libc::XDP_PGOFF_RX_RING, &offsets.rx, layout.rx_entries)?;
+    let rx = Consumer::new(mapping, parts, layout.rx_entries).ok_or_else(misfit)?;
+
+    let page = libc::XDP_UMEM_PGOFF_FILL_RING.cast_signed();
+    let (mapping, parts) = map_ring::<u64>(fd, page, &offsets.fr, layout.frames)?;
+    let fill = Producer::new(mapping, parts, layout.frames).ok_or_else(misfit)?;
+    Ok((rx, fill))
+}
+
+fn map_ring<T: Entry>(
+    fd: &OwnedFd,
+    page: i64,
+    offsets: &libc::xdp_ring_offset,
+    entries: u32,
+) -> io::Result<(Mapping, Offsets)> {
+    let at = |offset: u64| usize::try_from(offset).map_err(io::Error::other);
+    let parts = Offsets {
+        producer: at(offsets.producer)?,
+        consumer: at(offsets.consumer)?,
+        entries: at(offsets.desc)?,
+    };
+    let bytes = parts.entries + entries as usize * size_of::<T>();
+    Ok((Mapping::shared(fd.as_fd(), page, bytes)?, parts))
+}
+
+/// Binds the socket: zero-copy if the program is in the driver and the driver can, else copy.
+fn bind(fd: &OwnedFd, interface: u32, queue: u32, native: bool) -> io::Result<Mode> {
+    if !native {
+        syscall::bind(fd, interface, queue, libc::XDP_COPY)?;
+        return Ok(Mode::Copy("zero-copy needs native XDP".to_owned()));
+    }
+    match syscall::bind(fd, interface, queue, libc::XDP_ZEROCOPY) {
+        Ok(()) => Ok(Mode::ZeroCopy),
+        Err(refusal) => {
+            syscall::bind(fd, interface, queue, libc::XDP_COPY)?;
+            let why = match refusal.raw_os_error() {
+                Some(libc::EOPNOTSUPP) => "the driver has no zero-copy".to_owned(),
+                _ => format!("the driver refused zero-copy: {refusal}"),
+            };
+            Ok(Mode::Copy(why))
+        }
+    }
+}
