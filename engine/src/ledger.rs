@@ -98,7 +98,8 @@ impl Accounts {
         fn many<T: Default>(n: usize) -> Vec<T> {
             std::iter::repeat_with(T::default).take(n).collect()
         }
-        let sources = many(names.len());
+        let sources: Vec<SourceCounters> = many(names.len());
+        sources.iter().for_each(|source| source.nic_rx.set(u64::MAX));
         let receives = (0..receivers).map(|_| many(names.len())).collect();
         Self { sources, receives, tables: many(tables), globals: many(merges + 1), names, sinks }
     }

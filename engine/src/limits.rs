@@ -30,6 +30,9 @@ pub const FRAGMENT_LIFE_NS: u64 = 60 * 1_000_000_000;
 /// VLAN tags that are taken off one frame. A frame with more is counted as undecodable.
 pub const VLAN_TAGS: usize = 8;
 
+/// MPLS labels that are taken off one frame. A frame with more is counted as undecodable.
+pub const MPLS_LABELS: usize = 16;
+
 /// VLAN tags, outermost first, that tell flows apart and are kept in records.
 pub const KEY_VLANS: usize = 2;
 

@@ -17,9 +17,11 @@ pub enum Cause {
     Llc,
     /// IEEE 802.1X authentication.
     Eapol,
-    /// PPPoE discovery or session.
+    /// PPPoE discovery, or a session packet that cannot be.
     Pppoe,
-    /// MPLS.
+    /// A PPP protocol without IP (LCP, IPCP and others).
+    Ppp,
+    /// MPLS that carries something else than IP.
     Mpls,
     /// Another EtherType.
     EtherType,
@@ -35,7 +37,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of [`Cause::idx`].
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::LinkType,
         Self::Short,
         Self::Arp,
@@ -44,6 +46,7 @@ impl Cause {
         Self::Llc,
         Self::Eapol,
         Self::Pppoe,
+        Self::Ppp,
         Self::Mpls,
         Self::EtherType,
         Self::NullFamily,
@@ -70,6 +73,7 @@ impl Cause {
             Self::Llc => "llc",
             Self::Eapol => "eapol",
             Self::Pppoe => "pppoe",
+            Self::Ppp => "ppp",
             Self::Mpls => "mpls",
             Self::EtherType => "ethertype",
             Self::NullFamily => "null_family",

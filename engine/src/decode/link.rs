@@ -1,10 +1,11 @@
 //! The link layer: finds where the IP header starts.
 //!
-//! Takes Ethernet, IEEE 802.1Q/802.1ad tags, Linux cooked, raw IP and loopback headers
-//! off. Link layers that are not decoded yet are named by their [`Cause`].
+//! Takes Ethernet, IEEE 802.1Q/802.1ad tags, LLC/SNAP, MPLS, PPPoE and PPP, Cisco HDLC,
+//! Linux cooked, raw IP and loopback headers off. What carries no IP is named by its
+//! [`Cause`].
 
-use crate::decode::{Cause, be16};
-use crate::limits::{KEY_VLANS, VLAN_TAGS};
+use crate::decode::{Cause, be16, be32};
+use crate::limits::{KEY_VLANS, MPLS_LABELS, VLAN_TAGS};
 use crate::source::{Frame, LinkType};
 
 /// What stood below the IP header.
@@ -52,6 +53,7 @@ mod ether_type {
     pub(super) const MPLS_MULTICAST: u16 = 0x8848;
     pub(super) const PPPOE_DISCOVERY: u16 = 0x8863;
     pub(super) const PPPOE_SESSION: u16 = 0x8864;
+    pub(super) const PPP: u16 = 0x880b;
     pub(super) const EAPOL: u16 = 0x888e;
     pub(super) const LLDP: u16 = 0x88cc;
     /// Up to here the field is an IEEE 802.3 length, and LLC follows.
@@ -100,6 +102,11 @@ pub(crate) fn strip(frame: &Frame<'_>) -> Result<Network, Cause> {
             }
             payload(bytes, kind, network)
         }
+        LinkType::CISCO_HDLC => {
+            let kind = be16(bytes, 2).ok_or(Cause::Short)?;
+            payload(bytes, kind, Network::at(4))
+        }
+        LinkType::PPP | LinkType::PPP_SERIAL => ppp(bytes, Network::at(0)),
         // 12 and 14 are what BSDs write for raw IP.
         LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => Ok(Network::at(0)),
         LinkType::NULL | LinkType::LOOP => {
@@ -141,9 +148,84 @@ fn payload(bytes: &[u8], mut kind: u16, mut network: Network) -> Result<Network,
         ether_type::RARP => Err(Cause::Rarp),
         ether_type::LLDP => Err(Cause::Lldp),
         ether_type::EAPOL => Err(Cause::Eapol),
-        ether_type::MPLS | ether_type::MPLS_MULTICAST => Err(Cause::Mpls),
-        ether_type::PPPOE_DISCOVERY | ether_type::PPPOE_SESSION => Err(Cause::Pppoe),
-        ether_type::LINUX_802_2 | 0..=ether_type::LAST_LENGTH => Err(Cause::Llc),
+        ether_type::MPLS | ether_type::MPLS_MULTICAST => mpls(bytes, network),
+        ether_type::PPPOE_DISCOVERY => Err(Cause::Pppoe),
+        ether_type::PPPOE_SESSION => pppoe(bytes, network),
+        ether_type::PPP => ppp(bytes, network),
+        ether_type::LINUX_802_2 | 0..=ether_type::LAST_LENGTH => llc(bytes, network),
         _ => Err(Cause::EtherType),
+    }
+}
+
+/// IEEE 802.2 LLC: IP behind SNAP (RFC 1042), or behind its own service access point.
+fn llc(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+    let header = bytes.get(network.offset..).unwrap_or_default();
+    if header.starts_with(&[0x06, 0x06, 0x03]) {
+        network.offset += 3;
+        return Ok(network);
+    }
+    // The organisation is "encapsulated Ethernet", or the one for bridged frames.
+    let is_snap = header.starts_with(&[0xaa, 0xaa, 0x03])
+        && matches!(header.get(3..6), Some([0, 0, 0 | 0xf8]));
+    match be16(header, 6) {
+        Some(kind) if is_snap && kind > ether_type::LAST_LENGTH => {
+            network.offset += 8;
+            payload(bytes, kind, network)
+        }
+        _ => Err(Cause::Llc),
+    }
+}
+
+/// MPLS (RFC 3032): labels down to the bottom of the stack, then IP by its version, as the
+/// labels do not say what they carry.
+fn mpls(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+    for _ in 0..MPLS_LABELS {
+        let entry = be32(bytes, network.offset).ok_or(Cause::Short)?;
+        network.offset += 4;
+        let is_bottom = entry & 0x100 != 0;
+        if is_bottom {
+            return match bytes.get(network.offset).map(|first| first >> 4) {
+                Some(4 | 6) => Ok(network),
+                _ => Err(Cause::Mpls),
+            };
+        }
+    }
+    Err(Cause::Mpls)
+}
+
+/// A PPPoE session (RFC 2516 section 4): version and type 1, code 0, then PPP.
+fn pppoe(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+    match bytes.get(network.offset..network.offset + 6) {
+        Some([0x11, 0, ..]) => {
+            network.offset += 6;
+            ppp(bytes, network)
+        }
+        _ => Err(Cause::Pppoe),
+    }
+}
+
+/// PPP (RFC 1661), with or without the HDLC-like address and control bytes (RFC 1662).
+fn ppp(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+    let header = bytes.get(network.offset..).unwrap_or_default();
+    if let [0x0f | 0x8f, 0, ..] = header {
+        // Cisco HDLC on a serial link.
+        let kind = be16(header, 2).ok_or(Cause::Short)?;
+        network.offset += 4;
+        return payload(bytes, kind, network);
+    }
+    let framing = if header.starts_with(&[0xff, 0x03]) { 2 } else { 0 };
+    let header = header.get(framing..).unwrap_or_default();
+    // The protocol field may be compressed to one byte, which is then odd.
+    let (protocol, len) = match header {
+        [protocol, _, ..] if protocol & 1 == 1 => (u16::from(*protocol), 1),
+        [high, low, ..] => (u16::from_be_bytes([*high, *low]), 2),
+        _ => return Err(Cause::Short),
+    };
+    network.offset += framing + len;
+    match protocol {
+        0x0021 => Ok(Network { version: Some(4), ..network }),
+        0x0057 => Ok(Network { version: Some(6), ..network }),
+        0x0281 => mpls(bytes, network),
+        _ => Err(Cause::Ppp),
     }
 }

@@ -69,7 +69,12 @@ impl<'scope> Pipeline<'scope> {
             ended: Distributor::new(sinks, when_full),
             counters: &accounts.globals[merges],
         };
-        threads.push(spawn(scope, "reap".to_owned(), || reap.run())?);
+        let main = thread::current();
+        threads.push(spawn(scope, "reap".to_owned(), move || {
+            reap.run();
+            // It is the last to end: `main` need not wait for its next look.
+            main.unpark();
+        })?);
         Ok((outboxes, Self { threads }))
     }
 

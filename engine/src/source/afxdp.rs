@@ -208,7 +208,7 @@ fn check_free(interface: &Interface, force: bool) -> Result<()> {
         None => return Ok(()),
     };
     Err(refuse(format!("{use_of_it}, and the host would be cut off from it"))
-        .advise("use observe mode, or --force"))
+        .advise("tap another interface, or give --force"))
 }
 
 fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {

@@ -33,6 +33,12 @@ impl LinkType {
     pub const NULL: Self = Self(0);
     /// Ethernet.
     pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without HDLC-like framing.
+    pub const PPP: Self = Self(9);
+    /// PPP in HDLC-like framing (RFC 1662), or Cisco HDLC.
+    pub const PPP_SERIAL: Self = Self(50);
+    /// Cisco HDLC.
+    pub const CISCO_HDLC: Self = Self(104);
     /// OpenBSD loopback: a 4-byte address family in network order.
     pub const LOOP: Self = Self(108);
     /// Linux "cooked" capture, version 1.
