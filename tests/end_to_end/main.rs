@@ -1,1 +1,50 @@
-//! e2e
+//! End to end: the built program on real files, pipes, disks, terminals and interfaces.
+//!
+//! The harness is libtest-mimic, so that each capture is a test of its own and a test that
+//! cannot run is listed as ignored, loudly, instead of passing. With `CI` set in the
+//! environment nothing may be left out.
+
+mod captures;
+mod cli;
+mod generated;
+mod live;
+mod program;
+mod sinks;
+mod terminal;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test: an error is a failure with its text.
+type Outcome = Result<(), Failed>;
+
+/// Fails with a text unless `ok`.
+fn ensure(ok: bool, text: impl Into<String>) -> Outcome {
+    if ok { Ok(()) } else { Err(text.into().into()) }
+}
+
+/// Tests that need what is not here: ignored, with the reason said; a failure in CI.
+fn not_here(group: &str, what: &str) -> Vec<Trial> {
+    let reason = format!("{group}: cannot run: {what}");
+    if std::env::var_os("CI").is_some() {
+        return vec![Trial::test(format!("{group}::all"), move || Err(reason.into()))];
+    }
+    eprintln!("\n*** NOT RUN *** {reason}\n");
+    vec![Trial::test(format!("{group}::all"), || Ok(())).with_ignored_flag(true)]
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Live tests measure loss: nothing else may run beside them on two cores.
+    let is_live = std::env::args().any(|argument| argument == "live");
+    if is_live {
+        arguments.test_threads = Some(1);
+    }
+    let mut trials = Vec::new();
+    trials.extend(captures::trials());
+    trials.extend(generated::trials());
+    trials.extend(cli::trials());
+    trials.extend(sinks::trials());
+    trials.extend(terminal::trials());
+    trials.extend(live::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}

@@ -1,0 +1,110 @@
+//! Real captures with independent truth, from the folder beside the project. It is not part
+//! of the project: without it these tests are ignored, loudly.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::program::{Run, flowtap, folder, json_file};
+use crate::{Outcome, ensure, not_here};
+
+/// Captures that still differ from the truth, and why. This list may only shrink: one that
+/// is right must be taken off it.
+const STILL_DIFFERENT: &[(&str, &str)] = &[];
+
+/// Timeouts to compare worker counts with.
+const TIMEOUTS: [&[&str]; 3] = [
+    &[],
+    &["--idle-timeout", "off", "--active-timeout", "off"],
+    &["--idle-timeout", "1s", "--active-timeout", "3s"],
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures")
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let root = root();
+    let Ok(entries) = root.join("pcap").read_dir() else {
+        return not_here(
+            "captures",
+            "there is no folder of captures with truth beside the project",
+        );
+    };
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files
+        .into_iter()
+        .flat_map(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let truth = root.join("oracle").join(format!("{name}.json"));
+            let (one, two) = (file.clone(), file);
+            let compare = root.join("compare.py");
+            [
+                Trial::test(format!("captures::truth::{name}"), move || {
+                    matches_truth(&one, &truth, &compare)
+                }),
+                Trial::test(format!("captures::workers::{name}"), move || same_for_workers(&two)),
+            ]
+        })
+        .collect()
+}
+
+/// The records are what the truth says; damage is told, and what stood before it is right.
+fn matches_truth(file: &Path, truth: &Path, compare: &Path) -> Outcome {
+    let folder = folder();
+    let records = folder.path().join("records.jsonl");
+    let stats = folder.path().join("stats.json");
+    let mut arguments = vec!["read", "--tunnels", "outer", "--strict"];
+    arguments.extend(TIMEOUTS[1]);
+    let arguments = arguments.into_iter().map(PathBuf::from);
+    let arguments =
+        arguments.chain(["-o".into(), records.clone(), "--stats".into(), stats.clone()]);
+    let run = flowtap(arguments.chain([file.to_owned()]));
+
+    let info = &json_file(truth)?["info"];
+    let is_damaged = info["truncated_tail"] == true || info.get("file_error").is_some();
+    let run = run.expect(if is_damaged { 2 } else { 0 })?;
+    if is_damaged {
+        let said = run.stderr.lines().find(|line| line.contains(" at "));
+        ensure(said.is_some(), format!("no word of the damage and its place: {}", run.stderr))?;
+    }
+
+    let frames = info["counters"]["frames"].as_u64().unwrap_or(0);
+    let ledger = json_file(&stats)?;
+    ensure(ledger["packets"]["delivered"] == frames, format!("frames: {ledger}"))?;
+    for residual in ["interface", "packets", "flows"] {
+        ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
+    }
+
+    let compared = Run::of(Command::new("python3").arg(compare).arg(&records).arg(truth));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let exception = STILL_DIFFERENT.iter().find(|(listed, _)| *listed == name);
+    match (compared.code, exception) {
+        (Some(0), None) => Ok(()),
+        (Some(0), Some(_)) => Err("matches now: take it off STILL_DIFFERENT".into()),
+        (_, Some((_, why))) => {
+            eprintln!("{name} still differs: {why}");
+            Ok(())
+        }
+        (_, None) => Err(format!("{}{}", compared.stdout, compared.stderr).into()),
+    }
+}
+
+/// 1, 2, 4 and 8 workers give the same set of records, whatever the timeouts.
+fn same_for_workers(file: &Path) -> Outcome {
+    for timeouts in TIMEOUTS {
+        let lines = |workers: &str| -> Result<_, Failed> {
+            let mut arguments = vec!["read", "-q", "--workers", workers, "-o", "-"];
+            arguments.extend(timeouts);
+            let arguments = arguments.into_iter().map(PathBuf::from);
+            Ok(flowtap(arguments.chain([file.to_owned()])).sorted_lines())
+        };
+        let one = lines("1")?;
+        for workers in ["2", "4", "8"] {
+            ensure(lines(workers)? == one, format!("{workers} workers differ, {timeouts:?}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! Live: two network namespaces joined by a veth pair with two queues; a generated capture
+//! is sent into one end, and the program taps the other through AF_XDP.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::program::{
+    FLOWTAP, Generated, Run, flowtap, generate, is_root, json_file, json_lines, signal, wait_for,
+    xtask,
+};
+use crate::{Outcome, ensure, not_here};
+
+/// Packets a second that the test sends: far below what the machine can, as this is about
+/// counting and not about speed.
+const RATE: &str = "20000";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    if !is_root() {
+        return not_here("live", "needs root for network namespaces and AF_XDP");
+    }
+    // One after the other, in one trial: they would disturb each other's timing.
+    vec![Trial::test("live::a_tap_sees_every_packet", || {
+        every_packet_on_both_queues()?;
+        killed_leaves_nothing_attached()?;
+        a_vanished_interface_keeps_what_came_before()
+    })]
+}
+
+/// Two namespaces that go when dropped.
+struct Net(String);
+
+impl Net {
+    fn up(name: &str) -> Result<Self, Failed> {
+        Run::of(xtask().args(["net", "up", "--name", name])).expect(0)?;
+        Ok(Self(name.to_owned()))
+    }
+
+    /// A command in the namespace of the tap port.
+    fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &format!("{}-b", self.0), program]);
+        command
+    }
+
+    /// Starts a capture on the tap port, and waits until it runs.
+    fn capture(&self, arguments: &[&str]) -> Result<Capture, Failed> {
+        let mut child = self
+            .inside(FLOWTAP)
+            .args(["capture", "-i", "v1", "--mode", "tap"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut stderr = BufReader::new(child.stderr.take().expect("it was piped"));
+        let mut said = String::new();
+        stderr.read_line(&mut said)?;
+        ensure(said.contains("capturing on v1"), said)?;
+        Ok(Capture { child, stderr })
+    }
+
+    /// Sends a capture file through the link.
+    fn send(&self, file: &Path) -> Result<(), Failed> {
+        let netns = format!("{}-a", self.0);
+        let mut send = xtask();
+        send.arg("send").arg(file).args(["--to", "v0", "--netns", &netns, "--rate", RATE]);
+        Run::of(&mut send).expect(0).map(drop)
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        let _ = xtask().args(["net", "down", "--name", &self.0]).output();
+    }
+}
+
+struct Capture {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Capture {
+    /// Waits until `frames` frames are taken in, stops by TERM, and waits for the end.
+    fn stop_after(mut self, frames: u64, stats: &Path) -> Result<String, Failed> {
+        let arrived = || {
+            let ledger = json_file(stats);
+            ledger.is_ok_and(|l| l["interfaces"][0]["delivered"].as_u64() >= Some(frames))
+        };
+        let all = wait_for(arrived);
+        signal(&self.child, Signal::SIGTERM);
+        let said = self.finish(0)?;
+        ensure(all, format!("not all {frames} frames arrived:\n{said}"))?;
+        Ok(said)
+    }
+
+    fn finish(&mut self, code: i32) -> Result<String, Failed> {
+        let mut said = String::new();
+        std::io::Read::read_to_string(&mut self.stderr, &mut said)?;
+        let status = self.child.wait()?;
+        ensure(status.code() == Some(code), format!("exit {status}, want {code}:\n{said}"))?;
+        Ok(said)
+    }
+}
+
+/// Records without what depends on when and where: how often each came.
+fn timeless(records: &[Value]) -> BTreeMap<String, i64> {
+    let mut count = BTreeMap::new();
+    for record in records {
+        let mut record = record.as_object().cloned().unwrap_or_default();
+        for field in ["flow_id", "interface", "start", "end", "duration_ns", "end_reason"] {
+            record.remove(field);
+        }
+        *count.entry(Value::from(record).to_string()).or_default() += 1;
+    }
+    count
+}
+
+fn check_ledger(stats: &Path, frames: u64) -> Outcome {
+    let ledger = json_file(stats)?;
+    let interface = &ledger["interfaces"][0];
+    ensure(interface["seen"] == frames, format!("seen: {interface}"))?;
+    ensure(interface["delivered"] == frames, format!("delivered: {interface}"))?;
+    ensure(interface["nic_rx"] == frames, format!("NIC: {interface}"))?;
+    for residual in ["interface", "packets", "flows"] {
+        ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
+    }
+    Ok(())
+}
+
+fn every_packet_on_both_queues() -> Outcome {
+    let made: Generated = generate(20_000, 1_000, 10);
+    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+    ensure(frames >= 10_000, "the capture is too small")?;
+    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+
+    let net = Net::up("flowtap-test")?;
+    let arguments =
+        ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"];
+    let capture = net.capture(&arguments)?;
+    net.send(&made.capture)?;
+    let queues = receive_queues(&net)?;
+    ensure(queues.iter().all(|&packets| packets > 0), format!("packets by queue: {queues:?}"))?;
+    capture.stop_after(frames, &stats)?;
+    check_ledger(&stats, frames)?;
+
+    let read = flowtap([
+        "read".as_ref(),
+        "-q".as_ref(),
+        "-o".as_ref(),
+        "-".as_ref(),
+        made.capture.as_os_str(),
+    ]);
+    let want = timeless(&json_lines(&read.expect(0)?.stdout)?);
+    let mut difference = timeless(&json_lines(&fs::read_to_string(&out)?)?);
+    for (record, count) in want {
+        *difference.entry(record).or_default() -= count;
+    }
+    difference.retain(|_, count| *count != 0);
+    let first: Vec<_> = difference.iter().take(4).collect();
+    ensure(
+        difference.is_empty(),
+        format!("live (+) and read (-) differ in {} records: {first:#?}", difference.len()),
+    )
+}
+
+/// Packets by receive queue of the tap port, as the driver counts them.
+fn receive_queues(net: &Net) -> Result<Vec<u64>, Failed> {
+    let run = Run::of(net.inside("ethtool").args(["-S", "v1"])).expect(0)?;
+    let queue = |line: &str| {
+        let (name, value) = line.trim().split_once(": ")?;
+        (name.starts_with("rx_queue_") && name.ends_with("_xdp_packets"))
+            .then(|| value.parse().ok())?
+    };
+    let queues: Vec<u64> = run.stdout.lines().filter_map(queue).collect();
+    ensure(queues.len() == 2, format!("want two receive queues:\n{}", run.stdout))?;
+    Ok(queues)
+}
+
+fn killed_leaves_nothing_attached() -> Outcome {
+    let net = Net::up("flowtap-test")?;
+    let mut capture = net.capture(&["-o", "-"])?;
+    let has_program = || {
+        let link = Run::of(net.inside("ip").args(["-details", "link", "show", "v1"]));
+        link.stdout.contains("xdp")
+    };
+    ensure(has_program(), "no program while it runs")?;
+    capture.child.kill()?;
+    capture.child.wait()?;
+    // The kernel lets go of a dead process's descriptors in its own time.
+    ensure(wait_for(|| !has_program()), "a killed process has left its program attached")
+}
+
+fn a_vanished_interface_keeps_what_came_before() -> Outcome {
+    let made = generate(2_000, 100, 11);
+    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    let net = Net::up("flowtap-test")?;
+    let arguments = ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms"];
+    let mut capture = net.capture(&arguments)?;
+    net.send(&made.capture)?;
+    let arrived = || json_file(&stats).is_ok_and(|l| l["interfaces"][0]["delivered"] == frames);
+    ensure(wait_for(arrived), "not all frames arrived")?;
+    Run::of(net.inside("ip").args(["link", "del", "v1"])).expect(0)?;
+    let said = capture.finish(2)?;
+    ensure(said.contains("v1"), format!("no word of the interface: {said}"))?;
+    let records = json_lines(&fs::read_to_string(&out)?)?;
+    let sum: u64 = records
+        .iter()
+        .flat_map(|r| [&r["src_packets"], &r["dst_packets"]])
+        .filter_map(Value::as_u64)
+        .sum();
+    let ledger = json_file(&stats)?;
+    ensure(ledger["packets"]["in_flows"] == sum, format!("{sum} packets in records: {ledger}"))
+}

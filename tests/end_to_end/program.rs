@@ -1,0 +1,160 @@
+//! Runs the program and the project's own tools, and reads what they wrote.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The built program.
+pub(crate) const FLOWTAP: &str = env!("CARGO_BIN_EXE_flowtap");
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs `flowtap` with these arguments.
+pub(crate) fn flowtap<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
+    Run::of(Command::new(FLOWTAP).args(arguments).stdin(Stdio::null()))
+}
+
+/// Runs `flowtap` with these bytes on standard input.
+pub(crate) fn flowtap_fed(arguments: &[&str], input: &[u8]) -> Run {
+    let mut child = Command::new(FLOWTAP)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it was piped");
+    let input = input.to_vec();
+    // The program may end before it has read everything.
+    let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let run = Run::from(child.wait_with_output().expect("the program ends"));
+    feeder.join().expect("feeding does not panic");
+    run
+}
+
+/// `cargo xtask`'s program, which is built beside `flowtap`.
+pub(crate) fn xtask() -> Command {
+    let beside = Path::new(FLOWTAP).with_file_name("xtask");
+    assert!(
+        beside.exists(),
+        "{} is missing: build the whole workspace first (cargo build --workspace)",
+        beside.display()
+    );
+    Command::new(beside)
+}
+
+/// A finished program.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        command.output().unwrap_or_else(|e| panic!("{command:?}: {e}")).into()
+    }
+
+    /// This run, if it ended with `code` and did not panic.
+    pub(crate) fn expect(self, code: i32) -> Result<Self, Failed> {
+        if self.code == Some(code) && !self.stderr.contains("panicked") {
+            return Ok(self);
+        }
+        Err(format!("want exit {code}, got {:?}\n{}", self.code, self.stderr).into())
+    }
+
+    /// The records on standard output, each line as it is, sorted.
+    pub(crate) fn sorted_lines(&self) -> Vec<String> {
+        sorted(&self.stdout)
+    }
+}
+
+/// The lines of a text in order.
+pub(crate) fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// JSON lines as values.
+pub(crate) fn json_lines(text: &str) -> Result<Vec<Value>, Failed> {
+    Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
+}
+
+/// A JSON file.
+pub(crate) fn json_file(path: &Path) -> Result<Value, Failed> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+/// A folder that goes when dropped.
+pub(crate) fn folder() -> TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+/// A generated capture with its truth.
+pub(crate) struct Generated {
+    pub(crate) folder: TempDir,
+    pub(crate) capture: PathBuf,
+    pub(crate) truth: PathBuf,
+}
+
+/// Makes a capture of about `packets` packets and `flows` flows.
+pub(crate) fn generate(packets: u32, flows: u32, seed: u32) -> Generated {
+    let folder = folder();
+    let (capture, truth) = (folder.path().join("made.pcap"), folder.path().join("truth.json"));
+    let run = Run::of(
+        xtask()
+            .args(["gen", "--mix", "demo", "--duration", "10s"])
+            .args(["--packets", &packets.to_string(), "--flows", &flows.to_string()])
+            .args(["--seed", &seed.to_string()])
+            .arg("-o")
+            .arg(&capture)
+            .arg("--truth")
+            .arg(&truth),
+    );
+    assert_eq!(run.code, Some(0), "xtask gen: {}", run.stderr);
+    Generated { folder, capture, truth }
+}
+
+/// Waits until `is_so`; false if that takes too long.
+pub(crate) fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !is_so() {
+        if start.elapsed() > PATIENCE {
+            return false;
+        }
+        // Polls another process, which cannot wake us.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    true
+}
+
+/// Whether we are root. Tests that need it say so.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Sends a signal to a process that a test has started.
+pub(crate) fn signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
+    let pid = i32::try_from(child.id()).expect("a pid is a positive i32");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("the child is there");
+}
