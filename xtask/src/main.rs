@@ -1,6 +1,8 @@
 //! The project's own tools, `cargo xtask`: each subcommand is a module of its own.
 
+mod r#gen;
 mod net;
+mod send;
 
 use std::process::ExitCode;
 
@@ -10,12 +12,18 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
+    /// Write a capture of made-up traffic, and the truth about it
+    Gen(r#gen::Args),
+    /// Replay a capture on an interface
+    Send(send::Args),
     /// Make or remove two network namespaces with a link between them
     Net(net::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
+        Command::Gen(args) => r#gen::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Net(args) => net::run(&args),
     };
     match result {
