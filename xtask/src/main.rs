@@ -1,27 +1,40 @@
-//! The project's own tools: `cargo xtask COMMAND`.
+//! The project's own tools, `cargo xtask`: each subcommand is a module of its own.
 
 mod ebpf;
+mod r#gen;
+mod net;
+mod send;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The project's own tools
 #[derive(Parser)]
-#[command(name = "cargo xtask", about)]
+#[command(name = "cargo xtask")]
 enum Command {
-    /// Builds the XDP program and writes the object that the engine embeds.
+    /// Build the XDP program and write the object that the engine embeds
     Ebpf(ebpf::Options),
+    /// Write a capture of made-up traffic, and the truth about it
+    Gen(r#gen::Args),
+    /// Replay a capture on an interface
+    Send(send::Args),
+    /// Make or remove two network namespaces with a link between them
+    Net(net::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Ebpf(options) => ebpf::run(&options),
+        Command::Gen(args) => r#gen::run(&args),
+        Command::Send(args) => send::run(&args),
+        Command::Net(args) => net::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }

@@ -1,0 +1,153 @@
+//! `cargo xtask gen`: writes a capture of made-up traffic, the same bytes for the same seed and
+//! arguments on every machine, and the truth about it. Refuses to touch any network.
+//!
+//! The path: [`mix`] says what there is, [`deal`] gives each flow its ends, start and number of
+//! packets, [`tcp`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
+//! flows in the order of time, [`frame`] makes bytes, [`pcap`] and [`truth`] write them down.
+
+mod checksum;
+mod datagram;
+mod deal;
+mod dns;
+mod flow;
+mod frame;
+mod header;
+mod host;
+mod mix;
+mod number;
+pub(crate) mod pcap;
+mod rng;
+mod schedule;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod truth;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use deal::Budget;
+use frame::Framer;
+use mix::{MIXES, Mix};
+use truth::Truth;
+
+/// What to generate. There are exactly so many frames (those of no flow included) and flows.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What kind of traffic
+    #[arg(long, default_value = "demo", value_parser = find_mix)]
+    mix: &'static Mix,
+    /// Frames in the file, exactly
+    #[arg(long, default_value_t = 20_000)]
+    packets: u64,
+    /// Flows in the file, exactly
+    #[arg(long, default_value_t = 800, value_parser = clap::value_parser!(u64).range(1..))]
+    flows: u64,
+    /// Another seed makes other traffic
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// From the first packet to the last, at most: 500ms, 15s, 5m, 1h
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    duration: u64,
+    /// The capture to write (classic pcap, nanoseconds)
+    #[arg(short, long)]
+    output: PathBuf,
+    /// Where to write the truth (JSON)
+    #[arg(long)]
+    truth: Option<PathBuf>,
+}
+
+/// Writes the files and says on standard error what is in them.
+///
+/// # Errors
+/// If the budget is too small, or a file cannot be written.
+pub(crate) fn run(args: &Args) -> Result<(), String> {
+    let began = Instant::now();
+    let budget = Budget {
+        packets: args.packets,
+        flows: args.flows,
+        seed: args.seed,
+        duration_ns: args.duration,
+    };
+    let mut out = create(&args.output)?;
+    let failed = |error: std::io::Error| format!("write {}: {error}", args.output.display());
+    let truth = generate(args.mix, &budget, args.truth.is_some(), &mut out)
+        .map_err(|error| error.into_text(failed))?;
+    out.flush().map_err(failed)?;
+    if let Some(path) = &args.truth {
+        let mut out = create(path)?;
+        truth
+            .write(&mut out)
+            .and_then(|()| out.flush())
+            .map_err(|error| format!("write {}: {error}", path.display()))?;
+    }
+    eprintln!(
+        "gen: {} frames, {} bytes, {} flows in {:.2} s",
+        truth.frames,
+        truth.frame_bytes,
+        args.flows,
+        began.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Why there is no capture.
+#[derive(Debug)]
+enum Failure {
+    Budget(String),
+    Write(std::io::Error),
+}
+
+impl Failure {
+    fn into_text(self, write_failed: impl FnOnce(std::io::Error) -> String) -> String {
+        match self {
+            Self::Budget(text) => text,
+            Self::Write(error) => write_failed(error),
+        }
+    }
+}
+
+/// Writes a capture of `mix` to `out` and returns the truth, with its flows if `keep_flows`.
+fn generate(
+    mix: &Mix,
+    budget: &Budget,
+    keep_flows: bool,
+    out: &mut impl Write,
+) -> Result<Truth, Failure> {
+    let drafts = deal::drafts(mix, budget).map_err(Failure::Budget)?;
+    pcap::write_header(out).map_err(Failure::Write)?;
+    schedule::play(&drafts, &Framer::new(budget.seed), keep_flows, |at_ns, frame| {
+        pcap::write_frame(out, at_ns, frame).map_err(Failure::Write)
+    })
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, String> {
+    let file = File::create(path).map_err(|error| format!("create {}: {error}", path.display()))?;
+    Ok(BufWriter::with_capacity(1 << 20, file))
+}
+
+fn find_mix(name: &str) -> Result<&'static Mix, String> {
+    MIXES.iter().find(|mix| mix.name == name).ok_or_else(|| {
+        let names: Vec<_> = MIXES.iter().map(|mix| mix.name).collect();
+        format!("no such mix; there is {}", names.join(", "))
+    })
+}
+
+/// `500ms`, `15s`, `5m`, `1h` in nanoseconds: from a millisecond to a week.
+fn parse_duration(text: &str) -> Result<u64, String> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ns: u64 = match unit {
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return Err("a number and one of ms, s, m, h".into()),
+    };
+    let duration_ns = number.parse().ok().and_then(|number: u64| number.checked_mul(unit_ns));
+    duration_ns
+        .filter(|ns| (1_000_000..=604_800_000_000_000).contains(ns))
+        .ok_or_else(|| "from 1ms to 168h".into())
+}

@@ -1,0 +1,187 @@
+//! The generator against a foreign reader (etherparse): what the truth says is in the file, and
+//! every length and checksum is right.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+
+use etherparse::{
+    Icmpv4Slice, Icmpv6Slice, IpDscp, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, UdpSlice,
+};
+
+use super::deal::Budget;
+use super::mix::MIXES;
+use super::truth::Truth;
+use super::{generate, parse_duration, pcap};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+fn make(packets: u64, flows: u64, seed: u64) -> (Vec<u8>, Truth) {
+    let budget = Budget { packets, flows, seed, duration_ns: 10 * SECOND_NS };
+    let mut file = vec![];
+    let truth = generate(&MIXES[0], &budget, true, &mut file).expect("a budget that suffices");
+    (file, truth)
+}
+
+fn frames(file: &[u8]) -> Vec<Vec<u8>> {
+    let mut input = file;
+    pcap::read_header(&mut input).unwrap();
+    let (mut frames, mut frame) = (vec![], vec![]);
+    while pcap::read_frame(&mut input, &mut frame).unwrap() {
+        frames.push(frame.clone());
+    }
+    frames
+}
+
+#[test]
+fn the_same_seed_makes_the_same_bytes() {
+    let text = |truth: &Truth| {
+        let mut text = vec![];
+        truth.write(&mut text).unwrap();
+        text
+    };
+    let (one, two, other) = (make(4_000, 150, 7), make(4_000, 150, 7), make(4_000, 150, 8));
+    assert!(one.0 == two.0 && text(&one.1) == text(&two.1));
+    assert!(one.0 != other.0);
+}
+
+#[test]
+fn the_budget_is_kept_exactly() {
+    for (packets, flows, seed) in [(60, 4, 1), (500, 1, 2), (5_000, 900, 3), (9_999, 25, 4)] {
+        let (file, truth) = make(packets, flows, seed);
+        assert_eq!((truth.frames, truth.flows.len() as u64), (packets, flows), "seed {seed}");
+        let frames = frames(&file);
+        let bytes: usize = frames.iter().map(Vec::len).sum();
+        assert_eq!((frames.len() as u64, bytes as u64), (truth.frames, truth.frame_bytes));
+        let sum = |ways: fn(&super::truth::FlowTruth) -> [u64; 2]| -> u64 {
+            truth.flows.iter().flat_map(ways).sum()
+        };
+        let outside: u64 = truth.not_in_flow.values().sum();
+        assert_eq!(sum(|flow| flow.packets) + outside, packets);
+        assert!(sum(|flow| flow.frame_bytes) < truth.frame_bytes);
+    }
+    let tight = Budget { packets: 20, flows: 100, seed: 1, duration_ns: SECOND_NS };
+    assert!(generate(&MIXES[0], &tight, false, &mut vec![]).is_err());
+}
+
+#[test]
+fn time_does_not_go_back() {
+    let (file, _) = make(6_000, 300, 5);
+    let (mut at, mut last) = (24, (0, 0));
+    while at < file.len() {
+        let number = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
+        let now = (number(at), number(at + 4));
+        assert!(now >= last && now.1 < 1_000_000_000);
+        last = now;
+        at += 16 + number(at + 8) as usize;
+    }
+}
+
+#[test]
+fn every_checksum_is_right() {
+    let (file, _) = make(20_000, 1_200, 11);
+    let mut kinds = HashSet::new();
+    let mut parts: BTreeMap<(IpAddr, IpAddr, u32), Vec<u8>> = BTreeMap::new();
+    for frame in frames(&file) {
+        assert!((60..=1_518).contains(&frame.len()), "{} bytes", frame.len());
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let tags = packet.link_exts.iter().filter(|ext| matches!(ext, LinkExtSlice::Vlan(_)));
+        assert!(frame.len() <= if tags.clone().count() == 1 { 1_518 } else { 1_514 });
+        kinds.insert(format!("{} tags", tags.count()));
+        let (from, to, protocol, payload, fragment) = match packet.net.as_ref() {
+            Some(NetSlice::Ipv4(ip)) => {
+                let header = ip.header().to_header();
+                assert_eq!(header.header_checksum, header.calc_header_checksum());
+                assert!(header.dscp == IpDscp::ZERO || header.dscp.value() == 46);
+                let last = !header.more_fragments;
+                let id = ip.payload().fragmented.then_some((header.identification.into(), last));
+                let (from, to) = (header.source.into(), header.destination.into());
+                (from, to, ip.payload().ip_number.0, ip.payload().payload, id)
+            }
+            Some(NetSlice::Ipv6(ip)) => {
+                let header = ip.header();
+                let raw = ip.extensions().slice();
+                let id = ip.payload().fragmented.then(|| {
+                    let id = u32::from_be_bytes(raw[4..8].try_into().unwrap());
+                    (id, raw[3] & 1 == 0)
+                });
+                let (from, to) = (header.source_addr().into(), header.destination_addr().into());
+                (from, to, ip.payload().ip_number.0, ip.payload().payload, id)
+            }
+            _ => {
+                kinds.insert("not IP".into());
+                continue;
+            }
+        };
+        let Some((id, last)) = fragment else {
+            kinds.insert(check_transport(from, to, protocol, payload));
+            continue;
+        };
+        parts.entry((from, to, id)).or_default().extend_from_slice(payload);
+        if last {
+            let datagram = parts.remove(&(from, to, id)).unwrap();
+            kinds.insert(format!("fragmented {}", check_transport(from, to, protocol, &datagram)));
+        }
+    }
+    assert!(parts.is_empty(), "every datagram is complete");
+    // Three numbers of tags, frames without IP, and these of IPv4 and IPv6; SCTP once.
+    let transports = ["tcp", "udp", "icmp", "fragmented udp"];
+    for kind in transports.iter().flat_map(|kind| [format!("{kind} 4"), format!("{kind} 6")]) {
+        assert!(kinds.contains(&kind), "no {kind} in {kinds:?}");
+    }
+    assert_eq!(kinds.len(), 4 + 8 + 1, "{kinds:?}");
+}
+
+/// Checks the checksum of a whole packet and names what it is.
+fn check_transport(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> String {
+    let right = match (protocol, from, to) {
+        (6, IpAddr::V4(from), IpAddr::V4(to)) => {
+            let tcp = TcpSlice::from_slice(payload).unwrap();
+            Ok(tcp.checksum()) == tcp.calc_checksum_ipv4(from.octets(), to.octets())
+        }
+        (6, IpAddr::V6(from), IpAddr::V6(to)) => {
+            let tcp = TcpSlice::from_slice(payload).unwrap();
+            Ok(tcp.checksum()) == tcp.calc_checksum_ipv6(from.octets(), to.octets())
+        }
+        (17, from, to) => {
+            let udp = UdpSlice::from_slice(payload).unwrap();
+            assert_eq!(usize::from(udp.length()), payload.len());
+            let (header, data) = (udp.to_header(), udp.payload());
+            let sum = match (from, to) {
+                (IpAddr::V4(from), IpAddr::V4(to)) => {
+                    header.calc_checksum_ipv4_raw(from.octets(), to.octets(), data)
+                }
+                (IpAddr::V6(from), IpAddr::V6(to)) => {
+                    header.calc_checksum_ipv6_raw(from.octets(), to.octets(), data)
+                }
+                _ => panic!("two IP versions in one packet"),
+            };
+            Ok(udp.checksum()) == sum
+        }
+        (1, _, _) => {
+            let icmp = Icmpv4Slice::from_slice(payload).unwrap();
+            icmp.checksum() == icmp.icmp_type().calc_checksum(icmp.payload())
+        }
+        (58, IpAddr::V6(from), IpAddr::V6(to)) => {
+            let icmp = Icmpv6Slice::from_slice(payload).unwrap();
+            icmp.is_checksum_valid(from.octets(), to.octets())
+        }
+        (132, _, _) => return "sctp".into(),
+        _ => panic!("protocol {protocol} from {from}"),
+    };
+    let name = match protocol {
+        6 => "tcp",
+        17 => "udp",
+        _ => "icmp",
+    };
+    assert!(right, "{name} from {from} to {to}");
+    format!("{name} {}", if from.is_ipv4() { 4 } else { 6 })
+}
+
+#[test]
+fn durations() {
+    assert_eq!(parse_duration("500ms"), Ok(SECOND_NS / 2));
+    assert_eq!(parse_duration("5m"), Ok(300 * SECOND_NS));
+    for wrong in ["", "5", "s", "-1s", "1.5s", "0s", "200h", "99999999999999999999s"] {
+        assert!(parse_duration(wrong).is_err(), "{wrong}");
+    }
+}
