@@ -106,9 +106,9 @@ fn signals() -> Result<Control> {
             signal_hook::flag::register_conditional_shutdown(
                 signal,
                 FAILED.into(),
-                Arc::clone(&control.stop),
+                Arc::clone(&control.stop.by_signal),
             )?;
-            signal_hook::flag::register(signal, Arc::clone(&control.stop))?;
+            signal_hook::flag::register(signal, Arc::clone(&control.stop.by_signal))?;
         }
         let on = |signal, flag: &Arc<AtomicBool>| {
             signal_hook::flag::register(signal, Arc::clone(flag)).map(drop)

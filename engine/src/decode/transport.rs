@@ -44,6 +44,8 @@ pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
         protocol::ICMP | protocol::ICMPV6 => {
             segment.icmp = bytes.first_chunk().map(|&[kind, code]| (kind, code));
             segment.ports = icmp_ports(header.protocol, bytes);
+            segment.payload_bytes =
+                above_ip.saturating_sub(transport_header_bytes(header.protocol, bytes));
         }
         protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP | protocol::SCTP => {
             let (source, destination) = be16(bytes, 0).zip(be16(bytes, 2)).ok_or(Cause::L4Short)?;
@@ -66,7 +68,8 @@ fn transport_header_bytes(protocol: u8, bytes: &[u8]) -> u32 {
     let words = |at: usize| bytes.get(at).map_or(0, |&byte| u32::from(byte));
     match protocol {
         protocol::TCP => (words(12) >> 4) * 4,
-        protocol::UDP | protocol::UDP_LITE => 8,
+        // ICMP: type, code, checksum, and four bytes that belong to the type.
+        protocol::UDP | protocol::UDP_LITE | protocol::ICMP | protocol::ICMPV6 => 8,
         protocol::DCCP => words(4) * 4,
         protocol::SCTP => 12,
         _ => 0,

@@ -21,7 +21,7 @@ use crate::export::SinkSpec;
 use crate::flow::Timeouts;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, Ordering, StopRequest};
 use crate::view::{View, Views, busiest};
 
 /// What a run is told.
@@ -47,7 +47,7 @@ pub struct Settings {
 #[derive(Debug, Default, Clone)]
 pub struct Control {
     /// Stop, finalise, finish.
-    pub stop: Arc<AtomicBool>,
+    pub stop: StopRequest,
     /// Reopen output files.
     pub reopen: Arc<AtomicBool>,
     /// Print the ledger.
@@ -56,10 +56,6 @@ pub struct Control {
 
 impl Control {
     // Relaxed: a request is about itself only, and is seen at the next look.
-    fn should_stop(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
     fn take_reopen(&self) -> bool {
         self.reopen.swap(false, Ordering::Relaxed)
     }
@@ -103,7 +99,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Whether the run should stop: by signal, by duration, or because nobody listens.
     fn should_stop(&self, settings: &Settings) -> bool {
-        self.control.should_stop()
+        self.control.stop.is_made()
             || settings.duration.is_some_and(|duration| self.start.elapsed() >= duration)
             || (!self.accounts.sinks.is_empty()
                 && self.accounts.sinks.iter().all(|sink| sink.has_failed()))

@@ -24,7 +24,7 @@ use crate::ledger::{Accounts, Timing};
 use crate::limits::{BATCH_PACKETS, RING_BATCHES};
 use crate::source::pcap::CaptureFile;
 use crate::sync::lane::{Receiver, Sender, lane};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
+use crate::sync::{Arc, AtomicU64, Ordering, StopRequest, thread};
 use crate::table::outbox::{Outbox, lane_of};
 use crate::table::{CoreTable, TableConfig};
 use crate::time::Tick;
@@ -49,7 +49,7 @@ pub fn read(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let first = open_inputs(files)?;
+    let first = open_inputs(files, &control.stop)?;
     let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
     let sinks = open_sinks(settings, &names)?;
     let accounts = Accounts::new(
@@ -60,7 +60,7 @@ pub fn read(
         sinks.iter().map(|sink| sink.account()).collect(),
     );
     let map = GlobalMap::default();
-    let shared = Shared::new(files);
+    let shared = Shared::new(files, &control.stop);
 
     let (errors, batches) = thread::scope(|scope| {
         let (outboxes, pipeline) = Pipeline::start(
@@ -77,9 +77,8 @@ pub fn read(
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
         while !pipeline.is_finished() {
-            // Relaxed: a request, seen at the reader's next look.
             if watch.should_stop(settings) {
-                shared.stop.store(true, Ordering::Relaxed);
+                control.stop.make();
             }
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
@@ -108,7 +107,7 @@ pub fn read(
 
 /// What the reader tells the other threads.
 struct Shared {
-    stop: AtomicBool,
+    stop: StopRequest,
     taken_bytes: AtomicU64,
     total_bytes: Option<u64>,
     /// The packet clock at the end of the input.
@@ -116,13 +115,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(files: &[PathBuf]) -> Self {
+    fn new(files: &[PathBuf], stop: &StopRequest) -> Self {
         let sizes = files.iter().map(|file| match std::fs::metadata(file) {
             Ok(there) if there.is_file() => Some(there.len()),
             _ => None,
         });
         Self {
-            stop: AtomicBool::new(false),
+            stop: stop.clone(),
             taken_bytes: AtomicU64::new(0),
             total_bytes: sizes.sum(),
             end: OnceLock::new(),
@@ -136,11 +135,11 @@ impl Shared {
 }
 
 /// Opens the first file, and sees that the others are there.
-fn open_inputs(files: &[PathBuf]) -> Result<CaptureFile> {
+fn open_inputs(files: &[PathBuf], stop: &StopRequest) -> Result<CaptureFile> {
     let (first, rest) = files.split_first().ok_or_else(|| {
         Error::new("read", "no file given").advise("name a capture file, or - for standard input")
     })?;
-    let first = CaptureFile::open(first)?;
+    let first = CaptureFile::open(first, stop)?;
     for file in rest.iter().filter(|file| file.as_os_str() != "-") {
         std::fs::metadata(file).map_err(|e| {
             Error::new(format!("open {}", file.display()), e).advise("check the name")
@@ -294,18 +293,21 @@ impl Reader<'_> {
         let mut before = 0;
         let mut opened = Some(first);
         for (idx, path) in self.files.iter().enumerate() {
-            let file = opened.take().map_or_else(|| CaptureFile::open(path), Ok);
+            let file = opened.take().map_or_else(|| CaptureFile::open(path, &self.shared.stop), Ok);
             let result = file.and_then(|mut file| {
                 let result =
                     self.run_file(idx, &mut file, &mut decoder, &mut left, packets, before);
                 before += file.progress().0;
                 result
             });
-            if let Err(error) = result {
+            // A pipe that was left at a stop may have ended inside a packet.
+            if let Err(error) = result
+                && !self.shared.stop.is_made()
+            {
                 self.accounts.sources[idx].file_errors.add(1);
                 errors.push(error);
             }
-            if left == 0 || self.should_stop() {
+            if left == 0 || self.shared.stop.is_made() {
                 break;
             }
         }
@@ -327,7 +329,7 @@ impl Reader<'_> {
         let mut seen = 0;
         while *left > 0 {
             if seen % STOP_EVERY == 0 {
-                if self.should_stop() {
+                if self.shared.stop.is_made() {
                     break;
                 }
                 self.accounts.sources[idx].seen.set(seen);
@@ -348,10 +350,5 @@ impl Reader<'_> {
         }
         self.accounts.sources[idx].seen.set(seen);
         Ok(())
-    }
-
-    fn should_stop(&self) -> bool {
-        // Relaxed: a request, about itself only.
-        self.shared.stop.load(Ordering::Relaxed)
     }
 }

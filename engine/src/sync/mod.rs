@@ -28,3 +28,25 @@ impl Counter {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// A request to stop, made by a signal or by the program itself.
+#[derive(Debug, Clone, Default)]
+pub struct StopRequest {
+    /// Set by a signal's handler.
+    pub by_signal: Arc<AtomicBool>,
+    by_program: Arc<AtomicBool>,
+}
+
+// Relaxed: a request is about itself only, and is seen at the next look.
+impl StopRequest {
+    /// Makes the request.
+    pub fn make(&self) {
+        self.by_program.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the request was made.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        self.by_signal.load(Ordering::Relaxed) || self.by_program.load(Ordering::Relaxed)
+    }
+}

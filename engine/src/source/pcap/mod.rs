@@ -14,6 +14,7 @@ mod classic;
 mod interface;
 mod order;
 mod pcapng;
+mod pipe;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -27,10 +28,12 @@ use std::path::Path;
 use self::classic::Classic;
 use self::order::Order;
 use self::pcapng::Pcapng;
+use self::pipe::Pipe;
 use self::stream::Stream;
 use self::window::Window;
 use crate::error::{Error, Result};
 use crate::source::{Frame, LinkType};
+use crate::sync::StopRequest;
 use crate::time::Timestamp;
 
 /// What to give instead of a file that is no capture.
@@ -66,13 +69,13 @@ struct Found {
 impl CaptureFile {
     /// Opens a pcap or pcapng file, plain or compressed with gzip or Zstandard, which its
     /// first bytes tell and not its name. `-` is standard input, and any pipe is read as
-    /// it comes.
+    /// it comes, until `stop` is requested.
     ///
     /// # Errors
     /// If it cannot be read or is not a capture file.
-    pub fn open(path: &Path) -> Result<CaptureFile> {
+    pub fn open(path: &Path, stop: &StopRequest) -> Result<CaptureFile> {
         if path == Path::new("-") {
-            return Self::open_stdin();
+            return Self::open_stdin(stop);
         }
         let subject = path.display().to_string();
         let failed = |cause: io::Error| {
@@ -93,10 +96,15 @@ impl CaptureFile {
         }
         let size = metadata.is_file().then_some(metadata.len());
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Self::from_read(subject, name, Box::new(file), size)
+        let read: Box<dyn Read + Send> = if metadata.is_file() {
+            Box::new(file)
+        } else {
+            Box::new(Pipe { file, stop: stop.clone() })
+        };
+        Self::from_read(subject, name, read, size)
     }
 
-    fn open_stdin() -> Result<CaptureFile> {
+    fn open_stdin(stop: &StopRequest) -> Result<CaptureFile> {
         let stdin = io::stdin();
         if stdin.is_terminal() {
             return Err(Error::new("open stdin", "it is a terminal")
@@ -104,7 +112,8 @@ impl CaptureFile {
         }
         // A descriptor of our own reads without the standard library's small buffer.
         let own = stdin.as_fd().try_clone_to_owned().map_err(|e| Error::new("open stdin", e))?;
-        Self::from_read("stdin".to_owned(), "stdin".to_owned(), Box::new(File::from(own)), None)
+        let pipe = Pipe { file: File::from(own), stop: stop.clone() };
+        Self::from_read("stdin".to_owned(), "stdin".to_owned(), Box::new(pipe), None)
     }
 
     /// A capture that comes from `read`: `subject` names it in errors, `name` in records.

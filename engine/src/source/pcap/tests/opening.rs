@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use super::super::CaptureFile;
 use super::build::{Classic, End, Ng};
 use super::{check, next, packet};
+use crate::sync::StopRequest;
 
 const GIVE: &str = "give a capture made by tcpdump, Wireshark or dumpcap";
 
@@ -54,7 +55,9 @@ impl Drop for Folder {
 #[test]
 fn files_are_opened_by_their_path() {
     let folder = Folder::new("open");
-    let open = |path: &Path| CaptureFile::open(path).map_err(|e| e.to_string()).err();
+    let open = |path: &Path| {
+        CaptureFile::open(path, &StopRequest::default()).map_err(|e| e.to_string()).err()
+    };
     let shown = folder.0.display().to_string();
     let missing = folder.0.join("none.pcap");
     assert_eq!(
@@ -68,7 +71,7 @@ fn files_are_opened_by_their_path() {
     let path = folder.0.join("a b.txt");
     let file = Classic::plain().packet(1, b"abc").file;
     std::fs::write(&path, &file).unwrap();
-    let mut capture = CaptureFile::open(&path).unwrap();
+    let mut capture = CaptureFile::open(&path, &StopRequest::default()).unwrap();
     assert_eq!(capture.name(), "a b.txt");
     assert_eq!(next(&mut capture), Ok(Some(packet(b"abc", 1_000_000_000))));
     assert_eq!(next(&mut capture), Ok(None));
