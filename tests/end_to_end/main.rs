@@ -33,18 +33,16 @@ fn not_here(group: &str, what: &str) -> Vec<Trial> {
 }
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // Live tests measure loss: nothing else may run beside them on two cores.
-    let is_live = std::env::args().any(|argument| argument == "live");
-    if is_live {
-        arguments.test_threads = Some(1);
-    }
+    let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     trials.extend(captures::trials());
     trials.extend(generated::trials());
     trials.extend(cli::trials());
     trials.extend(sinks::trials());
     trials.extend(terminal::trials());
-    trials.extend(live::trials());
-    libtest_mimic::run(&arguments, trials).exit();
+    let most = libtest_mimic::run(&arguments, trials);
+    // Live tests come alone and at the end: what runs beside them could make them lose packets.
+    let live = libtest_mimic::run(&arguments, live::trials());
+    most.exit_if_failed();
+    live.exit();
 }

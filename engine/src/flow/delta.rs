@@ -82,6 +82,9 @@ impl TcpEvents {
 pub struct Opening {
     /// 0 for the first part of a flow, then counted up by active timeouts.
     pub part: u32,
+    /// Whether the first packet leaves open who began: TCP without a SYN. Where halves meet,
+    /// the half that knows decides, however closely they began.
+    pub is_midstream: bool,
     /// Timestamp of the flow's first packet (not this part's).
     pub flow_start: Option<Timestamp>,
     /// Place of the flow's first packet in the input: what tells apart flows of one key
@@ -230,6 +233,7 @@ pub(crate) mod tests {
             .prop_map(
                 |(part, flow_start, ordinal, initiator, (a, b), first_packet, icmp)| Opening {
                     part,
+                    is_midstream: ordinal == 0,
                     flow_start,
                     ordinal,
                     initiator,

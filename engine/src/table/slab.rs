@@ -83,6 +83,7 @@ impl Slot {
             part_start: packet.tick,
             opening: Opening {
                 part: 0,
+                is_midstream: phase == Phase::Open,
                 flow_start: packet.timestamp,
                 ordinal: packet.ordinal,
                 initiator,
