@@ -133,7 +133,7 @@ fn point_to_point() {
 
 #[test]
 fn mpls() {
-    let label = |last: bool| [0x00, 0x01, 0x00 | u8::from(last), 64];
+    let label = |last: bool| [0x00, 0x01, u8::from(last), 64];
     let stack = |labels: usize, inside: &[u8]| {
         [&label(false).repeat(labels - 1), &label(true)[..], inside].concat()
     };
