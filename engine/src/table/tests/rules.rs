@@ -1,7 +1,8 @@
 //! One row for each rule of what a flow is.
 
-use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with};
-use crate::flow::Timeouts;
+use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with, packets, parse, run};
+use crate::flow::{Endpoint, FlowKey, PortKind, Timeouts};
+use crate::limits::OVERFLOW_AGGREGATES;
 use crate::table::TableConfig;
 use crate::time::SECOND_NS;
 
@@ -194,4 +195,28 @@ fn without_room_one_packet_flows_are_given_up_and_then_packets_added_up() {
         "0 a>b; 1 b>a; 2 c>d; 3 e>f; 4 a>b",
         &["f0 a>b 2/1 0-4 forced", "overflow 2 2-3 resources"],
     );
+}
+
+#[test]
+fn destinations_beyond_the_aggregates_share_the_last_one() {
+    const PREFIXES: u16 = 1_000;
+    let mut packets = packets(&[parse("0 a>b", UDP), parse("0 a>b", UDP)]);
+    for prefix in 0..PREFIXES {
+        let [high, low] = prefix.to_be_bytes();
+        let end = |start: [u8; 4]| {
+            let mut address = [0; 16];
+            address[..4].copy_from_slice(&start);
+            Endpoint { address, port: 9 }
+        };
+        let (from, to) = (end([10, 0, 0, 1]), end([11, high, low, 1]));
+        let (key, direction) = FlowKey::canonical(from, to, 4, UDP, PortKind::Ports, [0; 2]);
+        packets.push(crate::decode::Packet { key, direction, hash: prefix.into(), ..packets[0] });
+    }
+    let full = TableConfig { capacity: 1, ..CONFIG };
+    let published = run(full, &packets, 64, 0, 0);
+    let aggregates: Vec<_> = published.iter().filter(|published| published.overflow).collect();
+    assert_eq!(aggregates.len(), OVERFLOW_AGGREGATES);
+    let (rest, own) = aggregates.split_last().unwrap();
+    assert!(own.iter().all(|aggregate| aggregate.delta.packets() == 1));
+    assert_eq!(rest.delta.packets() + own.len() as u64, u64::from(PREFIXES));
 }
