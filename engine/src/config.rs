@@ -19,7 +19,12 @@ use crate::time::Tick;
 pub fn parse_duration(text: &str) -> std::result::Result<Duration, String> {
     let wrong = || format!("'{text}' is not a duration; write 500ms, 15s, 5m or 1h");
     let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
-    Duration::try_from(duration).map_err(|_| wrong())
+    let duration = Duration::try_from(duration).map_err(|_| wrong())?;
+    // All times of the engine are nanoseconds in 64 bits.
+    match u64::try_from(duration.as_nanos()) {
+        Ok(_) => Ok(duration),
+        Err(_) => Err(format!("'{text}' is too long; 500 years are the most")),
+    }
 }
 
 /// A timeout: a duration, or `off` for never.

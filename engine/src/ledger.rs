@@ -363,3 +363,6 @@ fn residuals(
         flows: residual_flows,
     }
 }
+
+#[cfg(test)]
+mod tests;

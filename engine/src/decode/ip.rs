@@ -127,8 +127,8 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
 
     let mut at = 40;
     let mut fragment = None;
-    for _ in 0..IPV6_EXTENSIONS {
-        let Some(extension) = header.get(at..).and_then(<[u8]>::first_chunk::<8>) else { break };
+    let mut walked = 0;
+    while let Some(extension) = header.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         match protocol {
             next_header::FRAGMENT => {
                 let flags = be16(extension, 2)?;
@@ -158,6 +158,10 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
                 protocol = extension[0];
             }
             _ => break,
+        }
+        walked += 1;
+        if walked > IPV6_EXTENSIONS {
+            return None;
         }
     }
     Some(IpHeader {

@@ -35,3 +35,6 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

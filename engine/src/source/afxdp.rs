@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(check(&["fe80::1"], false), Ok(()), "link-local");
         for address in ["192.0.2.1", "2001:db8::1"] {
             let error = check(&["fe80::1", address], false).unwrap_err();
-            assert!(error.contains(address) && error.ends_with("or --force"), "{error}");
+            assert!(error.contains(address) && error.ends_with("or give --force"), "{error}");
             assert_eq!(check(&[address], true), Ok(()), "forced");
         }
         let down = check_free(&interface(&[], false), true).unwrap_err().to_string();

@@ -1,1 +1,208 @@
+//! The map against a plain `HashMap`, and with threads that merge, evict and read at once.
 
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::flow::{Delta, Direction, EndReason, Endpoint, Opening, PortKind};
+use crate::sync::{AtomicBool, thread};
+
+fn key(number: u8) -> FlowKey {
+    let end = |last| {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[10, 0, number, last]);
+        Endpoint { address, port: 9 }
+    };
+    FlowKey::canonical(end(1), end(2), 4, 17, PortKind::Ports, [0; 2]).0
+}
+
+/// `packets` of ten bytes each; the first and last of a half say so.
+fn delta(number: u8, core: u8, ordinal: u64, packets: u64, opens: bool, closes: bool) -> Published {
+    let mut delta = Delta::EMPTY;
+    delta.sides[usize::from(core & 1)].packets = packets;
+    delta.sides[usize::from(core & 1)].bytes = packets * 10;
+    if opens {
+        delta.open_halves += 1;
+        delta.opening = Some(Opening {
+            part: 0,
+            flow_start: None,
+            ordinal,
+            initiator: Direction::Forward,
+            macs: [None; 2],
+            first_packet: Direction::Forward,
+            icmp: None,
+            interface: 0,
+        });
+    }
+    if closes {
+        delta.open_halves -= 1;
+        delta.closed_cores = 1 << core;
+        delta.end = Some(EndReason::Idle);
+    }
+    Published { key: key(number), hash: 0, core, delta, overflow: false }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Merge { key: u8, core: u8, packets: u64, closes: bool },
+    Evict { key: u8, complete_only: bool },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u8..3, 0u8..2, 1u64..9, any::<bool>())
+            .prop_map(|(key, core, packets, closes)| Step::Merge { key, core, packets, closes }),
+        1 => (0u8..3, prop::bool::weighted(0.8))
+            .prop_map(|(key, complete_only)| Step::Evict { key, complete_only }),
+    ]
+}
+
+/// The map without threads: a `HashMap` of records.
+#[derive(Default)]
+struct Twin(HashMap<FlowKey, FlowRecord>);
+
+impl Twin {
+    fn merge(&mut self, published: &Published, evicted: &mut Vec<FlowRecord>) -> Merged {
+        let core = 1 << published.core;
+        let opens = published.delta.opening.is_some();
+        if let Some(record) = self.0.get_mut(&published.key) {
+            let is_over = record.total.open_halves == 0 && record.total.end.is_some();
+            if !(is_over && opens && record.total.closed_cores & core != 0) {
+                record.total.combine(&published.delta);
+                return Merged::Folded { complete: record.total.is_complete() };
+            }
+            evicted.extend(self.0.remove(&published.key));
+        }
+        let record = FlowRecord::new(published);
+        let complete = record.total.is_complete();
+        self.0.insert(published.key, record);
+        Merged::Created { complete }
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_does_what_a_hash_map_does(steps in vec(step(), 1..80)) {
+        let map = GlobalMap::default();
+        let (mut twin, mut open) = (Twin::default(), HashSet::new());
+        let (mut evicted, mut twins_evicted) = (Vec::new(), Vec::new());
+        for (ordinal, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Merge { key, core, packets, closes } => {
+                    // A core opens its half before it adds to it.
+                    let opens = open.insert((key, core));
+                    if closes {
+                        open.remove(&(key, core));
+                    }
+                    let published = delta(key, core, ordinal as u64, packets, opens, closes);
+                    prop_assert_eq!(
+                        map.merge(&published, |record| evicted.push(record)),
+                        twin.merge(&published, &mut twins_evicted)
+                    );
+                }
+                Step::Evict { key: number, complete_only } => {
+                    let when = |record: &FlowRecord| !complete_only || record.total.is_complete();
+                    let key = key(number);
+                    evicted.extend(map.evict(&key, when));
+                    if twin.0.get(&key).is_some_and(when) {
+                        twins_evicted.extend(twin.0.remove(&key));
+                    }
+                }
+            }
+            prop_assert_eq!(&evicted, &twins_evicted);
+            let mut seen = HashMap::new();
+            map.for_each(|record| _ = seen.insert(record.key, record.clone()));
+            prop_assert_eq!(&seen, &twin.0);
+            prop_assert_eq!((map.len(), map.is_empty()), (seen.len(), seen.is_empty()));
+            for number in 0..3 {
+                prop_assert_eq!(map.contains(&key(number)), seen.contains_key(&key(number)));
+            }
+        }
+    }
+}
+
+/// One thread merges flows of few keys, one evicts them when complete, one reads.
+#[test]
+fn three_threads_lose_nothing_and_see_whole_records() {
+    const KEYS: u8 = 4;
+    let map = GlobalMap::default();
+    let is_over = AtomicBool::new(false);
+    let whole = |record: &FlowRecord| {
+        let bytes = record.total.sides[0].bytes + record.total.sides[1].bytes;
+        assert_eq!(bytes, record.total.packets() * 10, "a torn record");
+    };
+    let (merged, mut ended, reads) = thread::scope(|scope| {
+        let merge = scope.spawn(|| {
+            let (mut packets, mut evicted) = (0, Vec::new());
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let mut flow = 0;
+            while Instant::now() < deadline {
+                for _ in 0..256 {
+                    flow += 1;
+                    let number = u8::try_from(flow % u64::from(KEYS)).unwrap();
+                    // Two halves; the second opens after the first has closed, or before.
+                    let second_late = flow % 3 == 0;
+                    let mut send = |core, packet, opens, closes| {
+                        packets += packet;
+                        let published = delta(number, core, flow, packet, opens, closes);
+                        map.merge(&published, |record| evicted.push(record));
+                    };
+                    send(0, 1, true, false);
+                    if !second_late {
+                        send(1, 2, true, false);
+                    }
+                    send(0, 3, false, true);
+                    if second_late {
+                        send(1, 2, true, false);
+                    }
+                    send(1, 4, false, true);
+                }
+            }
+            // Release: `evict` and `read` see all merges before they look for the last time.
+            is_over.store(true, Ordering::Release);
+            (packets, evicted)
+        });
+        let evict = scope.spawn(|| {
+            let mut evicted = Vec::new();
+            loop {
+                // Acquire: pairs with the store of the merging thread.
+                let last = is_over.load(Ordering::Acquire);
+                for number in 0..KEYS {
+                    evicted.extend(map.evict(&key(number), |record| record.total.is_complete()));
+                }
+                if last {
+                    return evicted;
+                }
+            }
+        });
+        let read = scope.spawn(|| {
+            let mut reads = 0u64;
+            // Acquire: as above.
+            while !is_over.load(Ordering::Acquire) {
+                map.for_each(|record| {
+                    whole(record);
+                    reads += 1;
+                });
+            }
+            reads
+        });
+        let (merged, mut ended) = merge.join().unwrap();
+        ended.extend(evict.join().unwrap());
+        (merged, ended, read.join().unwrap())
+    });
+    assert!(reads > 0, "nothing was read");
+    map.for_each(|record| assert!(!record.total.is_complete(), "a complete record was left"));
+    for number in 0..KEYS {
+        ended.extend(map.evict(&key(number), |_| true));
+    }
+    assert!(map.is_empty());
+    ended.iter().for_each(whole);
+    let packets: u64 = ended.iter().map(|record| record.total.packets()).sum();
+    assert_eq!(packets, merged, "of {} records", ended.len());
+    // Each half opens a record once at most, and a record that ended twice would count twice.
+    let halves: i32 = ended.iter().map(|record| record.total.open_halves).sum();
+    assert_eq!(halves, 0);
+}

@@ -1,0 +1,185 @@
+//! IP headers, extension headers and fragments.
+
+use super::{ETHERNET, RAW, UDP, UDP4, UDP6, check, check_sequence, ethernet, udp4, udp6, v4, v6};
+
+fn with(mut packet: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+    packet[at..at + bytes.len()].copy_from_slice(bytes);
+    packet
+}
+
+#[test]
+fn ipv4_headers_and_their_lies() {
+    let options = [&[0x46, 0, 0, 37][..], &udp4()[4..20], &[1; 4], UDP].concat();
+    let ends =
+        |bytes, payload| format!("17 10.0.0.1:1000 > 10.0.0.2:53 bytes {bytes} payload {payload}");
+    let rows: [(&str, Vec<u8>, String); 11] = [
+        ("plain", udp4(), UDP4.into()),
+        ("options", options, ends(37, 5)),
+        ("padding is not counted", [udp4(), vec![0; 20]].concat(), UDP4.into()),
+        ("total length 0: the wire's", with(udp4(), 2, &[0, 0]), UDP4.into()),
+        ("total length beyond", with(udp4(), 2, &[1, 0]), ends(256, 228)),
+        ("total length below the header", with(udp4(), 2, &[0, 19]), "bad_ip".into()),
+        ("total length within the ports", with(udp4(), 2, &[0, 23]), "l4_short".into()),
+        ("header length 16", with(udp4(), 0, &[0x44]), "bad_ip".into()),
+        ("header length beyond", with(udp4(), 0, &[0x4f]), "bad_ip".into()),
+        ("cut", udp4()[..19].to_vec(), "bad_ip".into()),
+        ("don't fragment", with(udp4(), 6, &[0x40, 0]), UDP4.into()),
+    ];
+    for (name, packet, want) in rows {
+        check(name, RAW, &packet, &want);
+    }
+    // Segmentation offload: the length that the header leaves open is the wire's.
+    let offload = ethernet(0x0800, &with(udp4(), 2, &[0, 0]));
+    let want = "17 10.0.0.1:1000 > 10.0.0.2:53 bytes 2986 payload 2958 mac 1 > 2";
+    check_sequence("offload, cut", ETHERNET, &[(&offload, 3_000, want)]);
+    let padded = ethernet(0x0800, &[udp4(), vec![0; 13]].concat());
+    check("padded to 60 bytes", ETHERNET, &padded, &format!("{UDP4} mac 1 > 2"));
+}
+
+#[test]
+fn ipv6_extension_headers() {
+    // Each of 8 bytes, but the 16 of an authentication header with a length of 2.
+    let extension = |next: u8, len: u8| {
+        let mut bytes = vec![next, len];
+        bytes.resize(if len == 2 { 16 } else { 8 + usize::from(len) * 8 }, 0);
+        bytes
+    };
+    let udp = |n: usize| format!("17 2001:db8::1:1000 > 2001:db8::2:53 bytes {n} payload 5");
+    let rows: [(&str, u8, Vec<u8>, String); 10] = [
+        ("none", 17, UDP.to_vec(), UDP6.into()),
+        ("hop-by-hop", 0, [extension(17, 0), UDP.into()].concat(), udp(61)),
+        ("routing", 43, [extension(17, 1), UDP.into()].concat(), udp(69)),
+        ("destination", 60, [extension(17, 0), UDP.into()].concat(), udp(61)),
+        ("authentication", 51, [extension(17, 2), UDP.into()].concat(), udp(69)),
+        ("mobility, with data", 135, [extension(17, 0), UDP.into()].concat(), udp(61)),
+        (
+            "mobility",
+            135,
+            extension(59, 0),
+            "135 2001:db8::1 > 2001:db8::2 bytes 48 payload 8".into(),
+        ),
+        (
+            "several",
+            0,
+            [extension(43, 0), extension(60, 0), extension(17, 0), UDP.into()].concat(),
+            udp(77),
+        ),
+        (
+            "no next header",
+            0,
+            extension(59, 0),
+            "59 2001:db8::1 > 2001:db8::2 bytes 48 payload 0".into(),
+        ),
+        ("ports behind the end", 60, extension(17, 0), "l4_short".into()),
+    ];
+    for (name, next, payload, want) in rows {
+        check(name, RAW, &v6(next, &payload), &want);
+    }
+    check("cut", RAW, &udp6()[..39], "bad_ip");
+}
+
+#[test]
+fn more_extension_headers_than_are_walked_are_bad_ip() {
+    let chain = |n: usize| {
+        let mut bytes = [60, 0, 1, 4, 0, 0, 0, 0].repeat(n - 1);
+        bytes.extend([17, 0, 1, 4, 0, 0, 0, 0]);
+        bytes.extend(UDP);
+        v6(60, &bytes)
+    };
+    let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 565 payload 5";
+    check("64", RAW, &chain(64), want);
+    check("65", RAW, &chain(65), "bad_ip");
+}
+
+#[test]
+fn lengths_that_ipv6_leaves_open_are_the_wires() {
+    // RFC 2675: payload length 0, a jumbo option of 100,000 in the hop-by-hop header.
+    let jumbo = [&[17, 0, 0xc2, 4, 0, 1, 0x86, 0xa0][..], UDP].concat();
+    let jumbo = with(v6(0, &jumbo), 4, &[0, 0]);
+    let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 100040 payload 99984";
+    check_sequence("jumbogram", RAW, &[(&jumbo, 100_040, want)]);
+    let big = with(udp6(), 4, &[0, 0]);
+    let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 100040 payload 99992";
+    check_sequence("BIG TCP", RAW, &[(&big, 100_040, want)]);
+    check("no payload", RAW, &big, "l4_short");
+}
+
+/// A fragment of datagram `identification`: `offset` in units of 8 bytes.
+fn fragment4(identification: u8, offset: u8, more: bool, payload: &[u8]) -> Vec<u8> {
+    with(v4(17, payload), 4, &[0, identification, u8::from(more) << 5, offset])
+}
+
+fn fragment6(identification: u8, offset: u8, more: bool, payload: &[u8]) -> Vec<u8> {
+    let header = [17, 0, 0, offset << 3 | u8::from(more), 0, 0, 0, identification];
+    v6(44, &[&header, payload].concat())
+}
+
+#[test]
+fn later_fragments_belong_to_their_first() {
+    let later4 = "17 10.0.0.1:1000 > 10.0.0.2:53 bytes 28 payload 8 fragment";
+    let alone4 = "17 10.0.0.1 > 10.0.0.2 bytes 28 payload 8 fragment";
+    let last4 = fragment4(7, 2, false, &[9; 8]);
+    let first4 = fragment4(7, 0, true, UDP);
+    let middle4 = fragment4(7, 1, true, &[9; 8]);
+    let other4 = fragment4(8, 2, false, &[9; 8]);
+    check_sequence(
+        "IPv4",
+        RAW,
+        &[
+            (&last4, 28, alone4),
+            (&first4, 33, UDP4),
+            (&middle4, 28, later4),
+            (&last4, 28, later4),
+            (&other4, 28, alone4),
+        ],
+    );
+    let later6 = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 56 payload 8 fragment";
+    let alone6 = "17 2001:db8::1 > 2001:db8::2 bytes 56 payload 8 fragment";
+    let first6 = fragment6(7, 0, true, UDP);
+    let last6 = fragment6(7, 2, false, &[9; 8]);
+    let other6 = fragment6(8, 2, false, &[9; 8]);
+    check_sequence(
+        "IPv6",
+        RAW,
+        &[
+            (&last6, 56, alone6),
+            (&first6, 61, &UDP6.replace("53 payload", "61 payload")),
+            (&last6, 56, later6),
+            (&other6, 56, alone6),
+        ],
+    );
+}
+
+#[test]
+fn an_atomic_fragment_is_a_whole_datagram() {
+    let atomic = fragment6(7, 0, false, UDP);
+    let later = fragment6(7, 2, false, &[9; 8]);
+    check_sequence(
+        "atomic",
+        RAW,
+        &[
+            (&atomic, 61, &UDP6.replace("53 payload", "61 payload")),
+            (&later, 56, "17 2001:db8::1 > 2001:db8::2 bytes 56 payload 8 fragment"),
+        ],
+    );
+}
+
+#[test]
+fn fragments_on_another_vlan_are_of_another_datagram() {
+    let first = ethernet(0x8100, &[&[0, 7, 8, 0][..], &fragment4(7, 0, true, UDP)].concat());
+    let there = ethernet(0x8100, &[&[0, 7, 8, 0][..], &fragment4(7, 2, false, &[9; 8])].concat());
+    let elsewhere = ethernet(0x0800, &fragment4(7, 2, false, &[9; 8]));
+    check_sequence(
+        "VLAN",
+        ETHERNET,
+        &[
+            (&first, 51, &format!("{UDP4} vlan 7 [0] mac 1 > 2")),
+            (
+                &there,
+                46,
+                "17 10.0.0.1:1000 > 10.0.0.2:53 bytes 28 payload 8 vlan 7 [0] mac 1 > 2 fragment",
+            ),
+            (&elsewhere, 42, "17 10.0.0.1 > 10.0.0.2 bytes 28 payload 8 mac 1 > 2 fragment"),
+        ],
+    );
+}

@@ -1,0 +1,163 @@
+//! Arbitrary frames; and frames that etherparse built, against etherparse's own parser.
+//! A failure prints its input, and proptest its seed.
+
+use std::net::IpAddr;
+
+use etherparse::{
+    IpFragOffset, IpHeaders, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header,
+    LaxPacketHeaders, NetHeaders, PacketBuilder, TransportHeader, VlanId, ip_number,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::{ethernet, udp4, udp6};
+use crate::decode::{Cause, Decoder, Packet};
+use crate::flow::KeyHasher;
+use crate::source::{Frame, LinkType};
+
+fn decode(link: LinkType, bytes: &[u8], wire_len: usize) -> Result<Packet, Cause> {
+    let wire_len = u32::try_from(wire_len).unwrap();
+    let frame = Frame { bytes, wire_len, timestamp: Some(0), link };
+    Decoder::new(KeyHasher::default()).decode(&frame)
+}
+
+fn link_type() -> impl Strategy<Value = LinkType> {
+    let known = [0, 1, 9, 12, 14, 50, 101, 104, 108, 113, 228, 229, 276].map(LinkType);
+    prop_oneof![9 => prop::sample::select(known.to_vec()), 1 => any::<u16>().prop_map(LinkType)]
+}
+
+/// Bytes that often get past the link layer.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let tags = vec![
+        vec![],
+        vec![0, 7, 0x08, 0],
+        vec![0, 7, 0x81, 0, 0, 9, 0x86, 0xdd],
+        vec![0, 0, 0x11, 64],
+        vec![0x11, 0, 0, 1, 0, 9, 0, 0x21],
+    ];
+    let kinds = vec![0x0800, 0x86dd, 0x8100, 0x88a8, 0x8847, 0x8864, 40];
+    let start = prop_oneof![
+        vec(any::<u8>(), 0..24),
+        (prop::sample::select(kinds), prop::sample::select(tags))
+            .prop_map(|(kind, tags)| ethernet(kind, &tags)),
+    ];
+    let packet = prop_oneof![Just(udp4()), Just(udp6()), Just(vec![])];
+    let changes = vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+    (start, packet, vec(any::<u8>(), 0..80), changes).prop_map(|(start, packet, rest, changes)| {
+        let mut bytes = [start, packet, rest].concat();
+        for (at, value) in changes {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+        }
+        bytes
+    })
+}
+
+/// An Ethernet frame with an IP packet, built by etherparse.
+fn built() -> impl Strategy<Value = Vec<u8>> {
+    let v4 = (any::<[u8; 4]>(), any::<[u8; 4]>(), 0usize..11, any::<u8>());
+    let v6 = (any::<[u8; 16]>(), any::<[u8; 16]>(), any::<u8>());
+    let ip = prop_oneof![
+        v4.prop_map(|(source, destination, words, ttl)| {
+            let mut header = Ipv4Header::new(0, ttl, ip_number::UDP, source, destination).unwrap();
+            header.options = Ipv4Options::try_from(&vec![1; words * 4][..]).unwrap();
+            header.fragment_offset = IpFragOffset::ZERO;
+            IpHeaders::Ipv4(header, Ipv4Extensions::default())
+        }),
+        v6.prop_map(|(source, destination, hop_limit)| {
+            let header = Ipv6Header { source, destination, hop_limit, ..Ipv6Header::default() };
+            IpHeaders::Ipv6(header, Ipv6Extensions::default())
+        }),
+    ];
+    let vlans = vec(1u16..4096, 0..3);
+    let transport = (0u8..4, any::<u16>(), any::<u16>(), any::<u32>(), any::<u16>());
+    (vlans, ip, transport, vec(any::<u8>(), 0..60)).prop_map(|(vlans, ip, transport, payload)| {
+        let vlan = |id: u16| VlanId::try_new(id).unwrap();
+        let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let step = match vlans[..] {
+            [] => link.ip(ip),
+            [one] => link.single_vlan(vlan(one)).ip(ip),
+            [one, two, ..] => link.double_vlan(vlan(one), vlan(two)).ip(ip),
+        };
+        let mut bytes = Vec::new();
+        let (kind, source, destination, sequence, window) = transport;
+        match kind {
+            0 => step.udp(source, destination).write(&mut bytes, &payload),
+            1 => step.tcp(source, destination, sequence, window).write(&mut bytes, &payload),
+            2 => step
+                .tcp(source, destination, sequence, window)
+                .syn()
+                .options_raw(&[1; 12])
+                .unwrap()
+                .write(&mut bytes, &payload),
+            _ => step.icmpv4_echo_request(source, destination).write(&mut bytes, &payload),
+        }
+        .unwrap();
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn arbitrary_bytes_are_a_packet_or_a_cause(
+        link in link_type(), bytes in bytes(), more in 0usize..100_000,
+    ) {
+        if let Ok(packet) = decode(link, &bytes, bytes.len() + more) {
+            prop_assert!(packet.payload_bytes <= packet.bytes, "{packet:?}");
+            prop_assert!(packet.bytes >= 20, "{packet:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_decoder_agrees(frame in built(), cut in any::<prop::sample::Index>()) {
+        let kept = &frame[..cut.index(frame.len() + 1)];
+        let ours = decode(LinkType::ETHERNET, kept, frame.len());
+        let Ok(theirs) = LaxPacketHeaders::from_ethernet(kept) else {
+            prop_assert_eq!(ours, Err(Cause::Short));
+            return Ok(());
+        };
+        let (addresses, protocol): ((IpAddr, IpAddr), u8) = match &theirs.net {
+            Some(NetHeaders::Ipv4(ip, _)) => {
+                ((ip.source.into(), ip.destination.into()), ip.protocol.0)
+            }
+            Some(NetHeaders::Ipv6(ip, _)) => {
+                ((ip.source.into(), ip.destination.into()), ip.next_header.0)
+            }
+            _ => {
+                prop_assert!(ours.is_err(), "only ours has an IP header: {ours:?}");
+                return Ok(());
+            }
+        };
+        let Ok(packet) = ours else {
+            prop_assert_eq!(ours, Err(Cause::L4Short));
+            prop_assert!(theirs.transport.is_none(), "only theirs has a transport header");
+            return Ok(());
+        };
+        let (from, to) = (packet.direction, packet.direction.opposite());
+        prop_assert_eq!((packet.key.source_ip(from), packet.key.source_ip(to)), addresses);
+        prop_assert_eq!(packet.key.protocol(), protocol);
+        let ports = match &theirs.transport {
+            Some(TransportHeader::Udp(udp)) => Some((udp.source_port, udp.destination_port)),
+            Some(TransportHeader::Tcp(tcp)) => {
+                let header = packet.tcp.unwrap();
+                prop_assert_eq!(header.sequence, tcp.sequence_number);
+                prop_assert_eq!((header.flags & 2 != 0, header.flags & 16 != 0), (tcp.syn, tcp.ack));
+                Some((tcp.source_port, tcp.destination_port))
+            }
+            _ => None,
+        };
+        if let Some((source, destination)) = ports {
+            prop_assert_eq!(packet.key.source_port(from), Some(source));
+            prop_assert_eq!(packet.key.source_port(to), Some(destination));
+        }
+        let headers = theirs.transport.as_ref().map(TransportHeader::header_len);
+        if let (Some(headers), Some(_)) = (headers, ports) {
+            let behind = frame.len() - kept.len() + theirs.payload.slice().len();
+            prop_assert_eq!(packet.payload_bytes as usize, behind, "header of {}", headers);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Fields, in JSON and in CSV.
+
+use serde_json::Value;
+
+use super::{START, record, tcp_record};
+use crate::export::Format;
+use crate::export::schema::{FIELDS, Row};
+use crate::flow::{Delta, EndReason, FlowRecord, PortKind, RecordKind};
+
+fn encoded(format: Format, records: &[FlowRecord]) -> String {
+    let interfaces = ["lo".to_owned(), "eth0".to_owned()];
+    let mut encoder = format.encoder();
+    let mut out = Vec::new();
+    encoder.begin(&mut out).unwrap();
+    for record in records {
+        encoder.encode(&Row { record, interfaces: &interfaces }, &mut out).unwrap();
+    }
+    String::from_utf8(out).unwrap()
+}
+
+/// The record as a line of JSON; and the same values in CSV, as the csv crate reads it.
+fn check(record: &FlowRecord, want: &str) {
+    let json = encoded(Format::JsonLines, std::slice::from_ref(record));
+    assert_eq!(json, want.replace('\n', "") + "\n");
+    let fields: serde_json::Map<String, Value> = serde_json::from_str(&json).unwrap();
+
+    let csv = encoded(Format::Csv, std::slice::from_ref(record));
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let header: Vec<_> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    assert_eq!(header, FIELDS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 1);
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(Value::to_string).collect::<Vec<_>>().join(";"),
+        other => other.to_string(),
+    };
+    for (name, value) in header.iter().zip(&rows[0]) {
+        assert_eq!(value, fields.get(name).map(text).unwrap_or_default(), "{name}");
+    }
+}
+
+#[test]
+fn a_tcp_flow_with_every_field() {
+    check(
+        &tcp_record(),
+        r#"{"kind":"flow","flow_id":"d17179e05803763f","part":2,"community_id":"1:TsLEQj6YHqO+ITs188ucWHeBn5s=",
+"interface":"eth0","start":"2024-02-29T23:59:59.500000000Z",
+"end":"2024-03-01T00:00:01.000000001Z","duration_ns":1500000001,"ip_version":4,
+"protocol":6,"src_ip":"192.0.2.9","dst_ip":"192.0.2.1","src_port":5000,"dst_port":443,
+"src_mac":"02:00:00:00:00:0a","dst_mac":"02:00:00:00:00:0b","vlan":[7,9],
+"src_packets":1,"dst_packets":11,"src_bytes":2,"dst_bytes":12,
+"src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
+"src_fragments":5,"dst_fragments":15,"src_tcp_flags":16,"dst_tcp_flags":26,
+"tcp_state":"established","end_reason":"idle"}"#,
+    );
+}
+
+#[test]
+fn an_icmp_flow_without_what_does_not_apply() {
+    let ends = (("fe80::a", 9), ("fe80::b", 9));
+    let mut echo = record(58, PortKind::IcmpId, ends.0, ends.1, [0; 2], Some((128, 0)));
+    let opening = echo.total.opening.as_mut().unwrap();
+    opening.macs = [None; 2];
+    opening.part = 0;
+    opening.interface = 5;
+    (echo.total.first, echo.total.last) = (Delta::EMPTY.first, Delta::EMPTY.last);
+    echo.total.end = Some(EndReason::Forced);
+    check(
+        &echo,
+        r#"{"kind":"flow","flow_id":"ae5f10f9f3705da5","part":0,"community_id":"1:2O+sC2OMpmYgVKsGlIl0W1jL38A=",
+"ip_version":6,"protocol":58,"src_ip":"fe80::a","dst_ip":"fe80::b",
+"icmp_type":128,"icmp_code":0,
+"src_packets":1,"dst_packets":11,"src_bytes":2,"dst_bytes":12,
+"src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
+"src_fragments":5,"dst_fragments":15,"end_reason":"forced"}"#,
+    );
+}
+
+#[test]
+fn an_overflow_aggregate_has_a_destination_only() {
+    let ends = (("0.0.0.0", 0), ("192.0.2.0", 0));
+    let mut overflow = record(17, PortKind::None, ends.0, ends.1, [0; 2], None);
+    overflow.kind = RecordKind::Overflow;
+    overflow.total.opening.as_mut().unwrap().macs = [None; 2];
+    overflow.total.last = START;
+    overflow.total.end = Some(EndReason::Resources);
+    check(
+        &overflow,
+        r#"{"kind":"overflow","interface":"eth0","start":"2024-02-29T23:59:59.500000000Z",
+"end":"2024-02-29T23:59:59.500000000Z","duration_ns":0,"ip_version":4,"protocol":17,
+"dst_ip":"192.0.2.0",
+"src_packets":1,"dst_packets":11,"src_bytes":2,"dst_bytes":12,
+"src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
+"src_fragments":5,"dst_fragments":15,"end_reason":"resources"}"#,
+    );
+}
+
+/// One field of a record, as CSV has it.
+fn field(record: &FlowRecord, name: &str) -> String {
+    let row = Row { record, interfaces: &[] };
+    FIELDS.iter().find(|(known, _)| *known == name).unwrap().1(&row).to_string()
+}
+
+#[test]
+fn mac_addresses_follow_the_initiator_and_not_the_first_packet() {
+    let mut record = tcp_record();
+    let opening = record.total.opening.as_mut().unwrap();
+    // A SYN/ACK came first: it carries the responder's address as its source.
+    opening.first_packet = opening.initiator.opposite();
+    assert_eq!(field(&record, "src_mac"), "02:00:00:00:00:0b");
+    assert_eq!(field(&record, "dst_mac"), "02:00:00:00:00:0a");
+    assert_eq!(field(&record, "src_ip"), "192.0.2.9");
+}
+
+#[test]
+fn times_before_1970_and_at_the_ends_of_the_range_are_shown() {
+    let rows = [
+        (0, "1970-01-01T00:00:00.000000000Z"),
+        (-1, "1969-12-31T23:59:59.999999999Z"),
+        (i64::MIN, "1677-09-21T00:12:43.145224192Z"),
+        (i64::MAX, "2262-04-11T23:47:16.854775807Z"),
+    ];
+    for (timestamp, want) in rows {
+        let mut record = tcp_record();
+        (record.total.first, record.total.last) = (timestamp, timestamp);
+        assert_eq!(field(&record, "start"), want);
+        assert_eq!(field(&record, "duration_ns"), "0");
+    }
+    let mut record = tcp_record();
+    (record.total.first, record.total.last) = (i64::MIN, i64::MAX);
+    assert_eq!(field(&record, "duration_ns"), u64::MAX.to_string());
+}
+
+/// The published vectors of the specification, baseline/baseline_deflt.json in
+/// <https://github.com/corelight/community-id-spec>; for ICMP the first number is the type
+/// and the second the code.
+#[test]
+fn community_ids_are_those_of_the_specification() {
+    let rows: [(u8, &str, u16, &str, u16, &str); 19] = [
+        (6, "128.232.110.120", 34_855, "66.35.250.204", 80, "LQU9qZlK+B5F3KDmev6m5PMibrg="),
+        (6, "66.35.250.204", 80, "128.232.110.120", 34_855, "LQU9qZlK+B5F3KDmev6m5PMibrg="),
+        (
+            6,
+            "2001:470:e5bf:dead:4957:2174:e82c:4887",
+            63_943,
+            "2607:f8b0:400c:c03::1a",
+            25,
+            "/qFaeAR+gFe1KYjMzVDsMv+wgU4=",
+        ),
+        (17, "192.168.1.52", 54_585, "8.8.8.8", 53, "d/FP5EW3wiY1vCndhwleRRKHowQ="),
+        (17, "8.8.8.8", 53, "192.168.1.52", 54_585, "d/FP5EW3wiY1vCndhwleRRKHowQ="),
+        (132, "192.168.170.8", 7, "192.168.170.56", 7, "MP2EtRCAUIZvTw6MxJHLV7N7JDs="),
+        (132, "192.168.170.56", 7, "192.168.170.8", 7, "MP2EtRCAUIZvTw6MxJHLV7N7JDs="),
+        (46, "10.1.12.1", 0, "10.1.12.2", 0, "KHlLkgoJW7ifUTyTSgyVfkFHzKw="),
+        (46, "10.1.12.2", 0, "10.1.12.1", 0, "KHlLkgoJW7ifUTyTSgyVfkFHzKw="),
+        (1, "192.168.0.89", 8, "192.168.0.1", 0, "X0snYXpgwiv9TZtqg64sgzUn6Dk="),
+        (1, "192.168.0.1", 0, "192.168.0.89", 0, "X0snYXpgwiv9TZtqg64sgzUn6Dk="),
+        (1, "10.0.0.1", 11, "10.0.0.2", 0, "YHxtAirCG//0OzkcVAukqKQN9xM="),
+        (
+            58,
+            "3ffe:501:1800:2345::2",
+            3,
+            "3ffe:507:0:1:200:86ff:fe05:80da",
+            0,
+            "2ObVBgIn28oZvibYZhZMBgh7WdQ=",
+        ),
+        (
+            58,
+            "3ffe:501:410:0:2c0:dfff:fe47:33e",
+            1,
+            "3ffe:507:0:1:200:86ff:fe05:80da",
+            4,
+            "hLZd0XGWojozrvxqE0dWB1iM6R0=",
+        ),
+        (
+            58,
+            "3ffe:507:0:1:200:86ff:fe05:80da",
+            128,
+            "3ffe:501:0:1001::2",
+            0,
+            "+TW+HtLHvV1xnGhV1lv7XoJrqQg=",
+        ),
+        (
+            58,
+            "3ffe:501:0:1001::2",
+            129,
+            "3ffe:507:0:1:200:86ff:fe05:80da",
+            0,
+            "+TW+HtLHvV1xnGhV1lv7XoJrqQg=",
+        ),
+        (
+            58,
+            "fe80::200:86ff:fe05:80da",
+            135,
+            "fe80::260:97ff:fe07:69ea",
+            0,
+            "dGHyGvjMfljg6Bppwm3bg0LO8TY=",
+        ),
+        (58, "fe80::200:86ff:fe05:80da", 133, "ff02::2", 0, "hO+sN4H+MG5MY/8hIrXPqc4ZQz0="),
+        (58, "fe80::260:97ff:fe07:69ea", 134, "ff02::1", 0, "pkvHqCL88/tg1k4cPigmZXUtL00="),
+    ];
+    for (protocol, source, one, destination, two, want) in rows {
+        let byte = |number| u8::try_from(number).unwrap();
+        let record = match protocol {
+            1 | 58 => {
+                let icmp = Some((byte(one), byte(two)));
+                record(protocol, PortKind::None, (source, 0), (destination, 0), [0; 2], icmp)
+            }
+            46 => record(protocol, PortKind::None, (source, 0), (destination, 0), [0; 2], None),
+            _ => {
+                let ends = ((source, one), (destination, two));
+                record(protocol, PortKind::Ports, ends.0, ends.1, [0; 2], None)
+            }
+        };
+        let shown = format!("{protocol} {source} {one} {destination} {two}");
+        assert_eq!(field(&record, "community_id"), format!("1:{want}"), "{shown}");
+    }
+}

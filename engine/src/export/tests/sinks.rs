@@ -1,0 +1,188 @@
+//! Files, devices and pipes at the end of a sink.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::tcp_record;
+use crate::export::output::Output;
+use crate::export::{Compression, Distributor, Format, Sink, SinkSpec, Target, WhenFull};
+use crate::global::Ended;
+use crate::limits::SINK_BATCHES;
+use crate::sync::{Arc, thread};
+
+/// A folder of its own for a test, gone afterwards.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("flowtap-{}-{test}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn spec(path: &Path, compression: Compression) -> SinkSpec {
+    SinkSpec { target: Target::File(path.to_owned()), format: Format::JsonLines, compression }
+}
+
+fn start(spec: &SinkSpec) -> Sink {
+    Sink::start(spec, Arc::from([])).unwrap()
+}
+
+/// Passes `batches` batches of one record each.
+fn send(sink: &Sink, batches: usize, when_full: WhenFull) {
+    let mut distributor = Distributor::new(std::slice::from_ref(sink), when_full);
+    for _ in 0..batches {
+        distributor.ended(tcp_record());
+        distributor.flush();
+    }
+}
+
+#[test]
+fn a_file_has_its_name_when_it_is_complete_and_not_before() {
+    let folder = Folder::new("part");
+    let (path, part) = (folder.path("a.jsonl"), folder.path("a.jsonl.part"));
+    fs::write(&path, "old").unwrap();
+    let sink = start(&spec(&path, Compression::None));
+    send(&sink, 3, WhenFull::Wait);
+    assert!(part.exists());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    let account = sink.account();
+    sink.finish();
+    assert!(!part.exists());
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 3);
+    assert_eq!((account.records(), account.bytes()), (3, text.len() as u64));
+    assert_eq!((account.errors(), account.not_sent().len()), (0, 0));
+}
+
+#[test]
+fn an_unfinished_file_keeps_its_old_content() {
+    let folder = Folder::new("unfinished");
+    let path = folder.path("a.jsonl");
+    fs::write(&path, "old").unwrap();
+    let mut output = Output::open(&spec(&path, Compression::None)).unwrap();
+    output.write_all(b"new").unwrap();
+    drop(output);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+}
+
+#[test]
+fn compressed_files_are_read_back() {
+    let folder = Folder::new("compressed");
+    let content = |compression, name: &str| {
+        let path = folder.path(name);
+        let sink = start(&spec(&path, compression));
+        send(&sink, 500, WhenFull::Wait);
+        let account = sink.account();
+        sink.finish();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!((account.records(), account.bytes()), (500, bytes.len() as u64));
+        bytes
+    };
+    let plain = content(Compression::None, "a.jsonl");
+    let mut unzipped = Vec::new();
+    let gzip = content(Compression::Gzip, "a.jsonl.gz");
+    flate2::read::GzDecoder::new(&gzip[..]).read_to_end(&mut unzipped).unwrap();
+    assert!(unzipped == plain, "gzip");
+    let zstd = content(Compression::Zstd, "a.jsonl.zst");
+    assert!(zstd::decode_all(&zstd[..]).unwrap() == plain, "zstd");
+}
+
+#[test]
+fn a_target_that_cannot_be_opened_is_an_error_in_words() {
+    let folder = Folder::new("refused");
+    let error = |path: &Path| Sink::start(&spec(path, Compression::None), Arc::from([]));
+    let error = |path: &Path| error(path).unwrap_err().to_string();
+    assert!(error(&folder.0).contains("it is a directory"));
+    assert!(error(&folder.path("missing/a.jsonl")).contains("choose a folder that exists"));
+}
+
+#[test]
+fn what_a_full_device_did_not_take_is_counted_as_not_sent() {
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let sink = start(&spec(Path::new("/dev/full"), compression));
+        send(&sink, 20, WhenFull::Wait);
+        let account = sink.account();
+        sink.finish();
+        assert_eq!(account.records(), 0, "{compression:?}");
+        let not_sent = account.not_sent();
+        assert_eq!(not_sent.values().sum::<u64>(), 20, "{compression:?}: {not_sent:?}");
+        assert!(account.has_failed() && account.errors() == 1);
+        assert!(account.failure().unwrap().to_string().contains("no space left"));
+        assert!(!account.was_closed_by_reader());
+    }
+}
+
+/// A named pipe, and one end that keeps it open and reads nothing.
+fn pipe(folder: &Folder) -> (PathBuf, File) {
+    let path = folder.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success(), "mkfifo failed");
+    let hold = File::options().read(true).write(true).open(&path).unwrap();
+    (path, hold)
+}
+
+#[test]
+fn a_blocked_sink_drops_and_counts() {
+    let folder = Folder::new("blocked");
+    let (path, hold) = pipe(&folder);
+    let sink = start(&spec(&path, Compression::None));
+    // More than the pipe's 64 KiB and the queue hold.
+    let batches = 20 * SINK_BATCHES;
+    send(&sink, batches, WhenFull::Drop);
+    let account = sink.account();
+    assert!(account.not_sent()["queue full"] > 0);
+
+    let mut reader = File::open(&path).unwrap();
+    drop(hold);
+    let read = thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text.lines().count() as u64
+    });
+    sink.finish();
+    assert_eq!(account.records(), read.join().unwrap());
+    assert_eq!(account.records() + account.not_sent()["queue full"], batches as u64);
+}
+
+#[test]
+fn a_reader_that_went_away_is_told_from_an_error() {
+    let folder = Folder::new("reader");
+    let (path, hold) = pipe(&folder);
+    let sink = start(&spec(&path, Compression::None));
+    drop(hold);
+    send(&sink, 2, WhenFull::Wait);
+    let account = sink.account();
+    sink.finish();
+    assert!(account.was_closed_by_reader());
+    assert_eq!(account.records(), 0);
+    assert_eq!(account.not_sent().values().sum::<u64>(), 2);
+}
+
+#[test]
+fn one_failing_sink_does_not_stop_the_others() {
+    let folder = Folder::new("others");
+    let path = folder.path("a.csv");
+    let good = SinkSpec { format: Format::Csv, ..spec(&path, Compression::None) };
+    let sinks = [start(&spec(Path::new("/dev/full"), Compression::None)), start(&good)];
+    let mut distributor = Distributor::new(&sinks, WhenFull::Wait);
+    (0..1_000).for_each(|_| distributor.ended(tcp_record()));
+    drop(distributor);
+    let accounts = sinks.each_ref().map(Sink::account);
+    sinks.into_iter().for_each(Sink::finish);
+    assert_eq!(accounts.each_ref().map(|account| account.records()), [0, 1_000]);
+    assert_eq!(accounts[0].not_sent().values().sum::<u64>(), 1_000);
+    assert_eq!(csv::Reader::from_path(&path).unwrap().records().count(), 1_000);
+}

@@ -1,0 +1,92 @@
+//! Counters in, residuals out.
+
+use super::*;
+
+/// Accounts that balance: of 20 packets 3 were passed, 2 lost, 1 undecodable, 4 in overflow
+/// and 10 in flows, of which one record with 6 packets has ended and one with 4 lives.
+fn balanced() -> Accounts {
+    let accounts = Accounts::new(Arc::from(["eth0".to_owned()]), 2, 2, 1, Vec::new());
+    accounts.sources[0].seen.set(20);
+    accounts.sources[0].passed.set(3);
+    let receives = [&accounts.receives[0][0], &accounts.receives[1][0]];
+    receives[0].rx_ring_full.set(1);
+    receives[1].oversize.set(1);
+    for (receive, frames) in receives.iter().zip([5, 10]) {
+        receive.received.add(frames);
+        receive.decoded.add(frames);
+    }
+    receives[1].undecodable[Cause::Arp.idx()].add(1);
+    accounts.tables[0].in_flows.add(4);
+    accounts.tables[1].in_flows.add(6);
+    accounts.tables[1].in_overflow.add(4);
+    accounts.globals[0].created.add(3);
+    accounts.globals[1].ended.add(1);
+    accounts.globals[1].packets_in_flows.add(6);
+    accounts.globals[0].ended.add(1);
+    accounts.globals[0].packets_in_overflow.add(4);
+    accounts
+}
+
+/// The residuals of interface, packets and flows after `change`, while the run goes on with
+/// one record alive, and at its end with that record ended.
+fn check(name: &str, change: impl Fn(&Accounts), running: [u64; 3], complete: [u64; 3]) {
+    let residuals = |ledger: &Ledger| {
+        let Residuals { interface, packets, flows } = ledger.residuals;
+        assert_eq!(ledger.balances(), [interface, packets, flows] == [0; 3]);
+        [interface, packets, flows]
+    };
+    let accounts = balanced();
+    change(&accounts);
+    assert_eq!(residuals(&Ledger::collect(&accounts, 1, false)), running, "{name}, running");
+    accounts.globals[1].ended.add(1);
+    accounts.globals[1].packets_in_flows.add(4);
+    assert_eq!(residuals(&Ledger::collect(&accounts, 0, true)), complete, "{name}, complete");
+}
+
+#[test]
+fn each_packet_and_record_that_goes_missing_is_a_residual() {
+    check("nothing", |_| {}, [0; 3], [0; 3]);
+    check("seen, not delivered", |a| a.sources[0].seen.set(22), [2, 0, 0], [2, 0, 0]);
+    check("delivered, not seen", |a| a.sources[0].seen.set(19), [1, 0, 0], [1, 0, 0]);
+    check("received, not decoded", |a| a.receives[0][0].received.add(1), [1, 1, 0], [1, 1, 0]);
+    check("decoded, not received", |a| a.receives[0][0].decoded.add(1), [0, 2, 0], [0, 2, 0]);
+    check("undecodable twice", |a| a.receives[0][0].undecodable[0].add(1), [0, 1, 0], [0, 1, 0]);
+    check("in flows twice", |a| a.tables[0].in_flows.add(1), [0, 1, 0], [0, 1, 1]);
+    check("in overflow twice", |a| a.tables[0].in_overflow.add(1), [0, 1, 0], [0, 1, 1]);
+    check("created, not ended", |a| a.globals[0].created.add(1), [0, 0, 1], [0, 0, 1]);
+    check("ended twice", |a| a.globals[1].ended.add(1), [0, 0, 1], [0, 0, 1]);
+    check("lost in merging", |a| a.globals[1].packets_in_flows.add(1), [0, 0, 0], [0, 0, 1]);
+    check("lost in overflow", |a| a.globals[1].packets_in_overflow.add(1), [0; 3], [0, 0, 1]);
+}
+
+#[test]
+fn errors_on_two_interfaces_do_not_make_up_for_each_other() {
+    let names = Arc::from(["a".to_owned(), "b".to_owned()]);
+    let accounts = Accounts::new(names, 1, 1, 1, Vec::new());
+    accounts.sources[0].seen.set(5);
+    accounts.receives[0][1].received.add(5);
+    accounts.receives[0][1].decoded.add(5);
+    accounts.tables[0].in_flows.add(5);
+    assert_eq!(Ledger::collect(&accounts, 0, false).residuals.interface, 10);
+}
+
+#[test]
+fn a_record_that_a_sink_does_not_account_for_is_a_residual() {
+    let sinks = vec![Arc::new(SinkAccount::default()), Arc::new(SinkAccount::default())];
+    let accounts = Accounts::new(Arc::from([]), 1, 1, 1, sinks);
+    accounts.globals[0].created.add(3);
+    accounts.globals[0].ended.add(3);
+    assert_eq!(Ledger::collect(&accounts, 0, false).residuals.flows, 0, "may be on its way");
+    assert_eq!(Ledger::collect(&accounts, 0, true).residuals.flows, 6, "three in each sink");
+}
+
+#[test]
+fn losses_are_summed_and_named() {
+    let ledger = Ledger::collect(&balanced(), 1, false);
+    assert_eq!(ledger.lost(), 2);
+    assert_eq!(ledger.interfaces[0].dropped["rx_ring_full"], 1);
+    assert_eq!(ledger.interfaces[0].dropped["oversize"], 1);
+    assert_eq!(ledger.interfaces[0].nic_rx, None);
+    assert_eq!(ledger.packets.undecodable, BTreeMap::from([("arp", 1)]));
+    assert_eq!((ledger.packets.in_flows, ledger.packets.in_overflow), (10, 4));
+}

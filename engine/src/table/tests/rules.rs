@@ -1,0 +1,222 @@
+//! One row for each rule of what a flow is.
+
+use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with, packets, parse, run};
+use crate::flow::{Endpoint, FlowKey, PortKind, Timeouts};
+use crate::limits::OVERFLOW_AGGREGATES;
+use crate::table::TableConfig;
+use crate::time::SECOND_NS;
+
+fn with_active(seconds: u64) -> TableConfig {
+    let timeouts = Timeouts { active_ns: seconds * SECOND_NS, ..CONFIG.timeouts };
+    TableConfig { timeouts, ..CONFIG }
+}
+
+#[test]
+fn a_gap_longer_than_the_idle_timeout_begins_another_flow() {
+    let want = |gap: f64| format!("f1 a>b 1/0 {gap}-{gap} forced");
+    for (protocol, idle) in
+        [(UDP, 30.0), (136, 30.0), (ICMP, 30.0), (58, 30.0), (GRE, 60.0), (132, 60.0)]
+    {
+        let packets = format!("0 a>b; {idle} b>a");
+        check(protocol, &packets, &[&format!("f0 a>b 1/1 0-{idle} forced")]);
+        let packets = format!("0 a>b; {} a>b", idle + 0.1);
+        check(protocol, &packets, &["f0 a>b 1/0 0-0 idle", &want(idle + 0.1)]);
+    }
+    check(
+        UDP,
+        "0 a>b; 10 c>d; 40.1 c>d",
+        &["f0 a>b 1/0 0-0 idle", "f1 c>d 1/0 10-10 idle", "f2 c>d 1/0 40.1-40.1 forced"],
+    );
+}
+
+#[test]
+fn the_first_sender_is_the_initiator_also_against_the_order_of_the_key() {
+    check(UDP, "0 b>a; 1 a>b; 2 a>b", &["f0 b>a 1/2 0-2 forced"]);
+    check(ICMP, "0 b>a; 1 a>b", &["f0 b>a 1/1 0-1 forced"]);
+}
+
+#[test]
+fn a_half_open_connection_idles_out_after_ten_seconds() {
+    check(
+        TCP,
+        "0 a>b S:1; 10 a>b S:1; 20.1 a>b S:1",
+        &["f0 a>b 2/0 0-10 idle halfopen", "f1 a>b 1/0 20.1-20.1 forced halfopen"],
+    );
+    check(
+        TCP,
+        "0 a>b S:1; 1 b>a SA; 11.1 b>a SA",
+        &["f0 a>b 1/1 0-1 idle halfopen", "f1 a>b 0/1 11.1-11.1 forced halfopen"],
+    );
+    check(
+        TCP,
+        "0 a>b S; 1 b>a SA; 2 a>b A; 62 b>a A; 122.1 a>b A",
+        &["f0 a>b 2/2 0-62 idle established", "f1 a>b 1/0 122.1-122.1 forced midstream"],
+    );
+}
+
+#[test]
+fn syns_of_an_unfinished_connection_are_one_flow() {
+    check(TCP, "0 a>b S:1; 1 a>b S:1; 3 a>b S:1", &["f0 a>b 3/0 0-3 forced halfopen"]);
+    check(TCP, "0 a>b S:1; 1 a>b S:2", &["f0 a>b 2/0 0-1 forced halfopen"]);
+}
+
+#[test]
+fn a_flow_that_begins_with_a_syn_ack_was_initiated_by_its_receiver() {
+    check(TCP, "0 b>a SA; 1 a>b A; 2 b>a A", &["f0 a>b 1/2 0-2 forced established"]);
+    check(TCP, "0 b>a A; 1 a>b A", &["f0 b>a 1/1 0-1 forced midstream"]);
+}
+
+#[test]
+fn an_active_cut_keeps_flow_and_direction() {
+    check_with(
+        with_active(50),
+        UDP,
+        "0 a>b; 20 b>a; 50 a>b; 50.1 b>a; 75 b>a; 100.1 b>a; 101 a>b",
+        &[
+            "f0 a>b 2/1 0-50 active",
+            "f0 part 1 a>b 0/3 50.1-100.1 active",
+            "f0 part 2 a>b 1/0 101-101 forced",
+        ],
+    );
+    check_with(
+        with_active(50),
+        TCP,
+        "0 a>b S; 0 b>a SA; 0 a>b A; 55 b>a A; 56 a>b FA; 57 b>a FA; 70 c>d A",
+        &[
+            "f0 a>b 2/1 0-0 active established",
+            "f0 part 1 a>b 1/2 55-57 end closed",
+            "f1 c>d 1/0 70-70 forced midstream",
+        ],
+    );
+}
+
+#[test]
+fn a_flow_that_was_cut_and_then_idle_has_no_empty_part() {
+    check_with(
+        with_active(50),
+        UDP,
+        "0 a>b; 25 a>b; 45 a>b; 60 c>d; 75.1 a>b",
+        &["f0 a>b 3/0 0-45 active", "f1 c>d 1/0 60-60 forced", "f2 a>b 1/0 75.1-75.1 forced"],
+    );
+    check_with(
+        with_active(50),
+        UDP,
+        "0 a>b; 19 a>b; 90 a>b",
+        &["f0 a>b 2/0 0-19 idle", "f1 a>b 1/0 90-90 forced"],
+    );
+    check_with(
+        with_active(50),
+        UDP,
+        "0 a>b; 21 a>b; 90 c>d",
+        &["f0 a>b 2/0 0-21 active", "f1 c>d 1/0 90-90 forced"],
+    );
+}
+
+const HANDSHAKE: &str = "0 a>b S:1; 0 b>a SA:5; 0 a>b A";
+
+#[test]
+fn a_flow_ends_when_both_sides_have_and_late_packets_join_it() {
+    let closed = format!("{HANDSHAKE}; 1 a>b FA; 1 b>a FA");
+    check(
+        TCP,
+        &format!("{closed}; 2 a>b A; 7 b>a A; 12.1 a>b A"),
+        &["f0 a>b 4/3 0-7 end closed", "f1 a>b 1/0 12.1-12.1 forced midstream"],
+    );
+    // One FIN, or two from one side, end nothing.
+    check(
+        TCP,
+        &format!("{HANDSHAKE}; 1 a>b FA; 1 a>b FA; 30 b>a A"),
+        &["f0 a>b 4/2 0-30 forced established"],
+    );
+}
+
+#[test]
+fn a_reset_ends_a_flow() {
+    let rest = "6.2 c>d A";
+    let other = "f1 c>d 1/0 6.2-6.2 forced midstream";
+    check(TCP, &format!("0 a>b S; 1 b>a RA; {rest}"), &["f0 a>b 1/1 0-1 end reset", other]);
+    let packets = format!("{HANDSHAKE}; 1 b>a R; 1 a>b A; {rest}");
+    check(TCP, &packets, &["f0 a>b 3/2 0-1 end reset", other]);
+    // After both FINs it changes nothing.
+    let packets = format!("{HANDSHAKE}; 1 a>b FA; 1 b>a FA; 1 a>b R; {rest}");
+    check(TCP, &packets, &["f0 a>b 4/2 0-1 end closed", other]);
+}
+
+#[test]
+fn a_syn_with_a_new_sequence_begins_another_flow_on_a_finished_one() {
+    let closed = format!("{HANDSHAKE}; 1 a>b FA; 1 b>a FA");
+    check(
+        TCP,
+        &format!("{closed}; 2 a>b S:9"),
+        &["f0 a>b 3/2 0-1 end closed", "f1 a>b 1/0 2-2 forced halfopen"],
+    );
+    check(
+        TCP,
+        &format!("{closed}; 2 b>a S:9"),
+        &["f0 a>b 3/2 0-1 end closed", "f1 b>a 1/0 2-2 forced halfopen"],
+    );
+    check(TCP, &format!("{closed}; 2 a>b S:1"), &["f0 a>b 4/2 0-2 forced closed"]);
+    check(TCP, &format!("{closed}; 2 b>a SA:5"), &["f0 a>b 3/3 0-2 forced closed"]);
+}
+
+#[test]
+fn an_echo_request_and_its_reply_are_one_flow() {
+    check(ICMP, "0 a>b; 0.1 b>a; 1 a>b; 1.1 b>a", &["f0 a>b 2/2 0-1.1 forced"]);
+}
+
+#[test]
+fn packets_without_timestamps_are_counted_now() {
+    check(UDP, "? a>b; ? b>a", &["f0 a>b 1/1 - forced"]);
+    check(
+        UDP,
+        "0 a>b; 29 c>d; ? b>a; 58 a>b; 89 a>b",
+        &["f0 a>b 2/1 0-58 idle", "f1 c>d 1/0 29-29 idle", "f2 a>b 1/0 89-89 forced"],
+    );
+}
+
+#[test]
+fn timestamps_may_go_back() {
+    check(UDP, "100 a>b; 90 b>a; 130 a>b", &["f0 a>b 2/1 90-130 forced"]);
+    check(UDP, "1000 a>b; 10 b>a; 30 a>b", &["f0 a>b 2/1 10-1000 forced"]);
+}
+
+#[test]
+fn without_room_one_packet_flows_are_given_up_and_then_packets_added_up() {
+    let with_slots = |capacity| TableConfig { capacity, ..CONFIG };
+    check_with(
+        with_slots(1),
+        UDP,
+        "0 a>b; 1 c>d; 2 d>c",
+        &["f0 a>b 1/0 0-0 resources", "f1 c>d 1/1 1-2 forced"],
+    );
+    check_with(
+        with_slots(1),
+        UDP,
+        "0 a>b; 1 b>a; 2 c>d; 3 e>f; 4 a>b",
+        &["f0 a>b 2/1 0-4 forced", "overflow 2 2-3 resources"],
+    );
+}
+
+#[test]
+fn destinations_beyond_the_aggregates_share_the_last_one() {
+    const PREFIXES: u16 = 1_000;
+    let mut packets = packets(&[parse("0 a>b", UDP), parse("0 a>b", UDP)]);
+    for prefix in 0..PREFIXES {
+        let [high, low] = prefix.to_be_bytes();
+        let end = |start: [u8; 4]| {
+            let mut address = [0; 16];
+            address[..4].copy_from_slice(&start);
+            Endpoint { address, port: 9 }
+        };
+        let (from, to) = (end([10, 0, 0, 1]), end([11, high, low, 1]));
+        let (key, direction) = FlowKey::canonical(from, to, 4, UDP, PortKind::Ports, [0; 2]);
+        packets.push(crate::decode::Packet { key, direction, hash: prefix.into(), ..packets[0] });
+    }
+    let full = TableConfig { capacity: 1, ..CONFIG };
+    let published = run(full, &packets, 64, 0, 0);
+    let aggregates: Vec<_> = published.iter().filter(|published| published.overflow).collect();
+    assert_eq!(aggregates.len(), OVERFLOW_AGGREGATES);
+    let (rest, own) = aggregates.split_last().unwrap();
+    assert!(own.iter().all(|aggregate| aggregate.delta.packets() == 1));
+    assert_eq!(rest.delta.packets() + own.len() as u64, u64::from(PREFIXES));
+}
