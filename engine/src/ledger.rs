@@ -320,8 +320,11 @@ fn flows(accounts: &Accounts, live: u64) -> FlowLedger {
         let by_cause = sink.not_sent().into_iter();
         by_cause.map(|(cause, count)| (format!("{}: {cause}", sink.name()), count))
     });
+    let empty: u64 = accounts.globals.iter().map(|g| g.empty.get()).sum();
+    let begun: u64 = accounts.globals.iter().map(|g| g.created.get()).sum();
     FlowLedger {
-        created: accounts.globals.iter().map(|g| g.created.get()).sum(),
+        // Read in this order, so that no end is counted before its beginning.
+        created: begun.saturating_sub(empty),
         exported: accounts.sinks.iter().map(|s| s.records()).min().unwrap_or(0),
         live,
         not_sent: not_sent.collect(),

@@ -115,9 +115,12 @@ fn hup() -> Outcome {
     signal(&child, Signal::SIGHUP);
     ensure(wait_for(|| out.exists()), "the first file is not complete")?;
     fs::rename(&out, &moved)?;
+    signal(&child, Signal::SIGHUP);
+    ensure(wait_for(|| out.exists()), "the second file is not complete")?;
+    // Nobody moves the second one away: the third must not replace it.
     drop(child.stdin.take());
     Run::from(child.wait_with_output()?).expect(0)?;
-    for file in [out, moved] {
+    for file in [out, moved, folder.path().join("flows-2.csv")] {
         ensure(fs::read_to_string(&file)?.starts_with("kind,flow_id"), file.display().to_string())?;
     }
     Ok(())

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 
 use crate::decode::Decoder;
-use crate::engine::pipeline::{Pipeline, open_sinks, spawn};
+use crate::engine::pipeline::{Pipeline, Shape, open_sinks, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::WhenFull;
-use crate::flow::KeyHasher;
+use crate::flow::{KeyHasher, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, ReceiveCounters, Timing};
 use crate::limits::{BATCH_PACKETS, MAX_CORES};
@@ -69,16 +69,14 @@ pub fn capture(
     let drained = AtomicBool::new(false);
 
     let (errors, batches) = thread::scope(|scope| {
-        let (outboxes, pipeline) = Pipeline::start(
-            scope,
-            &map,
-            &accounts,
-            &sinks,
-            WhenFull::Drop,
+        let shape = Shape {
+            when_full: WhenFull::Drop,
             cores,
             // The two directions of a flow may arrive on different queues.
-            cores == 1,
-        )?;
+            symmetric: cores == 1,
+            active_ns: settings.timeouts.active_ns,
+        };
+        let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let hasher = KeyHasher::default();
         let mut receivers = Vec::with_capacity(cores);
         for (core, ((interface, queue), outbox)) in queues.into_iter().zip(outboxes).enumerate() {
@@ -211,9 +209,14 @@ impl<'a> Rx<'a> {
         outbox: Outbox,
         hasher: &KeyHasher,
     ) -> Self {
+        let mut timeouts = settings.timeouts;
+        if cores > 1 {
+            // `reap` cuts long flows, which may have halves on several cores.
+            timeouts.active_ns = Timeouts::NEVER;
+        }
         let config = TableConfig {
             capacity: settings.max_flows.div_ceil(cores),
-            timeouts: settings.timeouts,
+            timeouts,
             core: u8::try_from(core).expect("bounded by MAX_CORES"),
         };
         let mut decoder = Decoder::new(hasher.clone());

@@ -11,10 +11,23 @@ use crate::global::reap::{HINTS, Reap};
 use crate::ledger::Accounts;
 use crate::sync::{Arc, thread};
 use crate::table::outbox::{Outbox, outbox};
+use crate::time::Tick;
 
 /// The threads behind the core tables.
 pub(super) struct Pipeline<'scope> {
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
+}
+
+/// What differs between `read` and `capture` behind the core tables.
+pub(super) struct Shape {
+    /// What becomes of records that a sink is too slow for.
+    pub(super) when_full: WhenFull,
+    /// Core tables.
+    pub(super) cores: usize,
+    /// Whether every flow is seen by one core only.
+    pub(super) symmetric: bool,
+    /// The active timeout.
+    pub(super) active_ns: Tick,
 }
 
 /// Opens all sinks.
@@ -26,19 +39,16 @@ pub(super) fn open_sinks(settings: &Settings, names: &Arc<[String]>) -> Result<V
 }
 
 impl<'scope> Pipeline<'scope> {
-    /// Starts merging into `map` what `cores` tables publish into the outboxes that are
+    /// Starts merging into `map` what the core tables publish into the outboxes that are
     /// returned. Ends by itself when all outboxes are gone.
-    ///
-    /// `symmetric`: every flow is seen by one core only.
     pub(super) fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         map: &'env GlobalMap,
         accounts: &'env Accounts,
         sinks: &[Sink],
-        when_full: WhenFull,
-        cores: usize,
-        symmetric: bool,
+        shape: &Shape,
     ) -> Result<(Vec<Outbox>, Self)> {
+        let Shape { when_full, cores, symmetric, active_ns } = *shape;
         let merges = accounts.globals.len() - 1;
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
@@ -66,6 +76,7 @@ impl<'scope> Pipeline<'scope> {
             finished,
             map,
             symmetric,
+            active_ns,
             ended: Distributor::new(sinks, when_full),
             counters: &accounts.globals[merges],
         };

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
-use crate::engine::pipeline::{Pipeline, open_sinks, spawn};
+use crate::engine::pipeline::{Pipeline, Shape, open_sinks, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
@@ -63,15 +63,13 @@ pub fn read(
     let shared = Shared::new(files, &control.stop);
 
     let (errors, batches) = thread::scope(|scope| {
-        let (outboxes, pipeline) = Pipeline::start(
-            scope,
-            &map,
-            &accounts,
-            &sinks,
-            WhenFull::Wait,
-            settings.workers,
-            true,
-        )?;
+        let shape = Shape {
+            when_full: WhenFull::Wait,
+            cores: settings.workers,
+            symmetric: true,
+            active_ns: settings.timeouts.active_ns,
+        };
+        let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let running = start_workers(scope, settings, &accounts, outboxes, &shared, first, files)?;
 
         let mut watch =

@@ -111,7 +111,10 @@ impl Output {
     }
 
     /// Completes the file and gives it its final name. Returns its length in bytes.
-    pub(crate) fn finish(self) -> io::Result<u64> {
+    ///
+    /// `completed` are files that this run has completed before: they are not replaced, and
+    /// this one gets a number into its name instead.
+    pub(crate) fn finish(self, completed: &mut Vec<PathBuf>) -> io::Result<u64> {
         let mut buffered = match self.writer {
             Writer::Plain(writer) => writer,
             Writer::Gzip(writer) => writer.finish()?,
@@ -122,10 +125,27 @@ impl Output {
         if let (Raw::File(file), Some((part, name))) = (&counted.raw, &self.rename) {
             // On the disk before it has its name: a crash leaves no half file under it.
             file.sync_all()?;
-            fs::rename(part, name)?;
+            let name = free_name(name, completed);
+            fs::rename(part, &name)?;
+            completed.push(name);
         }
         Ok(counted.bytes)
     }
+}
+
+/// `name`, or `name` with a number before its first dot's ending if `completed` has it and
+/// nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`.
+fn free_name(name: &Path, completed: &[PathBuf]) -> PathBuf {
+    let file = name.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, endings) = match file.split_once('.') {
+        Some((stem, endings)) => (stem, format!(".{endings}")),
+        None => (&*file, String::new()),
+    };
+    let numbered = (2..).map(|number| name.with_file_name(format!("{stem}-{number}{endings}")));
+    std::iter::once(name.to_owned())
+        .chain(numbered)
+        .find(|name| !completed.contains(name) || !name.exists())
+        .expect("there is always a higher number")
 }
 
 fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {

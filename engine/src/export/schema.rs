@@ -43,7 +43,7 @@ type Get = for<'a> fn(&Row<'a>) -> Value<'a>;
 pub const FIELDS: &[(&str, Get)] = &[
     ("kind", |row| Value::Text(row.is_flow().map_or("overflow", |()| "flow"))),
     ("flow_id", |row| flow_only(row, Value::Owned(format!("{:016x}", row.record.flow_id())))),
-    ("part", |row| flow_only(row, number(row.record.opening().map(|o| o.part)))),
+    ("part", |row| flow_only(row, Value::Number(row.record.total.part.into()))),
     ("community_id", |row| row.community_id().map_or(Value::Absent, Value::Owned)),
     ("interface", |row| row.interface().map_or(Value::Absent, Value::Text)),
     ("start", |row| row.times().map_or(Value::Absent, |(first, _)| Value::Time(first))),

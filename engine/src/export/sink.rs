@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
@@ -140,6 +141,7 @@ impl Sink {
             account: Arc::clone(&account),
             unconfirmed: 0,
             finished_bytes: 0,
+            completed: Vec::new(),
         };
         let thread = thread::Builder::new()
             .name(format!("export-{}", spec.name()))
@@ -240,6 +242,8 @@ struct SinkThread {
     unconfirmed: u64,
     /// Bytes of files that are complete.
     finished_bytes: u64,
+    /// Files that are complete.
+    completed: Vec<PathBuf>,
 }
 
 impl SinkThread {
@@ -298,7 +302,7 @@ impl SinkThread {
     fn complete(&mut self) {
         let Some(output) = self.output.take() else { return };
         let name = output.current_name().map(|name| name.display().to_string());
-        match output.finish() {
+        match output.finish(&mut self.completed) {
             Ok(bytes) => {
                 self.finished_bytes += bytes;
                 self.unconfirmed = 0;

@@ -55,7 +55,7 @@ fn record(
         sides.swap(0, 1);
     }
     let opening = Opening {
-        part: 2,
+        is_midstream: false,
         flow_start: Some(START),
         ordinal: 7,
         initiator: direction,
@@ -68,6 +68,7 @@ fn record(
         sides,
         first: START,
         last: START + 1_500_000_001,
+        part: 2,
         opening: Some(opening),
         end: Some(EndReason::Idle),
         ..Delta::EMPTY

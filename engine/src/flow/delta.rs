@@ -74,14 +74,12 @@ impl TcpEvents {
     }
 }
 
-/// How a part of a flow began: what only its first packet can say.
+/// How a flow began: what only its first packet can say.
 ///
 /// The order of the fields is the order in which [`Delta::combine`] decides which of two
 /// openings is the earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Opening {
-    /// 0 for the first part of a flow, then counted up by active timeouts.
-    pub part: u32,
     /// Whether the first packet leaves open who began: TCP without a SYN. Where halves meet,
     /// the half that knows decides, however closely they began.
     pub is_midstream: bool,
@@ -112,6 +110,8 @@ pub struct Delta {
     pub first: Timestamp,
     /// Latest timestamp; [`Timestamp::MIN`] if no packet had one.
     pub last: Timestamp,
+    /// 0 for the first part of a flow, then counted up by active timeouts; the highest wins.
+    pub part: u32,
     /// The earliest opening among the parts that were added up.
     pub opening: Option<Opening>,
     /// TCP events.
@@ -137,6 +137,7 @@ impl Delta {
         }; 2],
         first: Timestamp::MAX,
         last: Timestamp::MIN,
+        part: 0,
         opening: None,
         tcp: TcpEvents(0),
         open_halves: 0,
@@ -150,6 +151,7 @@ impl Delta {
         self.sides[1].combine(&other.sides[1]);
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
+        self.part = self.part.max(other.part);
         self.opening = match (self.opening, other.opening) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
@@ -222,7 +224,7 @@ pub(crate) mod tests {
     fn opening() -> impl Strategy<Value = Opening> {
         let mac = || proptest::option::of(any::<[u8; 6]>());
         (
-            0u32..3,
+            any::<bool>(),
             proptest::option::of(-3i64..3),
             0u64..3,
             direction(),
@@ -231,16 +233,17 @@ pub(crate) mod tests {
             proptest::option::of(any::<(u8, u8)>()),
         )
             .prop_map(
-                |(part, flow_start, ordinal, initiator, (a, b), first_packet, icmp)| Opening {
-                    part,
-                    is_midstream: ordinal == 0,
-                    flow_start,
-                    ordinal,
-                    initiator,
-                    macs: [a, b],
-                    first_packet,
-                    icmp,
-                    interface: 0,
+                |(is_midstream, flow_start, ordinal, initiator, (a, b), first_packet, icmp)| {
+                    Opening {
+                        is_midstream,
+                        flow_start,
+                        ordinal,
+                        initiator,
+                        macs: [a, b],
+                        first_packet,
+                        icmp,
+                        interface: 0,
+                    }
                 },
             )
     }
@@ -255,22 +258,25 @@ pub(crate) mod tests {
         (
             (side(), side()),
             (any::<i64>(), any::<i64>()),
-            proptest::option::of(opening()),
+            (0u32..3, proptest::option::of(opening())),
             0u8..4,
             -2i32..3,
             any::<u64>(),
             proptest::option::of(end()),
         )
             .prop_map(
-                |((a, b), (first, last), opening, tcp, open_halves, closed_cores, end)| Delta {
-                    sides: [a, b],
-                    first,
-                    last,
-                    opening,
-                    tcp: TcpEvents(tcp),
-                    open_halves,
-                    closed_cores,
-                    end,
+                |((a, b), (first, last), (part, opening), tcp, open_halves, closed_cores, end)| {
+                    Delta {
+                        sides: [a, b],
+                        first,
+                        last,
+                        part,
+                        opening,
+                        tcp: TcpEvents(tcp),
+                        open_halves,
+                        closed_cores,
+                        end,
+                    }
                 },
             )
     }

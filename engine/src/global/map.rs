@@ -6,6 +6,7 @@
 //! - **evict**: CAS(`p` -> `p` with the tag CLOSED). Who succeeds owns the final value,
 //!   with every merge before it; a merge after it finds the cell closed and makes a new
 //!   one. Then the cell is taken out of the map.
+//! - **cut**: CAS(`p` -> a record without counts): what was replaced is a part by itself.
 //! - **read**: pin, load: a consistent record, never torn; nobody blocks anybody.
 //!
 //! So a record ends exactly once, and no delta is lost: either its CAS came before the
@@ -94,6 +95,33 @@ impl FlowCell {
                     return Ok(unsafe { new.deref() });
                 }
                 Err(_) => continue,
+            }
+        }
+    }
+
+    /// Cuts the record if `when` holds for it: puts a record without counts in its place,
+    /// with the same beginning, open halves and one part more, and returns what it
+    /// replaced. Both are whole: a merge comes before the CAS or after it.
+    fn cut(&self, when: impl Fn(&FlowRecord) -> bool, guard: &Guard) -> Option<FlowRecord> {
+        loop {
+            let (current, record) = self.load(guard);
+            if current.tag() == CLOSED || !when(record) {
+                return None;
+            }
+            let rest = Owned::new(record.continued());
+            // AcqRel, and Relaxed on failure: as in `merge`.
+            let cut = self.record.compare_exchange(
+                current,
+                rest,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+                guard,
+            );
+            if cut.is_ok() {
+                let part = record.clone();
+                // SAFETY: as in `merge`: replaced by this thread, which alone retires it.
+                unsafe { guard.defer_destroy(current) };
+                return Some(part);
             }
         }
     }
@@ -223,6 +251,14 @@ impl GlobalMap {
             &cells,
         );
         Some(record)
+    }
+
+    /// Takes what the record of `key` has counted so far as a part of its own, if `when`
+    /// holds for it. The flow goes on.
+    pub fn cut(&self, key: &FlowKey, when: impl Fn(&FlowRecord) -> bool) -> Option<FlowRecord> {
+        let cells = self.cells.guard();
+        let guard = pin();
+        self.cells.get(key, &cells)?.cut(when, &guard)
     }
 
     /// Passes every live record to `each`: each consistent in itself, not all of one

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
 
-use crate::flow::FlowKey;
+use crate::flow::{EndReason, FlowKey, FlowRecord};
 use crate::global::map::GlobalMap;
 use crate::global::{Ended, GlobalCounters};
 use crate::sync::thread;
+use crate::time::Tick;
 
 /// How long an idle `reap` sleeps.
 const IDLE: Duration = Duration::from_millis(1);
@@ -33,8 +34,11 @@ pub struct Reap<'a, E> {
     pub finished: Vec<Consumer<FlowKey>>,
     /// The map that it evicts from.
     pub map: &'a GlobalMap,
-    /// Whether every flow is seen by one core only.
+    /// Whether every flow is seen by one core only. If not, no core can cut a flow at the
+    /// active timeout, as the others go on counting it; then `reap` does, on its round.
     pub symmetric: bool,
+    /// The active timeout.
+    pub active_ns: Tick,
     /// To the sinks.
     pub ended: E,
     /// What it has done.
@@ -70,6 +74,7 @@ impl<E: Ended> Reap<'_, E> {
             if now.duration_since(round) >= ROUND {
                 round = now;
                 self.go_round(&waiting);
+                self.cut_long();
             }
             if !any {
                 self.ended.flush();
@@ -103,6 +108,34 @@ impl<E: Ended> Reap<'_, E> {
         }
         for key in complete {
             self.evict(&key);
+        }
+    }
+
+    /// Cuts records that span the active timeout, where no core does.
+    fn cut_long(&mut self) {
+        if self.symmetric {
+            return;
+        }
+        let active_ns = self.active_ns;
+        let is_long = |record: &FlowRecord| {
+            let total = &record.total;
+            !total.is_complete()
+                && total.first <= total.last
+                && total.last.abs_diff(total.first) >= active_ns
+        };
+        let mut long = Vec::new();
+        self.map.for_each(|record| {
+            if is_long(record) && long.len() < HINTS {
+                long.push(record.key);
+            }
+        });
+        for key in long {
+            if let Some(mut part) = self.map.cut(&key, is_long) {
+                part.total.end = Some(EndReason::Active);
+                // The part that goes on is a record of its own.
+                self.counters.created.add(1);
+                self.counters.end(part, &mut self.ended);
+            }
         }
     }
 

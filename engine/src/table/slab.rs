@@ -46,7 +46,9 @@ pub(crate) struct Slot {
     syn_sequence: [Option<u32>; 2],
     last_tick: Tick,
     part_start: Tick,
-    /// How the flow began; `part` is the number of the next part to open.
+    /// The number of the next part to open.
+    next_part: u32,
+    /// How the flow began.
     opening: Opening,
 }
 
@@ -81,8 +83,8 @@ impl Slot {
             syn_sequence: [None; 2],
             last_tick: packet.tick,
             part_start: packet.tick,
+            next_part: 0,
             opening: Opening {
-                part: 0,
                 is_midstream: phase == Phase::Open,
                 flow_start: packet.timestamp,
                 ordinal: packet.ordinal,
@@ -106,7 +108,7 @@ impl Slot {
 
     /// Whether one packet is all that the flow is.
     pub(crate) fn is_single_packet(&self) -> bool {
-        self.live && self.part_open && self.part_packets == 1 && self.opening.part == 1
+        self.live && self.part_open && self.part_packets == 1 && self.next_part == 1
     }
 
     /// What is decided about the slot when the packet clock stands at `now`.
@@ -174,7 +176,8 @@ impl Slot {
         self.part_start = packet.tick;
         self.delta.opening = Some(self.opening);
         self.delta.open_halves += 1;
-        self.opening.part += 1;
+        self.delta.part = self.next_part;
+        self.next_part += 1;
     }
 
     /// Marks the end of the open part in the delta. Returns whether a part was open.

@@ -107,7 +107,7 @@ fn records(published: &[Published]) -> Vec<FlowRecord> {
     assert!(map.is_empty(), "a record is not complete");
     ended.sort_by_key(|record| {
         let opening = record.opening().expect("a record without its first packet");
-        (opening.ordinal, opening.part, record.key)
+        (opening.ordinal, record.total.part, record.key)
     });
     ended
 }
@@ -181,7 +181,7 @@ fn show(record: &FlowRecord, flows: &mut Vec<u64>) -> String {
         std::net::IpAddr::V6(_) => panic!("IPv6"),
     };
     let (source, destination) = (record.initiator(), record.initiator().opposite());
-    let part = match record.opening().unwrap().part {
+    let part = match record.total.part {
         0 => String::new(),
         part => format!(" part {part}"),
     };

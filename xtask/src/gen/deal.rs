@@ -139,8 +139,10 @@ impl<'a> Dealer<'a> {
         };
         let (client, client_port) = self.client_port(client)?;
         let (protocol, server_port) = self.service(kind, ipv6);
-        let no_ports = matches!(kind, Kind::Arp | Kind::Lldp);
-        let tags = self.draw_tags(if no_ports { 0 } else { tags });
+        // Fragments go untagged as well: a kernel that sends tagged ones spreads them over
+        // queues by their length (see `send`), away from the first fragment.
+        let no_tags = matches!(kind, Kind::Arp | Kind::Lldp | Kind::Fragments);
+        let tags = self.draw_tags(if no_tags { 0 } else { tags });
         if kind == Kind::Tcp(Story::HalfOpen) {
             // Its SYNs come by the clock of RFC 6298, so they need their time.
             start_ns /= 2;

@@ -56,23 +56,23 @@ fn icmp_queries_have_an_identifier_and_errors_do_not() {
     let v4_ends = "10.0.0.1 > 10.0.0.2 bytes 28";
     let v6_ends = "2001:db8::1 > 2001:db8::2 bytes 48";
     for kind in [0, 8, 13, 14, 15, 16, 17, 18] {
-        let want = format!("1 {v4_ends} payload 8 icmp {kind}/0 id");
+        let want = format!("1 {v4_ends} payload 0 icmp {kind}/0 id");
         check("query", RAW, &v4(1, &[kind, 0, 0, 0, 0, 7, 0, 1]), &want);
     }
     for kind in [3, 4, 5, 11, 12] {
-        let want = format!("1 {v4_ends} payload 8 icmp {kind}/1");
+        let want = format!("1 {v4_ends} payload 0 icmp {kind}/1");
         check("error", RAW, &v4(1, &[kind, 1, 0, 0, 0, 7, 0, 1]), &want);
     }
     for kind in [128, 129] {
-        let want = format!("58 {v6_ends} payload 8 icmp {kind}/0 id");
+        let want = format!("58 {v6_ends} payload 0 icmp {kind}/0 id");
         check("echo", RAW, &v6(58, &[kind, 0, 0, 0, 0, 7, 0, 1]), &want);
     }
     for kind in [1, 3, 135] {
-        let want = format!("58 {v6_ends} payload 8 icmp {kind}/0");
+        let want = format!("58 {v6_ends} payload 0 icmp {kind}/0");
         check("other", RAW, &v6(58, &[kind, 0, 0, 0, 0, 7, 0, 1]), &want);
     }
-    let cut = "1 10.0.0.1 > 10.0.0.2 bytes 21 payload 1";
+    let cut = "1 10.0.0.1 > 10.0.0.2 bytes 21 payload 0";
     check("cut before the code", RAW, &v4(1, &[8]), cut);
-    let cut = "1 10.0.0.1 > 10.0.0.2 bytes 25 payload 5 icmp 8/0";
+    let cut = "1 10.0.0.1 > 10.0.0.2 bytes 25 payload 0 icmp 8/0";
     check("cut before the identifier", RAW, &v4(1, &[8, 0, 0, 0, 0]), cut);
 }

@@ -62,9 +62,9 @@ fn an_icmp_flow_without_what_does_not_apply() {
     let mut echo = record(58, PortKind::IcmpId, ends.0, ends.1, [0; 2], Some((128, 0)));
     let opening = echo.total.opening.as_mut().unwrap();
     opening.macs = [None; 2];
-    opening.part = 0;
     opening.interface = 5;
     (echo.total.first, echo.total.last) = (Delta::EMPTY.first, Delta::EMPTY.last);
+    echo.total.part = 0;
     echo.total.end = Some(EndReason::Forced);
     check(
         &echo,

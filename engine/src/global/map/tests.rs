@@ -27,7 +27,7 @@ fn delta(number: u8, core: u8, ordinal: u64, packets: u64, opens: bool, closes: 
     if opens {
         delta.open_halves += 1;
         delta.opening = Some(Opening {
-            part: 0,
+            is_midstream: false,
             flow_start: None,
             ordinal,
             initiator: Direction::Forward,
@@ -205,4 +205,22 @@ fn three_threads_lose_nothing_and_see_whole_records() {
     // Each half opens a record once at most, and a record that ended twice would count twice.
     let halves: i32 = ended.iter().map(|record| record.total.open_halves).sum();
     assert_eq!(halves, 0);
+}
+
+#[test]
+fn a_cut_takes_what_was_counted_and_the_flow_goes_on_as_the_next_part() {
+    let map = GlobalMap::default();
+    let key = delta(1, 0, 0, 0, false, false).key;
+    map.merge(&delta(1, 0, 0, 3, true, false), |_| panic!("nothing to evict"));
+    map.merge(&delta(1, 1, 0, 4, true, false), |_| panic!("nothing to evict"));
+    assert_eq!(map.cut(&key, |_| false), None);
+    let first = map.cut(&key, |record| record.total.open_halves == 2).expect("it was long");
+    map.merge(&delta(1, 0, 0, 2, false, true), |_| panic!("nothing to evict"));
+    assert!(map.evict(&key, |record| record.total.is_complete()).is_none(), "a half is open");
+    map.merge(&delta(1, 1, 0, 0, false, true), |_| panic!("nothing to evict"));
+    let second = map.evict(&key, |record| record.total.is_complete()).expect("complete");
+    assert_eq!((first.total.part, first.total.packets()), (0, 7));
+    assert_eq!((second.total.part, second.total.packets()), (1, 2));
+    assert_eq!(first.flow_id(), second.flow_id());
+    assert_eq!(map.cut(&key, |_| true), None, "gone");
 }

@@ -74,7 +74,7 @@ fn check_parts(published: &[Published]) -> Result<(), TestCaseError> {
     let mut parts = HashSet::new();
     for Published { key, delta, .. } in published.iter().filter(|p| !p.overflow) {
         if let Some(o) = delta.opening {
-            prop_assert!(parts.insert((*key, o.flow_start, o.ordinal, o.part)), "opened twice");
+            prop_assert!(parts.insert((*key, o.flow_start, o.ordinal, delta.part)), "opened twice");
             prop_assert!(open.insert(*key, 0).is_none(), "opened before the last was closed");
         }
         let halves = open.get_mut(key);
