@@ -1,12 +1,12 @@
 //! The engine: starts the threads, watches them, and stops them in the order of the data.
 //!
-//! [`read`] runs over capture files, [`capture`] on live interfaces; both feed the same
+//! [`read()`] runs over capture files, [`capture()`] on live interfaces; both feed the same
 //! [`pipeline`]: core tables, `merge`, `reap`, sinks. Threads are scoped, so none outlives
 //! its run, and all shared state is borrowed from the run's frame.
 
-pub mod capture;
+mod capture;
 mod pipeline;
-pub mod read;
+mod read;
 mod stage;
 
 pub use capture::capture;
