@@ -14,7 +14,7 @@ pub const RING_BATCHES: usize = 16;
 pub const DEFAULT_MAX_FLOWS: usize = 1_000_000;
 
 /// The most slots that `--max-flows` may ask for (slot numbers are 32 bits wide).
-pub const MAX_FLOWS: usize = 1 << 30;
+pub const MAX_FLOWS: usize = 1 << 28;
 
 /// Workers that `--workers` may ask for, and queues that one capture may have: a record
 /// remembers in 64 bits which cores have closed their half of the flow.

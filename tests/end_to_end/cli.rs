@@ -82,6 +82,7 @@ fn bad_input() -> Outcome {
     refused(&["read", &good, "--idle-timeout", "soon"], &["soon", "15s"])?;
     refused(&["read", &good, "--workers", "0"], &["--workers", "1 to"])?;
     refused(&["read", &good, "--max-flows", "0"], &["--max-flows"])?;
+    refused(&["read", &good, "--max-flows", "999999999999"], &["--max-flows"])?;
     refused(&["read", &good, "--stats", &here], &["directory"])?;
     refused(&["read"], &["FILE", "--help"])?;
     refused(&["frobnicate"], &["frobnicate", "--help"])?;

@@ -78,11 +78,22 @@ pub fn capture(
         };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let hasher = KeyHasher::default();
+        let rx_threads = queues
+            .into_iter()
+            .zip(outboxes)
+            .enumerate()
+            .map(|(core, (queue, outbox))| {
+                Rx::new(settings, &accounts, core, cores, queue, outbox, &hasher)
+            })
+            .collect::<Result<Vec<_>>>()?;
         let mut receivers = Vec::with_capacity(cores);
-        for (core, ((interface, queue), outbox)) in queues.into_iter().zip(outboxes).enumerate() {
-            let name = format!("rx-{core}");
-            let rx = Rx::new(settings, &accounts, core, cores, interface, queue, outbox, &hasher);
-            receivers.push(spawn(scope, name, || rx.run(&drained))?);
+        for (core, rx) in rx_threads.into_iter().enumerate() {
+            let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&drained));
+            receivers.push(receiver.inspect_err(|_| {
+                // Those that run must end.
+                stop_sources(&accounts, &mut taps);
+                drained.store(true, Ordering::Release);
+            })?);
         }
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
@@ -198,17 +209,15 @@ struct Rx<'a> {
 }
 
 impl<'a> Rx<'a> {
-    #[expect(clippy::too_many_arguments, reason = "one caller, which has them apart")]
     fn new(
         settings: &Settings,
         accounts: &'a Accounts,
         core: usize,
         cores: usize,
-        interface: u16,
-        queue: TapQueue,
+        (interface, queue): Queue,
         outbox: Outbox,
         hasher: &KeyHasher,
-    ) -> Self {
+    ) -> Result<Self> {
         let mut timeouts = settings.timeouts;
         if cores > 1 {
             // `reap` cuts long flows, which may have halves on several cores.
@@ -221,14 +230,14 @@ impl<'a> Rx<'a> {
         };
         let mut decoder = Decoder::new(hasher.clone());
         decoder.set_interface(interface);
-        Self {
+        Ok(Self {
             queue,
             decoder,
-            core: Core::new(CoreTable::new(config, &accounts.tables[core]), outbox),
+            core: Core::new(CoreTable::new(config, &accounts.tables[core])?, outbox),
             batch: PacketBatch::new(),
             counters: &accounts.receives[core][usize::from(interface)],
             last_flush: 0,
-        }
+        })
     }
 
     /// Runs until the sources have stopped and the queue is empty, or the interface is

@@ -175,9 +175,9 @@ fn start_workers<'scope, 'env>(
         .map(|(idx, outbox)| {
             let core = u8::try_from(idx).expect("bounded by MAX_CORES");
             let config = TableConfig { capacity, timeouts: settings.timeouts, core };
-            Core::new(CoreTable::new(config, &accounts.tables[idx]), outbox)
+            Ok(Core::new(CoreTable::new(config, &accounts.tables[idx])?, outbox))
         })
-        .collect();
+        .collect::<Result<_>>()?;
 
     let reader = Reader { settings, accounts, shared, files };
     if cores.len() == 1 {
@@ -191,19 +191,17 @@ fn start_workers<'scope, 'env>(
         return Ok(Running { reader, workers: Vec::new() });
     }
 
-    let mut lanes = Vec::with_capacity(cores.len());
+    let mut dealing = Dealing { lanes: Vec::new(), end: 0, told: &shared.end };
     let mut workers = Vec::with_capacity(cores.len());
     for (idx, core) in cores.into_iter().enumerate() {
         let (sender, receiver) = lane(RING_BATCHES, BATCH_PACKETS);
-        lanes.push(sender);
+        dealing.lanes.push(sender);
         let run = move || work(core, receiver, &shared.end);
         workers.push(spawn(scope, format!("rx-{idx}"), run)?);
     }
     let reader = spawn(scope, "read".to_owned(), move || {
-        let mut dealing = Dealing { lanes };
         let (errors, end) = reader.run(first, &mut dealing);
-        dealing.flush();
-        shared.end.set(end).expect("set once, here");
+        dealing.finish(end);
         (errors, None)
     })?;
     Ok(Running { reader, workers })
@@ -249,12 +247,25 @@ impl PacketSink for Counting<'_> {
 }
 
 /// To the workers, by key hash.
-struct Dealing {
+struct Dealing<'a> {
     lanes: Vec<Sender<Packet>>,
+    /// The packet clock at the end of the input.
+    end: Tick,
+    told: &'a OnceLock<Tick>,
 }
 
-impl Dealing {
-    fn flush(&mut self) {
+/// Tells the workers the end of the input, also when the reader could not be started. The
+/// lanes are closed after this.
+impl Drop for Dealing<'_> {
+    fn drop(&mut self) {
+        self.told.set(self.end).expect("there is one reader");
+    }
+}
+
+impl Dealing<'_> {
+    /// Deals out what is left; the input ended at `end`.
+    fn finish(mut self, end: Tick) {
+        self.end = end;
         for lane in &mut self.lanes {
             while !lane.flush() {
                 thread::park_timeout(WAIT);
@@ -263,7 +274,7 @@ impl Dealing {
     }
 }
 
-impl PacketSink for Dealing {
+impl PacketSink for Dealing<'_> {
     fn push(&mut self, packet: Packet) {
         let idx = lane_of(packet.hash, self.lanes.len());
         let lane = &mut self.lanes[idx];

@@ -2,6 +2,8 @@
 //! numbers. A key may stand in one of two buckets, so that both being full is rare while
 //! there are free slots.
 
+use std::collections::TryReserveError;
+
 /// Entries of a bucket: what fits beside their tags into a cache line.
 const WAYS: usize = 12;
 
@@ -28,10 +30,14 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn new(capacity: usize) -> Self {
-        let buckets = capacity.div_ceil(LOAD).next_power_of_two();
-        let empty = Bucket { tags: [EMPTY; WAYS], slots: [0; WAYS] };
-        Self { buckets: vec![empty; buckets].into(), mask: buckets - 1 }
+    /// # Errors
+    /// If the system does not give the memory.
+    pub(crate) fn new(capacity: usize) -> Result<Self, TryReserveError> {
+        let len = capacity.div_ceil(LOAD).next_power_of_two();
+        let mut buckets = Vec::new();
+        buckets.try_reserve_exact(len)?;
+        buckets.resize(len, Bucket { tags: [EMPTY; WAYS], slots: [0; WAYS] });
+        Ok(Self { buckets: buckets.into(), mask: len - 1 })
     }
 
     /// The slot that stands under `hash` and that `is_it` says yes to.
@@ -101,7 +107,7 @@ mod tests {
         /// Against a `HashMap`: whatever was entered and not taken out is found.
         #[test]
         fn it_finds_what_a_hash_map_finds(steps in prop::collection::vec((any::<bool>(), 0u32..40), 1..200)) {
-            let mut index = Index::new(64);
+            let mut index = Index::new(64).unwrap();
             let mut twin = HashMap::new();
             // Few different hashes, so that tags and buckets collide.
             let hash = |key: u32| u64::from(key % 7) << 49 | u64::from(key % 5) << 28 | u64::from(key % 3);
@@ -123,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_full_table_of_random_keys_fits() {
-        let mut index = Index::new(100_000);
+        let mut index = Index::new(100_000).unwrap();
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let lost = (0..100_000u32).filter(|&key| !index.insert(hasher.hash_one(key), key)).count();
         assert_eq!(lost, 0);

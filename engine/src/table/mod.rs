@@ -19,6 +19,7 @@ mod overflow;
 mod slab;
 
 use crate::decode::Packet;
+use crate::error::{Error, Result};
 use crate::flow::{Delta, EndReason, Published, Timeouts};
 use crate::limits::{BATCH_PACKETS, PRESSURE_SCAN};
 use crate::sync::Counter;
@@ -80,17 +81,23 @@ pub struct CoreTable<'a> {
 
 impl<'a> CoreTable<'a> {
     /// An empty table. This allocates all that the table will ever use.
-    #[must_use]
-    pub fn new(config: TableConfig, counters: &'a TableCounters) -> Self {
+    ///
+    /// # Errors
+    /// If the system does not give the memory.
+    pub fn new(config: TableConfig, counters: &'a TableCounters) -> Result<Self> {
         assert!(usize::from(config.core) < crate::limits::MAX_CORES, "core number out of range");
-        Self {
-            index: Index::new(config.capacity),
-            slab: Slab::new(config.capacity),
+        let no_memory = |_| {
+            Error::new(format!("make a table for {} flows", config.capacity), "out of memory")
+                .advise("give a smaller --max-flows")
+        };
+        Ok(Self {
+            index: Index::new(config.capacity).map_err(no_memory)?,
+            slab: Slab::new(config.capacity).map_err(no_memory)?,
             hand: Hand::default(),
             overflow: Overflow::default(),
             config,
             counters,
-        }
+        })
     }
 
     /// Counts a batch of packets, then moves the hand.

@@ -1,5 +1,7 @@
 //! The slots of a core table, and what one flow remembers between its packets.
 
+use std::collections::TryReserveError;
+
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, TcpEvents, Timeouts};
@@ -224,9 +226,14 @@ pub(crate) struct Slab {
 }
 
 impl Slab {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// # Errors
+    /// If the system does not give the memory.
+    pub(crate) fn new(capacity: usize) -> Result<Self, TryReserveError> {
         assert!(capacity <= crate::limits::MAX_FLOWS, "slot numbers are 32 bits wide");
-        Self { slots: Vec::with_capacity(capacity), free: Vec::with_capacity(capacity), capacity }
+        let (mut slots, mut free) = (Vec::new(), Vec::new());
+        slots.try_reserve_exact(capacity)?;
+        free.try_reserve_exact(capacity)?;
+        Ok(Self { slots, free, capacity })
     }
 
     /// Slots that have ever been in use stand below this number.

@@ -122,7 +122,7 @@ fn run(
     end: Tick,
 ) -> Vec<Published> {
     let counters = TableCounters::default();
-    let mut table = CoreTable::new(config, &counters);
+    let mut table = CoreTable::new(config, &counters).unwrap();
     let mut tray = Tray::unlimited();
     for batch in packets.chunks(batch) {
         table.count(batch, &mut tray);
