@@ -50,6 +50,10 @@ pub const OVERFLOW_AGGREGATES: usize = 256;
 /// Slots that are looked at for a one-packet flow to give up, when the table is full.
 pub const PRESSURE_SCAN: usize = 64;
 
+/// Complete records that wait for a late half, where flows may have several. What does not
+/// fit is found when `reap` goes over the map.
+pub const LATE_HALVES: usize = 1 << 20;
+
 /// Records in one batch on its way to the sinks.
 pub const BATCH_RECORDS: usize = 256;
 

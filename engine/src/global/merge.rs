@@ -3,16 +3,11 @@
 //! There are one or more merge threads; each has a ring from every core and owns the keys
 //! whose hash falls to its lane.
 
-use std::time::Duration;
-
 use crate::flow::{FlowKey, FlowRecord, Published};
 use crate::global::map::{GlobalMap, Merged};
 use crate::global::{Ended, GlobalCounters};
-use crate::sync::thread;
+use crate::sync::Idle;
 use crate::table::outbox::Inbox;
-
-/// How long an idle merge thread sleeps before it looks at its rings again.
-const IDLE: Duration = Duration::from_micros(500);
 
 /// How `merge` tells `reap` that a record is complete. A hint: `reap` finds what was not
 /// said by itself.
@@ -39,15 +34,18 @@ pub struct Merge<'a, E> {
 impl<E: Ended> Merge<'_, E> {
     /// Merges until every core is gone and every ring is empty.
     pub fn run(mut self) {
+        let mut idle = Idle::default();
         loop {
             // Asked before receiving, so that nothing can arrive between.
             let finished = self.inboxes.iter().all(Inbox::is_finished);
-            if !self.receive_all() {
+            if self.receive_all() {
+                idle.reset();
+            } else {
                 self.ended.flush();
                 if finished {
                     return;
                 }
-                thread::park_timeout(IDLE);
+                idle.wait();
             }
         }
     }

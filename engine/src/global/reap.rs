@@ -4,6 +4,7 @@
 //! A record is complete when all its halves have closed; packet time decided that in the
 //! core tables, so when `reap` comes by changes when a record appears, never what it says.
 
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
@@ -11,11 +12,9 @@ use rtrb::Consumer;
 use crate::flow::{EndReason, FlowKey, FlowRecord};
 use crate::global::map::GlobalMap;
 use crate::global::{Ended, GlobalCounters};
-use crate::sync::thread;
+use crate::limits::LATE_HALVES;
+use crate::sync::Idle;
 use crate::time::Tick;
-
-/// How long an idle `reap` sleeps.
-const IDLE: Duration = Duration::from_millis(1);
 
 /// How often `reap` goes over the whole map for records that no hint came for.
 const ROUND: Duration = Duration::from_secs(5);
@@ -48,8 +47,9 @@ pub struct Reap<'a, E> {
 impl<E: Ended> Reap<'_, E> {
     /// Evicts until every merge thread is gone, then finalises the map.
     pub fn run(mut self) {
-        let mut waiting = std::collections::VecDeque::<(Instant, FlowKey)>::new();
+        let mut waiting = VecDeque::<(Instant, FlowKey)>::new();
         let mut round = Instant::now();
+        let mut idle = Idle::default();
         loop {
             let done = self.finished.iter().all(Consumer::is_abandoned);
             let mut any = false;
@@ -59,7 +59,7 @@ impl<E: Ended> Reap<'_, E> {
                     any = true;
                     if self.symmetric {
                         self.evict(&key);
-                    } else {
+                    } else if waiting.len() < LATE_HALVES {
                         waiting.push_back((now, key));
                     }
                 }
@@ -76,12 +76,14 @@ impl<E: Ended> Reap<'_, E> {
                 self.go_round(&waiting);
                 self.cut_long();
             }
-            if !any {
+            if any {
+                idle.reset();
+            } else {
                 self.ended.flush();
                 if done {
                     break;
                 }
-                thread::park_timeout(IDLE);
+                idle.wait();
             }
         }
         self.finalise();
@@ -94,7 +96,7 @@ impl<E: Ended> Reap<'_, E> {
     }
 
     /// Evicts complete records that are not waiting for a late half.
-    fn go_round(&mut self, waiting: &std::collections::VecDeque<(Instant, FlowKey)>) {
+    fn go_round(&mut self, waiting: &VecDeque<(Instant, FlowKey)>) {
         let mut complete = Vec::new();
         self.map.for_each(|record| {
             if record.total.is_complete() && complete.len() < HINTS {
@@ -102,8 +104,7 @@ impl<E: Ended> Reap<'_, E> {
             }
         });
         if !self.symmetric && !complete.is_empty() {
-            let waiting: std::collections::HashSet<_> =
-                waiting.iter().map(|(_, key)| *key).collect();
+            let waiting: HashSet<_> = waiting.iter().map(|(_, key)| *key).collect();
             complete.retain(|key| !waiting.contains(key));
         }
         for key in complete {

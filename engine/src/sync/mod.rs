@@ -7,6 +7,8 @@ pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub use std::thread;
 
+use std::time::Duration;
+
 /// A number that one thread counts up and any thread may read.
 ///
 /// Counting is a load and a store, not a read-modify-write: there is one writer.
@@ -48,5 +50,31 @@ impl StopRequest {
     #[must_use]
     pub fn is_made(&self) -> bool {
         self.by_signal.load(Ordering::Relaxed) || self.by_program.load(Ordering::Relaxed)
+    }
+}
+
+/// How a thread with nothing to do waits: shortly at first, longer while it stays idle.
+#[derive(Debug)]
+pub struct Idle(Duration);
+
+impl Idle {
+    const SHORTEST: Duration = Duration::from_micros(200);
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    /// There was something to do.
+    pub fn reset(&mut self) {
+        self.0 = Self::SHORTEST;
+    }
+
+    /// Waits once.
+    pub fn wait(&mut self) {
+        thread::park_timeout(self.0);
+        self.0 = (self.0 * 2).min(Self::LONGEST);
+    }
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self(Self::SHORTEST)
     }
 }
