@@ -15,8 +15,9 @@ pub const SECOND_NS: u64 = 1_000_000_000;
 ///
 /// It is a function of the packets' timestamps in their order and of nothing else, so
 /// that a timeout is decided the same way however threads run. It never goes back:
-/// within [`REORDER_NS`] a late packet leaves it where it is; a larger step back is taken
-/// as the start of another recording, and the clock goes on from there.
+/// within [`REORDER_NS`] a late packet leaves it where it is. A larger step back is taken
+/// as the start of another recording: a gap like one forward, so that no flow reaches from
+/// one recording into the other.
 #[derive(Debug, Clone, Default)]
 pub struct PacketClock {
     newest: Option<Timestamp>,
@@ -27,13 +28,12 @@ impl PacketClock {
     /// The tick of a packet with this timestamp, or of now for a packet without one.
     pub fn advance(&mut self, timestamp: Option<Timestamp>) -> Tick {
         let Some(timestamp) = timestamp else { return self.tick };
-        match self.newest {
-            Some(newest) if timestamp >= newest => {
-                self.tick += newest.abs_diff(timestamp);
-                self.newest = Some(timestamp);
-            }
-            Some(newest) if newest.abs_diff(timestamp) <= REORDER_NS => {}
-            _ => self.newest = Some(timestamp),
+        let newest = *self.newest.get_or_insert(timestamp);
+        let step = newest.abs_diff(timestamp);
+        if timestamp >= newest || step > REORDER_NS {
+            // Saturating: timestamps may jump there and back as often as they like.
+            self.tick = self.tick.saturating_add(step);
+            self.newest = Some(timestamp);
         }
         self.tick
     }
@@ -52,8 +52,12 @@ mod tests {
     fn the_clock_moves_forward_only_and_by_packet_time() {
         assert_eq!(ticks(&[100, 101, 105]), [0, 1, 5]);
         assert_eq!(ticks(&[100, 105, 101, 106]), [0, 5, 5, 6], "reordering");
-        assert_eq!(ticks(&[1000, 1005, 10, 12]), [0, 5, 5, 7], "another recording");
+        assert_eq!(ticks(&[1000, 1005, 10, 12]), [0, 5, 1000, 1002], "another recording");
         assert_eq!(ticks(&[-5, 5]), [0, 10], "before 1970");
+        let ends = [i64::MIN, i64::MAX, i64::MIN, i64::MAX];
+        let mut clock = PacketClock::default();
+        let last = ends.map(|end| clock.advance(Some(end)))[3];
+        assert_eq!(last, Tick::MAX, "jumps do not overflow");
         let mut clock = PacketClock::default();
         clock.advance(Some(7));
         assert_eq!(clock.advance(None), 0, "no timestamp");

@@ -5,7 +5,7 @@
 //! slab, publishes what changed and expires what is over; [`outbox`] carries deltas away
 //! in batches. Capacity is fixed at start. One thread owns a table and everything in it.
 //!
-//! **Packet time decides.** Whether a slot is over is asked in one place ([`slab::Slot::due`]),
+//! **Packet time decides.** Whether a slot is over is asked in one place ([`slab::Slot::expired`]),
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does
 //! not matter for any record when the hand comes by.
 //!
@@ -18,6 +18,8 @@ pub mod outbox;
 mod overflow;
 mod slab;
 
+pub use overflow::prefix_bytes;
+
 use crate::decode::Packet;
 use crate::error::{Error, Result};
 use crate::flow::{Delta, EndReason, Published, Timeouts};
@@ -26,7 +28,7 @@ use crate::sync::Counter;
 use crate::table::hand::Hand;
 use crate::table::index::Index;
 use crate::table::overflow::Overflow;
-use crate::table::slab::{Due, Slab};
+use crate::table::slab::Slab;
 use crate::time::Tick;
 
 /// Deltas that one packet can give rise to at most: a part cut, a flow expired, another
@@ -146,16 +148,15 @@ impl<'a> CoreTable<'a> {
     /// the end of the input, or else with [`EndReason::Forced`]. Returns whether the table
     /// is empty; if not, call again when there is room.
     pub fn drain(&mut self, now: Tick, outlet: &mut impl Outlet) -> bool {
-        for slot in 0..self.slab.high_water() {
+        while !self.slab.is_empty() {
             if outlet.room() == 0 {
                 return false;
             }
+            let slot = self.hand.next(self.slab.high_water());
             if self.slab.slot(slot).is_live() {
-                let reason = match self.slab.slot(slot).due(now, &self.config.timeouts) {
-                    Some(Due::Expire(reason)) => reason,
-                    Some(Due::Cut) => EndReason::Active,
-                    None => EndReason::Forced,
-                };
+                let over = self.slab.slot(slot).expired(now, &self.config.timeouts);
+                let forced = self.slab.slot(slot).end_reason(EndReason::Forced);
+                let reason = over.unwrap_or(forced);
                 self.expire(slot, reason, outlet);
             }
         }
@@ -173,17 +174,16 @@ impl<'a> CoreTable<'a> {
     /// The packet's slot, after ending whatever is over by the time of the packet.
     fn settle(&mut self, packet: &Packet, outlet: &mut impl Outlet) -> Option<u32> {
         let slot = self.find(packet)?;
-        match self.slab.slot(slot).due(packet.tick, &self.config.timeouts) {
-            Some(Due::Expire(reason)) => {
-                self.expire(slot, reason, outlet);
-                return None;
-            }
-            Some(Due::Cut) => self.close_part(slot, EndReason::Active, outlet),
-            None => {}
+        if let Some(reason) = self.slab.slot(slot).expired(packet.tick, &self.config.timeouts) {
+            self.expire(slot, reason, outlet);
+            return None;
         }
         if self.slab.slot(slot).is_ended_by(packet) {
             self.expire(slot, EndReason::EndDetected, outlet);
             return None;
+        }
+        if self.slab.slot(slot).is_to_be_cut(packet.tick, &self.config.timeouts) {
+            self.close_part(slot, EndReason::Active, outlet);
         }
         Some(slot)
     }
@@ -222,9 +222,8 @@ impl<'a> CoreTable<'a> {
         if !self.slab.slot(slot).is_live() {
             return;
         }
-        match self.slab.slot(slot).due(now, &self.config.timeouts) {
-            Some(Due::Expire(reason)) => self.expire(slot, reason, outlet),
-            Some(Due::Cut) => self.close_part(slot, EndReason::Active, outlet),
+        match self.slab.slot(slot).expired(now, &self.config.timeouts) {
+            Some(reason) => self.expire(slot, reason, outlet),
             None if self.slab.slot(slot).is_dirty() => self.publish(slot, outlet),
             None => {}
         }
@@ -238,11 +237,10 @@ impl<'a> CoreTable<'a> {
         self.slab.release(slot);
     }
 
-    /// Publishes the last delta of the open part, if one is open.
+    /// Publishes the last delta of the open part.
     fn close_part(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) {
-        if self.slab.slot_mut(slot).close_part(reason, self.config.core) {
-            self.publish(slot, outlet);
-        }
+        self.slab.slot_mut(slot).close_part(reason, self.config.core);
+        self.publish(slot, outlet);
     }
 
     fn publish(&mut self, slot: u32, outlet: &mut impl Outlet) {

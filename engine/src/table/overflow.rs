@@ -11,7 +11,8 @@ use crate::time::{SECOND_NS, Tick};
 const INTERVAL_NS: Tick = 60 * SECOND_NS;
 
 /// Bytes of the destination address that are kept: /24 for IPv4, /48 for IPv6.
-fn prefix_bytes(ip_version: u8) -> usize {
+#[must_use]
+pub fn prefix_bytes(ip_version: u8) -> usize {
     if ip_version == 4 { 3 } else { 6 }
 }
 

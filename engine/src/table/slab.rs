@@ -7,15 +7,6 @@ use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, TcpEvents, Timeouts};
 use crate::time::Tick;
 
-/// What packet time has decided about a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// The part has reached the active timeout; the flow stays.
-    Cut,
-    /// The flow is over.
-    Expire(EndReason),
-}
-
 /// How far a TCP connection is, as far as its timeout is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -113,31 +104,32 @@ impl Slot {
         self.live && self.part_open && self.part_packets == 1 && self.next_part == 1
     }
 
-    /// What is decided about the slot when the packet clock stands at `now`.
-    pub(crate) fn due(&self, now: Tick, timeouts: &Timeouts) -> Option<Due> {
-        let (idle, reason) = self.idle_timeout(timeouts);
-        let idle_deadline = self.last_tick.saturating_add(idle);
-        let active_deadline = self.part_start.saturating_add(timeouts.active_ns);
-        if self.part_open && active_deadline < now && active_deadline <= idle_deadline {
-            // Cut first even if the flow is over by now: a hand that came by in time would
-            // have done so.
-            return Some(if idle_deadline < now {
-                Due::Expire(EndReason::Active)
-            } else {
-                Due::Cut
-            });
-        }
-        (idle_deadline < now).then_some(Due::Expire(reason))
+    /// Why the flow is over when the packet clock stands at `now`, if it is.
+    pub(crate) fn expired(&self, now: Tick, timeouts: &Timeouts) -> Option<EndReason> {
+        let idle = self.idle_timeout(timeouts);
+        let is_over = self.last_tick.saturating_add(idle) < now;
+        is_over.then(|| self.end_reason(EndReason::Idle))
     }
 
-    fn idle_timeout(&self, timeouts: &Timeouts) -> (Tick, EndReason) {
-        let idle = match (self.phase, self.key.protocol()) {
-            (Phase::Finished, _) => return (timeouts.linger_ns, EndReason::EndDetected),
+    /// Whether a packet at `now` begins another part. Only a packet does: a flow that is cut
+    /// goes on.
+    pub(crate) fn is_to_be_cut(&self, now: Tick, timeouts: &Timeouts) -> bool {
+        self.phase != Phase::Finished && self.part_start.saturating_add(timeouts.active_ns) < now
+    }
+
+    /// The reason to give for an end: a finished connection ended by itself, whatever
+    /// `otherwise` says.
+    pub(crate) fn end_reason(&self, otherwise: EndReason) -> EndReason {
+        if self.phase == Phase::Finished { EndReason::EndDetected } else { otherwise }
+    }
+
+    fn idle_timeout(&self, timeouts: &Timeouts) -> Tick {
+        match (self.phase, self.key.protocol()) {
+            (Phase::Finished, _) => timeouts.linger_ns,
             (Phase::HalfOpen, _) => timeouts.half_open_idle_ns,
             (Phase::NotTcp, UDP | UDP_LITE | ICMP | ICMPV6) => timeouts.datagram_idle_ns,
             (Phase::NotTcp | Phase::Open, _) => timeouts.idle_ns,
-        };
-        (idle, EndReason::Idle)
+        }
     }
 
     /// Whether `packet` begins another connection on the ports of this finished one.
@@ -182,16 +174,13 @@ impl Slot {
         self.next_part += 1;
     }
 
-    /// Marks the end of the open part in the delta. Returns whether a part was open.
-    pub(crate) fn close_part(&mut self, reason: EndReason, core: u8) -> bool {
-        if !self.part_open {
-            return false;
-        }
+    /// Marks the end of the open part in the delta; the next packet opens another.
+    pub(crate) fn close_part(&mut self, reason: EndReason, core: u8) {
+        assert!(self.part_open, "a part is closed once");
         self.part_open = false;
         self.delta.open_halves -= 1;
         self.delta.closed_cores |= 1 << core;
         self.delta.end = Some(reason);
-        true
     }
 
     /// Follows the connection's state.
@@ -240,6 +229,10 @@ impl Slab {
     #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_FLOWS")]
     pub(crate) fn high_water(&self) -> u32 {
         self.slots.len() as u32
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
     }
 
     pub(crate) fn is_full(&self) -> bool {
