@@ -1,6 +1,7 @@
 //! From what the user typed to what the engine is told: durations, numbers, sinks.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -44,6 +45,10 @@ pub fn parse_timeout(text: &str) -> std::result::Result<Tick, String> {
 pub struct Options {
     /// Arguments of `-o`.
     pub outputs: Vec<String>,
+    /// Files that are read, which nothing may be written to.
+    pub inputs: Vec<PathBuf>,
+    /// Where the ledger goes.
+    pub stats: Option<PathBuf>,
     /// Idle timeout, if given.
     pub idle_timeout: Option<Tick>,
     /// Active timeout, if given.
@@ -75,7 +80,7 @@ impl Options {
         }
         Ok(Settings {
             timeouts: Timeouts::new(self.idle_timeout, self.active_timeout),
-            workers,
+            workers: self.workers,
             merges: 1,
             max_flows: self.max_flows,
             sinks: self.sinks()?,
@@ -85,29 +90,50 @@ impl Options {
     }
 
     fn sinks(&self) -> Result<Vec<SinkSpec>> {
-        if self.outputs.is_empty() {
+        let sinks: Vec<_> = if self.outputs.is_empty() {
             let terminal = std::io::stdout().is_terminal();
             let format = if terminal { Format::Table } else { Format::JsonLines };
-            return Ok(vec![SinkSpec::stdout(format)]);
-        }
-        let sinks: Vec<_> =
-            self.outputs.iter().map(|output| SinkSpec::parse(output)).collect::<Result<_>>()?;
-        for (idx, sink) in sinks.iter().enumerate() {
-            if sinks[..idx].iter().any(|other| is_same(&other.target, &sink.target)) {
-                return Err(Error::new(format!("output {}", sink.name()), "given twice")
-                    .advise("give each output a name of its own"));
+            vec![SinkSpec::stdout(format)]
+        } else {
+            self.outputs.iter().map(|output| SinkSpec::parse(output)).collect::<Result<_>>()?
+        };
+        let outputs = sinks.iter().map(|sink| match &sink.target {
+            Target::Stdout => PathBuf::from("-"),
+            Target::File(path) => path.clone(),
+        });
+        let mut taken: Vec<PathBuf> = self.inputs.iter().map(|input| true_name(input)).collect();
+        // An input may be read twice, and standard input is not what standard output is.
+        taken.retain(|input| input != Path::new("-"));
+        for path in outputs.chain(self.stats.clone()) {
+            let name = true_name(&path);
+            if taken.contains(&name) {
+                return Err(Error::new(
+                    format!("output {}", path.display()),
+                    "given twice, or is read",
+                )
+                .advise("give each output a name of its own"));
             }
+            taken.push(name);
         }
         Ok(sinks)
     }
 }
 
-fn is_same(one: &Target, other: &Target) -> bool {
-    match (one, other) {
-        (Target::File(a), Target::File(b)) => {
-            std::path::absolute(a).ok() == std::path::absolute(b).ok()
+/// The path without links and dots, as far as it exists: what tells files apart.
+fn true_name(path: &Path) -> PathBuf {
+    if path == Path::new("-") {
+        return path.to_owned();
+    }
+    // What is replaced is the name itself, even if it is a link; so only its folder is
+    // followed, unless it is something that is written to or read in place.
+    let whole = path.canonicalize();
+    match (whole, path.parent(), path.file_name()) {
+        (Ok(whole), _, _) => whole,
+        (Err(_), Some(parent), Some(name)) => {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            parent.canonicalize().unwrap_or_else(|_| parent.to_owned()).join(name)
         }
-        _ => one == other,
+        _ => path.to_owned(),
     }
 }
 
@@ -138,5 +164,19 @@ mod tests {
         let outputs = vec!["a.csv".to_owned(), "./a.csv".to_owned()];
         let twice = Options { outputs, max_flows: 1, ..Options::default() };
         assert!(twice.settings().unwrap_err().to_string().contains("given twice"));
+        let over_input = Options {
+            outputs: vec!["./no-such/../a.csv".to_owned()],
+            inputs: vec!["./no-such/../a.csv".into()],
+            max_flows: 1,
+            ..Options::default()
+        };
+        assert!(over_input.settings().is_err());
+        let over_output = Options {
+            outputs: vec!["a.csv".to_owned()],
+            stats: Some("./a.csv".into()),
+            max_flows: 1,
+            ..Options::default()
+        };
+        assert!(over_output.settings().is_err());
     }
 }

@@ -137,6 +137,9 @@ pub struct PacketLedger {
     pub in_flows: u64,
     /// Packets counted in overflow aggregates.
     pub in_overflow: u64,
+    /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
+    /// residual shows what has got lost on that way.
+    pub in_flight: u64,
 }
 
 /// Records.
@@ -241,7 +244,7 @@ impl Ledger {
     pub fn collect(accounts: &Accounts, live: u64, complete: bool) -> Self {
         let interfaces: Vec<_> =
             (0..accounts.names.len()).map(|idx| interface(accounts, idx)).collect();
-        let packets = packets(accounts);
+        let packets = packets(accounts, complete);
         let flows = flows(accounts, live);
         let residuals = residuals(accounts, &interfaces, &packets, &flows, complete);
         let sinks = accounts.sinks.iter().map(|sink| SinkLedger {
@@ -301,18 +304,20 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
     }
 }
 
-fn packets(accounts: &Accounts) -> PacketLedger {
+fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     let receives = || accounts.receives.iter().flatten();
     let undecodable = Cause::ALL.iter().filter_map(|cause| {
         let count: u64 = receives().map(|r| r.undecodable[cause.idx()].get()).sum();
         (count > 0).then_some((cause.name(), count))
     });
-    PacketLedger {
-        delivered: receives().map(|r| r.decoded.get()).sum(),
-        undecodable: undecodable.collect(),
-        in_flows: accounts.tables.iter().map(|t| t.in_flows.get()).sum(),
-        in_overflow: accounts.tables.iter().map(|t| t.in_overflow.get()).sum(),
-    }
+    let undecodable: BTreeMap<_, _> = undecodable.collect();
+    // The later stage first, so that no packet is seen behind a stage but not before it.
+    let in_flows = accounts.tables.iter().map(|t| t.in_flows.get()).sum();
+    let in_overflow = accounts.tables.iter().map(|t| t.in_overflow.get()).sum();
+    let delivered: u64 = receives().map(|r| r.decoded.get()).sum();
+    let arrived = undecodable.values().sum::<u64>() + in_flows + in_overflow;
+    let in_flight = if complete { 0 } else { delivered.saturating_sub(arrived) };
+    PacketLedger { delivered, undecodable, in_flows, in_overflow, in_flight }
 }
 
 fn flows(accounts: &Accounts, live: u64) -> FlowLedger {
@@ -362,7 +367,9 @@ fn residuals(
     Residuals {
         interface: interface.sum(),
         packets: received.abs_diff(packets.delivered)
-            + packets.delivered.abs_diff(undecodable + packets.in_flows + packets.in_overflow),
+            + packets
+                .delivered
+                .abs_diff(undecodable + packets.in_flows + packets.in_overflow + packets.in_flight),
         flows: residual_flows,
     }
 }

@@ -18,6 +18,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("sinks::all_formats_hold_the_same_records", all_formats),
         Trial::test("sinks::a_file_has_its_name_when_it_is_complete", part_until_complete),
         Trial::test("sinks::hup_starts_a_new_file", hup),
+        Trial::test("sinks::hup_leaves_standard_output_alone", hup_on_stdout),
+        Trial::test("sinks::a_run_that_fails_to_start_leaves_older_files_alone", failed_start),
+        Trial::test("sinks::what_a_crash_left_is_kept", older_part),
+        Trial::test("sinks::a_pipe_that_nobody_reads_is_refused", pipe_without_reader),
         Trial::test("sinks::a_reader_that_goes_away_ends_the_run", closed_pipe),
         Trial::test("sinks::a_full_device_is_told_and_counted", full_device),
     ];
@@ -124,6 +128,84 @@ fn hup() -> Outcome {
         ensure(fs::read_to_string(&file)?.starts_with("kind,flow_id"), file.display().to_string())?;
     }
     Ok(())
+}
+
+fn hup_on_stdout() -> Outcome {
+    let made = generate(2_000, 100, 12);
+    let folder = folder();
+    let stats = folder.path().join("stats.json");
+    let mut child = Command::new(FLOWTAP)
+        .args(["read", "-q", "-", "-o", "-", "--stats-interval", "10ms", "--stats"])
+        .arg(&stats)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let capture = fs::read(&made.capture)?;
+    let (first, rest) = capture.split_at(capture.len() / 2);
+    let mut stdin = child.stdin.take().expect("it was piped");
+    std::io::Write::write_all(&mut stdin, first)?;
+    let taken = || json_file(&stats).is_ok_and(|l| l["packets"]["delivered"].as_u64() > Some(500));
+    ensure(wait_for(taken), "the first half was not taken in")?;
+    signal(&child, Signal::SIGHUP);
+    std::io::Write::write_all(&mut stdin, rest)?;
+    drop(stdin);
+    let run = Run::from(child.wait_with_output()?).expect(0)?;
+    let read = flowtap(["read".as_ref(), "-q".as_ref(), made.capture.as_os_str()]).expect(0)?;
+    let (got, want) = (run.stdout.lines().count(), read.stdout.lines().count());
+    ensure(got == want, format!("{got} records, want {want}"))
+}
+
+fn failed_start() -> Outcome {
+    let made = generate(2_000, 100, 13);
+    let old = made.folder.path().join("old.jsonl");
+    let old_text = old.display().to_string();
+    let capture = made.capture.display().to_string();
+    let missing = made.folder.path().join("no/such/x.jsonl").display().to_string();
+    fs::write(&old, "an older file")?;
+    for arguments in [
+        &["-o", &old_text, "-o", &missing][..],
+        &["-o", &old_text, "--stats", &old_text],
+        &["-o", &old_text, "--stats", &missing],
+        &["--stats", &capture],
+    ] {
+        let arguments = [&["read", "-q", &capture], arguments].concat();
+        let run = flowtap(&arguments).expect(2)?;
+        ensure(run.stderr.lines().count() == 1, format!("{arguments:?}: {}", run.stderr))?;
+        ensure(fs::read_to_string(&old)? == "an older file", format!("{arguments:?}: replaced"))?;
+        let part = made.folder.path().join("old.jsonl.part");
+        ensure(!part.exists(), format!("{arguments:?}: something was left"))?;
+    }
+    ensure(fs::metadata(&made.capture)?.len() > 100_000, "the capture was overwritten")
+}
+
+fn older_part() -> Outcome {
+    let made = generate(2_000, 100, 14);
+    let out = made.folder.path().join("flows.jsonl");
+    fs::write(made.folder.path().join("flows.jsonl.part"), "left by a crash")?;
+    let arguments = ["read".as_ref(), "-q".as_ref(), made.capture.as_os_str(), "-o".as_ref()];
+    flowtap(arguments.into_iter().chain([out.as_os_str()])).expect(0)?;
+    let kept = fs::read_to_string(made.folder.path().join("flows.jsonl.part.1"))?;
+    ensure(kept == "left by a crash", kept)?;
+    ensure(out.exists(), "no records")
+}
+
+fn pipe_without_reader() -> Outcome {
+    let made = generate(2_000, 100, 15);
+    let pipe = made.folder.path().join("pipe.jsonl");
+    Run::of(Command::new("mkfifo").arg(&pipe)).expect(0)?;
+    let arguments = ["read".as_ref(), "-q".as_ref(), made.capture.as_os_str(), "-o".as_ref()];
+    let run = flowtap(arguments.into_iter().chain([pipe.as_os_str()])).expect(2)?;
+    ensure(run.stderr.contains("nobody reads it"), run.stderr)?;
+    // With a reader it is written to in place.
+    let reader = Command::new("cat").arg(&pipe).stdout(Stdio::piped()).spawn()?;
+    let opened = || {
+        let arguments = ["read".as_ref(), "-q".as_ref(), made.capture.as_os_str(), "-o".as_ref()];
+        flowtap(arguments.into_iter().chain([pipe.as_os_str()])).code == Some(0)
+    };
+    ensure(wait_for(opened), "a pipe with a reader is refused")?;
+    let text = Run::from(reader.wait_with_output()?).stdout;
+    ensure(text.lines().count() >= 100, "the reader did not get the records")
 }
 
 fn closed_pipe() -> Outcome {

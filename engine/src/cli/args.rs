@@ -1,5 +1,6 @@
 //! The arguments, as clap reads them.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ pub(crate) struct Common {
     /// Room for so many flows, all workers together.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_FLOWS)]
     max_flows: usize,
-    /// Write the ledger there, as JSON, at the end.
+    /// Write the ledger to this file, as JSON, at the end.
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
     /// Write the ledger also every so often.
@@ -100,7 +101,7 @@ pub(crate) struct Common {
     /// Stop after so long.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Stop after so many packets.
+    /// Stop after so many packets; capture: soon after.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Exit with 1 if anything was lost or does not add up.
@@ -115,9 +116,17 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Whether records go to a terminal, where nothing else should.
+    pub(crate) fn writes_to_terminal(&self) -> bool {
+        let to_stdout = self.outputs.is_empty() || self.outputs.iter().any(|output| output == "-");
+        to_stdout && std::io::stdout().is_terminal()
+    }
+
     pub(crate) fn options(&self) -> Options {
         Options {
             outputs: self.outputs.clone(),
+            inputs: Vec::new(),
+            stats: self.stats.clone(),
             idle_timeout: self.idle_timeout,
             active_timeout: self.active_timeout,
             workers: self.workers,

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::args::Common;
 use crate::cli::{stats, summary};
 use crate::engine::{Control, Observer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::view::{View, Views};
 
@@ -36,13 +36,10 @@ impl Console {
     /// # Errors
     /// If the ledger cannot be written where the user wants it.
     pub(crate) fn new(common: &Common, control: &Control, is_read: bool) -> Result<Self> {
-        if let Some(path) = &common.stats
-            && path.is_dir()
-        {
-            return Err(Error::new(format!("write {}", path.display()), "it is a directory")
-                .advise("give --stats the name of a file"));
+        if let Some(path) = &common.stats {
+            stats::check(path)?;
         }
-        let show = std::io::stderr().is_terminal() && !common.quiet;
+        let show = std::io::stderr().is_terminal() && !common.quiet && !common.writes_to_terminal();
         Ok(Self {
             bar: (show && is_read).then(progress_bar),
             status: (show && !is_read).then(status_line),

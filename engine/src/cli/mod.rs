@@ -12,10 +12,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::cli::args::{Arguments, CaptureArguments, Command, Common, Mode, ReadArguments};
 use crate::cli::console::Console;
-use crate::engine::{Control, Outcome};
+use crate::config::Options;
+use crate::engine::{Control, Observer, Outcome};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 use crate::sync::AtomicBool;
@@ -29,10 +31,16 @@ const FAILED: u8 = 2;
 
 /// Runs the program with its command-line arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or_default();
+    let help = match command {
+        "read" | "capture" => format!("flowtap {command} --help"),
+        _ => "flowtap --help".to_owned(),
+    };
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
-            console::say(&usage_line(&error));
+            console::say(&usage_line(&error, &help));
             return ExitCode::from(FAILED);
         }
         // Help and version.
@@ -56,20 +64,31 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// What clap says in several lines, in one that says where to look.
-fn usage_line(error: &clap::Error) -> String {
+fn usage_line(error: &clap::Error, help: &str) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return format!("give a command: read or capture; see {help}");
+    }
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");
     let first = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
     let first = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let tip = tip.filter(|tip| tip.contains("similar"));
     let tip = tip.map(|tip| format!("; {tip}")).unwrap_or_default();
-    format!("{first}{tip}; see flowtap --help")
+    format!("{first}{tip}; see {help}")
 }
 
 fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
-    let settings = arguments.common.options().settings()?;
+    let options = Options { inputs: arguments.files.clone(), ..arguments.common.options() };
+    let settings = options.settings()?;
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, true)?;
+    console.detail(&format!(
+        "{} files, {} workers, room for {} flows",
+        arguments.files.len(),
+        settings.workers.unwrap_or(1),
+        settings.max_flows
+    ));
     let views = Views::default();
     let outcome = crate::engine::read(&settings, &arguments.files, &control, &views, &mut console);
     console.finish();

@@ -2,31 +2,58 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+
+/// Whether the ledger could be written to `path`: better told now than after a day.
+///
+/// # Errors
+/// If it could not.
+pub(crate) fn check(path: &Path) -> Result<()> {
+    let refuse = |cause: &str| {
+        Err(Error::new(format!("write {}", path.display()), cause)
+            .advise("give --stats the name of a file"))
+    };
+    if path == Path::new("-") {
+        return refuse("standard output is for records");
+    }
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => refuse("it is a directory"),
+        Ok(there) if !there.is_file() => Ok(()),
+        _ => {
+            let part = part_of(path);
+            File::create(&part).map_err(|e| fail(path, e))?;
+            fs::remove_file(&part).map_err(|e| fail(path, e))
+        }
+    }
+}
+
+fn fail(path: &Path, error: io::Error) -> Error {
+    Error::new(format!("write {}", path.display()), error)
+        .advise("give --stats a name in a folder that you may write to")
+}
+
+/// What the file is called while it is written.
+fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
 
 /// Writes the ledger to `path` so that a reader finds the old one or the new one.
 ///
 /// # Errors
 /// If it cannot be written there.
 pub(crate) fn write(path: &Path, ledger: &Ledger) -> Result<()> {
-    let fail = |error: io::Error| {
-        Error::new(format!("write {}", path.display()), error)
-            .advise("give --stats a name in a folder that you may write to")
-    };
     let text = serde_json::to_vec_pretty(ledger).expect("the ledger is plain data");
     // A pipe or a device is written to, not replaced.
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        return File::options()
-            .write(true)
-            .open(path)
-            .and_then(|mut f| f.write_all(&text))
-            .map_err(fail);
+        let mut file = File::options().write(true).open(path).map_err(|e| fail(path, e))?;
+        return file.write_all(&text).map_err(|e| fail(path, e));
     }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+    let part = part_of(path);
     let replace = || {
         let mut file = File::create(&part)?;
         file.write_all(&text)?;
@@ -34,5 +61,5 @@ pub(crate) fn write(path: &Path, ledger: &Ledger) -> Result<()> {
         file.sync_all()?;
         fs::rename(&part, path)
     };
-    replace().map_err(fail)
+    replace().map_err(|e| fail(path, e))
 }

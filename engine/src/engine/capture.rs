@@ -9,11 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 use hdrhistogram::Histogram;
 
 use crate::decode::Decoder;
-use crate::engine::pipeline::{Pipeline, Shape, open_sinks, spawn};
+use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::WhenFull;
+use crate::export::{Sink, WhenFull};
 use crate::flow::{KeyHasher, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, ReceiveCounters, Timing};
@@ -31,7 +31,7 @@ use crate::view::Views;
 const IDLE: Duration = Duration::from_millis(10);
 
 /// How often published deltas are sent on under load, and lost packets are looked up.
-const FLUSH_NS: i64 = 100_000_000;
+const FLUSH_NS: u64 = 100_000_000;
 
 /// How long after detaching the last frames may take to come out of the kernel.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -50,9 +50,16 @@ pub fn capture(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let start = Instant::now();
-    let (mut taps, queues) = open_taps(interfaces, force)?;
     let names: Arc<[String]> = interfaces.iter().cloned().collect();
-    let sinks = open_sinks(settings, &names)?;
+    // Before any interface is taken over: a sink may refuse, or make us wait.
+    let sinks = Sink::start_all(&settings.sinks, &names)?;
+    let (mut taps, queues) = match open_taps(settings, interfaces, force) {
+        Ok(opened) => opened,
+        Err(error) => {
+            sinks.into_iter().for_each(Sink::abandon);
+            return Err(error);
+        }
+    };
     for tap in &taps {
         observer.notice(&format!("capturing on {}: {}", tap.interface(), tap.description()));
     }
@@ -129,7 +136,11 @@ pub fn capture(
 type Queue = (u16, TapQueue);
 
 /// Taps every interface, and opens all their queues.
-fn open_taps(interfaces: &[String], force: bool) -> Result<(Vec<Tap>, Vec<Queue>)> {
+fn open_taps(
+    settings: &Settings,
+    interfaces: &[String],
+    force: bool,
+) -> Result<(Vec<Tap>, Vec<Queue>)> {
     let mut taps = Vec::with_capacity(interfaces.len());
     let mut queues = Vec::new();
     for (idx, interface) in interfaces.iter().enumerate() {
@@ -149,6 +160,10 @@ fn open_taps(interfaces: &[String], force: bool) -> Result<(Vec<Tap>, Vec<Queue>
         return Err(Error::new("capture", cause).advise(format!(
             "reduce them to {MAX_CORES} with ethtool -L, or name fewer interfaces"
         )));
+    }
+    if settings.workers.is_some_and(|workers| workers != queues.len()) {
+        let cause = format!("the interfaces have {} queues", queues.len());
+        return Err(Error::new("--workers", cause).advise("leave it out: each queue has a worker"));
     }
     Ok((taps, queues))
 }
@@ -249,7 +264,7 @@ impl<'a> Rx<'a> {
             let is_last = drained.load(Ordering::Acquire);
             let now = now();
             if self.receive(now) > 0 {
-                if now - self.last_flush >= FLUSH_NS {
+                if now.abs_diff(self.last_flush) >= FLUSH_NS {
                     self.last_flush = now;
                     self.core.flush();
                     failure = self.note_drops().err();

@@ -29,8 +29,8 @@ use crate::view::{View, Views, busiest};
 pub struct Settings {
     /// When flows end.
     pub timeouts: Timeouts,
-    /// Flow-table workers of `read`.
-    pub workers: usize,
+    /// Flow-table workers, if the user said how many.
+    pub workers: Option<usize>,
     /// Merge threads.
     pub merges: usize,
     /// Flow-table slots, all cores together.
@@ -108,11 +108,14 @@ impl Watch<'_> {
     /// Publishes a view when it is time, and lets the observer look.
     fn tick(&mut self, progress: Option<(u64, u64)>, observer: &mut dyn Observer) {
         let now = Instant::now();
-        if self.last_view.is_none_or(|last| now.duration_since(last) >= VIEW_EVERY) {
+        let is_wanted = self.control.print.load(Ordering::Relaxed);
+        let is_due = self.last_view.is_none_or(|last| now.duration_since(last) >= VIEW_EVERY);
+        if is_due || is_wanted {
             self.last_view = Some(now);
             let mut ledger = Ledger::collect(self.accounts, self.map.len() as u64, false);
             fill_usage(&mut ledger, self.start);
-            let busiest = busiest(self.map);
+            // Goes over the whole map: only when somebody wants to see it.
+            let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
             self.views.publish(View { ledger, busiest, progress });
         }
         observer.tick(self.views);

@@ -2,14 +2,13 @@
 
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crate::engine::Settings;
 use crate::error::{Error, Result};
 use crate::export::{Distributor, Sink, WhenFull};
 use crate::global::map::GlobalMap;
 use crate::global::merge::Merge;
 use crate::global::reap::{HINTS, Reap};
 use crate::ledger::Accounts;
-use crate::sync::{Arc, thread};
+use crate::sync::thread;
 use crate::table::outbox::{Outbox, outbox};
 use crate::time::Tick;
 
@@ -28,14 +27,6 @@ pub(super) struct Shape {
     pub(super) symmetric: bool,
     /// The active timeout.
     pub(super) active_ns: Tick,
-}
-
-/// Opens all sinks.
-///
-/// # Errors
-/// Of the first sink that cannot be opened.
-pub(super) fn open_sinks(settings: &Settings, names: &Arc<[String]>) -> Result<Vec<Sink>> {
-    settings.sinks.iter().map(|spec| Sink::start(spec, Arc::clone(names))).collect()
 }
 
 impl<'scope> Pipeline<'scope> {

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
-use crate::engine::pipeline::{Pipeline, Shape, open_sinks, spawn};
+use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::WhenFull;
+use crate::export::{Sink, WhenFull};
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
@@ -49,13 +49,14 @@ pub fn read(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let start = Instant::now();
+    let workers = settings.workers.unwrap_or(1);
     let first = open_inputs(files, &control.stop)?;
     let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
-    let sinks = open_sinks(settings, &names)?;
+    let sinks = Sink::start_all(&settings.sinks, &names)?;
     let accounts = Accounts::new(
         names,
         1,
-        settings.workers,
+        workers,
         settings.merges,
         sinks.iter().map(|sink| sink.account()).collect(),
     );
@@ -65,7 +66,7 @@ pub fn read(
     let (errors, batches) = thread::scope(|scope| {
         let shape = Shape {
             when_full: WhenFull::Wait,
-            cores: settings.workers,
+            cores: workers,
             symmetric: true,
             active_ns: settings.timeouts.active_ns,
         };
@@ -168,7 +169,7 @@ fn start_workers<'scope, 'env>(
     first: CaptureFile,
     files: &'env [PathBuf],
 ) -> Result<Running<'scope>> {
-    let capacity = settings.max_flows.div_ceil(settings.workers);
+    let capacity = settings.max_flows.div_ceil(outboxes.len());
     let mut cores: Vec<_> = outboxes
         .into_iter()
         .enumerate()
@@ -341,23 +342,18 @@ impl Reader<'_> {
                 if self.shared.stop.is_made() {
                     break;
                 }
-                self.accounts.sources[idx].seen.set(seen);
                 // Relaxed: for show.
                 self.shared.taken_bytes.store(bytes_before + file.progress().0, Ordering::Relaxed);
             }
-            let frame = file.next_frame();
-            let Some(frame) = frame.inspect_err(|_| self.accounts.sources[idx].seen.set(seen))?
-            else {
-                break;
-            };
+            let Some(frame) = file.next_frame()? else { break };
             seen += 1;
+            self.accounts.sources[idx].seen.set(seen);
             *left -= 1;
             counters.received.add(1);
             if let Some(packet) = decode(decoder, &frame, counters) {
                 packets.push(packet);
             }
         }
-        self.accounts.sources[idx].seen.set(seen);
         Ok(())
     }
 }

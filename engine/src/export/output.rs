@@ -3,9 +3,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Stdout, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::{Error, Result};
 use crate::export::{Compression, SinkSpec, Target};
@@ -110,6 +113,14 @@ impl Output {
         }
     }
 
+    /// Gives the file up before anything was exported: as if it had not been opened.
+    pub(crate) fn discard(self) {
+        if let Some((part, _)) = self.rename {
+            // A leftover `.part` is no harm.
+            let _ = fs::remove_file(part);
+        }
+    }
+
     /// Completes the file and gives it its final name. Returns its length in bytes.
     ///
     /// `completed` are files that this run has completed before: they are not replaced, and
@@ -133,6 +144,29 @@ impl Output {
     }
 }
 
+/// Opens a pipe or a device, without waiting for a reader that may never come.
+fn open_special(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    // From here on a slow reader may make us wait.
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
+    Ok(file)
+}
+
+/// Moves what an earlier run left unfinished out of the way: it may be all that is left of
+/// its records.
+fn keep_older(part: &Path) -> io::Result<()> {
+    if !fs::metadata(part).is_ok_and(|there| there.is_file() && there.len() > 0) {
+        return Ok(());
+    }
+    let numbered = (1..).map(|number| {
+        let mut name = part.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    });
+    let free = numbered.into_iter().find(|name| !name.exists());
+    fs::rename(part, free.expect("there is always a higher number"))
+}
+
 /// `name`, or `name` with a number before its first dot's ending if `completed` has it and
 /// nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`.
 fn free_name(name: &Path, completed: &[PathBuf]) -> PathBuf {
@@ -142,10 +176,10 @@ fn free_name(name: &Path, completed: &[PathBuf]) -> PathBuf {
         None => (&*file, String::new()),
     };
     let numbered = (2..).map(|number| name.with_file_name(format!("{stem}-{number}{endings}")));
-    std::iter::once(name.to_owned())
-        .chain(numbered)
-        .find(|name| !completed.contains(name) || !name.exists())
-        .expect("there is always a higher number")
+    if !completed.contains(&name.to_owned()) || !name.exists() {
+        return name.to_owned();
+    }
+    numbered.into_iter().find(|name| !name.exists()).expect("there is always a higher number")
 }
 
 fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
@@ -160,7 +194,14 @@ fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
         }
         // A pipe or a device is written to, not replaced.
         Ok(there) if !there.is_file() => {
-            let file = File::options().write(true).open(path).map_err(|e| fail(path, e))?;
+            let file = open_special(path).map_err(|e| match Errno::try_from(e) {
+                Ok(Errno::ENXIO) => {
+                    Error::new(format!("open {}", path.display()), "nobody reads it")
+                        .advise("start the reader first")
+                }
+                Ok(errno) => fail(path, errno.into()),
+                Err(other) => fail(path, other),
+            })?;
             return Ok((Raw::File(file), None));
         }
         _ => {}
@@ -168,6 +209,7 @@ fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
+    keep_older(&part).map_err(|e| fail(&part, e))?;
     let file = File::create(&part).map_err(|e| fail(&part, e))?;
     Ok((Raw::File(file), Some((part, path.to_owned()))))
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::flow::{Direction, EndReason, FlowRecord, RecordKind, SideCounts, TcpState};
+use crate::table::prefix_bytes;
 use crate::time::Timestamp;
 
 /// A record with what it takes to show it.
@@ -53,6 +54,7 @@ pub const FIELDS: &[(&str, Get)] = &[
     ("protocol", |row| Value::Number(row.record.key.protocol().into())),
     ("src_ip", |row| flow_only(row, Value::Address(row.address(Side::Src)))),
     ("dst_ip", |row| Value::Address(row.address(Side::Dst))),
+    ("dst_prefix_length", |row| number(row.prefix_length())),
     ("src_port", |row| number(row.port(Side::Src))),
     ("dst_port", |row| number(row.port(Side::Dst))),
     ("icmp_type", |row| number(row.icmp().map(|(kind, _)| kind))),
@@ -131,6 +133,17 @@ impl<'a> Row<'a> {
 
     fn icmp(&self) -> Option<(u8, u8)> {
         self.record.opening()?.icmp
+    }
+
+    /// Bits of `dst_ip` that count, for overflow aggregates.
+    fn prefix_length(&self) -> Option<u64> {
+        if self.is_flow().is_some() {
+            return None;
+        }
+        let address = self.address(Side::Dst);
+        // What found no room among the aggregates has no destination in common.
+        let is_any = self.record.key.protocol() == 0 && address.is_unspecified();
+        Some(if is_any { 0 } else { prefix_bytes(self.record.key.ip_version()) as u64 * 8 })
     }
 
     fn mac(&self, side: Side) -> Value<'static> {

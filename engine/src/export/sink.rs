@@ -33,6 +33,9 @@ pub enum WhenFull {
 enum Message {
     Records(Batch),
     Reopen,
+    /// The run is over. A queue that closes without this belongs to a run that failed to
+    /// start: what stands under the final name then stays.
+    Finish,
 }
 
 /// What one sink has done.
@@ -125,12 +128,26 @@ impl std::fmt::Debug for Sink {
 }
 
 impl Sink {
-    /// Opens the target and starts the sink's thread.
+    /// Opens all targets, and then starts a thread for each.
     ///
     /// # Errors
-    /// If the target cannot be opened.
-    pub fn start(spec: &SinkSpec, interfaces: Arc<[String]>) -> Result<Self> {
-        let output = Output::open(spec)?;
+    /// If a target cannot be opened; then nothing was written to any of them.
+    pub fn start_all(specs: &[SinkSpec], interfaces: &Arc<[String]>) -> Result<Vec<Self>> {
+        let mut outputs = Vec::with_capacity(specs.len());
+        for spec in specs {
+            match Output::open(spec) {
+                Ok(output) => outputs.push(output),
+                Err(error) => {
+                    outputs.into_iter().for_each(Output::discard);
+                    return Err(error);
+                }
+            }
+        }
+        let start = |(spec, output)| Self::start(spec, output, Arc::clone(interfaces));
+        specs.iter().zip(outputs).map(start).collect()
+    }
+
+    fn start(spec: &SinkSpec, output: Output, interfaces: Arc<[String]>) -> Result<Self> {
         let account = Arc::new(SinkAccount { name: spec.name(), ..SinkAccount::default() });
         let (queue, messages) = sync_channel(SINK_BATCHES);
         let writer = SinkThread {
@@ -162,9 +179,18 @@ impl Sink {
         let _ = self.queue.try_send(Message::Reopen);
     }
 
+    /// Ends the sink of a run that failed to start: nothing is left of it.
+    pub fn abandon(self) {
+        drop(self.queue);
+        // There is nothing to lose.
+        let _ = self.thread.join();
+    }
+
     /// Waits for the sink to write and complete everything. All [`Distributor`]s must be
     /// gone.
     pub fn finish(self) {
+        // An error means that the thread is gone, which joining it tells.
+        let _ = self.queue.send(Message::Finish);
         drop(self.queue);
         if self.thread.join().is_err() {
             self.account.errors.fetch_add(1, Ordering::Relaxed);
@@ -252,18 +278,23 @@ impl SinkThread {
         for message in messages {
             match message {
                 Message::Records(batch) => self.write(&batch),
+                // There is no other standard output to begin.
+                Message::Reopen if self.spec.target == Target::Stdout => {}
                 Message::Reopen => {
                     self.complete();
-                    if self.spec.target != Target::Stdout && !self.account.has_failed() {
+                    if !self.account.has_failed() {
                         match Output::open(&self.spec) {
                             Ok(output) => self.begin(output),
                             Err(error) => self.give_up(error, "cannot reopen", 0),
                         }
                     }
                 }
+                Message::Finish => return self.complete(),
             }
         }
-        self.complete();
+        if let Some(output) = self.output.take() {
+            output.discard();
+        }
     }
 
     fn begin(&mut self, mut output: Output) {

@@ -3,6 +3,9 @@
 //!
 //! A record is complete when all its halves have closed; packet time decided that in the
 //! core tables, so when `reap` comes by changes when a record appears, never what it says.
+//! Where a flow may have several halves (live, several queues) that holds but for two
+//! things: a long flow is cut when `reap` comes round, and a half that is published later
+//! than [`LATE_HALF`] after the others have closed begins a record of its own.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -73,8 +76,8 @@ impl<E: Ended> Reap<'_, E> {
             }
             if now.duration_since(round) >= ROUND {
                 round = now;
-                self.go_round(&waiting);
-                self.cut_long();
+                while self.go_round(&waiting) {}
+                while self.cut_long() {}
             }
             if any {
                 idle.reset();
@@ -95,27 +98,28 @@ impl<E: Ended> Reap<'_, E> {
         }
     }
 
-    /// Evicts complete records that are not waiting for a late half.
-    fn go_round(&mut self, waiting: &VecDeque<(Instant, FlowKey)>) {
+    /// Evicts complete records that are not waiting for a late half, up to [`HINTS`] of
+    /// them. Whether there may be more.
+    fn go_round(&mut self, waiting: &VecDeque<(Instant, FlowKey)>) -> bool {
+        let waiting: HashSet<_> = waiting.iter().map(|(_, key)| *key).collect();
         let mut complete = Vec::new();
         self.map.for_each(|record| {
-            if record.total.is_complete() && complete.len() < HINTS {
+            let is_due = record.total.is_complete() && !waiting.contains(&record.key);
+            if is_due && complete.len() < HINTS {
                 complete.push(record.key);
             }
         });
-        if !self.symmetric && !complete.is_empty() {
-            let waiting: HashSet<_> = waiting.iter().map(|(_, key)| *key).collect();
-            complete.retain(|key| !waiting.contains(key));
+        for key in &complete {
+            self.evict(key);
         }
-        for key in complete {
-            self.evict(&key);
-        }
+        complete.len() == HINTS
     }
 
-    /// Cuts records that span the active timeout, where no core does.
-    fn cut_long(&mut self) {
+    /// Cuts records that span the active timeout, where no core does, up to [`HINTS`] of
+    /// them. Whether there may be more.
+    fn cut_long(&mut self) -> bool {
         if self.symmetric {
-            return;
+            return false;
         }
         let active_ns = self.active_ns;
         let is_long = |record: &FlowRecord| {
@@ -130,14 +134,15 @@ impl<E: Ended> Reap<'_, E> {
                 long.push(record.key);
             }
         });
-        for key in long {
-            if let Some(mut part) = self.map.cut(&key, is_long) {
+        for key in &long {
+            if let Some(mut part) = self.map.cut(key, is_long) {
                 part.total.end = Some(EndReason::Active);
                 // The part that goes on is a record of its own.
                 self.counters.created.add(1);
                 self.counters.end(part, &mut self.ended);
             }
         }
+        long.len() == HINTS
     }
 
     /// Ends every record: no core is left that could add to it.

@@ -49,7 +49,8 @@ fn each_packet_and_record_that_goes_missing_is_a_residual() {
     check("seen, not delivered", |a| a.sources[0].seen.set(22), [2, 0, 0], [2, 0, 0]);
     check("delivered, not seen", |a| a.sources[0].seen.set(19), [1, 0, 0], [1, 0, 0]);
     check("received, not decoded", |a| a.receives[0][0].received.add(1), [1, 1, 0], [1, 1, 0]);
-    check("decoded, not received", |a| a.receives[0][0].decoded.add(1), [0, 2, 0], [0, 2, 0]);
+    // While running it is on its way; at the end it is lost.
+    check("decoded, not received", |a| a.receives[0][0].decoded.add(1), [0, 1, 0], [0, 2, 0]);
     check("undecodable twice", |a| a.receives[0][0].undecodable[0].add(1), [0, 1, 0], [0, 1, 0]);
     check("in flows twice", |a| a.tables[0].in_flows.add(1), [0, 1, 0], [0, 1, 1]);
     check("in overflow twice", |a| a.tables[0].in_overflow.add(1), [0, 1, 0], [0, 1, 1]);

@@ -89,7 +89,7 @@ fn an_overflow_aggregate_has_a_destination_only() {
         &overflow,
         r#"{"kind":"overflow","interface":"eth0","start":"2024-02-29T23:59:59.500000000Z",
 "end":"2024-02-29T23:59:59.500000000Z","duration_ns":0,"ip_version":4,"protocol":17,
-"dst_ip":"192.0.2.0",
+"dst_ip":"192.0.2.0","dst_prefix_length":24,
 "src_packets":1,"dst_packets":11,"src_bytes":2,"dst_bytes":12,
 "src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
 "src_fragments":5,"dst_fragments":15,"end_reason":"resources"}"#,

@@ -37,7 +37,7 @@ fn spec(path: &Path, compression: Compression) -> SinkSpec {
 }
 
 fn start(spec: &SinkSpec) -> Sink {
-    Sink::start(spec, Arc::from([])).unwrap()
+    Sink::start_all(std::slice::from_ref(spec), &Arc::from([])).unwrap().remove(0)
 }
 
 /// Passes `batches` batches of one record each.
@@ -103,7 +103,7 @@ fn compressed_files_are_read_back() {
 #[test]
 fn a_target_that_cannot_be_opened_is_an_error_in_words() {
     let folder = Folder::new("refused");
-    let error = |path: &Path| Sink::start(&spec(path, Compression::None), Arc::from([]));
+    let error = |path: &Path| Sink::start_all(&[spec(path, Compression::None)], &Arc::from([]));
     let error = |path: &Path| error(path).unwrap_err().to_string();
     assert!(error(&folder.0).contains("it is a directory"));
     assert!(error(&folder.path("missing/a.jsonl")).contains("choose a folder that exists"));
