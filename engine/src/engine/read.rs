@@ -3,7 +3,7 @@
 //! With one worker, one thread reads, decodes and counts. With more, it reads and decodes,
 //! and deals the packets out by key hash, so that each flow is wholly on one worker.
 //! Everything that decides about flows is a function of the packets in their order, so
-//! the records are the same with any number of workers.
+//! the records are the same with any number of workers, as long as the table has room.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
