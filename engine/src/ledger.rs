@@ -26,6 +26,8 @@ pub struct SourceCounters {
     pub passed: Gauge,
     /// Packets that the XDP program could not handle.
     pub aborted: Gauge,
+    /// Frames without a usable timestamp, which are in flows all the same.
+    pub untimed: Gauge,
     /// Files that broke in their middle.
     pub file_errors: Counter,
 }
@@ -122,6 +124,8 @@ pub struct InterfaceLedger {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Frames taken from the source.
     pub delivered: u64,
+    /// Frames without a usable timestamp, which are in flows all the same.
+    pub untimed: u64,
     /// Files that broke in their middle.
     pub file_errors: u64,
 }
@@ -300,6 +304,7 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         filtered: 0,
         dropped: dropped.into_iter().collect(),
         delivered: sum(|r| r.received.get()),
+        untimed: source.untimed.get(),
         file_errors: source.file_errors.get(),
     }
 }

@@ -307,6 +307,7 @@ impl Reader<'_> {
             let result = file.and_then(|mut file| {
                 let result =
                     self.run_file(idx, &mut file, &mut decoder, &mut left, packets, before);
+                self.accounts.sources[idx].untimed.set(file.untimed_frames());
                 before += file.progress().0;
                 result
             });

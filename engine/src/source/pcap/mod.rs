@@ -43,7 +43,6 @@ const GIVE: &str = "give a capture made by tcpdump, Wireshark or dumpcap";
 pub struct CaptureFile {
     window: Window,
     format: Format,
-    name: String,
     size: Option<u64>,
     untimed: u64,
 }
@@ -95,13 +94,12 @@ impl CaptureFile {
                 .advise("give the capture files in it"));
         }
         let size = metadata.is_file().then_some(metadata.len());
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let read: Box<dyn Read + Send> = if metadata.is_file() {
             Box::new(file)
         } else {
             Box::new(Pipe { file, stop: stop.clone() })
         };
-        Self::from_read(subject, name, read, size)
+        Self::from_read(subject, read, size)
     }
 
     fn open_stdin(stop: &StopRequest) -> Result<CaptureFile> {
@@ -113,13 +111,12 @@ impl CaptureFile {
         // A descriptor of our own reads without the standard library's small buffer.
         let own = stdin.as_fd().try_clone_to_owned().map_err(|e| Error::new("open stdin", e))?;
         let pipe = Pipe { file: File::from(own), stop: stop.clone() };
-        Self::from_read("stdin".to_owned(), "stdin".to_owned(), Box::new(pipe), None)
+        Self::from_read("stdin".to_owned(), Box::new(pipe), None)
     }
 
-    /// A capture that comes from `read`: `subject` names it in errors, `name` in records.
+    /// A capture that comes from `read`; `subject` names it in errors.
     fn from_read(
         subject: String,
-        name: String,
         read: Box<dyn Read + Send>,
         size: Option<u64>,
     ) -> Result<CaptureFile> {
@@ -127,7 +124,7 @@ impl CaptureFile {
         let mut window = Window::new(subject, stream);
         let format = identify(&mut window)?;
         window.opened();
-        Ok(CaptureFile { window, format, name, size, untimed: 0 })
+        Ok(CaptureFile { window, format, size, untimed: 0 })
     }
 
     /// The next frame, in place in the reader's buffer; `None` at the proper end.
@@ -164,12 +161,6 @@ impl CaptureFile {
     #[must_use]
     pub fn progress(&self) -> (u64, Option<u64>) {
         (self.window.stream().stored_bytes(), self.size)
-    }
-
-    /// The file's name without folders, or `stdin`.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// How many of the frames so far had no timestamp, or one that does not fit.

@@ -33,11 +33,10 @@ impl Read for Slow {
 /// Reads a file that comes in pieces of `step` bytes.
 fn outcome(file: &[u8], step: usize) -> Outcome {
     let read = Slow { bytes: io::Cursor::new(file.to_vec()), step };
-    let mut capture =
-        match CaptureFile::from_read("x.pcap".into(), "x.pcap".into(), Box::new(read), None) {
-            Ok(capture) => capture,
-            Err(error) => return (Vec::new(), Some(error.to_string())),
-        };
+    let mut capture = match CaptureFile::from_read("x.pcap".into(), Box::new(read), None) {
+        Ok(capture) => capture,
+        Err(error) => return (Vec::new(), Some(error.to_string())),
+    };
     let mut packets = Vec::new();
     let error = loop {
         match next(&mut capture) {
