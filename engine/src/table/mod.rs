@@ -31,9 +31,9 @@ use crate::table::overflow::Overflow;
 use crate::table::slab::Slab;
 use crate::time::Tick;
 
-/// Deltas that one packet can give rise to at most: a part cut, a flow expired, another
-/// flow given up for room.
-const DELTAS_PER_PACKET: usize = 3;
+/// Deltas that one packet, or one step of the hand, can give rise to at most: a part cut, or
+/// a flow expired (whose slot is then free), or another flow given up for its slot.
+const DELTAS_PER_PACKET: usize = 1;
 
 /// Room that [`CoreTable::count`] needs to be able to close flows.
 pub const BATCH_ROOM: usize = BATCH_PACKETS * DELTAS_PER_PACKET;
