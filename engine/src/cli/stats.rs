@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::export::output::part_of;
 use crate::ledger::Ledger;
 
 /// Whether the ledger could be written to `path`: better told now than after a day.
@@ -33,13 +34,6 @@ pub(crate) fn check(path: &Path) -> Result<()> {
 fn fail(path: &Path, error: io::Error) -> Error {
     Error::new(format!("write {}", path.display()), error)
         .advise("give --stats a name in a folder that you may write to")
-}
-
-/// What the file is called while it is written.
-fn part_of(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
 }
 
 /// Writes the ledger to `path` so that a reader finds the old one or the new one.

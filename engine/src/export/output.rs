@@ -144,6 +144,13 @@ impl Output {
     }
 }
 
+/// What a file is called while it is written.
+pub(crate) fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
 /// Opens a pipe or a device, without waiting for a reader that may never come.
 fn open_special(path: &Path) -> io::Result<File> {
     let file = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
@@ -206,9 +213,7 @@ fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
         }
         _ => {}
     }
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
+    let part = part_of(path);
     keep_older(&part).map_err(|e| fail(&part, e))?;
     let file = File::create(&part).map_err(|e| fail(&part, e))?;
     Ok((Raw::File(file), Some((part, path.to_owned()))))
