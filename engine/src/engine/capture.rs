@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 
 use crate::decode::Decoder;
 use crate::engine::pipeline::{Pipeline, Shape, spawn};
-use crate::engine::stage::{Core, PacketBatch, decode};
+use crate::engine::stage::{Core, PacketBatch, decode, with_times};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Sink, WhenFull};
@@ -116,14 +116,11 @@ pub fn capture(
         errors.extend(stop_sources(&accounts, &mut taps));
         // Release: pairs with the acquire in `Rx::run`; what stopped before is seen there.
         drained.store(true, Ordering::Release);
-        let mut batches: Option<Histogram<u64>> = None;
+        let mut batches = None;
         for receiver in receivers {
             let (times, error) = receiver.join().expect("rx threads do not panic");
             errors.extend(error);
-            match &mut batches {
-                Some(all) => all.add(times).expect("histograms with the same bounds add up"),
-                None => batches = Some(times),
-            }
+            batches = Some(with_times(batches, times));
         }
         pipeline.join();
         Ok::<_, Error>((errors, batches))

@@ -14,7 +14,7 @@ use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
 use crate::engine::pipeline::{Pipeline, Shape, spawn};
-use crate::engine::stage::{Core, PacketBatch, decode};
+use crate::engine::stage::{Core, PacketBatch, decode, with_times};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Sink, WhenFull};
@@ -85,20 +85,13 @@ pub fn read(
             watch.tick(shared.progress(), observer);
             thread::park_timeout(TICK);
         }
-        let errors = running.reader.join().expect("the reader does not panic");
-        let mut batches = errors.1;
+        let (errors, mut batches) = running.reader.join().expect("the reader does not panic");
         for worker in running.workers {
-            let more = worker.join().expect("workers do not panic");
-            batches = Some(match batches {
-                Some(mut all) => {
-                    all.add(more).expect("histograms with the same bounds add up");
-                    all
-                }
-                None => more,
-            });
+            let times = worker.join().expect("workers do not panic");
+            batches = Some(with_times(batches, times));
         }
         pipeline.join();
-        Ok::<_, Error>((errors.0, batches))
+        Ok::<_, Error>((errors, batches))
     })?;
     sinks.into_iter().for_each(|sink| sink.finish());
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))

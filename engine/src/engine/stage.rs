@@ -90,6 +90,13 @@ impl<'a> Core<'a> {
     }
 }
 
+/// The batch times of all threads so far, and of one more.
+pub(super) fn with_times(all: Option<Histogram<u64>>, more: Histogram<u64>) -> Histogram<u64> {
+    let Some(mut all) = all else { return more };
+    all.add(more).expect("histograms with the same bounds add up");
+    all
+}
+
 /// A batch of packets being filled.
 pub(super) struct PacketBatch(Vec<Packet>);
 
