@@ -3,18 +3,7 @@
 use crate::decode::fragments::Ports;
 use crate::decode::ip::IpHeader;
 use crate::decode::{Cause, TcpHeader, be16, be32};
-use crate::flow::PortKind;
-
-/// IP protocol numbers (IANA registry).
-mod protocol {
-    pub(super) const ICMP: u8 = 1;
-    pub(super) const TCP: u8 = 6;
-    pub(super) const UDP: u8 = 17;
-    pub(super) const DCCP: u8 = 33;
-    pub(super) const ICMPV6: u8 = 58;
-    pub(super) const SCTP: u8 = 132;
-    pub(super) const UDP_LITE: u8 = 136;
-}
+use crate::flow::{PortKind, protocol};
 
 /// What a transport header said.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::flow::{Direction, EndReason, FlowRecord, RecordKind, SideCounts, TcpState};
+use crate::flow::{Direction, EndReason, FlowRecord, RecordKind, SideCounts, TcpState, protocol};
 use crate::table::prefix_bytes;
 use crate::time::Timestamp;
 
@@ -164,8 +164,7 @@ impl<'a> Row<'a> {
     }
 
     fn tcp_flags(&self, side: Side) -> Value<'static> {
-        const TCP: u8 = 6;
-        number((self.record.key.protocol() == TCP).then(|| self.side(side).tcp_flags))
+        number((self.record.key.protocol() == protocol::TCP).then(|| self.side(side).tcp_flags))
     }
 
     pub(crate) fn tcp_state(&self) -> Value<'static> {

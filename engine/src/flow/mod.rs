@@ -4,6 +4,7 @@
 
 pub mod delta;
 pub mod key;
+pub mod protocol;
 pub mod record;
 pub mod timeouts;
 

@@ -2,6 +2,7 @@
 
 use crate::flow::delta::{Delta, Opening, Published, TcpEvents};
 use crate::flow::key::{Direction, FlowKey};
+use crate::flow::protocol;
 
 /// TCP flag bits (RFC 9293 section 3.1).
 pub mod tcp_flags {
@@ -108,7 +109,7 @@ impl FlowRecord {
     #[must_use]
     pub fn tcp_state(&self) -> Option<TcpState> {
         use tcp_flags::{ACK, FIN, RST, SYN};
-        if self.key.protocol() != 6 {
+        if self.key.protocol() != protocol::TCP {
             return None;
         }
         let initiator = self.initiator();

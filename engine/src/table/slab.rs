@@ -3,6 +3,7 @@
 use std::collections::TryReserveError;
 
 use crate::decode::{Packet, TcpHeader};
+use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, TcpEvents, Timeouts};
 use crate::time::Tick;
@@ -44,12 +45,6 @@ pub(crate) struct Slot {
     /// How the flow began.
     opening: Opening,
 }
-
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const UDP_LITE: u8 = 136;
 
 impl Slot {
     fn new(packet: &Packet) -> Self {
