@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::export::{Distributor, Sink, WhenFull};
 use crate::global::map::GlobalMap;
 use crate::global::merge::Merge;
-use crate::global::reap::{HINTS, Reap};
+use crate::global::reap::{Agenda, HINTS, Reap};
 use crate::ledger::Accounts;
 use crate::sync::thread;
 use crate::table::outbox::{Outbox, outbox};
@@ -70,6 +70,7 @@ impl<'scope> Pipeline<'scope> {
             active_ns,
             ended: Distributor::new(sinks, when_full),
             counters: &accounts.globals[merges],
+            agenda: Agenda::default(),
         };
         let main = thread::current();
         threads.push(spawn(scope, "reap".to_owned(), move || {

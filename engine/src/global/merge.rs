@@ -5,7 +5,7 @@
 
 use crate::flow::{FlowKey, FlowRecord, Published};
 use crate::global::map::{GlobalMap, Merged};
-use crate::global::{Ended, GlobalCounters};
+use crate::global::{Ended, GlobalCounters, Step};
 use crate::sync::Idle;
 use crate::table::outbox::Inbox;
 
@@ -36,18 +36,23 @@ impl<E: Ended> Merge<'_, E> {
     pub fn run(mut self) {
         let mut idle = Idle::default();
         loop {
-            // Asked before receiving, so that nothing can arrive between.
-            let finished = self.inboxes.iter().all(Inbox::is_finished);
-            if self.receive_all() {
-                idle.reset();
-            } else {
-                self.ended.flush();
-                if finished {
-                    return;
-                }
-                idle.wait();
+            match self.step() {
+                Step::Worked => idle.reset(),
+                Step::Idle => idle.wait(),
+                Step::Done => return,
             }
         }
+    }
+
+    /// Merges one batch of each core, if there is any.
+    pub fn step(&mut self) -> Step {
+        // Asked before receiving, so that nothing can arrive between.
+        let finished = self.inboxes.iter().all(Inbox::is_finished);
+        if self.receive_all() {
+            return Step::Worked;
+        }
+        self.ended.flush();
+        if finished { Step::Done } else { Step::Idle }
     }
 
     /// Merges one batch of each core. Whether there was any.

@@ -1,8 +1,9 @@
 //! All flows: what the cores publish is merged here, and leaves as ended records.
 //!
-//! [`map`] is the concurrent map of immutable records; [`merge`] is its only inserter, for
+//! [`map`] is the concurrent map of immutable records, each in its [`cell`]; [`merge`] is its only inserter, for
 //! its share of the keys; [`reap`] takes ended records out.
 
+mod cell;
 pub mod map;
 pub mod merge;
 pub mod reap;
@@ -16,6 +17,17 @@ pub trait Ended {
     fn ended(&mut self, record: FlowRecord);
     /// Sends on what has been taken so far.
     fn flush(&mut self);
+}
+
+/// What one step of `merge` or `reap` came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There was something to do; there may be more.
+    Worked,
+    /// There was nothing to do; there may be later.
+    Idle,
+    /// There will be nothing any more: whoever feeds this thread is gone.
+    Done,
 }
 
 /// What one `merge` or `reap` thread has done; written by it, readable by all.

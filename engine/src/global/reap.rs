@@ -14,7 +14,7 @@ use rtrb::Consumer;
 
 use crate::flow::{EndReason, FlowKey, FlowRecord};
 use crate::global::map::GlobalMap;
-use crate::global::{Ended, GlobalCounters};
+use crate::global::{Ended, GlobalCounters, Step};
 use crate::limits::LATE_HALVES;
 use crate::sync::Idle;
 use crate::time::Tick;
@@ -29,7 +29,7 @@ const LATE_HALF: Duration = Duration::from_secs(2);
 /// Hints in flight from one merge thread; what does not fit is found by the round.
 pub const HINTS: usize = 4_096;
 
-/// Its state.
+/// What a [`Reap`] is made with.
 #[derive(Debug)]
 pub struct Reap<'a, E> {
     /// Complete keys, from each merge thread.
@@ -45,51 +45,72 @@ pub struct Reap<'a, E> {
     pub ended: E,
     /// What it has done.
     pub counters: &'a GlobalCounters,
+    /// What it has to come back to.
+    pub agenda: Agenda,
+}
+
+/// What `reap` has to come back to. Times are since any fixed moment.
+#[derive(Debug, Default)]
+pub struct Agenda {
+    /// Complete records that may get a late half, and since when they wait.
+    waiting: VecDeque<(Duration, FlowKey)>,
+    /// When it last went over the whole map.
+    round: Duration,
 }
 
 impl<E: Ended> Reap<'_, E> {
     /// Evicts until every merge thread is gone, then finalises the map.
     pub fn run(mut self) {
-        let mut waiting = VecDeque::<(Instant, FlowKey)>::new();
-        let mut round = Instant::now();
+        let start = Instant::now();
         let mut idle = Idle::default();
         loop {
-            let done = self.finished.iter().all(Consumer::is_abandoned);
-            let mut any = false;
-            let now = Instant::now();
-            for lane in 0..self.finished.len() {
-                while let Ok(key) = self.finished[lane].pop() {
-                    any = true;
-                    if self.symmetric {
-                        self.evict(&key);
-                    } else if waiting.len() < LATE_HALVES {
-                        waiting.push_back((now, key));
-                    }
-                }
-            }
-            while let Some((since, key)) = waiting.front().copied() {
-                if now.duration_since(since) < LATE_HALF {
-                    break;
-                }
-                waiting.pop_front();
-                self.evict(&key);
-            }
-            if now.duration_since(round) >= ROUND {
-                round = now;
-                while self.go_round(&waiting) {}
-                while self.cut_long() {}
-            }
-            if any {
-                idle.reset();
-            } else {
-                self.ended.flush();
-                if done {
-                    break;
-                }
-                idle.wait();
+            match self.step(start.elapsed()) {
+                Step::Worked => idle.reset(),
+                Step::Idle => idle.wait(),
+                Step::Done => return self.finalise(),
             }
         }
-        self.finalise();
+    }
+
+    /// Evicts what is due at `now`. When all is done, [`Reap::finalise`] is left to do.
+    pub fn step(&mut self, now: Duration) -> Step {
+        // Asked before looking for hints, so that none can arrive between.
+        let done = self.finished.iter().all(Consumer::is_abandoned);
+        let any = self.take_hints(now);
+        while let Some((since, key)) = self.agenda.waiting.front().copied() {
+            if now.saturating_sub(since) < LATE_HALF {
+                break;
+            }
+            self.agenda.waiting.pop_front();
+            self.evict(&key);
+        }
+        if now.saturating_sub(self.agenda.round) >= ROUND {
+            self.agenda.round = now;
+            while self.go_round() {}
+            while self.cut_long() {}
+        }
+        if any {
+            return Step::Worked;
+        }
+        self.ended.flush();
+        if done { Step::Done } else { Step::Idle }
+    }
+
+    /// Evicts the keys that `merge` says are complete, or puts them off. Whether there
+    /// were any.
+    fn take_hints(&mut self, now: Duration) -> bool {
+        let mut any = false;
+        for lane in 0..self.finished.len() {
+            while let Ok(key) = self.finished[lane].pop() {
+                any = true;
+                if self.symmetric {
+                    self.evict(&key);
+                } else if self.agenda.waiting.len() < LATE_HALVES {
+                    self.agenda.waiting.push_back((now, key));
+                }
+            }
+        }
+        any
     }
 
     fn evict(&mut self, key: &FlowKey) {
@@ -100,8 +121,8 @@ impl<E: Ended> Reap<'_, E> {
 
     /// Evicts complete records that are not waiting for a late half, up to [`HINTS`] of
     /// them. Whether there may be more.
-    fn go_round(&mut self, waiting: &VecDeque<(Instant, FlowKey)>) -> bool {
-        let waiting: HashSet<_> = waiting.iter().map(|(_, key)| *key).collect();
+    fn go_round(&mut self) -> bool {
+        let waiting: HashSet<_> = self.agenda.waiting.iter().map(|(_, key)| *key).collect();
         let mut complete = Vec::new();
         self.map.for_each(|record| {
             let is_due = record.total.is_complete() && !waiting.contains(&record.key);
@@ -146,7 +167,7 @@ impl<E: Ended> Reap<'_, E> {
     }
 
     /// Ends every record: no core is left that could add to it.
-    fn finalise(&mut self) {
+    pub fn finalise(mut self) {
         let mut rest = Vec::new();
         self.map.for_each(|record| rest.push(record.key));
         for key in rest {

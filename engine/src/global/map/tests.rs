@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flow::{Delta, Direction, EndReason, Endpoint, Opening, PortKind};
-use crate::sync::{AtomicBool, thread};
+use crate::sync::{AtomicBool, Ordering, thread};
 
 fn key(number: u8) -> FlowKey {
     let end = |last| {

@@ -1,0 +1,182 @@
+//! The epoch cell: holds one record, from the first merge to the eviction.
+//!
+//! A record is never changed in place. The protocol of a cell:
+//! - **merge**: load `p`; if `p` is closed, start over with a new cell; else
+//!   CAS(`p` -> a new record). The replaced record is retired to the epoch collector.
+//! - **evict**: CAS(`p` -> `p` with the tag CLOSED). Who succeeds owns the final value,
+//!   with every merge before it; a merge after it finds the cell closed and makes a new
+//!   one. Then the cell is taken out of the map.
+//! - **cut**: CAS(`p` -> a record without counts): what was replaced is a part by itself.
+//! - **read**: pin, load: a consistent record, never torn; nobody blocks anybody.
+//!
+//! So a record ends exactly once, and no delta is lost: either its CAS came before the
+//! closing CAS and is in the final value, or it failed and begins a new record.
+
+#![expect(unsafe_code, reason = "the epoch cell dereferences epoch-protected pointers")]
+
+use crossbeam_epoch::{Atomic, Guard, Owned, Shared, pin};
+
+use crate::flow::{FlowRecord, Published};
+use crate::sync::Ordering;
+
+/// The tag of a pointer whose record has been evicted.
+const CLOSED: usize = 1;
+
+const _: () = assert!(align_of::<FlowRecord>() > CLOSED, "the tag needs a free pointer bit");
+
+/// Holds one record, from the first merge to the eviction.
+pub(super) struct FlowCell {
+    /// Never null; tagged [`CLOSED`] once, and never stored to after that.
+    record: Atomic<FlowRecord>,
+}
+
+/// Why a merge into a cell did nothing.
+pub(super) enum Refused {
+    /// The cell was closed before.
+    Closed,
+    /// The record says that the delta begins another flow.
+    BeginsAnew,
+}
+
+impl FlowCell {
+    pub(super) fn new(record: FlowRecord) -> Self {
+        Self { record: Atomic::new(record) }
+    }
+
+    /// The record, if the cell is not closed.
+    pub(super) fn read<'g>(&self, guard: &'g Guard) -> Option<&'g FlowRecord> {
+        let (pointer, record) = self.load(guard);
+        (pointer.tag() != CLOSED).then_some(record)
+    }
+
+    /// The pointer and the record behind it.
+    fn load<'g>(&self, guard: &'g Guard) -> (Shared<'g, FlowRecord>, &'g FlowRecord) {
+        // Acquire: pairs with the release of the CAS in `merge` (and with the release of
+        // the map's insertion for the first record); without it the record's fields could
+        // be read from before they were written.
+        let pointer = self.record.load(Ordering::Acquire, guard);
+        // SAFETY: the pointer is never null (`new` stores a record, `merge` only replaces
+        // it by another), and is aligned and initialised as `Owned` made it. It is freed
+        // only through the epoch collector after being replaced or after the cell's drop,
+        // both of which a guard pinned before this load holds off for 'g.
+        let record = unsafe { pointer.deref() };
+        (pointer, record)
+    }
+
+    /// Folds `published` into the record, unless the cell is closed or the record is
+    /// complete and the delta begins another one.
+    pub(super) fn merge<'g>(
+        &self,
+        published: &Published,
+        guard: &'g Guard,
+    ) -> Result<&'g FlowRecord, Refused> {
+        loop {
+            let (current, record) = self.load(guard);
+            if current.tag() == CLOSED {
+                return Err(Refused::Closed);
+            }
+            if begins_anew(record, published) {
+                return Err(Refused::BeginsAnew);
+            }
+            let merged = Owned::new(record.merged(&published.delta));
+            // AcqRel: the release publishes the new record's fields to the acquire in
+            // `load` on every thread; the acquire orders this merge behind the one or the
+            // closing that it follows. On failure nothing is published, and the next
+            // `load` acquires anew.
+            match self.record.compare_exchange(
+                current,
+                merged,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+                guard,
+            ) {
+                Ok(new) => {
+                    // SAFETY: `current` was just replaced, so no new reader can reach it;
+                    // this thread won the CAS, so it alone retires it.
+                    unsafe { guard.defer_destroy(current) };
+                    // SAFETY: as in `load`; `new` is what was stored.
+                    return Ok(unsafe { new.deref() });
+                }
+                Err(_) => continue,
+            }
+        }
+    }
+
+    /// Cuts the record if `when` holds for it: puts a record without counts in its place,
+    /// with the same beginning, open halves and one part more, and returns what it
+    /// replaced. Both are whole: a merge comes before the CAS or after it.
+    pub(super) fn cut(
+        &self,
+        when: impl Fn(&FlowRecord) -> bool,
+        guard: &Guard,
+    ) -> Option<FlowRecord> {
+        loop {
+            let (current, record) = self.load(guard);
+            if current.tag() == CLOSED || !when(record) {
+                return None;
+            }
+            let rest = Owned::new(record.continued());
+            // AcqRel, and Relaxed on failure: as in `merge`.
+            let cut = self.record.compare_exchange(
+                current,
+                rest,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+                guard,
+            );
+            if cut.is_ok() {
+                let part = record.clone();
+                // SAFETY: as in `merge`: replaced by this thread, which alone retires it.
+                unsafe { guard.defer_destroy(current) };
+                return Some(part);
+            }
+        }
+    }
+
+    /// Closes the cell if `when` holds for its record. The one caller that succeeds gets
+    /// the final record.
+    pub(super) fn close(
+        &self,
+        when: impl Fn(&FlowRecord) -> bool,
+        guard: &Guard,
+    ) -> Option<FlowRecord> {
+        loop {
+            let (current, record) = self.load(guard);
+            if current.tag() == CLOSED || !when(record) {
+                return None;
+            }
+            // AcqRel: whoever wins sees all of the record (acquire, also by `load`), and a
+            // merge that finds the tag sees that everything before it is decided (release).
+            let closed = self.record.compare_exchange(
+                current,
+                current.with_tag(CLOSED),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+                guard,
+            );
+            if closed.is_ok() {
+                return Some(record.clone());
+            }
+        }
+    }
+}
+
+impl Drop for FlowCell {
+    fn drop(&mut self) {
+        let guard = pin();
+        // Relaxed: `&mut self`, so no other thread stores to the cell any more.
+        let last = self.record.load(Ordering::Relaxed, &guard);
+        // SAFETY: the cell is going, so no new reader can reach the record; a reader that
+        // still holds it has pinned an epoch that the collector waits for. Replaced
+        // records were retired by `merge`; this one is only retired here.
+        unsafe { guard.defer_destroy(last) };
+    }
+}
+
+/// Whether a delta cannot belong to a complete record: a core opens its half again that
+/// had closed it before.
+fn begins_anew(record: &FlowRecord, published: &Published) -> bool {
+    record.total.is_complete()
+        && published.delta.opening.is_some()
+        && record.total.closed_cores & (1 << published.core) != 0
+}
