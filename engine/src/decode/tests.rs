@@ -34,10 +34,10 @@ fn shown(decoded: Result<Packet, Cause>) -> String {
         packet.bytes,
         packet.payload_bytes
     );
-    if let [first, second @ ..] = key.vlan()
-        && *first != 0
+    if let [first, second] = key.vlan()
+        && first != 0
     {
-        write!(text, " vlan {first} {second:?}").unwrap();
+        write!(text, " vlan {first} [{second}]").unwrap();
     }
     if let [source, destination] = packet.macs
         && source.is_some()

@@ -159,7 +159,7 @@ impl<'a> Row<'a> {
     }
 
     fn vlan(&self) -> Value<'static> {
-        let vlans: Vec<u16> = self.record.key.vlan().iter().copied().filter(|&v| v != 0).collect();
+        let vlans: Vec<u16> = self.record.key.vlan().into_iter().filter(|&v| v != 0).collect();
         if vlans.is_empty() { Value::Absent } else { Value::List(vlans) }
     }
 

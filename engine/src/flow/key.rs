@@ -3,7 +3,7 @@
 //! It tells flows apart by addresses, ports (or ICMP identifier), protocol and VLAN tags,
 //! IPv4 from IPv6, and "no ports" from port 0. IPv4 and IPv6 keys have one size.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::limits::KEY_VLANS;
@@ -55,15 +55,15 @@ impl Direction {
 }
 
 /// Addresses, ports, protocol and VLAN tags of a flow, its two ends in canonical order.
+///
+/// Six words, so that it is compared and hashed without looking at its parts: the lower
+/// end's address and the higher end's, little-endian on every machine; ports and VLAN tags;
+/// protocol, IP version and the kind of its ports. The upper bits of the last word are free
+/// for a tunnel's identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct FlowKey {
-    low: Endpoint,
-    high: Endpoint,
-    vlan: [u16; KEY_VLANS],
-    protocol: u8,
-    ip_version: u8,
-    port_kind: PortKind,
-}
+pub struct FlowKey([u64; 6]);
+
+const _: () = assert!(KEY_VLANS == 2, "two VLAN tags and two ports fill a word");
 
 impl FlowKey {
     /// The key of a packet from `source` to `destination`, and which way the packet went.
@@ -71,6 +71,7 @@ impl FlowKey {
     /// `vlan` holds VLAN identifiers, outermost first; 0 is "no tag" (a priority tag,
     /// IEEE 802.1Q section 6.9, says no VLAN either).
     #[must_use]
+    #[inline]
     pub fn canonical(
         source: Endpoint,
         destination: Endpoint,
@@ -79,43 +80,59 @@ impl FlowKey {
         port_kind: PortKind,
         vlan: [u16; KEY_VLANS],
     ) -> (Self, Direction) {
-        let (low, high, direction) = if source <= destination {
-            (source, destination, Direction::Forward)
+        let from = (u128::from_le_bytes(source.address), source.port);
+        let to = (u128::from_le_bytes(destination.address), destination.port);
+        let (low, high, direction) = if from <= to {
+            (from, to, Direction::Forward)
         } else {
-            (destination, source, Direction::Reverse)
+            (to, from, Direction::Reverse)
         };
-        (Self { low, high, vlan, protocol, ip_version, port_kind }, direction)
+        let [a, b] = halves(low.0);
+        let [c, d] = halves(high.0);
+        let ports = u64::from(low.1) << 48 | u64::from(high.1) << 32;
+        let vlans = u64::from(vlan[0]) << 16 | u64::from(vlan[1]);
+        let marks = u64::from(protocol) << 16 | u64::from(ip_version) << 8 | port_kind as u64;
+        (Self([a, b, c, d, ports | vlans, marks]), direction)
     }
 
     /// The IP protocol number.
     #[must_use]
+    #[inline]
     pub fn protocol(&self) -> u8 {
-        self.protocol
+        self.0[5].to_le_bytes()[2]
     }
 
     /// 4 or 6.
     #[must_use]
+    #[inline]
     pub fn ip_version(&self) -> u8 {
-        self.ip_version
+        self.0[5].to_le_bytes()[1]
     }
 
     /// VLAN identifiers, outermost first, 0 where there is none.
     #[must_use]
-    pub fn vlan(&self) -> &[u16; KEY_VLANS] {
-        &self.vlan
+    pub fn vlan(&self) -> [u16; KEY_VLANS] {
+        let [a, b, c, d, ..] = self.0[4].to_le_bytes();
+        [u16::from_le_bytes([c, d]), u16::from_le_bytes([a, b])]
     }
 
     /// What [`Endpoint::port`] means in this key.
     #[must_use]
     pub fn port_kind(&self) -> PortKind {
-        self.port_kind
+        const KINDS: [PortKind; 3] = [PortKind::None, PortKind::Ports, PortKind::IcmpId];
+        KINDS[usize::from(self.0[5].to_le_bytes()[0])]
     }
 
     /// The address that packets of this direction come from.
     #[must_use]
     pub fn source_ip(&self, direction: Direction) -> IpAddr {
-        let address = self.source(direction).address;
-        if self.ip_version == 4 {
+        let words = match direction {
+            Direction::Forward => [self.0[0], self.0[1]],
+            Direction::Reverse => [self.0[2], self.0[3]],
+        };
+        let whole = u128::from(words[1]) << 64 | u128::from(words[0]);
+        let address = whole.to_le_bytes();
+        if self.ip_version() == 4 {
             Ipv4Addr::new(address[0], address[1], address[2], address[3]).into()
         } else {
             Ipv6Addr::from(address).into()
@@ -125,48 +142,34 @@ impl FlowKey {
     /// The port that packets of this direction come from, if the flow has ports.
     #[must_use]
     pub fn source_port(&self, direction: Direction) -> Option<u16> {
-        (self.port_kind == PortKind::Ports).then(|| self.source(direction).port)
-    }
-
-    fn source(&self, direction: Direction) -> &Endpoint {
-        match direction {
-            Direction::Forward => &self.low,
-            Direction::Reverse => &self.high,
-        }
-    }
-
-    /// The key as six words: every bit of it, for hashing.
-    fn words(&self) -> [u64; 6] {
-        let address = |a: &[u8; 16]| {
-            // Little-endian everywhere: flow identifiers must not depend on the machine.
-            let whole = u128::from_le_bytes(*a);
-            #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
-            [whole as u64, (whole >> 64) as u64]
+        let [.., c, d, a, b] = self.0[4].to_le_bytes();
+        let port = match direction {
+            Direction::Forward => [a, b],
+            Direction::Reverse => [c, d],
         };
-        let [a, b] = address(&self.low.address);
-        let [c, d] = address(&self.high.address);
-        let ports = u64::from(self.low.port) << 16 | u64::from(self.high.port);
-        let vlans = u64::from(self.vlan[0]) << 16 | u64::from(self.vlan[1]);
-        let marks = u64::from(self.protocol) << 16
-            | u64::from(self.ip_version) << 8
-            | self.port_kind as u64;
-        [a, b, c, d, ports << 32 | vlans, marks]
+        (self.port_kind() == PortKind::Ports).then(|| u16::from_le_bytes(port))
     }
 
     /// The key as bytes that are the same on every machine, for flow identifiers.
     #[must_use]
     pub fn stable_bytes(&self) -> [u8; 48] {
         let mut bytes = [0; 48];
-        for (to, word) in bytes.chunks_exact_mut(8).zip(self.words()) {
+        for (to, word) in bytes.chunks_exact_mut(8).zip(self.0) {
             to.copy_from_slice(&word.to_le_bytes());
         }
         bytes
     }
 }
 
+/// The lower and the upper half.
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+fn halves(whole: u128) -> [u64; 2] {
+    [whole as u64, (whole >> 64) as u64]
+}
+
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for word in self.words() {
+        for word in self.0 {
             state.write_u64(word);
         }
     }
@@ -174,16 +177,37 @@ impl Hash for FlowKey {
 
 /// The keyed hash of flow keys: seeded at start, so that nobody outside can aim
 /// collisions at our tables. One hasher serves the whole engine.
-#[derive(Debug, Clone, Default)]
-pub struct KeyHasher(ahash::RandomState);
+///
+/// Each pair of words is mixed with its share of the seed by a multiplication whose two
+/// halves are folded together (as in wyhash and its kin), the three pairs at the same time.
+#[derive(Debug, Clone)]
+pub struct KeyHasher([u64; 8]);
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        // Seeded by the system, and differently at each call.
+        let random = RandomState::new();
+        Self([0, 1, 2, 3, 4, 5, 6, 7].map(|word: u64| random.hash_one(word)))
+    }
+}
 
 impl KeyHasher {
     /// The hash of `key`: the same for both directions of a flow.
     #[must_use]
     #[inline]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        self.0.hash_one(key)
+        let mix =
+            |pair: usize| fold(key.0[pair] ^ self.0[pair], key.0[pair + 1] ^ self.0[pair + 1]);
+        let (low, high, rest) = (mix(0), mix(2), mix(4));
+        fold(low ^ high.rotate_left(32) ^ self.0[6], high ^ rest ^ self.0[7])
     }
+}
+
+/// The two halves of the product, folded together.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let [low, high] = halves(u128::from(a) * u128::from(b));
+    low ^ high
 }
 
 #[cfg(test)]
@@ -225,14 +249,57 @@ mod tests {
         }
 
         #[test]
-        fn words_tell_all_keys_apart(
+        fn keys_differ_where_anything_differs(
             (a, b) in endpoints(), (c, d) in endpoints(),
-            p in 0u8..2, q in 0u8..2, v in 0u16..2, w in 0u16..2, four: bool,
+            x in (0u8..2, prop::sample::select(&KINDS[..]), (0u16..2, 0u16..2), 5u8..7),
+            y in (0u8..2, prop::sample::select(&KINDS[..]), (0u16..2, 0u16..2), 5u8..7),
         ) {
-            let version = if four { 4 } else { 6 };
-            let (x, _) = FlowKey::canonical(a, b, 6, p, PortKind::Ports, [v, w]);
-            let (y, _) = FlowKey::canonical(c, d, version, q, PortKind::None, [w, v]);
-            prop_assert_eq!(x == y, x.words() == y.words());
+            let key = |one, two, (protocol, kind, (v, w), version)| {
+                FlowKey::canonical(one, two, version, protocol, kind, [v, w]).0
+            };
+            let same_ends = (a, b) == (c, d) || (a, b) == (d, c);
+            prop_assert_eq!(key(a, b, x) == key(c, d, y), same_ends && x == y);
         }
+
+        #[test]
+        fn what_went_in_comes_out(
+            (a, b) in endpoints(), protocol: u8, vlan: [u16; 2],
+            kind in prop::sample::select(&KINDS[..]), version in prop::sample::select(&[4u8, 6][..]),
+        ) {
+            let (key, way) = FlowKey::canonical(a, b, version, protocol, kind, vlan);
+            let out = (key.protocol(), key.vlan(), key.port_kind(), key.ip_version());
+            prop_assert_eq!(out, (protocol, vlan, kind, version));
+            let ports = [way, way.opposite()].map(|way| key.source_port(way));
+            prop_assert_eq!(ports, [a.port, b.port].map(|port| (kind == PortKind::Ports).then_some(port)));
+        }
+    }
+
+    const KINDS: [PortKind; 3] = [PortKind::None, PortKind::Ports, PortKind::IcmpId];
+
+    /// Neighbouring keys, as scans make them: every bit of the hash must be worth about one.
+    #[test]
+    fn every_bit_of_the_key_moves_half_of_the_hash() {
+        let hasher = KeyHasher::default();
+        let keys: u64 = 256;
+        for bit in 0..6 * 64 {
+            let mut flips = [0u32; 64];
+            for number in 0..keys {
+                let mut words = [number, 0, 7 * number, 0, 80, 6 << 16];
+                let before = hasher.hash(&FlowKey(words));
+                words[bit / 64] ^= 1 << (bit % 64);
+                let changed = before ^ hasher.hash(&FlowKey(words));
+                (0..64).for_each(|at| flips[at] += u32::from(changed >> at & 1 == 1));
+            }
+            // Fair coins: 128 of 256 on average, with a deviation of 8.
+            let all: u32 = flips.iter().sum();
+            assert!((6_500..9_900).contains(&all), "bit {bit} flips {all} of 16384");
+            assert!(flips.iter().all(|n| (60..=196).contains(n)), "bit {bit}: {flips:?}");
+        }
+    }
+
+    #[test]
+    fn two_hashers_do_not_agree() {
+        let key = FlowKey([1, 2, 3, 4, 5, 6]);
+        assert_ne!(KeyHasher::default().hash(&key), KeyHasher::default().hash(&key));
     }
 }

@@ -92,7 +92,7 @@ fn aggregate_key(packet: &Packet) -> FlowKey {
         std::net::IpAddr::V6(address) => address.octets(),
     };
     prefix[prefix_bytes(version)..].fill(0);
-    key_to(prefix, version, packet.key.protocol(), *packet.key.vlan())
+    key_to(prefix, version, packet.key.protocol(), packet.key.vlan())
 }
 
 /// The aggregate of whatever finds no room among the others.
