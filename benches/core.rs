@@ -103,7 +103,7 @@ fn count_core_table(bencher: Bencher<'_, '_>, flows: usize) {
     let packets = packets(flows);
     let counters = TableCounters::default();
     let config = TableConfig { capacity: 2 * flows, timeouts: Timeouts::default(), core: 0 };
-    let mut table = CoreTable::new(config, &counters).expect("there is memory");
+    let mut table = CoreTable::new(config, hasher, &counters).expect("there is memory");
     bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
         packets.chunks(BATCH_PACKETS).for_each(|batch| table.count(batch, &mut Nowhere));
         counters.in_flows.get()

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod global;
 pub mod ledger;
 pub mod limits;
+pub mod memory;
 pub mod source;
 pub mod sync;
 pub mod table;

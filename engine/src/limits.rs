@@ -13,8 +13,11 @@ pub const RING_BATCHES: usize = 16;
 /// Flow-table slots of all cores together, unless `--max-flows` says otherwise.
 pub const DEFAULT_MAX_FLOWS: usize = 1_000_000;
 
-/// The most slots that `--max-flows` may ask for (slot numbers are 32 bits wide).
-pub const MAX_FLOWS: usize = 1 << 28;
+/// The most slots of one core table (slot numbers are 24 bits wide).
+pub const MAX_CORE_FLOWS: usize = 1 << 24;
+
+/// The most slots that `--max-flows` may ask for.
+pub const MAX_FLOWS: usize = MAX_CORE_FLOWS * MAX_CORES;
 
 /// Workers that `--workers` may ask for, and queues that one capture may have: a record
 /// remembers in 64 bits which cores have closed their half of the flow.

@@ -32,8 +32,8 @@ pub struct Packet {
     pub timestamp: Option<Timestamp>,
     /// The packet clock at this packet.
     pub tick: Tick,
-    /// Its place among the frames of this decoder, counted from 0.
-    pub ordinal: u64,
+    /// Its place among the frames of this decoder, counted from 0, modulo 2^32.
+    pub ordinal: u32,
     /// Where it was captured: a number in the run's list of interfaces.
     pub interface: u16,
     /// IP length in bytes.
@@ -69,7 +69,7 @@ pub struct Decoder {
     hasher: KeyHasher,
     clock: PacketClock,
     fragments: Fragments,
-    frames: u64,
+    frames: u32,
     interface: u16,
 }
 
@@ -98,7 +98,7 @@ impl Decoder {
     pub fn decode(&mut self, frame: &Frame<'_>) -> Result<Packet, Cause> {
         let tick = self.clock.advance(frame.timestamp);
         let ordinal = self.frames;
-        self.frames += 1;
+        self.frames = self.frames.wrapping_add(1);
 
         let network = link::strip(frame)?;
         let header = ip::parse(frame, &network)?;

@@ -240,12 +240,13 @@ impl<'a> Rx<'a> {
             timeouts,
             core: u8::try_from(core).expect("bounded by MAX_CORES"),
         };
+        let table = CoreTable::new(config, hasher.clone(), &accounts.tables[core])?;
         let mut decoder = Decoder::new(hasher.clone());
         decoder.set_interface(interface);
         Ok(Self {
             queue,
             decoder,
-            core: Core::new(CoreTable::new(config, &accounts.tables[core])?, outbox),
+            core: Core::new(table, outbox),
             batch: PacketBatch::new(),
             counters: &accounts.receives[core][usize::from(interface)],
             last_flush: 0,

@@ -163,17 +163,19 @@ fn start_workers<'scope, 'env>(
     files: &'env [PathBuf],
 ) -> Result<Running<'scope>> {
     let capacity = settings.max_flows.div_ceil(outboxes.len());
+    let hasher = KeyHasher::default();
     let mut cores: Vec<_> = outboxes
         .into_iter()
         .enumerate()
         .map(|(idx, outbox)| {
             let core = u8::try_from(idx).expect("bounded by MAX_CORES");
             let config = TableConfig { capacity, timeouts: settings.timeouts, core };
-            Ok(Core::new(CoreTable::new(config, &accounts.tables[idx])?, outbox))
+            let table = CoreTable::new(config, hasher.clone(), &accounts.tables[idx])?;
+            Ok(Core::new(table, outbox))
         })
         .collect::<Result<_>>()?;
 
-    let reader = Reader { settings, accounts, shared, files };
+    let reader = Reader { settings, accounts, shared, files, hasher };
     if cores.len() == 1 {
         let core = cores.remove(0);
         let reader = spawn(scope, "rx-0".to_owned(), move || {
@@ -285,12 +287,13 @@ struct Reader<'a> {
     accounts: &'a Accounts,
     shared: &'a Shared,
     files: &'a [PathBuf],
+    hasher: KeyHasher,
 }
 
 impl Reader<'_> {
     /// Reads all files to their end. Returns what failed, and the packet clock at the end.
     fn run(&self, first: CaptureFile, packets: &mut impl PacketSink) -> (Vec<Error>, Tick) {
-        let mut decoder = Decoder::new(KeyHasher::default());
+        let mut decoder = Decoder::new(self.hasher.clone());
         let mut errors = Vec::new();
         let mut left = self.settings.count.unwrap_or(u64::MAX);
         let mut before = 0;

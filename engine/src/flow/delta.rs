@@ -85,9 +85,9 @@ pub struct Opening {
     pub is_midstream: bool,
     /// Timestamp of the flow's first packet (not this part's).
     pub flow_start: Option<Timestamp>,
-    /// Place of the flow's first packet in the input: what tells apart flows of one key
-    /// that begin at the same time.
-    pub ordinal: u64,
+    /// Place of the flow's first packet in the input, modulo 2^32: what tells apart flows of
+    /// one key that begin at the same time.
+    pub ordinal: u32,
     /// The direction of the initiator's packets.
     pub initiator: Direction,
     /// Source and destination MAC address of the flow's first packet, as far as it had
@@ -110,7 +110,8 @@ pub struct Delta {
     pub first: Timestamp,
     /// Latest timestamp; [`Timestamp::MIN`] if no packet had one.
     pub last: Timestamp,
-    /// 0 for the first part of a flow, then counted up by active timeouts; the highest wins.
+    /// 0 for the first part of a flow, then counted up by whoever cuts its record; the
+    /// highest wins. Cores leave it at 0.
     pub part: u32,
     /// The earliest opening among the parts that were added up.
     pub opening: Option<Opening>,
@@ -191,10 +192,16 @@ pub struct Published {
 }
 
 impl Published {
-    /// Whether the delta holds the flow part from its first packet to its last.
+    /// Whether the delta holds the flow from its first packet to its last.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.delta.opening.is_some() && self.delta.is_complete()
+    }
+
+    /// Whether a part of the flow ends with the delta, and the flow goes on.
+    #[must_use]
+    pub fn ends_part(&self) -> bool {
+        self.delta.end == Some(EndReason::Active)
     }
 }
 
@@ -226,7 +233,7 @@ pub(crate) mod tests {
         (
             any::<bool>(),
             proptest::option::of(-3i64..3),
-            0u64..3,
+            0u32..3,
             direction(),
             (mac(), mac()),
             direction(),

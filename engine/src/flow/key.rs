@@ -186,12 +186,17 @@ pub struct KeyHasher([u64; 8]);
 impl Default for KeyHasher {
     fn default() -> Self {
         // Seeded by the system, and differently at each call.
-        let random = RandomState::new();
-        Self([0, 1, 2, 3, 4, 5, 6, 7].map(|word: u64| random.hash_one(word)))
+        Self::seeded(&RandomState::new())
     }
 }
 
 impl KeyHasher {
+    /// With what `seed` gives. For tests that must repeat; all others want the default.
+    #[must_use]
+    pub fn seeded(seed: &impl BuildHasher) -> Self {
+        Self([0, 1, 2, 3, 4, 5, 6, 7].map(|word: u64| seed.hash_one(word)))
+    }
+
     /// The hash of `key`: the same for both directions of a flow.
     #[must_use]
     #[inline]

@@ -99,7 +99,7 @@ impl FlowRecord {
             self.opening().map_or((None, 0), |opening| (opening.flow_start, opening.ordinal));
         let mut seed = [0; 17];
         seed[..8].copy_from_slice(&start.unwrap_or_default().to_le_bytes());
-        seed[8..16].copy_from_slice(&ordinal.to_le_bytes());
+        seed[8..16].copy_from_slice(&u64::from(ordinal).to_le_bytes());
         seed[16] = u8::from(start.is_some());
         let seed = xxhash_rust::xxh3::xxh3_64(&seed);
         xxhash_rust::xxh3::xxh3_64_with_seed(&self.key.stable_bytes(), seed)

@@ -86,9 +86,21 @@ impl<E: Ended> Merge<'_, E> {
             }
             Merged::Folded { complete } => complete,
         };
+        if published.ends_part() {
+            self.cut(&published.key);
+        }
         if complete {
             // Full: `reap` comes across the record on its round.
             let _ = self.finished.push(published.key);
         }
+    }
+
+    /// Ends a part: takes what has been counted, and leaves the beginning of the next one.
+    fn cut(&mut self, key: &FlowKey) {
+        // Only this thread merges deltas of the key, and `reap` leaves a flow alone that is
+        // open: the part is what the last merge has made of it.
+        let part = self.map.cut(key, |_| true).expect("a flow that goes on stays in the map");
+        self.counters.created.add(1);
+        self.counters.end(part, &mut self.ended);
     }
 }

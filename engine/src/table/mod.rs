@@ -3,7 +3,12 @@
 //!
 //! A private bucket index ([`index`]) over a slab of slots ([`slab`]); [`hand`] walks the
 //! slab, publishes what changed and expires what is over; [`outbox`] carries deltas away
-//! in batches. Capacity is fixed at start. One thread owns a table and everything in it.
+//! in batches. Capacity is fixed at start, on huge pages if there are any. One thread owns a
+//! table and everything in it.
+//!
+//! **Memory has time to arrive.** A batch is gone over three times: to ask for the packets'
+//! buckets, to match tags and ask for the slots, and to compare keys and count. The first two
+//! only guess: they change nothing but time.
 //!
 //! **Packet time decides.** Whether a slot is over is asked in one place ([`slab::Slot::expired`]),
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does
@@ -22,8 +27,9 @@ pub use overflow::prefix_bytes;
 
 use crate::decode::Packet;
 use crate::error::{Error, Result};
-use crate::flow::{Delta, EndReason, Published, Timeouts};
-use crate::limits::{BATCH_PACKETS, PRESSURE_SCAN};
+use crate::flow::{Delta, EndReason, KeyHasher, Published, Timeouts};
+use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
+use crate::memory::Pages;
 use crate::sync::Counter;
 use crate::table::hand::Hand;
 use crate::table::index::Index;
@@ -34,6 +40,9 @@ use crate::time::Tick;
 /// Deltas that one packet, or one step of the hand, can give rise to at most: a part cut, or
 /// a flow expired (whose slot is then free), or another flow given up for its slot.
 const DELTAS_PER_PACKET: usize = 1;
+
+/// Packets whose memory is asked for before the first of them is counted.
+const PREFETCH: usize = 32;
 
 /// Room that [`CoreTable::count`] needs to be able to close flows.
 pub const BATCH_ROOM: usize = BATCH_PACKETS * DELTAS_PER_PACKET;
@@ -78,28 +87,51 @@ pub struct CoreTable<'a> {
     slab: Slab,
     hand: Hand,
     overflow: Overflow,
+    hasher: KeyHasher,
     counters: &'a TableCounters,
 }
 
 impl<'a> CoreTable<'a> {
-    /// An empty table. This allocates all that the table will ever use.
+    /// An empty table for packets that are hashed by `hasher`. This allocates all that the
+    /// table will ever use.
     ///
     /// # Errors
     /// If the system does not give the memory.
-    pub fn new(config: TableConfig, counters: &'a TableCounters) -> Result<Self> {
+    pub fn new(
+        config: TableConfig,
+        hasher: KeyHasher,
+        counters: &'a TableCounters,
+    ) -> Result<Self> {
         assert!(usize::from(config.core) < crate::limits::MAX_CORES, "core number out of range");
-        let no_memory = |_| {
-            Error::new(format!("make a table for {} flows", config.capacity), "out of memory")
-                .advise("give a smaller --max-flows")
-        };
+        let make = || format!("make a table for {} flows", config.capacity);
+        if config.capacity > MAX_CORE_FLOWS {
+            let cause = format!("one core holds up to {MAX_CORE_FLOWS}");
+            return Err(Error::new(make(), cause)
+                .advise("give more --workers (capture: more queues) or a smaller --max-flows"));
+        }
+        let no_memory = |e| Error::new(make(), e).advise("give a smaller --max-flows");
         Ok(Self {
             index: Index::new(config.capacity).map_err(no_memory)?,
             slab: Slab::new(config.capacity).map_err(no_memory)?,
             hand: Hand::default(),
             overflow: Overflow::default(),
             config,
+            hasher,
             counters,
         })
+    }
+
+    /// The memory that the table was promised at start, in bytes: all that it will use but
+    /// for its overflow aggregates.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.index.bytes() + self.slab.bytes()
+    }
+
+    /// What kind of pages all of it stands on.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        self.index.pages().min(self.slab.pages())
     }
 
     /// Counts a batch of packets, then moves the hand.
@@ -109,23 +141,57 @@ impl<'a> CoreTable<'a> {
         if !may_close {
             self.counters.congested_batches.add(1);
         }
-        for packet in packets {
-            let place = if may_close { self.settle(packet, outlet) } else { self.find(packet) };
-            let place = place.or_else(|| self.open(packet, may_close.then_some(&mut *outlet)));
-            match place {
-                Some(slot) => {
-                    self.slab.slot_mut(slot).count(packet);
-                    self.counters.in_flows.add(1);
-                }
-                None => {
-                    self.overflow.count(packet);
-                    self.counters.in_overflow.add(1);
+        let mut in_flows = 0;
+        for packets in packets.chunks(PREFETCH) {
+            packets.iter().for_each(|packet| self.index.prefetch(packet.hash));
+            let mut guesses = [None; PREFETCH];
+            for (guess, packet) in guesses.iter_mut().zip(packets) {
+                *guess = self.index.guess(packet.hash);
+                if let Some(slot) = *guess {
+                    self.slab.prefetch(slot);
                 }
             }
+            for (packet, guess) in packets.iter().zip(guesses) {
+                let is_in_flow = self.count_one(packet, guess, may_close, outlet);
+                in_flows += u64::from(is_in_flow);
+            }
         }
+        self.counters.in_flows.add(in_flows);
+        self.counters.in_overflow.add(packets.len() as u64 - in_flows);
         if let Some(last) = packets.last() {
             self.advance(last.tick, outlet);
         }
+    }
+
+    /// Counts a packet, in its flow if that has a slot or gets one. Whether it did.
+    #[inline]
+    fn count_one(
+        &mut self,
+        packet: &Packet,
+        guess: Option<u32>,
+        may_close: bool,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let guess = guess.filter(|&slot| self.slab.slot(slot).is_of(&packet.key));
+        let mut place = guess.or_else(|| self.find(packet));
+        if let Some(slot) = place
+            && may_close
+        {
+            place = self.settle(slot, packet, outlet);
+        }
+        let place = place.or_else(|| self.open(packet, may_close.then_some(&mut *outlet)));
+        if let Some(slot) = place {
+            if self.slab.slot_mut(slot).count(packet) {
+                return true;
+            }
+            if may_close {
+                // `settle` published nothing, or the counts would fit.
+                self.publish(slot, outlet);
+                return self.slab.slot_mut(slot).count(packet);
+            }
+        }
+        self.overflow.count(packet);
+        false
     }
 
     /// Moves the hand as far as the packet clock has moved: publishes and expires.
@@ -168,22 +234,24 @@ impl<'a> CoreTable<'a> {
     }
 
     fn find(&self, packet: &Packet) -> Option<u32> {
-        self.index.find(packet.hash, |slot| self.slab.slot(slot).key == packet.key)
+        self.index.find(packet.hash, |slot| self.slab.slot(slot).is_of(&packet.key))
     }
 
     /// The packet's slot, after ending whatever is over by the time of the packet.
-    fn settle(&mut self, packet: &Packet, outlet: &mut impl Outlet) -> Option<u32> {
-        let slot = self.find(packet)?;
-        if let Some(reason) = self.slab.slot(slot).expired(packet.tick, &self.config.timeouts) {
+    #[inline]
+    fn settle(&mut self, slot: u32, packet: &Packet, outlet: &mut impl Outlet) -> Option<u32> {
+        let timeouts = &self.config.timeouts;
+        let flow = self.slab.slot(slot);
+        let reason = flow
+            .expired(packet.tick, timeouts)
+            .or_else(|| flow.is_ended_by(packet).then_some(EndReason::EndDetected));
+        if let Some(reason) = reason {
             self.expire(slot, reason, outlet);
             return None;
         }
-        if self.slab.slot(slot).is_ended_by(packet) {
-            self.expire(slot, EndReason::EndDetected, outlet);
-            return None;
-        }
-        if self.slab.slot(slot).is_to_be_cut(packet.tick, &self.config.timeouts) {
-            self.close_part(slot, EndReason::Active, outlet);
+        if flow.is_to_be_cut(packet.tick, timeouts) {
+            let delta = self.slab.take_part(slot, packet.tick);
+            self.send(slot, delta, outlet);
         }
         Some(slot)
     }
@@ -229,30 +297,29 @@ impl<'a> CoreTable<'a> {
         }
     }
 
-    /// Ends the open part and frees the slot.
+    /// Publishes the last delta of a flow and frees its slot.
     fn expire(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) {
-        self.close_part(slot, reason, outlet);
-        let hash = self.slab.slot(slot).hash;
+        let mut delta = self.slab.take_delta(slot);
+        delta.open_halves -= 1;
+        delta.closed_cores = 1 << self.config.core;
+        delta.end = Some(reason);
+        let hash = self.send(slot, delta, outlet);
         self.index.remove(hash, slot);
         self.slab.release(slot);
     }
 
-    /// Publishes the last delta of the open part.
-    fn close_part(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) {
-        self.slab.slot_mut(slot).close_part(reason, self.config.core);
-        self.publish(slot, outlet);
+    fn publish(&mut self, slot: u32, outlet: &mut impl Outlet) {
+        let delta = self.slab.take_delta(slot);
+        self.send(slot, delta, outlet);
     }
 
-    fn publish(&mut self, slot: u32, outlet: &mut impl Outlet) {
-        let slot = self.slab.slot_mut(slot);
-        let delta = std::mem::replace(&mut slot.delta, Delta::EMPTY);
-        outlet.publish(Published {
-            key: slot.key,
-            hash: slot.hash,
-            core: self.config.core,
-            delta,
-            overflow: false,
-        });
+    /// Publishes a delta of a slot's flow. Returns the flow's hash.
+    fn send(&mut self, slot: u32, delta: Delta, outlet: &mut impl Outlet) -> u64 {
+        let key = *self.slab.slot(slot).key();
+        let hash = self.hasher.hash(&key);
+        let core = self.config.core;
+        outlet.publish(Published { key, hash, core, delta, overflow: false });
+        hash
     }
 }
 

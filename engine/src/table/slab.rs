@@ -1,16 +1,23 @@
-//! The slots of a core table, and what one flow remembers between its packets.
+//! The slots of a core table: what one flow remembers between its packets.
+//!
+//! A [`Slot`] is what every packet of a flow touches, two cache lines. An [`Origin`], beside
+//! it, is written by the first packet and read when the flow is published for the first
+//! time.
 
-use std::collections::TryReserveError;
+use std::io;
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
-use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, TcpEvents, Timeouts};
-use crate::time::Tick;
+use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, TcpEvents, Timeouts};
+use crate::memory::{Fixed, Pages};
+use crate::time::{Tick, Timestamp};
 
 /// How far a TCP connection is, as far as its timeout is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// No flow: the slot is free.
+    Free,
     /// Not TCP.
     NotTcp,
     /// Opened by a SYN, and the initiator has not acknowledged anything yet.
@@ -21,85 +28,168 @@ enum Phase {
     Finished,
 }
 
-/// One flow on this core.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) key: FlowKey,
-    pub(crate) hash: u64,
-    /// What was counted since the slot last published.
-    pub(crate) delta: Delta,
-    live: bool,
-    /// A part is open: its first packet was counted, its end was not decided.
-    part_open: bool,
-    /// Packets in the open part, up to two: whether it is a one-packet flow.
-    part_packets: u8,
-    phase: Phase,
+/// What a slot knows in one bit each. Where two follow each other they are for the forward
+/// and the reverse direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Marks(u16);
+
+impl Marks {
     /// Directions that have sent a FIN.
-    fins: [bool; 2],
-    /// Initial sequence number of each direction's latest SYN.
-    syn_sequence: [Option<u32>; 2],
-    last_tick: Tick,
-    part_start: Tick,
-    /// The number of the next part to open.
-    next_part: u32,
-    /// How the flow began.
-    opening: Opening,
+    const FINS: [Self; 2] = [Self(1), Self(2)];
+    /// Directions with a SYN in `syn_sequence`.
+    const SYNS: [Self; 2] = [Self(4), Self(8)];
+    /// Whether the first packet came with a source and with a destination MAC address.
+    const MACS: [Self; 2] = [Self(16), Self(32)];
+    /// The initiator's packets go in reverse direction.
+    const INITIATOR_REVERSE: Self = Self(64);
+    /// The first packet went in reverse direction.
+    const FIRST_REVERSE: Self = Self(128);
+    /// TCP whose first packet had no SYN.
+    const MIDSTREAM: Self = Self(256);
+    /// The first packet had an ICMP type and code.
+    const ICMP: Self = Self(512);
+    /// The first packet had a timestamp.
+    const TIMED: Self = Self(1024);
+    /// Nothing of the flow has been published yet.
+    const UNPUBLISHED: Self = Self(2048);
+    /// See [`TcpEvents::CLOSED`].
+    const CLOSED: Self = Self(4096);
+    /// See [`TcpEvents::RESET`].
+    const RESET: Self = Self(8192);
+
+    fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    fn set(&mut self, mark: Self, is_set: bool) {
+        self.0 |= if is_set { mark.0 } else { 0 };
+    }
+
+    fn direction(self, reverse: Self) -> Direction {
+        if self.has(reverse) { Direction::Reverse } else { Direction::Forward }
+    }
 }
+
+/// What one direction has counted since the slot was last published: narrow, as that is
+/// not long ago. What would not fit is published first.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+struct Counts {
+    packets: u32,
+    bytes: u32,
+    frame_bytes: u32,
+    payload_bytes: u32,
+}
+
+impl Counts {
+    /// These counts and one packet more; `None` if they do not fit.
+    fn with(&self, packet: &Packet) -> Option<Self> {
+        let (packets, a) = self.packets.overflowing_add(1);
+        let (bytes, b) = self.bytes.overflowing_add(packet.bytes);
+        let (frame_bytes, c) = self.frame_bytes.overflowing_add(packet.frame_bytes);
+        let (payload_bytes, d) = self.payload_bytes.overflowing_add(packet.payload_bytes);
+        (!(a | b | c | d)).then_some(Self { packets, bytes, frame_bytes, payload_bytes })
+    }
+}
+
+/// One flow on this core.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Slot {
+    key: FlowKey,
+    last_tick: Tick,
+    /// When the part began, of a live slot; of a free one, the next free one's number.
+    part_start: Tick,
+    first: Timestamp,
+    last: Timestamp,
+    counts: [Counts; 2],
+    /// Sequence number of each direction's latest SYN; for ICMP, type and code of the first
+    /// packet.
+    syn_sequence: [u32; 2],
+    marks: Marks,
+    fragments: [u8; 2],
+    tcp_flags: [u8; 2],
+    phase: Phase,
+    /// Packets of the flow, up to two: whether it is a one-packet flow.
+    packets: u8,
+}
+
+const _: () = assert!(size_of::<Slot>() == 128);
+
+/// How a flow began, as far as only its first publication tells: two bytes aligned, so that
+/// none are lost.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Origin {
+    flow_start: [u16; 4],
+    ordinal: [u16; 2],
+    macs: [[u8; 6]; 2],
+    interface: u16,
+}
+
+const _: () = assert!(size_of::<Origin>() == 26);
 
 impl Slot {
     fn new(packet: &Packet) -> Self {
-        let syn_ack = |tcp: TcpHeader| tcp.flags & (SYN | ACK) == SYN | ACK;
-        let initiator = if packet.tcp.is_some_and(syn_ack) {
-            packet.direction.opposite()
-        } else {
-            packet.direction
-        };
         let phase = match packet.tcp {
             _ if packet.key.protocol() != TCP => Phase::NotTcp,
             Some(tcp) if tcp.flags & SYN != 0 => Phase::HalfOpen,
             _ => Phase::Open,
         };
+        let syn_ack = |tcp: TcpHeader| tcp.flags & (SYN | ACK) == SYN | ACK;
+        let is_answer = packet.tcp.is_some_and(syn_ack);
+        let is_reverse = packet.direction == Direction::Reverse;
+        let mut marks = Marks::UNPUBLISHED;
+        marks.set(Marks::FIRST_REVERSE, is_reverse);
+        marks.set(Marks::INITIATOR_REVERSE, is_reverse != is_answer);
+        marks.set(Marks::MIDSTREAM, phase == Phase::Open);
+        marks.set(Marks::ICMP, packet.icmp.is_some());
+        marks.set(Marks::TIMED, packet.timestamp.is_some());
+        marks.set(Marks::MACS[0], packet.macs[0].is_some());
+        marks.set(Marks::MACS[1], packet.macs[1].is_some());
+        let (kind, code) = packet.icmp.unwrap_or_default();
         Self {
             key: packet.key,
-            hash: packet.hash,
-            delta: Delta::EMPTY,
-            live: true,
-            part_open: false,
-            part_packets: 0,
-            phase,
-            fins: [false; 2],
-            syn_sequence: [None; 2],
             last_tick: packet.tick,
             part_start: packet.tick,
-            next_part: 0,
-            opening: Opening {
-                is_midstream: phase == Phase::Open,
-                flow_start: packet.timestamp,
-                ordinal: packet.ordinal,
-                initiator,
-                macs: packet.macs,
-                first_packet: packet.direction,
-                icmp: packet.icmp,
-                interface: packet.interface,
-            },
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+            counts: [Counts::default(); 2],
+            syn_sequence: [u32::from(kind), u32::from(code)],
+            marks,
+            fragments: [0; 2],
+            tcp_flags: [0; 2],
+            phase,
+            packets: 0,
         }
     }
 
+    pub(crate) fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
     pub(crate) fn is_live(&self) -> bool {
-        self.live
+        self.phase != Phase::Free
+    }
+
+    /// Whether this is the slot of a flow.
+    #[inline]
+    pub(crate) fn is_of(&self, key: &FlowKey) -> bool {
+        self.key == *key && self.is_live()
     }
 
     /// Whether something was counted that is not published.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.delta.packets() != 0
+        self.counts[0].packets | self.counts[1].packets != 0
     }
 
     /// Whether one packet is all that the flow is.
     pub(crate) fn is_single_packet(&self) -> bool {
-        self.live && self.part_open && self.part_packets == 1 && self.next_part == 1
+        self.is_live() && self.packets == 1
     }
 
     /// Why the flow is over when the packet clock stands at `now`, if it is.
+    #[inline]
     pub(crate) fn expired(&self, now: Tick, timeouts: &Timeouts) -> Option<EndReason> {
         let idle = self.idle_timeout(timeouts);
         let is_over = self.last_tick.saturating_add(idle) < now;
@@ -108,8 +198,9 @@ impl Slot {
 
     /// Whether a packet at `now` begins another part. Only a packet does: a flow that is cut
     /// goes on.
+    #[inline]
     pub(crate) fn is_to_be_cut(&self, now: Tick, timeouts: &Timeouts) -> bool {
-        self.phase != Phase::Finished && self.part_start.saturating_add(timeouts.active_ns) < now
+        self.part_start.saturating_add(timeouts.active_ns) < now && self.phase != Phase::Finished
     }
 
     /// The reason to give for an end: a finished connection ended by itself, whatever
@@ -123,142 +214,252 @@ impl Slot {
             (Phase::Finished, _) => timeouts.linger_ns,
             (Phase::HalfOpen, _) => timeouts.half_open_idle_ns,
             (Phase::NotTcp, UDP | UDP_LITE | ICMP | ICMPV6) => timeouts.datagram_idle_ns,
-            (Phase::NotTcp | Phase::Open, _) => timeouts.idle_ns,
+            (Phase::Free | Phase::NotTcp | Phase::Open, _) => timeouts.idle_ns,
         }
     }
 
     /// Whether `packet` begins another connection on the ports of this finished one.
+    #[inline]
     pub(crate) fn is_ended_by(&self, packet: &Packet) -> bool {
+        if self.phase != Phase::Finished {
+            return false;
+        }
         let Some(tcp) = packet.tcp else { return false };
-        self.phase == Phase::Finished
-            && tcp.flags & (SYN | ACK) == SYN
-            && self.syn_sequence[packet.direction.idx()] != Some(tcp.sequence)
+        let direction = packet.direction.idx();
+        let is_known =
+            self.marks.has(Marks::SYNS[direction]) && self.syn_sequence[direction] == tcp.sequence;
+        tcp.flags & (SYN | ACK) == SYN && !is_known
     }
 
-    /// Counts a packet of this flow.
-    pub(crate) fn count(&mut self, packet: &Packet) {
-        if !self.part_open {
-            self.open_part(packet);
+    /// Counts a packet of this flow. False if its counts do not fit: then nothing changed,
+    /// and it does fit into a slot that was just published.
+    #[inline]
+    pub(crate) fn count(&mut self, packet: &Packet) -> bool {
+        let direction = packet.direction.idx();
+        let Some(counts) = self.counts[direction].with(packet) else { return false };
+        if packet.later_fragment {
+            let Some(fragments) = self.fragments[direction].checked_add(1) else { return false };
+            self.fragments[direction] = fragments;
         }
+        self.counts[direction] = counts;
         self.last_tick = packet.tick;
-        self.part_packets = self.part_packets.saturating_add(1);
-
+        self.packets = self.packets.saturating_add(1);
         if let Some(timestamp) = packet.timestamp {
-            self.delta.first = self.delta.first.min(timestamp);
-            self.delta.last = self.delta.last.max(timestamp);
+            self.first = self.first.min(timestamp);
+            self.last = self.last.max(timestamp);
         }
-        let side = &mut self.delta.sides[packet.direction.idx()];
-        side.packets += 1;
-        side.bytes += u64::from(packet.bytes);
-        side.frame_bytes += u64::from(packet.frame_bytes);
-        side.payload_bytes += u64::from(packet.payload_bytes);
-        side.fragments += u64::from(packet.later_fragment);
         if let Some(tcp) = packet.tcp {
-            side.tcp_flags |= tcp.flags;
-            self.follow(packet.direction, tcp);
+            self.tcp_flags[direction] |= tcp.flags;
+            if self.phase == Phase::HalfOpen || tcp.flags & (SYN | FIN | RST) != 0 {
+                self.follow(packet.direction, tcp);
+            }
         }
-    }
-
-    fn open_part(&mut self, packet: &Packet) {
-        self.part_open = true;
-        self.part_packets = 0;
-        self.part_start = packet.tick;
-        self.delta.opening = Some(self.opening);
-        self.delta.open_halves += 1;
-        self.delta.part = self.next_part;
-        self.next_part += 1;
-    }
-
-    /// Marks the end of the open part in the delta; the next packet opens another.
-    pub(crate) fn close_part(&mut self, reason: EndReason, core: u8) {
-        assert!(self.part_open, "a part is closed once");
-        self.part_open = false;
-        self.delta.open_halves -= 1;
-        self.delta.closed_cores |= 1 << core;
-        self.delta.end = Some(reason);
+        true
     }
 
     /// Follows the connection's state.
     fn follow(&mut self, direction: Direction, tcp: TcpHeader) {
         if tcp.flags & SYN != 0 {
-            self.syn_sequence[direction.idx()] = Some(tcp.sequence);
+            self.syn_sequence[direction.idx()] = tcp.sequence;
+            self.marks.set(Marks::SYNS[direction.idx()], true);
         }
-        if tcp.flags & FIN != 0 {
-            self.fins[direction.idx()] = true;
-        }
+        self.marks.set(Marks::FINS[direction.idx()], tcp.flags & FIN != 0);
         if self.phase == Phase::Finished {
             return;
         }
-        if self.fins == [true; 2] {
+        if Marks::FINS.iter().all(|&fin| self.marks.has(fin)) {
             self.phase = Phase::Finished;
-            self.delta.tcp.insert(TcpEvents::CLOSED);
+            self.marks.set(Marks::CLOSED, true);
         } else if tcp.flags & RST != 0 {
             self.phase = Phase::Finished;
-            self.delta.tcp.insert(TcpEvents::RESET);
-        } else if tcp.flags & (SYN | ACK) == ACK && direction == self.opening.initiator {
+            self.marks.set(Marks::RESET, true);
+        } else if tcp.flags & (SYN | ACK) == ACK
+            && self.phase == Phase::HalfOpen
+            && direction == self.marks.direction(Marks::INITIATOR_REVERSE)
+        {
             self.phase = Phase::Open;
+        }
+    }
+
+    /// Begins another part with the packet at `now`; the delta of the last one was taken.
+    fn begin_part(&mut self, now: Tick) {
+        self.part_start = now;
+    }
+
+    /// What was counted since the last time, which is then forgotten.
+    fn take_delta(&mut self, origin: &Origin) -> Delta {
+        let side = |direction: usize| {
+            let counts = self.counts[direction];
+            SideCounts {
+                packets: counts.packets.into(),
+                bytes: counts.bytes.into(),
+                frame_bytes: counts.frame_bytes.into(),
+                payload_bytes: counts.payload_bytes.into(),
+                fragments: self.fragments[direction].into(),
+                tcp_flags: self.tcp_flags[direction],
+            }
+        };
+        let mut tcp = TcpEvents::default();
+        if self.marks.has(Marks::CLOSED) {
+            tcp.insert(TcpEvents::CLOSED);
+        }
+        if self.marks.has(Marks::RESET) {
+            tcp.insert(TcpEvents::RESET);
+        }
+        let is_first = self.marks.has(Marks::UNPUBLISHED);
+        let delta = Delta {
+            sides: [side(0), side(1)],
+            first: self.first,
+            last: self.last,
+            opening: is_first.then(|| self.opening(origin)),
+            tcp,
+            open_halves: is_first.into(),
+            ..Delta::EMPTY
+        };
+        self.marks.0 &= !Marks::UNPUBLISHED.0;
+        self.counts = [Counts::default(); 2];
+        self.first = Timestamp::MAX;
+        self.last = Timestamp::MIN;
+        self.fragments = [0; 2];
+        self.tcp_flags = [0; 2];
+        delta
+    }
+
+    fn opening(&self, origin: &Origin) -> Opening {
+        let macs = [0, 1].map(|end| self.marks.has(Marks::MACS[end]).then_some(origin.macs[end]));
+        let [kind, code] = self.syn_sequence.map(|word| word.to_le_bytes()[0]);
+        Opening {
+            is_midstream: self.marks.has(Marks::MIDSTREAM),
+            flow_start: self.marks.has(Marks::TIMED).then(|| origin.flow_start()),
+            ordinal: origin.ordinal(),
+            initiator: self.marks.direction(Marks::INITIATOR_REVERSE),
+            macs,
+            first_packet: self.marks.direction(Marks::FIRST_REVERSE),
+            icmp: self.marks.has(Marks::ICMP).then_some((kind, code)),
+            interface: origin.interface,
         }
     }
 }
 
-/// All slots of a table. Memory is reserved at start and touched as flows need it.
+impl Origin {
+    fn new(packet: &Packet) -> Self {
+        let [a, b, c, d, e, f, g, h] = packet.timestamp.unwrap_or_default().to_le_bytes();
+        let start = [[a, b], [c, d], [e, f], [g, h]];
+        let [a, b, c, d] = packet.ordinal.to_le_bytes();
+        Self {
+            flow_start: start.map(u16::from_le_bytes),
+            ordinal: [[a, b], [c, d]].map(u16::from_le_bytes),
+            macs: packet.macs.map(Option::unwrap_or_default),
+            interface: packet.interface,
+        }
+    }
+
+    fn flow_start(&self) -> Timestamp {
+        self.flow_start.iter().rev().fold(0, |all, &part| all << 16 | Timestamp::from(part))
+    }
+
+    fn ordinal(&self) -> u32 {
+        self.ordinal.iter().rev().fold(0, |all, &part| all << 16 | u32::from(part))
+    }
+}
+
+/// All slots of a table. Memory is promised at start and touched as flows need it.
 #[derive(Debug)]
 pub(crate) struct Slab {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    capacity: usize,
+    slots: Fixed<Slot>,
+    origins: Fixed<Origin>,
+    /// The free slot to take next; the others follow from it.
+    free: Option<u32>,
+    live: usize,
 }
+
+/// Stands for "no slot" where free slots are chained.
+const LAST: Tick = Tick::MAX;
 
 impl Slab {
     /// # Errors
     /// If the system does not give the memory.
-    pub(crate) fn new(capacity: usize) -> Result<Self, TryReserveError> {
-        assert!(capacity <= crate::limits::MAX_FLOWS, "slot numbers are 32 bits wide");
-        let (mut slots, mut free) = (Vec::new(), Vec::new());
-        slots.try_reserve_exact(capacity)?;
-        free.try_reserve_exact(capacity)?;
-        Ok(Self { slots, free, capacity })
+    pub(crate) fn new(capacity: usize) -> io::Result<Self> {
+        let (slots, origins) = (Fixed::new(capacity)?, Fixed::new(capacity)?);
+        Ok(Self { slots, origins, free: None, live: 0 })
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.bytes() + self.origins.bytes()
+    }
+
+    pub(crate) fn pages(&self) -> Pages {
+        self.slots.pages().min(self.origins.pages())
     }
 
     /// Slots that have ever been in use stand below this number.
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by MAX_FLOWS")]
+    #[expect(clippy::cast_possible_truncation, reason = "slot numbers are 24 bits wide")]
     pub(crate) fn high_water(&self) -> u32 {
         self.slots.len() as u32
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.free.len() == self.slots.len()
+        self.live == 0
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty() && self.slots.len() == self.capacity
+        self.free.is_none() && self.slots.is_full()
     }
 
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.slots.prefetch(slot as usize);
+    }
+
+    #[inline]
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
         &self.slots[slot as usize]
     }
 
+    #[inline]
     pub(crate) fn slot_mut(&mut self, slot: u32) -> &mut Slot {
         &mut self.slots[slot as usize]
     }
 
     /// A slot for the flow that `packet` begins, if there is room.
     pub(crate) fn take(&mut self, packet: &Packet) -> Option<u32> {
-        if let Some(slot) = self.free.pop() {
-            self.slots[slot as usize] = Slot::new(packet);
-            return Some(slot);
+        let (slot, origin) = (Slot::new(packet), Origin::new(packet));
+        if let Some(number) = self.free {
+            let next = self.slots[number as usize].part_start;
+            self.free = u32::try_from(next).ok();
+            self.slots[number as usize] = slot;
+            self.origins[number as usize] = origin;
+            self.live += 1;
+            return Some(number);
         }
-        if self.slots.len() == self.capacity {
+        if self.slots.is_full() {
             return None;
         }
-        self.slots.push(Slot::new(packet));
+        self.slots.push(slot);
+        self.origins.push(origin);
+        self.live += 1;
         Some(self.high_water() - 1)
     }
 
     pub(crate) fn release(&mut self, slot: u32) {
         let freed = &mut self.slots[slot as usize];
-        assert!(freed.live, "slot {slot} released twice");
-        freed.live = false;
-        self.free.push(slot);
+        assert!(freed.is_live(), "slot {slot} released twice");
+        freed.phase = Phase::Free;
+        freed.part_start = self.free.map_or(LAST, Tick::from);
+        self.free = Some(slot);
+        self.live -= 1;
+    }
+
+    /// What a slot has counted since the last time.
+    pub(crate) fn take_delta(&mut self, slot: u32) -> Delta {
+        self.slots[slot as usize].take_delta(&self.origins[slot as usize])
+    }
+
+    /// The same, of a flow that goes on in another part from `now`.
+    pub(crate) fn take_part(&mut self, slot: u32, now: Tick) -> Delta {
+        let mut delta = self.take_delta(slot);
+        delta.end = Some(EndReason::Active);
+        self.slots[slot as usize].begin_part(now);
+        delta
     }
 }

@@ -1,6 +1,6 @@
 //! AF_XDP: frames from the driver to this process without the host's network stack between.
 //!
-//! From the bottom up: `memory` (what is mapped), `umem` (the frames and who owns each),
+//! From the bottom up: `umem` (the frames and who owns each),
 //! `ring` (indexes and descriptors shared with the kernel), `socket` (one queue's frames
 //! and rings, over `syscall`), `program` (the XDP program that sends frames to sockets), `interface` (what
 //! the kernel says of an interface), `refusal` (what its refusals mean). It is called by
@@ -19,7 +19,6 @@
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
 
 pub mod interface;
-mod memory;
 pub mod program;
 pub mod refusal;
 mod ring;

@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::memory::Mapping;
+use crate::memory::Mapping;
 
 /// What a ring may carry.
 ///

@@ -13,13 +13,13 @@ use std::{
 
 use super::{
     interface::Interface,
-    memory::Mapping,
     refusal::refused,
     ring::{Consumer, Descriptor, Entry, Offsets, Producer},
     syscall,
     umem::Umem,
 };
 use crate::error::Result;
+use crate::memory::Mapping;
 
 /// How large a socket's memory is. All numbers are powers of two.
 #[derive(Clone, Copy, Debug)]

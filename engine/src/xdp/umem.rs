@@ -6,7 +6,8 @@
 
 use std::{io, slice};
 
-use super::{memory::Mapping, ring::Descriptor};
+use super::ring::Descriptor;
+use crate::memory::Mapping;
 
 /// The frames of one queue.
 #[derive(Debug)]

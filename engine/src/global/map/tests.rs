@@ -20,7 +20,7 @@ fn key(number: u8) -> FlowKey {
 }
 
 /// `packets` of ten bytes each; the first and last of a half say so.
-fn delta(number: u8, core: u8, ordinal: u64, packets: u64, opens: bool, closes: bool) -> Published {
+fn delta(number: u8, core: u8, ordinal: u32, packets: u64, opens: bool, closes: bool) -> Published {
     let mut delta = Delta::EMPTY;
     delta.sides[usize::from(core & 1)].packets = packets;
     delta.sides[usize::from(core & 1)].bytes = packets * 10;
@@ -89,7 +89,7 @@ proptest! {
         let map = GlobalMap::default();
         let (mut twin, mut open) = (Twin::default(), HashSet::new());
         let (mut evicted, mut twins_evicted) = (Vec::new(), Vec::new());
-        for (ordinal, step) in steps.into_iter().enumerate() {
+        for (ordinal, step) in (0..).zip(steps) {
             match step {
                 Step::Merge { key, core, packets, closes } => {
                     // A core opens its half before it adds to it.
@@ -97,7 +97,7 @@ proptest! {
                     if closes {
                         open.remove(&(key, core));
                     }
-                    let published = delta(key, core, ordinal as u64, packets, opens, closes);
+                    let published = delta(key, core, ordinal, packets, opens, closes);
                     prop_assert_eq!(
                         map.merge(&published, |record| evicted.push(record)),
                         twin.merge(&published, &mut twins_evicted)
@@ -142,7 +142,7 @@ fn three_threads_lose_nothing_and_see_whole_records() {
             while Instant::now() < deadline {
                 for _ in 0..256 {
                     flow += 1;
-                    let number = u8::try_from(flow % u64::from(KEYS)).unwrap();
+                    let number = u8::try_from(flow % u32::from(KEYS)).unwrap();
                     // Two halves; the second opens after the first has closed, or before.
                     let second_late = flow % 3 == 0;
                     let mut send = |core, packet, opens, closes| {

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{CONFIG, ICMP, Sent, TCP, Tray, UDP, packets, records, run};
+use super::{CONFIG, ICMP, Sent, TCP, Tray, UDP, hasher, packets, records, run};
 use crate::decode::TcpHeader;
 use crate::flow::{FlowRecord, Published, Timeouts};
 use crate::limits::MAX_CORES;
@@ -67,22 +67,23 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Each part of each flow is opened once and closed once, in this order, and nothing is
-/// counted outside.
+/// Each flow is opened once and closed once, in this order, and nothing is counted outside.
 fn check_parts(published: &[Published]) -> Result<(), TestCaseError> {
     let mut open = HashMap::new();
-    let mut parts = HashSet::new();
-    for Published { key, delta, .. } in published.iter().filter(|p| !p.overflow) {
+    let mut opened = HashSet::new();
+    for published in published.iter().filter(|p| !p.overflow) {
+        let Published { key, delta, .. } = published;
         if let Some(o) = delta.opening {
-            prop_assert!(parts.insert((*key, o.flow_start, o.ordinal, delta.part)), "opened twice");
+            prop_assert!(opened.insert((*key, o.flow_start, o.ordinal)), "opened twice");
             prop_assert!(open.insert(*key, 0).is_none(), "opened before the last was closed");
         }
         let halves = open.get_mut(key);
-        prop_assert!(halves.is_some(), "counted outside of any part");
+        prop_assert!(halves.is_some(), "counted outside of any flow");
         let halves = halves.unwrap();
         *halves += delta.open_halves;
-        prop_assert_eq!(*halves, i32::from(delta.end.is_none()));
-        if delta.end.is_some() {
+        let goes_on = delta.end.is_none() || published.ends_part();
+        prop_assert_eq!(*halves, i32::from(goes_on));
+        if !goes_on {
             open.remove(key);
         }
     }
@@ -106,7 +107,7 @@ proptest! {
     ) {
         let packets = packets(&sent);
         let counters = TableCounters::default();
-        let mut table = CoreTable::new(TableConfig { capacity, timeouts, core: 63 }, &counters).unwrap();
+        let mut table = CoreTable::new(TableConfig { capacity, timeouts, core: 63 }, hasher(), &counters).unwrap();
         let mut tray = Tray { room: 1_000, published: Vec::new() };
         let (mut rest, mut now) = (&packets[..], 0);
         for (batch, event) in steps.into_iter().cycle() {

@@ -1,0 +1,144 @@
+//! Pages mapped into this process, unmapped when dropped.
+//!
+//! A [`Mapping`] hands out checked pointers, never references: what may be read or written,
+//! and when, is for its owner to say (`xdp`'s rings and receive memory, and
+//! [`Fixed`], the table's vectors of a fixed capacity on huge pages).
+
+#![expect(unsafe_code, reason = "maps pages, and makes references into them")]
+
+mod fixed;
+
+pub(crate) use fixed::Fixed;
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+
+/// The size of a huge page on x86-64, and with 4 KiB pages on arm64.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// What kind of pages a mapping was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pages {
+    /// Ordinary pages.
+    Ordinary,
+    /// The kernel was asked to use huge pages where it has them
+    /// (Documentation/admin-guide/mm/transhuge.rst).
+    Transparent,
+    /// Huge pages that the administrator has reserved
+    /// (Documentation/admin-guide/mm/hugetlbpage.rst).
+    Reserved,
+}
+
+impl std::fmt::Display for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ordinary => "ordinary pages",
+            Self::Transparent => "transparent huge pages",
+            Self::Reserved => "reserved huge pages",
+        })
+    }
+}
+
+/// Mapped pages, readable and writable.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: a mapping belongs to the process, not to the thread that made it, and this is its
+// only owner.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Zeroed memory of our own.
+    pub(crate) fn anonymous(bytes: usize) -> io::Result<Self> {
+        Self::map(bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+    }
+
+    /// What the kernel shows at `offset` of `file`, shared with it.
+    pub(crate) fn shared(file: BorrowedFd<'_>, offset: i64, bytes: usize) -> io::Result<Self> {
+        Self::map(bytes, libc::MAP_SHARED | libc::MAP_POPULATE, file.as_raw_fd(), offset)
+    }
+
+    /// Zeroed memory of our own, on huge pages if there are any, and what kind it got. A
+    /// page of it is taken when it is first touched.
+    pub(crate) fn huge(bytes: usize) -> io::Result<(Self, Pages)> {
+        let whole =
+            bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        if bytes >= HUGE_PAGE_BYTES
+            && let Ok(mapping) = Self::map(whole, flags | libc::MAP_HUGETLB, -1, 0)
+        {
+            return Ok((mapping, Pages::Reserved));
+        }
+        let mapping = Self::map(whole, flags, -1, 0)?;
+        // SAFETY: advice on pages that are ours, whole; it changes nothing that they hold.
+        let advised =
+            unsafe { libc::madvise(mapping.start.as_ptr().cast(), whole, libc::MADV_HUGEPAGE) };
+        let are_there = advised == 0 && !transparent_are_off();
+        Ok((mapping, if are_there { Pages::Transparent } else { Pages::Ordinary }))
+    }
+
+    fn map(bytes: usize, flags: i32, file: i32, offset: i64) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: without MAP_FIXED the kernel picks pages that nothing uses, so no memory of
+        // ours changes; `file` is open or -1.
+        let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, offset) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, bytes })
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A pointer to `count` values of `T` at `offset` bytes; `None` if they do not fit or are
+    /// not aligned.
+    pub(crate) fn at<T>(&self, offset: usize, count: usize) -> Option<NonNull<T>> {
+        let end = size_of::<T>().checked_mul(count)?.checked_add(offset)?;
+        if end > self.bytes {
+            return None;
+        }
+        // SAFETY: `offset <= end <= bytes`, so the result is in the mapping or one past it.
+        let pointer = unsafe { self.start.add(offset) }.cast::<T>();
+        pointer.is_aligned().then_some(pointer)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: these pages are ours, whole, and whoever holds a pointer into them owns or
+        // borrows `self`, so that none is used after this.
+        let result = unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        debug_assert_eq!(result, 0, "a mapping we made can be unmapped");
+    }
+}
+
+/// Whether the administrator has switched transparent huge pages off: advice is then taken
+/// and not followed.
+fn transparent_are_off() -> bool {
+    std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
+        .is_ok_and(|modes| modes.contains("[never]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_stay_inside_and_aligned() {
+        let mapping = Mapping::anonymous(4096).unwrap();
+        assert_eq!(mapping.bytes(), 4096);
+        assert!(mapping.at::<u64>(0, 512).is_some());
+        assert!(mapping.at::<u64>(8, 512).is_none(), "one too many");
+        assert!(mapping.at::<u64>(4, 1).is_none(), "misaligned");
+        assert!(mapping.at::<u64>(0, usize::MAX).is_none(), "overflow");
+        assert!(mapping.at::<u8>(4096, 1).is_none(), "past the end");
+    }
+}
