@@ -65,18 +65,17 @@ impl Mapping {
     /// Zeroed memory of our own, on huge pages if there are any, and what kind it got. A
     /// page of it is taken when it is first touched.
     pub(crate) fn huge(bytes: usize) -> io::Result<(Self, Pages)> {
-        let whole =
-            bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(io::ErrorKind::OutOfMemory)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         if bytes >= HUGE_PAGE_BYTES
+            && let Some(whole) = bytes.checked_next_multiple_of(HUGE_PAGE_BYTES)
             && let Ok(mapping) = Self::map(whole, flags | libc::MAP_HUGETLB, -1, 0)
         {
             return Ok((mapping, Pages::Reserved));
         }
-        let mapping = Self::map(whole, flags, -1, 0)?;
+        let mapping = Self::map(bytes, flags, -1, 0)?;
+        let start = mapping.start.as_ptr().cast();
         // SAFETY: advice on pages that are ours, whole; it changes nothing that they hold.
-        let advised =
-            unsafe { libc::madvise(mapping.start.as_ptr().cast(), whole, libc::MADV_HUGEPAGE) };
+        let advised = unsafe { libc::madvise(start, bytes, libc::MADV_HUGEPAGE) };
         let are_there = advised == 0 && !transparent_are_off();
         Ok((mapping, if are_there { Pages::Transparent } else { Pages::Ordinary }))
     }

@@ -34,7 +34,7 @@ use crate::sync::Counter;
 use crate::table::hand::Hand;
 use crate::table::index::Index;
 use crate::table::overflow::Overflow;
-use crate::table::slab::Slab;
+use crate::table::slab::{Limits, Slab};
 use crate::time::Tick;
 
 /// Deltas that one packet, or one step of the hand, can give rise to at most: a part cut, or
@@ -87,6 +87,7 @@ pub struct CoreTable<'a> {
     slab: Slab,
     hand: Hand,
     overflow: Overflow,
+    limits: Limits,
     hasher: KeyHasher,
     counters: &'a TableCounters,
 }
@@ -115,6 +116,7 @@ impl<'a> CoreTable<'a> {
             slab: Slab::new(config.capacity).map_err(no_memory)?,
             hand: Hand::default(),
             overflow: Overflow::default(),
+            limits: Limits::from(&config.timeouts),
             config,
             hasher,
             counters,
@@ -144,16 +146,18 @@ impl<'a> CoreTable<'a> {
         let mut in_flows = 0;
         for packets in packets.chunks(PREFETCH) {
             packets.iter().for_each(|packet| self.index.prefetch(packet.hash));
-            let mut guesses = [None; PREFETCH];
+            let mut guesses = [Index::NONE; PREFETCH];
             for (guess, packet) in guesses.iter_mut().zip(packets) {
                 *guess = self.index.guess(packet.hash);
-                if let Some(slot) = *guess {
-                    self.slab.prefetch(slot);
-                }
+                self.slab.prefetch(*guess);
             }
             for (packet, guess) in packets.iter().zip(guesses) {
-                let is_in_flow = self.count_one(packet, guess, may_close, outlet);
-                in_flows += u64::from(is_in_flow);
+                let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
+                    slot.is_of(&packet.key)
+                        && slot.just_goes_on(packet.tick, &self.limits)
+                        && slot.count_more(packet)
+                });
+                in_flows += u64::from(goes_on || self.count_any(packet, may_close, outlet));
             }
         }
         self.counters.in_flows.add(in_flows);
@@ -163,32 +167,26 @@ impl<'a> CoreTable<'a> {
         }
     }
 
-    /// Counts a packet, in its flow if that has a slot or gets one. Whether it did.
-    #[inline]
-    fn count_one(
-        &mut self,
-        packet: &Packet,
-        guess: Option<u32>,
-        may_close: bool,
-        outlet: &mut impl Outlet,
-    ) -> bool {
-        let guess = guess.filter(|&slot| self.slab.slot(slot).is_of(&packet.key));
-        let mut place = guess.or_else(|| self.find(packet));
+    /// Counts any packet, in its flow if that has a slot or gets one. Whether it did.
+    #[inline(never)]
+    fn count_any(&mut self, packet: &Packet, may_close: bool, outlet: &mut impl Outlet) -> bool {
+        let mut place = self.find(packet);
         if let Some(slot) = place
             && may_close
         {
             place = self.settle(slot, packet, outlet);
         }
-        let place = place.or_else(|| self.open(packet, may_close.then_some(&mut *outlet)));
         if let Some(slot) = place {
-            if self.slab.slot_mut(slot).count(packet) {
+            if self.slab.slot_mut(slot).count_more(packet) {
                 return true;
             }
             if may_close {
                 // `settle` published nothing, or the counts would fit.
                 self.publish(slot, outlet);
-                return self.slab.slot_mut(slot).count(packet);
+                return self.slab.slot_mut(slot).count_more(packet);
             }
+        } else if let Some(slot) = self.open(packet, may_close.then_some(outlet)) {
+            return self.slab.slot_mut(slot).count(packet);
         }
         self.overflow.count(packet);
         false
@@ -220,7 +218,7 @@ impl<'a> CoreTable<'a> {
             }
             let slot = self.hand.next(self.slab.high_water());
             if self.slab.slot(slot).is_live() {
-                let over = self.slab.slot(slot).expired(now, &self.config.timeouts);
+                let over = self.slab.slot(slot).expired(now, &self.limits);
                 let forced = self.slab.slot(slot).end_reason(EndReason::Forced);
                 let reason = over.unwrap_or(forced);
                 self.expire(slot, reason, outlet);
@@ -238,18 +236,17 @@ impl<'a> CoreTable<'a> {
     }
 
     /// The packet's slot, after ending whatever is over by the time of the packet.
-    #[inline]
     fn settle(&mut self, slot: u32, packet: &Packet, outlet: &mut impl Outlet) -> Option<u32> {
-        let timeouts = &self.config.timeouts;
+        let limits = &self.limits;
         let flow = self.slab.slot(slot);
         let reason = flow
-            .expired(packet.tick, timeouts)
+            .expired(packet.tick, limits)
             .or_else(|| flow.is_ended_by(packet).then_some(EndReason::EndDetected));
         if let Some(reason) = reason {
             self.expire(slot, reason, outlet);
             return None;
         }
-        if flow.is_to_be_cut(packet.tick, timeouts) {
+        if flow.is_to_be_cut(packet.tick, limits) {
             let delta = self.slab.take_part(slot, packet.tick);
             self.send(slot, delta, outlet);
         }
@@ -290,7 +287,7 @@ impl<'a> CoreTable<'a> {
         if !self.slab.slot(slot).is_live() {
             return;
         }
-        match self.slab.slot(slot).expired(now, &self.config.timeouts) {
+        match self.slab.slot(slot).expired(now, &self.limits) {
             Some(reason) => self.expire(slot, reason, outlet),
             None if self.slab.slot(slot).is_dirty() => self.publish(slot, outlet),
             None => {}

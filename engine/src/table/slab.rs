@@ -13,19 +13,39 @@ use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, Tcp
 use crate::memory::{Fixed, Pages};
 use crate::time::{Tick, Timestamp};
 
-/// How far a TCP connection is, as far as its timeout is concerned.
+/// What a flow's idle timeout depends on: for TCP, how far the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// No flow: the slot is free.
     Free,
-    /// Not TCP.
-    NotTcp,
+    /// UDP, UDP-Lite, ICMP.
+    Datagram,
+    /// Neither that nor TCP.
+    Other,
     /// Opened by a SYN, and the initiator has not acknowledged anything yet.
     HalfOpen,
     /// With data, or picked up midstream.
     Open,
     /// FIN both ways, or RST.
     Finished,
+}
+
+/// The timeouts as slots look at them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Idle timeout by phase.
+    idle_ns: [Tick; 6],
+    active_ns: Tick,
+}
+
+impl From<&Timeouts> for Limits {
+    fn from(timeouts: &Timeouts) -> Self {
+        let mut idle_ns = [timeouts.idle_ns; 6];
+        idle_ns[Phase::Datagram as usize] = timeouts.datagram_idle_ns;
+        idle_ns[Phase::HalfOpen as usize] = timeouts.half_open_idle_ns;
+        idle_ns[Phase::Finished as usize] = timeouts.linger_ns;
+        Self { idle_ns, active_ns: timeouts.active_ns }
+    }
 }
 
 /// What a slot knows in one bit each. Where two follow each other they are for the forward
@@ -61,8 +81,8 @@ impl Marks {
         self.0 & mark.0 != 0
     }
 
-    fn set(&mut self, mark: Self, is_set: bool) {
-        self.0 |= if is_set { mark.0 } else { 0 };
+    fn add_if(&mut self, is_so: bool, mark: Self) {
+        self.0 |= if is_so { mark.0 } else { 0 };
     }
 
     fn direction(self, reverse: Self) -> Direction {
@@ -70,25 +90,55 @@ impl Marks {
     }
 }
 
-/// What one direction has counted since the slot was last published: narrow, as that is
-/// not long ago. What would not fit is published first.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(C)]
+/// What one direction has counted since the slot was last published: four numbers of 32 bits
+/// in two words, which are added at once. Narrow, as that is not long ago; what would not fit
+/// is published first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
-    packets: u32,
-    bytes: u32,
-    frame_bytes: u32,
-    payload_bytes: u32,
+    /// Packets below, bytes above.
+    packets_bytes: u64,
+    /// Frame bytes below, payload bytes above.
+    frame_payload: u64,
 }
 
 impl Counts {
-    /// These counts and one packet more; `None` if they do not fit.
-    fn with(&self, packet: &Packet) -> Option<Self> {
-        let (packets, a) = self.packets.overflowing_add(1);
-        let (bytes, b) = self.bytes.overflowing_add(packet.bytes);
-        let (frame_bytes, c) = self.frame_bytes.overflowing_add(packet.frame_bytes);
-        let (payload_bytes, d) = self.payload_bytes.overflowing_add(packet.payload_bytes);
-        (!(a | b | c | d)).then_some(Self { packets, bytes, frame_bytes, payload_bytes })
+    /// The top bit of each number.
+    const TOPS: u64 = 1 << 63 | 1 << 31;
+
+    #[inline]
+    fn of(packet: &Packet) -> Self {
+        Self {
+            packets_bytes: u64::from(packet.bytes) << 32 | 1,
+            frame_payload: u64::from(packet.payload_bytes) << 32 | u64::from(packet.frame_bytes),
+        }
+    }
+
+    /// The sum; `None` if a number of it does not fit.
+    #[inline]
+    fn with(self, more: Self) -> Option<Self> {
+        let all = self.packets_bytes | self.frame_payload | more.packets_bytes | more.frame_payload;
+        if all & Self::TOPS != 0 {
+            return self.with_much(more);
+        }
+        // No number carries into its neighbour: two of 31 bits fit into 32.
+        Some(Self {
+            packets_bytes: self.packets_bytes + more.packets_bytes,
+            frame_payload: self.frame_payload + more.frame_payload,
+        })
+    }
+
+    #[cold]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+    fn with_much(self, more: Self) -> Option<Self> {
+        let add = |one: u64, two: u64| {
+            let low = (one as u32).checked_add(two as u32)?;
+            let high = ((one >> 32) as u32).checked_add((two >> 32) as u32)?;
+            Some(u64::from(high) << 32 | u64::from(low))
+        };
+        Some(Self {
+            packets_bytes: add(self.packets_bytes, more.packets_bytes)?,
+            frame_payload: add(self.frame_payload, more.frame_payload)?,
+        })
     }
 }
 
@@ -110,8 +160,8 @@ pub(crate) struct Slot {
     fragments: [u8; 2],
     tcp_flags: [u8; 2],
     phase: Phase,
-    /// Packets of the flow, up to two: whether it is a one-packet flow.
-    packets: u8,
+    /// Whether the flow has had no packet but its first.
+    is_single: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128);
@@ -131,22 +181,23 @@ const _: () = assert!(size_of::<Origin>() == 26);
 
 impl Slot {
     fn new(packet: &Packet) -> Self {
-        let phase = match packet.tcp {
-            _ if packet.key.protocol() != TCP => Phase::NotTcp,
-            Some(tcp) if tcp.flags & SYN != 0 => Phase::HalfOpen,
-            _ => Phase::Open,
+        let phase = match packet.key.protocol() {
+            UDP | UDP_LITE | ICMP | ICMPV6 => Phase::Datagram,
+            TCP if packet.tcp.is_some_and(|tcp| tcp.flags & SYN != 0) => Phase::HalfOpen,
+            TCP => Phase::Open,
+            _ => Phase::Other,
         };
         let syn_ack = |tcp: TcpHeader| tcp.flags & (SYN | ACK) == SYN | ACK;
         let is_answer = packet.tcp.is_some_and(syn_ack);
         let is_reverse = packet.direction == Direction::Reverse;
         let mut marks = Marks::UNPUBLISHED;
-        marks.set(Marks::FIRST_REVERSE, is_reverse);
-        marks.set(Marks::INITIATOR_REVERSE, is_reverse != is_answer);
-        marks.set(Marks::MIDSTREAM, phase == Phase::Open);
-        marks.set(Marks::ICMP, packet.icmp.is_some());
-        marks.set(Marks::TIMED, packet.timestamp.is_some());
-        marks.set(Marks::MACS[0], packet.macs[0].is_some());
-        marks.set(Marks::MACS[1], packet.macs[1].is_some());
+        marks.add_if(is_reverse, Marks::FIRST_REVERSE);
+        marks.add_if(is_reverse != is_answer, Marks::INITIATOR_REVERSE);
+        marks.add_if(phase == Phase::Open, Marks::MIDSTREAM);
+        marks.add_if(packet.icmp.is_some(), Marks::ICMP);
+        marks.add_if(packet.timestamp.is_some(), Marks::TIMED);
+        marks.add_if(packet.macs[0].is_some(), Marks::MACS[0]);
+        marks.add_if(packet.macs[1].is_some(), Marks::MACS[1]);
         let (kind, code) = packet.icmp.unwrap_or_default();
         Self {
             key: packet.key,
@@ -160,7 +211,7 @@ impl Slot {
             fragments: [0; 2],
             tcp_flags: [0; 2],
             phase,
-            packets: 0,
+            is_single: true,
         }
     }
 
@@ -180,42 +231,48 @@ impl Slot {
 
     /// Whether something was counted that is not published.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.counts[0].packets | self.counts[1].packets != 0
+        self.counts != [Counts::default(); 2]
     }
 
     /// Whether one packet is all that the flow is.
     pub(crate) fn is_single_packet(&self) -> bool {
-        self.is_live() && self.packets == 1
+        self.is_live() && self.is_single
+    }
+
+    /// The time from one of this slot's ticks to `now`: the packet clock of a table never
+    /// goes back.
+    fn since(&self, then: Tick, now: Tick) -> Tick {
+        debug_assert!(now >= then || !self.is_live(), "the clock went back to {now} from {then}");
+        now.wrapping_sub(then)
     }
 
     /// Why the flow is over when the packet clock stands at `now`, if it is.
     #[inline]
-    pub(crate) fn expired(&self, now: Tick, timeouts: &Timeouts) -> Option<EndReason> {
-        let idle = self.idle_timeout(timeouts);
-        let is_over = self.last_tick.saturating_add(idle) < now;
+    pub(crate) fn expired(&self, now: Tick, limits: &Limits) -> Option<EndReason> {
+        let is_over = self.since(self.last_tick, now) > limits.idle_ns[self.phase as usize];
         is_over.then(|| self.end_reason(EndReason::Idle))
     }
 
     /// Whether a packet at `now` begins another part. Only a packet does: a flow that is cut
     /// goes on.
     #[inline]
-    pub(crate) fn is_to_be_cut(&self, now: Tick, timeouts: &Timeouts) -> bool {
-        self.part_start.saturating_add(timeouts.active_ns) < now && self.phase != Phase::Finished
+    pub(crate) fn is_to_be_cut(&self, now: Tick, limits: &Limits) -> bool {
+        self.since(self.part_start, now) > limits.active_ns && self.phase != Phase::Finished
+    }
+
+    /// Whether a packet at `now` is surely one more of the same part: neither expired, nor to
+    /// be cut, nor finished.
+    #[inline]
+    pub(crate) fn just_goes_on(&self, now: Tick, limits: &Limits) -> bool {
+        self.since(self.last_tick, now) <= limits.idle_ns[self.phase as usize]
+            && self.since(self.part_start, now) <= limits.active_ns
+            && self.phase != Phase::Finished
     }
 
     /// The reason to give for an end: a finished connection ended by itself, whatever
     /// `otherwise` says.
     pub(crate) fn end_reason(&self, otherwise: EndReason) -> EndReason {
         if self.phase == Phase::Finished { EndReason::EndDetected } else { otherwise }
-    }
-
-    fn idle_timeout(&self, timeouts: &Timeouts) -> Tick {
-        match (self.phase, self.key.protocol()) {
-            (Phase::Finished, _) => timeouts.linger_ns,
-            (Phase::HalfOpen, _) => timeouts.half_open_idle_ns,
-            (Phase::NotTcp, UDP | UDP_LITE | ICMP | ICMPV6) => timeouts.datagram_idle_ns,
-            (Phase::Free | Phase::NotTcp | Phase::Open, _) => timeouts.idle_ns,
-        }
     }
 
     /// Whether `packet` begins another connection on the ports of this finished one.
@@ -231,19 +288,25 @@ impl Slot {
         tcp.flags & (SYN | ACK) == SYN && !is_known
     }
 
+    /// Counts another packet than the first. See [`Slot::count`].
+    #[inline(always)]
+    pub(crate) fn count_more(&mut self, packet: &Packet) -> bool {
+        self.is_single = false;
+        self.count(packet)
+    }
+
     /// Counts a packet of this flow. False if its counts do not fit: then nothing changed,
     /// and it does fit into a slot that was just published.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count(&mut self, packet: &Packet) -> bool {
         let direction = packet.direction.idx();
-        let Some(counts) = self.counts[direction].with(packet) else { return false };
+        let Some(counts) = self.counts[direction].with(Counts::of(packet)) else { return false };
         if packet.later_fragment {
             let Some(fragments) = self.fragments[direction].checked_add(1) else { return false };
             self.fragments[direction] = fragments;
         }
         self.counts[direction] = counts;
         self.last_tick = packet.tick;
-        self.packets = self.packets.saturating_add(1);
         if let Some(timestamp) = packet.timestamp {
             self.first = self.first.min(timestamp);
             self.last = self.last.max(timestamp);
@@ -258,21 +321,22 @@ impl Slot {
     }
 
     /// Follows the connection's state.
+    #[inline(never)]
     fn follow(&mut self, direction: Direction, tcp: TcpHeader) {
         if tcp.flags & SYN != 0 {
             self.syn_sequence[direction.idx()] = tcp.sequence;
-            self.marks.set(Marks::SYNS[direction.idx()], true);
+            self.marks.add_if(true, Marks::SYNS[direction.idx()]);
         }
-        self.marks.set(Marks::FINS[direction.idx()], tcp.flags & FIN != 0);
+        self.marks.add_if(tcp.flags & FIN != 0, Marks::FINS[direction.idx()]);
         if self.phase == Phase::Finished {
             return;
         }
         if Marks::FINS.iter().all(|&fin| self.marks.has(fin)) {
             self.phase = Phase::Finished;
-            self.marks.set(Marks::CLOSED, true);
+            self.marks.add_if(true, Marks::CLOSED);
         } else if tcp.flags & RST != 0 {
             self.phase = Phase::Finished;
-            self.marks.set(Marks::RESET, true);
+            self.marks.add_if(true, Marks::RESET);
         } else if tcp.flags & (SYN | ACK) == ACK
             && self.phase == Phase::HalfOpen
             && direction == self.marks.direction(Marks::INITIATOR_REVERSE)
@@ -289,12 +353,13 @@ impl Slot {
     /// What was counted since the last time, which is then forgotten.
     fn take_delta(&mut self, origin: &Origin) -> Delta {
         let side = |direction: usize| {
-            let counts = self.counts[direction];
+            let low = |word: u64| word & u64::from(u32::MAX);
+            let Counts { packets_bytes, frame_payload } = self.counts[direction];
             SideCounts {
-                packets: counts.packets.into(),
-                bytes: counts.bytes.into(),
-                frame_bytes: counts.frame_bytes.into(),
-                payload_bytes: counts.payload_bytes.into(),
+                packets: low(packets_bytes),
+                bytes: packets_bytes >> 32,
+                frame_bytes: low(frame_payload),
+                payload_bytes: frame_payload >> 32,
                 fragments: self.fragments[direction].into(),
                 tcp_flags: self.tcp_flags[direction],
             }
@@ -414,6 +479,12 @@ impl Slab {
     #[inline]
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
         &self.slots[slot as usize]
+    }
+
+    /// The slot that a guess names, if there is one.
+    #[inline]
+    pub(crate) fn guessed(&mut self, guess: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(guess as usize)
     }
 
     #[inline]

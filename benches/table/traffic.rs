@@ -1,0 +1,132 @@
+//! Decoded packets of many flows, ten million a second of packet time.
+
+use std::ops::Range;
+
+use flowtap::decode::{Packet, TcpHeader};
+use flowtap::flow::{Endpoint, FlowKey, KeyHasher, PortKind};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Distribution, Zipf};
+
+/// Between two packets.
+const GAP_NS: u64 = 100;
+
+const TCP: u8 = 6;
+const ACK: u8 = 0x10;
+
+/// How packets are spread over flows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Load {
+    /// Each flow as likely as any other.
+    Uniform,
+    /// Few flows have most packets: exponent 1.1.
+    Zipf,
+}
+
+/// A seeded source of packets.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    random: SmallRng,
+    zipf: Option<Zipf<f64>>,
+    flows: usize,
+    /// Flows that were made up in an attack.
+    scanned: usize,
+    hasher: KeyHasher,
+    tick: u64,
+}
+
+impl Traffic {
+    pub(crate) fn new(load: Load, flows: usize, hasher: &KeyHasher) -> Self {
+        let zipf = match load {
+            Load::Uniform => None,
+            Load::Zipf => Some(Zipf::new(flows as f64, 1.1).expect("there are flows")),
+        };
+        let random = SmallRng::seed_from_u64(1);
+        Self { random, zipf, flows, scanned: flows, hasher: hasher.clone(), tick: 0 }
+    }
+
+    /// One packet of each of these flows.
+    pub(crate) fn each_of(&mut self, flows: Range<usize>) -> Vec<Packet> {
+        flows.map(|flow| self.packet(flow)).collect()
+    }
+
+    /// Two packets of each of these flows, the second a thousand flows later.
+    pub(crate) fn pairs(&mut self, flows: Range<usize>) -> Vec<Packet> {
+        let mut packets = Vec::with_capacity(2 * flows.len());
+        let (start, end) = (flows.start, flows.end);
+        for flow in start..end + 1_000 {
+            if flow < end {
+                packets.push(self.packet(flow));
+            }
+            if let Some(earlier) = flow.checked_sub(1_000).filter(|&flow| flow >= start) {
+                packets.push(self.packet(earlier));
+            }
+        }
+        packets
+    }
+
+    /// Packets of any flows.
+    pub(crate) fn some(&mut self, packets: usize) -> Vec<Packet> {
+        (0..packets)
+            .map(|_| {
+                let flow = self.any();
+                self.packet(flow)
+            })
+            .collect()
+    }
+
+    /// Packets of any flows, every other one of a new flow.
+    pub(crate) fn attacked(&mut self, packets: usize) -> Vec<Packet> {
+        (0..packets)
+            .map(|number| {
+                if number % 2 == 0 {
+                    let flow = self.any();
+                    return self.packet(flow);
+                }
+                self.scanned += 1;
+                self.packet(self.scanned)
+            })
+            .collect()
+    }
+
+    fn any(&mut self) -> usize {
+        match &self.zipf {
+            None => self.random.random_range(0..self.flows),
+            Some(zipf) => {
+                let rank = zipf.sample(&mut self.random) as usize - 1;
+                // Neighbours in rank are not neighbours in memory.
+                rank.wrapping_mul(0x9E37_79B9_7F4A_7C15) % self.flows
+            }
+        }
+    }
+
+    fn packet(&mut self, flow: usize) -> Packet {
+        self.tick += GAP_NS;
+        let end = |address: [u8; 4], port| {
+            let mut bytes = [0; 16];
+            bytes[..4].copy_from_slice(&address);
+            Endpoint { address: bytes, port }
+        };
+        let [a, b, c, d, ..] = flow.to_le_bytes();
+        let client = end([10, c, b, a], 1_024 + u16::from(d));
+        let server = end([192, 0, 2, a % 16], 443);
+        let (from, to) = if self.random.random() { (client, server) } else { (server, client) };
+        let (key, direction) = FlowKey::canonical(from, to, 4, TCP, PortKind::Ports, [0; 2]);
+        Packet {
+            key,
+            hash: self.hasher.hash(&key),
+            direction,
+            timestamp: i64::try_from(self.tick).ok(),
+            tick: self.tick,
+            ordinal: 0,
+            interface: 0,
+            bytes: 400,
+            frame_bytes: 414,
+            payload_bytes: 360,
+            later_fragment: false,
+            tcp: Some(TcpHeader { flags: ACK, sequence: 1 }),
+            icmp: None,
+            macs: [Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])],
+        }
+    }
+}
