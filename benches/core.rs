@@ -1,26 +1,20 @@
-//! The packet path beside rivals: decoding a frame, and counting packets into flows.
+//! The packet path beside rivals, in small pieces: decoding a frame, hashing a key. What
+//! counting costs is in `benches/table`.
 //!
-//! `cargo bench` runs it in full; the tests run each once. Rivals count the same packets in
-//! the same run: only ratios mean anything. Every benchmark returns a sum of what it
-//! counted, so that none can be optimised away and all can be compared.
+//! `cargo bench` runs it in full; the tests run each once. Rivals do the same work in the
+//! same run: only ratios mean anything. Every benchmark returns a sum of what it made, so
+//! that none can be optimised away and all can be compared.
 
-use std::collections::HashMap;
-use std::hint::black_box;
-use std::sync::Mutex;
+use std::hash::{BuildHasher, RandomState};
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::decode::{Decoder, Packet};
-use flowtap::flow::{FlowKey, KeyHasher, Published, Timeouts};
-use flowtap::limits::BATCH_PACKETS;
+use flowtap::decode::Decoder;
+use flowtap::flow::{FlowKey, KeyHasher};
 use flowtap::source::{Frame, LinkType};
-use flowtap::table::{CoreTable, Outlet, TableConfig, TableCounters};
 
 /// Packets that one iteration counts.
 const PACKETS: usize = 1 << 16;
-
-/// Numbers of flows.
-const FLOWS: [usize; 3] = [1_000, 10_000, 100_000];
 
 fn main() {
     divan::main();
@@ -50,35 +44,6 @@ fn frame(bytes: &[u8]) -> Frame<'_> {
     Frame { bytes, wire_len: 60, timestamp: Some(1), link: LinkType::ETHERNET }
 }
 
-fn packets(flows: usize) -> Vec<Packet> {
-    let mut decoder = Decoder::new(KeyHasher::default());
-    let packets = frames(flows);
-    packets.iter().map(|bytes| decoder.decode(&frame(bytes)).expect("well-formed")).collect()
-}
-
-/// Takes deltas and forgets them.
-struct Nowhere;
-
-impl Outlet for Nowhere {
-    fn room(&self) -> usize {
-        usize::MAX
-    }
-
-    fn publish(&mut self, published: Published) {
-        black_box(published);
-    }
-}
-
-/// What a rival counts of a flow.
-type Counts = [u64; 4];
-
-fn add(counts: &mut Counts, packet: &Packet) {
-    counts[0] += 1;
-    counts[1] += u64::from(packet.bytes);
-    counts[2] += u64::from(packet.frame_bytes);
-    counts[3] += u64::from(packet.payload_bytes);
-}
-
 #[divan::bench]
 fn decode(bencher: Bencher<'_, '_>) {
     let frames = frames(1_000);
@@ -98,36 +63,24 @@ fn decode_etherparse(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(args = FLOWS)]
-fn count_core_table(bencher: Bencher<'_, '_>, flows: usize) {
-    let packets = packets(flows);
-    let counters = TableCounters::default();
-    let config = TableConfig { capacity: 2 * flows, timeouts: Timeouts::default(), core: 0 };
-    let mut table = CoreTable::new(config, hasher, &counters).expect("there is memory");
-    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
-        packets.chunks(BATCH_PACKETS).for_each(|batch| table.count(batch, &mut Nowhere));
-        counters.in_flows.get()
-    });
+fn keys() -> Vec<FlowKey> {
+    let mut decoder = Decoder::new(KeyHasher::default());
+    let frames = frames(1_000);
+    frames.iter().map(|bytes| decoder.decode(&frame(bytes)).expect("well-formed").key).collect()
 }
 
-#[divan::bench(args = FLOWS)]
-fn count_hash_map(bencher: Bencher<'_, '_>, flows: usize) {
-    let packets = packets(flows);
-    let mut map: HashMap<FlowKey, Counts, ahash::RandomState> = HashMap::default();
-    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
-        packets.iter().for_each(|packet| add(map.entry(packet.key).or_default(), packet));
-        map.len()
-    });
+#[divan::bench]
+fn hash(bencher: Bencher<'_, '_>) {
+    let (keys, hasher) = (keys(), KeyHasher::default());
+    bencher
+        .counter(ItemsCount::new(PACKETS))
+        .bench_local(|| keys.iter().fold(0, |sum, key| sum ^ hasher.hash(key)));
 }
 
-#[divan::bench(args = FLOWS)]
-fn count_locked_hash_map(bencher: Bencher<'_, '_>, flows: usize) {
-    let packets = packets(flows);
-    let map: Mutex<HashMap<FlowKey, Counts, ahash::RandomState>> = Mutex::default();
-    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
-        for packet in &packets {
-            add(map.lock().expect("not poisoned").entry(packet.key).or_default(), packet);
-        }
-        map.lock().expect("not poisoned").len()
-    });
+#[divan::bench(types = [ahash::RandomState, foldhash::fast::RandomState, RandomState])]
+fn hash_rivals<S: BuildHasher + Default>(bencher: Bencher<'_, '_>) {
+    let (keys, hasher) = (keys(), S::default());
+    bencher
+        .counter(ItemsCount::new(PACKETS))
+        .bench_local(|| keys.iter().fold(0, |sum, key| sum ^ hasher.hash_one(key)));
 }

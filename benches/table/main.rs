@@ -3,7 +3,7 @@
 //! batches take; and what an attack does to a small table.
 //!
 //! `cargo bench --bench table` runs it in full (4 minutes, 12 GB), `-- --flows N` up to so
-//! many flows; the tests run it small. In each round all meters count the same packets one
+//! many flows, `-- compare scan batches attack` these parts of it; the tests run it small. In each round all meters count the same packets one
 //! after the other, in an order that rotates; medians are compared. A sum of what was
 //! counted is held against the others' and printed.
 
@@ -15,9 +15,10 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
-use flowtap::decode::Packet;
+use flowtap::decode::{Decoder, Packet};
 use flowtap::flow::{KeyHasher, Published, Timeouts};
 use flowtap::limits::BATCH_PACKETS;
+use flowtap::source::{Frame, LinkType};
 use flowtap::table::{CoreTable, Outlet, TableConfig, TableCounters};
 use hdrhistogram::Histogram;
 
@@ -99,20 +100,31 @@ fn main() {
     } else {
         Size { flows: 1_000, packets: 1 << 12, rounds: 1 }
     };
+    let wants = |part: &str| {
+        let parts = ["compare", "scan", "batches", "attack"];
+        let mut named = arguments.iter().filter(|name| parts.contains(&name.as_str())).peekable();
+        named.peek().is_none() || named.any(|name| name == part)
+    };
     println!("nanoseconds a packet, medians; in brackets: times of ours\n");
     println!(
         "{:>20} {:>8} {:>16} {:>16} {:>16} {:>16}",
         "flows", "ours", "open addressing", "HashMap", "Mutex<HashMap>", "DashMap"
     );
     for flows in [1_000, 10_000, 100_000, 1_000_000, 5_000_000, 10_000_000] {
-        if flows <= size.flows {
+        if flows <= size.flows && wants("compare") {
             compare(Load::Uniform, flows, size);
             compare(Load::Zipf, flows, size);
         }
     }
-    scan(if is_bench { size.flows.min(5_000_000) } else { 1_000 });
-    longest_batches(if is_bench { size.flows.min(1_000_000) } else { 1_000 });
-    attack(if is_bench { 100_000 } else { 1_000 }, size);
+    if wants("scan") {
+        scan(size.flows.min(5_000_000));
+    }
+    if wants("batches") {
+        longest_batches(size.flows.min(1_000_000), size);
+    }
+    if wants("attack") {
+        attack(size.flows.min(100_000), size);
+    }
 }
 
 /// Times all meters on the same packets, `rounds` times.
@@ -168,26 +180,21 @@ fn scan(flows: usize) {
 }
 
 /// The times of batches while the hand goes round a full table, all of whose flows are busy.
-fn longest_batches(flows: usize) {
+fn longest_batches(flows: usize, size: Size) {
     let hasher = KeyHasher::default();
     let counters = TableCounters::default();
     let mut core = Core::new(flows, &hasher, &counters);
     let mut traffic = Traffic::new(Load::Uniform, flows, &hasher);
     let mut batch_ns = Histogram::<u64>::new(3).expect("three digits are possible");
-    for round in 0..20 {
-        let step = 1 << 18;
-        let packets = if round * step < flows {
-            traffic.each_of(round * step..flows.min((round + 1) * step))
-        } else {
-            traffic.some(step)
-        };
-        for batch in packets.chunks(BATCH_PACKETS) {
+    for first in (0..flows).step_by(size.packets) {
+        core.count_all(&traffic.each_of(first..flows.min(first + size.packets)));
+    }
+    for _ in 0..2 * size.rounds {
+        for batch in traffic.some(size.packets).chunks(BATCH_PACKETS) {
             let start = Instant::now();
             core.count(batch);
-            if round * step >= flows {
-                let ns = u64::try_from(start.elapsed().as_nanos()).expect("not so long");
-                batch_ns.record(ns).expect("it grows as needed");
-            }
+            let ns = u64::try_from(start.elapsed().as_nanos()).expect("not so long");
+            batch_ns.record(ns).expect("it grows as needed");
         }
     }
     let at = |quantile| batch_ns.value_at_quantile(quantile);
@@ -202,18 +209,20 @@ fn longest_batches(flows: usize) {
 }
 
 /// Half of the packets in long flows, which fill half of the table; the others at rest in
-/// long flows too, and in an attack each in a flow of its own.
+/// long flows too, and in an attack each in a flow of its own. Frames are decoded, as the
+/// question is what the packet path still takes.
 fn attack(capacity: usize, size: Size) {
     let hasher = KeyHasher::default();
     let counters = TableCounters::default();
     let mut core = Core::new(capacity, &hasher, &counters);
     let mut traffic = Traffic::new(Load::Uniform, capacity / 2, &hasher);
     let bytes = core.table.bytes();
-    core.count_all(&traffic.each_of(0..capacity / 2));
+    let mut decoder = Decoder::new(hasher.clone());
+    time_path(&mut decoder, &mut core, &traffic.each_of(0..capacity / 2));
     let (mut rest, mut attack) = (Vec::new(), Vec::new());
     for _ in 0..size.rounds {
-        rest.push(time(&mut core, &traffic.some(size.packets)));
-        attack.push(time(&mut core, &traffic.attacked(size.packets)));
+        rest.push(time_path(&mut decoder, &mut core, &traffic.some(size.packets)));
+        attack.push(time_path(&mut decoder, &mut core, &traffic.attacked(size.packets)));
     }
     let (rest, attack) = (median(&mut rest), median(&mut attack));
     assert_eq!(core.table.bytes(), bytes, "the table grew");
@@ -258,6 +267,25 @@ fn time(meter: &mut dyn Meter, packets: &[Packet]) -> f64 {
         decoded.extend_from_slice(batch);
         let start = Instant::now();
         meter.count(black_box(&decoded));
+        ns += start.elapsed().as_nanos();
+    }
+    ns as f64 / packets.len() as f64
+}
+
+/// The same from frames on: they are decoded, and counted.
+fn time_path(decoder: &mut Decoder, core: &mut Core<'_>, packets: &[Packet]) -> f64 {
+    let mut batch = Vec::with_capacity(BATCH_PACKETS);
+    let mut ns = 0;
+    for packets in packets.chunks(BATCH_PACKETS) {
+        let frames: Vec<_> = packets.iter().map(traffic::frame).collect();
+        let start = Instant::now();
+        batch.clear();
+        for (bytes, packet) in black_box(&frames).iter().zip(packets) {
+            let link = LinkType::ETHERNET;
+            let frame = Frame { bytes, wire_len: 60, timestamp: packet.timestamp, link };
+            batch.push(decoder.decode(&frame).expect("well-formed"));
+        }
+        core.count(&batch);
         ns += start.elapsed().as_nanos();
     }
     ns as f64 / packets.len() as f64

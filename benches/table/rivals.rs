@@ -83,7 +83,8 @@ impl Meter for OpenAddressing {
     fn count(&mut self, packets: &[Packet]) {
         let mask = self.slots.len() - 1;
         for packet in packets {
-            let mut at = packet.hash as usize & mask;
+            let hash = usize::try_from(packet.hash).expect("addresses have 64 bits");
+            let mut at = hash & mask;
             while self.slots[at].0 != packet.key && self.slots[at].1.is_used {
                 at = (at + 1) & mask;
             }

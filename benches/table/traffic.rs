@@ -1,5 +1,6 @@
 //! Decoded packets of many flows, ten million a second of packet time.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use flowtap::decode::{Packet, TcpHeader};
@@ -93,6 +94,7 @@ impl Traffic {
         match &self.zipf {
             None => self.random.random_range(0..self.flows),
             Some(zipf) => {
+                #[expect(clippy::cast_possible_truncation, reason = "a whole number, and small")]
                 let rank = zipf.sample(&mut self.random) as usize - 1;
                 // Neighbours in rank are not neighbours in memory.
                 rank.wrapping_mul(0x9E37_79B9_7F4A_7C15) % self.flows
@@ -129,4 +131,21 @@ impl Traffic {
             macs: [Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])],
         }
     }
+}
+
+/// A frame that a decoder makes this packet of, but for its lengths.
+pub(crate) fn frame(packet: &Packet) -> [u8; 60] {
+    let key = &packet.key;
+    let ends = [packet.direction, packet.direction.opposite()].map(|way| {
+        let IpAddr::V4(address) = key.source_ip(way) else { panic!("all are IPv4") };
+        (address.octets(), key.source_port(way).unwrap_or(0).to_be_bytes())
+    });
+    let [([a, b, c, d], [e, f]), ([g, h, i, j], [k, l])] = ends;
+    let mut frame = [0; 60];
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+    let ip = [0x45, 0, 0, 46, 0, 0, 0, 0, 64, TCP, 0, 0, a, b, c, d, g, h, i, j];
+    frame[14..34].copy_from_slice(&ip);
+    frame[34..38].copy_from_slice(&[e, f, k, l]);
+    frame[46..48].copy_from_slice(&[0x50, ACK]);
+    frame
 }

@@ -87,6 +87,8 @@ pub struct CoreTable<'a> {
     slab: Slab,
     hand: Hand,
     overflow: Overflow,
+    /// The one-packet flow to give up next, as far as that is known.
+    victim: Option<u32>,
     limits: Limits,
     hasher: KeyHasher,
     counters: &'a TableCounters,
@@ -116,6 +118,7 @@ impl<'a> CoreTable<'a> {
             slab: Slab::new(config.capacity).map_err(no_memory)?,
             hand: Hand::default(),
             overflow: Overflow::default(),
+            victim: None,
             limits: Limits::from(&config.timeouts),
             config,
             hasher,
@@ -270,16 +273,25 @@ impl<'a> CoreTable<'a> {
         None
     }
 
-    /// Expires the first one-packet flow that the hand would come to soon.
+    /// Expires the first one-packet flow on the way around the slab, and looks for the next
+    /// one, whose memory then has time to arrive.
     fn give_up_one(&mut self, outlet: &mut impl Outlet) {
-        for _ in 0..PRESSURE_SCAN {
-            let slot = self.hand.next_victim(self.slab.high_water());
-            if self.slab.slot(slot).is_single_packet() {
-                self.expire(slot, EndReason::Resources, outlet);
-                self.counters.given_up.add(1);
-                return;
-            }
+        let known = self.victim.filter(|&slot| self.slab.slot(slot).is_single_packet());
+        if let Some(slot) = known.or_else(|| self.next_victim()) {
+            self.expire(slot, EndReason::Resources, outlet);
+            self.counters.given_up.add(1);
+            self.victim = self.next_victim();
         }
+    }
+
+    fn next_victim(&mut self) -> Option<u32> {
+        let slots = self.slab.high_water();
+        let slot = (0..PRESSURE_SCAN)
+            .map(|_| self.hand.next_victim(slots))
+            .find(|&slot| self.slab.slot(slot).is_single_packet())?;
+        self.slab.prefetch(slot);
+        self.index.prefetch(self.hasher.hash(self.slab.slot(slot).key()));
+        Some(slot)
     }
 
     /// What the hand does at one slot.
