@@ -6,9 +6,9 @@
 //! in batches. Capacity is fixed at start, on huge pages if there are any. One thread owns a
 //! table and everything in it.
 //!
-//! **Memory has time to arrive.** A batch is gone over three times: to ask for the packets'
-//! buckets, to match tags and ask for the slots, and to compare keys and count. The first two
-//! only guess: they change nothing but time.
+//! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
+//! behind the other: ask for a packet's bucket; match tags and ask for its slot; compare keys
+//! and count. The first two only guess: they change nothing but time.
 //!
 //! **Packet time decides.** Whether a slot is over is asked in one place ([`slab::Slot::expired`]),
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does
@@ -41,8 +41,8 @@ use crate::time::Tick;
 /// a flow expired (whose slot is then free), or another flow given up for its slot.
 const DELTAS_PER_PACKET: usize = 1;
 
-/// Packets whose memory is asked for before the first of them is counted.
-const PREFETCH: usize = 32;
+/// How many packets before its turn a packet's slot is asked for; its bucket as many again.
+const AHEAD: usize = 12;
 
 /// Room that [`CoreTable::count`] needs to be able to close flows.
 pub const BATCH_ROOM: usize = BATCH_PACKETS * DELTAS_PER_PACKET;
@@ -141,27 +141,31 @@ impl<'a> CoreTable<'a> {
 
     /// Counts a batch of packets, then moves the hand.
     pub fn count(&mut self, packets: &[Packet], outlet: &mut impl Outlet) {
-        debug_assert!(packets.len() <= BATCH_PACKETS);
+        assert!(packets.len() <= BATCH_PACKETS, "a batch has a bound");
         let may_close = outlet.room() >= packets.len() * DELTAS_PER_PACKET;
         if !may_close {
             self.counters.congested_batches.add(1);
         }
         let mut in_flows = 0;
-        for packets in packets.chunks(PREFETCH) {
-            packets.iter().for_each(|packet| self.index.prefetch(packet.hash));
-            let mut guesses = [Index::NONE; PREFETCH];
-            for (guess, packet) in guesses.iter_mut().zip(packets) {
-                *guess = self.index.guess(packet.hash);
-                self.slab.prefetch(*guess);
+        let mut guesses = [Index::NONE; BATCH_PACKETS];
+        for step in 0..packets.len() + 2 * AHEAD {
+            if let Some(packet) = packets.get(step) {
+                self.index.prefetch(packet.hash);
             }
-            for (packet, guess) in packets.iter().zip(guesses) {
-                let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
-                    slot.is_of(&packet.key)
-                        && slot.just_goes_on(packet.tick, &self.limits)
-                        && slot.count_more(packet)
-                });
-                in_flows += u64::from(goes_on || self.count_any(packet, may_close, outlet));
+            let Some(at) = step.checked_sub(AHEAD) else { continue };
+            if let Some(packet) = packets.get(at) {
+                let guess = self.index.guess(packet.hash);
+                self.slab.prefetch(guess);
+                guesses[at] = guess;
             }
+            let Some(at) = at.checked_sub(AHEAD) else { continue };
+            let (packet, guess) = (&packets[at], guesses[at]);
+            let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
+                slot.is_of(&packet.key)
+                    && slot.just_goes_on(packet.tick, &self.limits)
+                    && slot.count_more(packet)
+            });
+            in_flows += u64::from(goes_on || self.count_any(packet, may_close, outlet));
         }
         self.counters.in_flows.add(in_flows);
         self.counters.in_overflow.add(packets.len() as u64 - in_flows);
