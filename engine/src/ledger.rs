@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::decode::Cause;
 use crate::export::SinkAccount;
 use crate::global::GlobalCounters;
+use crate::memory::Pages;
 use crate::sync::{Arc, Counter};
 use crate::table::TableCounters;
 
@@ -165,6 +166,17 @@ pub struct FlowLedger {
     pub congested_batches: u64,
 }
 
+/// The flow tables of all cores.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableLedger {
+    /// Slots: the most flows at one time.
+    pub slots: u64,
+    /// Memory that was set aside at start, in bytes.
+    pub bytes: u64,
+    /// The least kind of pages that any of it stands on.
+    pub pages: Option<Pages>,
+}
+
 /// One sink.
 #[derive(Debug, Clone, Serialize)]
 pub struct SinkLedger {
@@ -225,6 +237,8 @@ pub struct Ledger {
     pub packets: PacketLedger,
     /// All records.
     pub flows: FlowLedger,
+    /// The flow tables.
+    pub tables: TableLedger,
     /// Each sink.
     pub sinks: Vec<SinkLedger>,
     /// What does not add up. While the run goes on counters are read one after the other,
@@ -259,6 +273,7 @@ impl Ledger {
         });
         Self {
             sinks: sinks.collect(),
+            tables: tables(accounts),
             interfaces,
             packets,
             flows,
@@ -323,6 +338,15 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     let arrived = undecodable.values().sum::<u64>() + in_flows + in_overflow;
     let in_flight = if complete { 0 } else { delivered.saturating_sub(arrived) };
     PacketLedger { delivered, undecodable, in_flows, in_overflow, in_flight }
+}
+
+fn tables(accounts: &Accounts) -> TableLedger {
+    let memories = || accounts.tables.iter().filter_map(|table| table.memory.get());
+    TableLedger {
+        slots: memories().map(|memory| memory.slots as u64).sum(),
+        bytes: memories().map(|memory| memory.bytes as u64).sum(),
+        pages: memories().map(|memory| memory.pages).min(),
+    }
 }
 
 fn flows(accounts: &Accounts, live: u64) -> FlowLedger {

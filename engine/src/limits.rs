@@ -50,6 +50,15 @@ pub const REORDER_NS: u64 = 60 * 1_000_000_000;
 /// The last of them takes whatever finds no room among the others.
 pub const OVERFLOW_AGGREGATES: usize = 256;
 
+/// Slots that the hand of a core table visits after one batch: with the batch's packets the
+/// bound of what a batch may take, however full the table is. What is left it catches up on
+/// later.
+pub const HAND_SLOTS: u32 = 256;
+
+/// Slots of a full table that one packet of a live capture looks at for a flow that is over.
+/// Where packets can wait, all are looked at.
+pub const SWEEP_SLOTS: usize = 1_024;
+
 /// Slots that are looked at for a one-packet flow to give up, when the table is full.
 pub const PRESSURE_SCAN: usize = 64;
 

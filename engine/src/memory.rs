@@ -14,11 +14,14 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
+use serde::Serialize;
+
 /// The size of a huge page on x86-64, and with 4 KiB pages on arm64.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// What kind of pages a mapping was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pages {
     /// Ordinary pages.
     Ordinary,
@@ -28,16 +31,6 @@ pub enum Pages {
     /// Huge pages that the administrator has reserved
     /// (Documentation/admin-guide/mm/hugetlbpage.rst).
     Reserved,
-}
-
-impl std::fmt::Display for Pages {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Ordinary => "ordinary pages",
-            Self::Transparent => "transparent huge pages",
-            Self::Reserved => "reserved huge pages",
-        })
-    }
 }
 
 /// Mapped pages, readable and writable.

@@ -17,7 +17,7 @@ use crate::export::{Sink, WhenFull};
 use crate::flow::{KeyHasher, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, ReceiveCounters, Timing};
-use crate::limits::{BATCH_PACKETS, MAX_CORES};
+use crate::limits::{BATCH_PACKETS, MAX_CORES, SWEEP_SLOTS};
 use crate::source::afxdp::{Tap, TapConfig, TapQueue};
 use crate::source::{Frame, LinkType};
 use crate::sync::{Arc, AtomicBool, Ordering, thread};
@@ -238,6 +238,7 @@ impl<'a> Rx<'a> {
         let config = TableConfig {
             capacity: settings.max_flows.div_ceil(cores),
             timeouts,
+            sweep_slots: SWEEP_SLOTS,
             core: u8::try_from(core).expect("bounded by MAX_CORES"),
         };
         let table = CoreTable::new(config, hasher.clone(), &accounts.tables[core])?;

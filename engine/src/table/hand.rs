@@ -1,13 +1,11 @@
 //! The hand: goes round the slab once per publish interval of packet time, a few slots per
 //! batch.
 
+use crate::limits::HAND_SLOTS;
 use crate::time::{SECOND_NS, Tick};
 
 /// How long the hand takes for one round, in packet time.
 const PUBLISH_INTERVAL_NS: Tick = SECOND_NS;
-
-/// Slots that the hand visits in one go at most; what is left it catches up on later.
-const STEPS_MAX: u32 = 1_024;
 
 /// A position in the slab that moves with the packet clock.
 #[derive(Debug, Default)]
@@ -28,7 +26,7 @@ impl Hand {
             return 0;
         }
         let owed = u128::from(self.debt_ns) * u128::from(slots) / u128::from(PUBLISH_INTERVAL_NS);
-        let steps = u32::try_from(owed).unwrap_or(u32::MAX).min(STEPS_MAX);
+        let steps = u32::try_from(owed).unwrap_or(u32::MAX).min(HAND_SLOTS);
         self.debt_ns -=
             (u64::from(steps) * PUBLISH_INTERVAL_NS).div_ceil(u64::from(slots)).min(self.debt_ns);
         steps
@@ -47,6 +45,34 @@ impl Hand {
     /// The slot to look at for a flow to give up.
     pub(crate) fn next_victim(&mut self, slots: u32) -> u32 {
         next(&mut self.victim, slots)
+    }
+}
+
+/// A second hand, for a full table: looks for flows that are over and that the first has not
+/// come to yet, at most once round in a publish interval.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    at: u32,
+    /// Slots left of the round under way.
+    left: u32,
+    /// When the last round ended.
+    ended: Tick,
+}
+
+impl Sweep {
+    /// The slot to look at next; `None` until it is time for another round.
+    pub(crate) fn next(&mut self, now: Tick, slots: u32) -> Option<u32> {
+        if self.left == 0 {
+            if now.saturating_sub(self.ended) < PUBLISH_INTERVAL_NS {
+                return None;
+            }
+            self.left = slots;
+        }
+        self.left -= 1;
+        if self.left == 0 {
+            self.ended = now;
+        }
+        Some(next(&mut self.at, slots))
     }
 }
 
@@ -74,10 +100,20 @@ mod tests {
     fn a_long_gap_is_one_round_in_bounded_steps() {
         let mut hand = Hand::default();
         let hour = 3_600 * SECOND_NS;
-        assert_eq!(hand.steps(hour, 100_000), STEPS_MAX);
-        let rounds: u32 = (0..200).map(|_| hand.steps(hour, 100_000)).sum();
-        assert!((98_000..=100_000).contains(&(rounds + STEPS_MAX)), "{rounds}");
+        assert_eq!(hand.steps(hour, 100_000), HAND_SLOTS);
+        let rounds: u32 = (0..500).map(|_| hand.steps(hour, 100_000)).sum();
+        assert!((98_000..=100_000).contains(&(rounds + HAND_SLOTS)), "{rounds}");
         assert_eq!(hand.steps(hour, 100_000), 0, "caught up");
+    }
+
+    #[test]
+    fn a_sweep_is_one_round_in_an_interval() {
+        let mut sweep = Sweep::default();
+        let mut round = |now| std::iter::from_fn(|| sweep.next(now, 3)).count();
+        assert_eq!(round(SECOND_NS - 1), 0, "the first hand is on time");
+        assert_eq!(round(SECOND_NS), 3);
+        assert_eq!(round(2 * SECOND_NS - 1), 0);
+        assert_eq!(round(2 * SECOND_NS), 3);
     }
 
     #[test]

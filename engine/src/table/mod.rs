@@ -25,13 +25,15 @@ mod slab;
 
 pub use overflow::prefix_bytes;
 
+use std::sync::OnceLock;
+
 use crate::decode::Packet;
 use crate::error::{Error, Result};
 use crate::flow::{Delta, EndReason, KeyHasher, Published, Timeouts};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::memory::Pages;
 use crate::sync::Counter;
-use crate::table::hand::Hand;
+use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
 use crate::table::overflow::Overflow;
 use crate::table::slab::{Limits, Slab};
@@ -62,6 +64,9 @@ pub struct TableConfig {
     pub capacity: usize,
     /// When flows end.
     pub timeouts: Timeouts,
+    /// Slots that are looked at for a flow that is over, when a packet finds the table full,
+    /// before a flow is given up: all of them where packets can wait.
+    pub sweep_slots: usize,
     /// This core's number, below [`crate::limits::MAX_CORES`].
     pub core: u8,
 }
@@ -77,6 +82,19 @@ pub struct TableCounters {
     pub congested_batches: Counter,
     /// Flows given up early for room.
     pub given_up: Counter,
+    /// What the table was promised at start.
+    pub memory: OnceLock<TableMemory>,
+}
+
+/// The memory of a table: all that it will use, but for its overflow aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableMemory {
+    /// Slots: the most flows at one time.
+    pub slots: usize,
+    /// Bytes, index and all.
+    pub bytes: usize,
+    /// The least kind of pages that any of it stands on.
+    pub pages: Pages,
 }
 
 /// One core's flow table.
@@ -86,6 +104,7 @@ pub struct CoreTable<'a> {
     index: Index,
     slab: Slab,
     hand: Hand,
+    sweep: Sweep,
     overflow: Overflow,
     /// The one-packet flow to give up next, as far as that is known.
     victim: Option<u32>,
@@ -113,10 +132,19 @@ impl<'a> CoreTable<'a> {
                 .advise("give more --workers (capture: more queues) or a smaller --max-flows"));
         }
         let no_memory = |e| Error::new(make(), e).advise("give a smaller --max-flows");
+        let index = Index::new(config.capacity).map_err(no_memory)?;
+        let slab = Slab::new(config.capacity).map_err(no_memory)?;
+        let memory = TableMemory {
+            slots: config.capacity,
+            bytes: index.bytes() + slab.bytes(),
+            pages: index.pages().min(slab.pages()),
+        };
+        counters.memory.set(memory).expect("counters belong to one table");
         Ok(Self {
-            index: Index::new(config.capacity).map_err(no_memory)?,
-            slab: Slab::new(config.capacity).map_err(no_memory)?,
+            index,
+            slab,
             hand: Hand::default(),
+            sweep: Sweep::default(),
             overflow: Overflow::default(),
             victim: None,
             limits: Limits::from(&config.timeouts),
@@ -124,19 +152,6 @@ impl<'a> CoreTable<'a> {
             hasher,
             counters,
         })
-    }
-
-    /// The memory that the table was promised at start, in bytes: all that it will use but
-    /// for its overflow aggregates.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.index.bytes() + self.slab.bytes()
-    }
-
-    /// What kind of pages all of it stands on.
-    #[must_use]
-    pub fn pages(&self) -> Pages {
-        self.index.pages().min(self.slab.pages())
     }
 
     /// Counts a batch of packets, then moves the hand.
@@ -266,7 +281,7 @@ impl<'a> CoreTable<'a> {
         if self.slab.is_full()
             && let Some(outlet) = outlet
         {
-            self.give_up_one(outlet);
+            self.make_room(packet.tick, outlet);
         }
         let slot = self.slab.take(packet)?;
         if self.index.insert(packet.hash, slot) {
@@ -275,6 +290,17 @@ impl<'a> CoreTable<'a> {
         // Both of its buckets are full.
         self.slab.release(slot);
         None
+    }
+
+    /// Expires a flow that is over, if the hand has left one; else gives one up.
+    fn make_room(&mut self, now: Tick, outlet: &mut impl Outlet) {
+        for _ in 0..self.config.sweep_slots {
+            let Some(slot) = self.sweep.next(now, self.slab.high_water()) else { break };
+            if let Some(reason) = self.slab.slot(slot).expired(now, &self.limits) {
+                return self.expire(slot, reason, outlet);
+            }
+        }
+        self.give_up_one(outlet);
     }
 
     /// Expires the first one-packet flow on the way around the slab, and looks for the next

@@ -107,7 +107,7 @@ proptest! {
     ) {
         let packets = packets(&sent);
         let counters = TableCounters::default();
-        let mut table = CoreTable::new(TableConfig { capacity, timeouts, core: 63 }, hasher(), &counters).unwrap();
+        let mut table = CoreTable::new(TableConfig { capacity, timeouts, core: 63, ..CONFIG }, hasher(), &counters).unwrap();
         let mut tray = Tray { room: 1_000, published: Vec::new() };
         let (mut rest, mut now) = (&packets[..], 0);
         for (batch, event) in steps.into_iter().cycle() {

@@ -1,9 +1,9 @@
 //! One row for each rule of what a flow is.
 
-use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with, packets, parse, run};
+use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with, hasher, packets, parse, records, run};
 use crate::flow::{Endpoint, FlowKey, PortKind, Timeouts};
 use crate::limits::OVERFLOW_AGGREGATES;
-use crate::table::TableConfig;
+use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
 fn with_active(seconds: u64) -> TableConfig {
@@ -197,6 +197,41 @@ fn without_room_one_packet_flows_are_given_up_and_then_packets_added_up() {
         "0 a>b; 1 b>a; 2 c>d; 3 e>f; 4 a>b",
         &["f0 a>b 2/1 0-4 forced", "overflow 2 2-3 resources"],
     );
+}
+
+#[test]
+fn flows_that_are_over_make_room_before_any_is_given_up() {
+    // All packets come in one batch, so that the hand comes by only at its end.
+    let full = TableConfig { capacity: 2, ..CONFIG };
+    check_with(
+        full,
+        UDP,
+        "0 a>b; 0 b>a; 39 c>d; 40 e>f; 41 c>d",
+        &["f0 a>b 1/1 0-0 idle", "f1 c>d 2/0 39-41 forced", "f2 e>f 1/0 40-40 forced"],
+    );
+}
+
+#[test]
+fn counts_that_do_not_fit_are_published_first() {
+    let sent: Vec<_> = (0..600).map(|_| parse("0 a>b", UDP)).collect();
+    let mut packets = packets(&sent);
+    for packet in &mut packets {
+        (packet.bytes, packet.frame_bytes, packet.later_fragment) = (1 << 30, u32::MAX, true);
+    }
+    let [record] = &records(&run(CONFIG, &packets, 64, 0, 0))[..] else { panic!("one flow") };
+    let side = record.total.sides[record.initiator().idx()];
+    assert_eq!((side.packets, side.fragments), (600, 600));
+    assert_eq!((side.bytes, side.frame_bytes), (600 << 30, 600 * u64::from(u32::MAX)));
+}
+
+#[test]
+fn a_flow_takes_at_most_160_bytes() {
+    let counters = TableCounters::default();
+    let config = TableConfig { capacity: 1_000_000, ..CONFIG };
+    CoreTable::new(config, hasher(), &counters).unwrap();
+    let memory = counters.memory.get().unwrap();
+    assert_eq!(memory.slots, 1_000_000);
+    assert!(memory.bytes <= 160_000_000, "{} bytes", memory.bytes);
 }
 
 #[test]
