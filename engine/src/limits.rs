@@ -10,6 +10,12 @@ pub const BATCH_DELTAS: usize = 128;
 /// in flight the table keeps its deltas and publishes later: nothing is lost.
 pub const RING_BATCHES: usize = 16;
 
+const _: () = assert!(
+    RING_BATCHES * BATCH_DELTAS >= BATCH_PACKETS
+        && RING_BATCHES * BATCH_DELTAS >= OVERFLOW_AGGREGATES,
+    "an empty ring takes what a batch of packets closes, and all overflow aggregates at once"
+);
+
 /// Flow-table slots of all cores together, unless `--max-flows` says otherwise.
 pub const DEFAULT_MAX_FLOWS: usize = 1_000_000;
 

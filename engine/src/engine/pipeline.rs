@@ -8,6 +8,7 @@ use crate::global::map::GlobalMap;
 use crate::global::merge::Merge;
 use crate::global::reap::{Agenda, HINTS, Reap};
 use crate::ledger::Accounts;
+use crate::limits::{BATCH_DELTAS, RING_BATCHES};
 use crate::sync::thread;
 use crate::table::outbox::{Outbox, outbox};
 use crate::time::Tick;
@@ -44,7 +45,7 @@ impl<'scope> Pipeline<'scope> {
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
         for _ in 0..cores {
-            let (outbox, inboxes) = outbox(merges);
+            let (outbox, inboxes) = outbox(merges, RING_BATCHES, BATCH_DELTAS);
             outboxes.push(outbox);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
         }

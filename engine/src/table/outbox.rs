@@ -1,7 +1,6 @@
 //! How deltas leave a core: over one bounded lane to each `merge` thread.
 
 use crate::flow::Published;
-use crate::limits::{BATCH_DELTAS, RING_BATCHES};
 use crate::sync::lane::{Receiver, Sender, lane};
 use crate::table::Outlet;
 
@@ -14,10 +13,15 @@ pub struct Outbox {
     lanes: Vec<Sender<Published>>,
 }
 
-/// An outbox for one core, with a lane to each of `merges` merge threads.
+/// An outbox for one core, with a lane to each of `merges` merge threads; each lane holds
+/// `batches` batches of `batch_deltas`.
+///
+/// With less room in a lane than [`crate::table::BATCH_ROOM`] and than there are overflow
+/// aggregates a table waits for ever; the engine's sizes are held against both in
+/// [`crate::limits`].
 #[must_use]
-pub fn outbox(merges: usize) -> (Outbox, Vec<Inbox>) {
-    let (lanes, inboxes) = (0..merges).map(|_| lane(RING_BATCHES, BATCH_DELTAS)).unzip();
+pub fn outbox(merges: usize, batches: usize, batch_deltas: usize) -> (Outbox, Vec<Inbox>) {
+    let (lanes, inboxes) = (0..merges).map(|_| lane(batches, batch_deltas)).unzip();
     (Outbox { lanes }, inboxes)
 }
 
