@@ -1,0 +1,183 @@
+//! The reference: a flow meter as simple as the rules allow. One map, one packet at a time,
+//! no batches, no threads; it shares no code with the tables, only the words of records.
+
+use std::collections::HashMap;
+
+use flowtap::decode::Packet;
+use flowtap::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
+use flowtap::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
+use flowtap::flow::{EndReason, FlowKey, SideCounts, TcpEvents, Timeouts};
+use flowtap::time::{Tick, Timestamp};
+
+use crate::sink::Exported;
+
+/// The records of `packets`, which one packet clock has stamped, when the input ends at
+/// `end`.
+pub(crate) fn meter(packets: &[Packet], end: Tick, timeouts: &Timeouts) -> Vec<Exported> {
+    let mut flows = HashMap::<FlowKey, Flow>::new();
+    let mut records = Vec::new();
+    for packet in packets {
+        if let Some(flow) = flows.get_mut(&packet.key) {
+            if flow.is_idle(packet.tick, timeouts) {
+                records.push(flow.record(flow.own_end(EndReason::Idle)));
+                flows.remove(&packet.key);
+            } else if flow.is_succeeded_by(packet) {
+                records.push(flow.record(EndReason::EndDetected));
+                flows.remove(&packet.key);
+            } else if flow.is_long(packet.tick, timeouts) {
+                records.push(flow.record(EndReason::Active));
+                flow.begin_part(packet.tick);
+            }
+        }
+        flows.entry(packet.key).or_insert_with(|| Flow::begun_by(packet)).count(packet);
+    }
+    for flow in flows.values() {
+        let otherwise =
+            if flow.is_idle(end, timeouts) { EndReason::Idle } else { EndReason::Forced };
+        records.push(flow.record(flow.own_end(otherwise)));
+    }
+    records
+}
+
+/// A flow that is going on.
+struct Flow {
+    /// The open part as it would be exported.
+    part: Exported,
+    part_start: Tick,
+    latest: Tick,
+    /// A TCP handshake that is not finished.
+    is_half_open: bool,
+    /// FIN both ways, or RST.
+    is_finished: bool,
+    /// By direction.
+    fins: [bool; 2],
+    /// By direction: the sequence number of the latest SYN.
+    syns: [Option<u32>; 2],
+}
+
+impl Flow {
+    fn begun_by(packet: &Packet) -> Self {
+        let flags = packet.tcp.map_or(0, |tcp| tcp.flags);
+        let is_half_open = flags & SYN != 0;
+        let is_answer = flags & SYN != 0 && flags & ACK != 0;
+        Self {
+            part: Exported {
+                key: packet.key,
+                is_overflow: false,
+                flow_id: 0,
+                ordinal: Some(packet.ordinal),
+                flow_start: packet.timestamp,
+                part: 0,
+                initiator: if is_answer { packet.direction.opposite() } else { packet.direction },
+                is_midstream: packet.key.protocol() == TCP && !is_half_open,
+                macs: packet.macs,
+                first_packet: Some(packet.direction),
+                icmp: packet.icmp,
+                first: Timestamp::MAX,
+                last: Timestamp::MIN,
+                sides: Default::default(),
+                tcp: 0,
+                end: None,
+                is_complete: false,
+            },
+            part_start: packet.tick,
+            latest: packet.tick,
+            is_half_open,
+            is_finished: false,
+            fins: [false; 2],
+            syns: [None; 2],
+        }
+    }
+
+    fn is_idle(&self, now: Tick, timeouts: &Timeouts) -> bool {
+        let timeout = match self.part.key.protocol() {
+            TCP if self.is_finished => timeouts.linger_ns,
+            TCP if self.is_half_open => timeouts.half_open_idle_ns,
+            UDP | UDP_LITE | ICMP | ICMPV6 => timeouts.datagram_idle_ns,
+            _ => timeouts.idle_ns,
+        };
+        now - self.latest > timeout
+    }
+
+    /// Whether `packet` begins another connection on these ports.
+    fn is_succeeded_by(&self, packet: &Packet) -> bool {
+        packet.tcp.is_some_and(|tcp| {
+            let is_new = self.syns[packet.direction.idx()] != Some(tcp.sequence);
+            self.is_finished && tcp.flags & SYN != 0 && tcp.flags & ACK == 0 && is_new
+        })
+    }
+
+    fn is_long(&self, now: Tick, timeouts: &Timeouts) -> bool {
+        !self.is_finished && now - self.part_start > timeouts.active_ns
+    }
+
+    /// The reason for an end: a finished connection has ended by itself.
+    fn own_end(&self, otherwise: EndReason) -> EndReason {
+        if self.is_finished { EndReason::EndDetected } else { otherwise }
+    }
+
+    fn record(&self, end: EndReason) -> Exported {
+        // A part that is cut leaves the flow open.
+        let is_complete = end != EndReason::Active;
+        Exported { end: Some(end), is_complete, ..self.part.clone() }
+    }
+
+    fn begin_part(&mut self, now: Tick) {
+        self.part_start = now;
+        self.part.part += 1;
+        self.part.first = Timestamp::MAX;
+        self.part.last = Timestamp::MIN;
+        self.part.sides = Default::default();
+        self.part.tcp = 0;
+    }
+
+    fn count(&mut self, packet: &Packet) {
+        self.latest = packet.tick;
+        if let Some(timestamp) = packet.timestamp {
+            self.part.first = self.part.first.min(timestamp);
+            self.part.last = self.part.last.max(timestamp);
+        }
+        count(&mut self.part.sides[packet.direction.idx()], packet);
+        let Some(tcp) = packet.tcp else { return };
+        let way = packet.direction.idx();
+        if tcp.flags & SYN != 0 {
+            self.syns[way] = Some(tcp.sequence);
+        }
+        self.fins[way] |= tcp.flags & FIN != 0;
+        if self.is_finished {
+            return;
+        }
+        if self.fins[0] && self.fins[1] {
+            self.is_finished = true;
+            self.part.tcp |= TcpEvents::CLOSED.0;
+        } else if tcp.flags & RST != 0 {
+            self.is_finished = true;
+            self.part.tcp |= TcpEvents::RESET.0;
+        } else if tcp.flags & ACK != 0
+            && tcp.flags & SYN == 0
+            && packet.direction == self.part.initiator
+        {
+            self.is_half_open = false;
+        }
+    }
+}
+
+/// Counts a packet of one direction.
+pub(crate) fn count(side: &mut SideCounts, packet: &Packet) {
+    side.packets += 1;
+    side.bytes += u64::from(packet.bytes);
+    side.frame_bytes += u64::from(packet.frame_bytes);
+    side.payload_bytes += u64::from(packet.payload_bytes);
+    side.fragments += u64::from(packet.later_fragment);
+    side.tcp_flags |= packet.tcp.map_or(0, |tcp| tcp.flags);
+}
+
+/// Adds up counts of one direction.
+pub(crate) fn add(sum: &mut SideCounts, more: &SideCounts) {
+    sum.packets += more.packets;
+    sum.bytes += more.bytes;
+    sum.frame_bytes += more.frame_bytes;
+    sum.payload_bytes += more.payload_bytes;
+    sum.fragments += more.fragments;
+    sum.tcp_flags |= more.tcp_flags;
+}

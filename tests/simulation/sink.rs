@@ -1,0 +1,155 @@
+//! The end of the engine's middle: what takes ended records, and what a record says.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use flowtap::flow::{Direction, EndReason, FlowKey, FlowRecord, RecordKind, SideCounts};
+use flowtap::global::map::GlobalMap;
+use flowtap::global::{Ended, GlobalCounters};
+use flowtap::time::Timestamp;
+
+use crate::fault::Injector;
+
+/// What was exported: all that a record says, but for which cores have counted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exported {
+    pub(crate) key: FlowKey,
+    pub(crate) is_overflow: bool,
+    pub(crate) flow_id: u64,
+    /// Place of the flow's first packet in the input; tells flows of a key apart.
+    pub(crate) ordinal: Option<u32>,
+    pub(crate) flow_start: Option<Timestamp>,
+    pub(crate) part: u32,
+    pub(crate) initiator: Direction,
+    pub(crate) is_midstream: bool,
+    pub(crate) macs: [Option<[u8; 6]>; 2],
+    pub(crate) first_packet: Option<Direction>,
+    pub(crate) icmp: Option<(u8, u8)>,
+    pub(crate) first: Timestamp,
+    pub(crate) last: Timestamp,
+    pub(crate) sides: [SideCounts; 2],
+    /// [`flowtap::flow::TcpEvents`].
+    pub(crate) tcp: u8,
+    pub(crate) end: Option<EndReason>,
+    /// Whether no half is missing: all that were opened have closed.
+    pub(crate) is_complete: bool,
+}
+
+impl Exported {
+    pub(crate) fn of(record: &FlowRecord) -> Self {
+        let (total, opening) = (&record.total, record.opening());
+        Self {
+            key: record.key,
+            is_overflow: record.kind == RecordKind::Overflow,
+            flow_id: record.flow_id(),
+            ordinal: opening.map(|o| o.ordinal),
+            flow_start: opening.and_then(|o| o.flow_start),
+            part: total.part,
+            initiator: record.initiator(),
+            is_midstream: opening.is_some_and(|o| o.is_midstream),
+            macs: opening.map_or([None; 2], |o| o.macs),
+            first_packet: opening.map(|o| o.first_packet),
+            icmp: opening.and_then(|o| o.icmp),
+            first: total.first,
+            last: total.last,
+            sides: total.sides,
+            tcp: total.tcp.0,
+            end: total.end,
+            is_complete: total.is_complete(),
+        }
+    }
+
+    pub(crate) fn packets(&self) -> u64 {
+        self.sides[0].packets + self.sides[1].packets
+    }
+
+    /// The first and the last timestamp, if any packet had one.
+    pub(crate) fn times(&self) -> Option<(Timestamp, Timestamp)> {
+        (self.first <= self.last).then_some((self.first, self.last))
+    }
+}
+
+/// A slow sink: batches wait, and it writes one at a time. Shared by all who end records.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    waiting: VecDeque<Vec<FlowRecord>>,
+    pub(crate) written: Vec<FlowRecord>,
+}
+
+impl Sink {
+    /// Batches that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Writes one batch, if any waits.
+    pub(crate) fn step(&mut self) {
+        self.written.extend(self.waiting.pop_front().unwrap_or_default());
+    }
+}
+
+/// Collects ended records into batches for the sink: the engine's `Distributor`.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a> {
+    pub(crate) batch: Vec<FlowRecord>,
+    pub(crate) batch_records: usize,
+    pub(crate) sink: Rc<RefCell<Sink>>,
+    pub(crate) injector: Rc<Injector>,
+    /// Who evicts while `merge` ends a record, if anybody does. `merge` then has not yet put
+    /// another cell in the place of the one that it closed: nobody may end that once more.
+    pub(crate) beside: Option<Evictor<'a>>,
+}
+
+/// Evicts complete records, as `reap` does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Evictor<'a> {
+    pub(crate) map: &'a GlobalMap,
+    pub(crate) counters: &'a GlobalCounters,
+}
+
+impl Evictor<'_> {
+    /// Takes the record of `key` if it is complete, after `inside`, which may be called again.
+    pub(crate) fn evict(&self, key: &FlowKey, inside: impl Fn()) -> Option<FlowRecord> {
+        let record = self.map.evict(key, |record| {
+            inside();
+            record.total.is_complete()
+        });
+        record.and_then(|record| self.account(record))
+    }
+
+    /// Accounts for a record that has ended. None if it has nothing to say.
+    pub(crate) fn account(&self, record: FlowRecord) -> Option<FlowRecord> {
+        if record.total.packets() == 0 {
+            self.counters.empty.add(1);
+            return None;
+        }
+        self.counters.ended.add(1);
+        self.counters.packets_in_flows.add(record.total.packets());
+        Some(record)
+    }
+}
+
+impl Ended for Recorder<'_> {
+    fn ended(&mut self, record: FlowRecord) {
+        self.batch.extend(self.beside.and_then(|beside| beside.evict(&record.key, || ())));
+        for record in self.injector.records(record) {
+            self.batch.push(record);
+        }
+        if self.batch.len() >= self.batch_records {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            self.sink.borrow_mut().waiting.push_back(std::mem::take(&mut self.batch));
+        }
+    }
+}
+
+impl Drop for Recorder<'_> {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
