@@ -35,6 +35,8 @@ pub(crate) struct Setting {
     pub(crate) merges: usize,
     /// Slots of each core.
     pub(crate) capacity: usize,
+    /// Slots that a packet looks at for a flow that is over, when the table is full.
+    pub(crate) sweep_slots: usize,
     /// Whether each core has a slot for every key.
     pub(crate) is_ample: bool,
     pub(crate) timeouts: Timeouts,
@@ -92,6 +94,7 @@ impl Setting {
             cores,
             merges: rng.between(1, 2),
             capacity,
+            sweep_slots: rng.pick(&[0, 1, capacity]),
             is_ample: capacity >= keys,
             timeouts: traffic.timeouts,
             hasher: traffic.hasher.clone(),

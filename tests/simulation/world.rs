@@ -150,7 +150,13 @@ impl<'a> World<'a> {
                 outbox(setting.merges, setting.delta_batches, setting.batch_deltas);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
             let core = u8::try_from(number).expect("few cores");
-            let config = TableConfig { capacity: setting.capacity, timeouts, core };
+            let config = TableConfig {
+                capacity: setting.capacity,
+                timeouts,
+                symmetric: is_symmetric,
+                sweep_slots: setting.sweep_slots,
+                core,
+            };
             let table = CoreTable::new(config, setting.hasher.clone(), &accounts.tables[number])
                 .expect("memory");
             let tap = Tap { outbox, injector: Rc::clone(injector) };

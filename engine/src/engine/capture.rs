@@ -238,6 +238,7 @@ impl<'a> Rx<'a> {
         let config = TableConfig {
             capacity: settings.max_flows.div_ceil(cores),
             timeouts,
+            symmetric: cores == 1,
             sweep_slots: SWEEP_SLOTS,
             core: u8::try_from(core).expect("bounded by MAX_CORES"),
         };

@@ -169,8 +169,13 @@ fn start_workers<'scope, 'env>(
         .enumerate()
         .map(|(idx, outbox)| {
             let core = u8::try_from(idx).expect("bounded by MAX_CORES");
-            let config =
-                TableConfig { capacity, timeouts: settings.timeouts, sweep_slots: capacity, core };
+            let config = TableConfig {
+                capacity,
+                timeouts: settings.timeouts,
+                symmetric: true,
+                sweep_slots: capacity,
+                core,
+            };
             let table = CoreTable::new(config, hasher.clone(), &accounts.tables[idx])?;
             Ok(Core::new(table, outbox))
         })

@@ -5,7 +5,7 @@ use crate::limits::HAND_SLOTS;
 use crate::time::{SECOND_NS, Tick};
 
 /// How long the hand takes for one round, in packet time.
-const PUBLISH_INTERVAL_NS: Tick = SECOND_NS;
+pub(crate) const PUBLISH_INTERVAL_NS: Tick = SECOND_NS;
 
 /// A position in the slab that moves with the packet clock.
 #[derive(Debug, Default)]

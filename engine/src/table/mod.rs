@@ -64,6 +64,8 @@ pub struct TableConfig {
     pub capacity: usize,
     /// When flows end.
     pub timeouts: Timeouts,
+    /// Whether all packets of a flow come to this core.
+    pub symmetric: bool,
     /// Slots that are looked at for a flow that is over, when a packet finds the table full,
     /// before a flow is given up: all of them where packets can wait.
     pub sweep_slots: usize,
@@ -331,6 +333,9 @@ impl<'a> CoreTable<'a> {
         }
         match self.slab.slot(slot).expired(now, &self.limits) {
             Some(reason) => self.expire(slot, reason, outlet),
+            // A short flow that only this core sees stays here until it is over: then it is
+            // whole, and no other thread need remember it.
+            None if self.config.symmetric && self.slab.slot(slot).is_short() => {}
             None if self.slab.slot(slot).is_dirty() => self.publish(slot, outlet),
             None => {}
         }

@@ -11,6 +11,7 @@ use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, TcpEvents, Timeouts};
 use crate::memory::{Fixed, Pages};
+use crate::table::hand::PUBLISH_INTERVAL_NS;
 use crate::time::{Tick, Timestamp};
 
 /// What a flow's idle timeout depends on: for TCP, how far the connection is.
@@ -232,6 +233,11 @@ impl Slot {
     /// Whether something was counted that is not published.
     pub(crate) fn is_dirty(&self) -> bool {
         self.counts != [Counts::default(); 2]
+    }
+
+    /// Whether nothing of the flow was published, and it does not span a publish interval.
+    pub(crate) fn is_short(&self) -> bool {
+        self.marks.has(Marks::UNPUBLISHED) && self.last_tick - self.part_start < PUBLISH_INTERVAL_NS
     }
 
     /// Whether one packet is all that the flow is.

@@ -228,6 +228,7 @@ const CONFIG: TableConfig = TableConfig {
         linger_ns: 5 * SECOND_NS,
         active_ns: 1_800 * SECOND_NS,
     },
+    symmetric: true,
     sweep_slots: 1_000,
     core: 0,
 };

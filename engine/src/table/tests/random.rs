@@ -102,12 +102,12 @@ proptest! {
     fn every_packet_is_published_once(
         sent in traffic(300),
         capacity in prop_oneof![Just(1usize), 1usize..5, Just(100)],
-        timeouts in timeouts(),
+        timeouts in timeouts(), symmetric: bool,
         steps in vec((1usize..20, event()), 1..60),
     ) {
         let packets = packets(&sent);
         let counters = TableCounters::default();
-        let mut table = CoreTable::new(TableConfig { capacity, timeouts, core: 63, ..CONFIG }, hasher(), &counters).unwrap();
+        let mut table = CoreTable::new(TableConfig { capacity, timeouts, symmetric, core: 63, ..CONFIG }, hasher(), &counters).unwrap();
         let mut tray = Tray { room: 1_000, published: Vec::new() };
         let (mut rest, mut now) = (&packets[..], 0);
         for (batch, event) in steps.into_iter().cycle() {
