@@ -3,7 +3,7 @@
 
 use arc_swap::ArcSwap;
 
-use crate::flow::FlowRecord;
+use crate::flow::{Delta, FlowRecord, RecordKind};
 use crate::global::map::GlobalMap;
 use crate::ledger::Ledger;
 use crate::sync::Arc;
@@ -42,12 +42,13 @@ impl Views {
 /// The live flows with the most bytes, most first. Goes over the whole map.
 #[must_use]
 pub fn busiest(map: &GlobalMap) -> Vec<FlowRecord> {
-    let bytes = |record: &FlowRecord| record.total.sides[0].bytes + record.total.sides[1].bytes;
+    let bytes = |total: &Delta| total.sides[0].bytes + total.sides[1].bytes;
     let mut top: Vec<FlowRecord> = Vec::with_capacity(BUSIEST + 1);
-    map.for_each(|record| {
-        let place = top.partition_point(|other| bytes(other) >= bytes(record));
+    map.for_each(|key, total| {
+        let place = top.partition_point(|other| bytes(&other.total) >= bytes(total));
         if place < BUSIEST {
-            top.insert(place, record.clone());
+            let record = FlowRecord { kind: RecordKind::Flow, key: *key, total: *total };
+            top.insert(place, record);
             top.truncate(BUSIEST);
         }
     });

@@ -54,9 +54,9 @@ impl<'a> CleanUp<'a> {
         };
         let is_cut = !self.is_symmetric && shared.rng.one_in(4);
         let taken = if is_cut {
-            let part = self.evictor.map.cut(&key, |record| {
+            let part = self.evictor.map.cut(&key, |total| {
                 merge_inside();
-                !record.total.is_complete() && record.total.packets() > 0
+                !total.is_complete() && total.packets() > 0
             });
             part.and_then(|mut part| {
                 part.total.end = Some(EndReason::Active);

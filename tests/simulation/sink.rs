@@ -111,9 +111,9 @@ pub(crate) struct Evictor<'a> {
 impl Evictor<'_> {
     /// Takes the record of `key` if it is complete, after `inside`, which may be called again.
     pub(crate) fn evict(&self, key: &FlowKey, inside: impl Fn()) -> Option<FlowRecord> {
-        let record = self.map.evict(key, |record| {
+        let record = self.map.evict(key, |total| {
             inside();
-            record.total.is_complete()
+            total.is_complete()
         });
         record.and_then(|record| self.account(record))
     }

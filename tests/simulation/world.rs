@@ -265,7 +265,7 @@ impl<'a> World<'a> {
             say!(self.shared, "thread {thread} stalls until step {}", self.stalled_until[thread]);
         } else if rng.one_in(256) {
             let mut live = 0;
-            self.map.for_each(|_| live += 1);
+            self.map.for_each(|_, _| live += 1);
             let residuals = Ledger::collect(self.accounts, live, false).residuals;
             if residuals != Default::default() {
                 return Err(format!("at step {step} the ledger says {residuals:?}"));

@@ -163,6 +163,18 @@ impl Delta {
         self.end = self.end.max(other.end);
     }
 
+    /// What stays of a record when the counts so far become a part of their own.
+    #[must_use]
+    pub fn continued(&self) -> Self {
+        Self {
+            part: self.part + 1,
+            opening: self.opening,
+            open_halves: self.open_halves,
+            closed_cores: self.closed_cores,
+            ..Self::EMPTY
+        }
+    }
+
     /// Packets of both directions.
     #[must_use]
     pub fn packets(&self) -> u64 {

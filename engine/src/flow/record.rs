@@ -59,27 +59,6 @@ impl FlowRecord {
         Self { kind, key: published.key, total: published.delta }
     }
 
-    /// This record with one more delta folded in.
-    #[must_use]
-    pub fn merged(&self, delta: &Delta) -> Self {
-        let mut record = self.clone();
-        record.total.combine(delta);
-        record
-    }
-
-    /// What stays when the counts so far become a part of their own.
-    #[must_use]
-    pub fn continued(&self) -> Self {
-        let total = Delta {
-            part: self.total.part + 1,
-            opening: self.total.opening,
-            open_halves: self.total.open_halves,
-            closed_cores: self.total.closed_cores,
-            ..Delta::EMPTY
-        };
-        Self { kind: self.kind, key: self.key, total }
-    }
-
     /// How the flow began, if its first packet has been merged.
     #[must_use]
     pub fn opening(&self) -> Option<&Opening> {

@@ -1,4 +1,5 @@
-//! The epoch cell: holds one record, from the first merge to the eviction.
+//! The epoch cell: holds what one record counts, from the first merge to the eviction. The
+//! record's key stands beside the cell, in the map.
 //!
 //! A record is never changed in place. The protocol of a cell:
 //! - **merge**: load `p`; if `p` is closed, start over with a new cell; else
@@ -14,20 +15,20 @@
 
 #![expect(unsafe_code, reason = "the epoch cell dereferences epoch-protected pointers")]
 
-use crossbeam_epoch::{Atomic, Guard, Owned, Shared, pin};
+use crossbeam_epoch::{Atomic, Guard, Owned, Shared};
 
-use crate::flow::{FlowRecord, Published};
+use crate::flow::{Delta, Published};
 use crate::sync::Ordering;
 
 /// The tag of a pointer whose record has been evicted.
 const CLOSED: usize = 1;
 
-const _: () = assert!(align_of::<FlowRecord>() > CLOSED, "the tag needs a free pointer bit");
+const _: () = assert!(align_of::<Delta>() > CLOSED, "the tag needs a free pointer bit");
 
 /// Holds one record, from the first merge to the eviction.
-pub(super) struct FlowCell {
+pub struct FlowCell {
     /// Never null; tagged [`CLOSED`] once, and never stored to after that.
-    record: Atomic<FlowRecord>,
+    record: Atomic<Delta>,
 }
 
 /// Why a merge into a cell did nothing.
@@ -39,26 +40,34 @@ pub(super) enum Refused {
 }
 
 impl FlowCell {
-    pub(super) fn new(record: FlowRecord) -> Self {
+    pub(super) fn new(record: Delta) -> Self {
         Self { record: Atomic::new(record) }
     }
 
     /// The record, if the cell is not closed.
-    pub(super) fn read<'g>(&self, guard: &'g Guard) -> Option<&'g FlowRecord> {
+    pub(super) fn read<'g>(&'g self, guard: &'g Guard) -> Option<&'g Delta> {
         let (pointer, record) = self.load(guard);
         (pointer.tag() != CLOSED).then_some(record)
     }
 
+    /// Whether the record has been evicted. Never false again after it was true.
+    pub(super) fn is_closed(&self, guard: &Guard) -> bool {
+        // Relaxed: the record is not looked at. Whoever closed the cell and now takes it out
+        // sees its own CAS; for others a late answer leaves the cell to the one that did.
+        self.record.load(Ordering::Relaxed, guard).tag() == CLOSED
+    }
+
     /// The pointer and the record behind it.
-    fn load<'g>(&self, guard: &'g Guard) -> (Shared<'g, FlowRecord>, &'g FlowRecord) {
+    fn load<'g>(&'g self, guard: &'g Guard) -> (Shared<'g, Delta>, &'g Delta) {
         // Acquire: pairs with the release of the CAS in `merge` (and with the release of
         // the map's insertion for the first record); without it the record's fields could
         // be read from before they were written.
         let pointer = self.record.load(Ordering::Acquire, guard);
         // SAFETY: the pointer is never null (`new` stores a record, `merge` only replaces
         // it by another), and is aligned and initialised as `Owned` made it. It is freed
-        // only through the epoch collector after being replaced or after the cell's drop,
-        // both of which a guard pinned before this load holds off for 'g.
+        // through the epoch collector after being replaced, which a guard pinned before this
+        // load holds off for 'g; or by the cell's drop, which cannot come while the cell is
+        // borrowed, as it is for 'g.
         let record = unsafe { pointer.deref() };
         (pointer, record)
     }
@@ -66,10 +75,10 @@ impl FlowCell {
     /// Folds `published` into the record, unless the cell is closed or the record is
     /// complete and the delta begins another one.
     pub(super) fn merge<'g>(
-        &self,
+        &'g self,
         published: &Published,
         guard: &'g Guard,
-    ) -> Result<&'g FlowRecord, Refused> {
+    ) -> Result<&'g Delta, Refused> {
         loop {
             let (current, record) = self.load(guard);
             if current.tag() == CLOSED {
@@ -78,7 +87,7 @@ impl FlowCell {
             if begins_anew(record, published) {
                 return Err(Refused::BeginsAnew);
             }
-            let merged = Owned::new(record.merged(&published.delta));
+            let merged = Owned::new(sum(record, &published.delta));
             // AcqRel: the release publishes the new record's fields to the acquire in
             // `load` on every thread; the acquire orders this merge behind the one or the
             // closing that it follows. On failure nothing is published, and the next
@@ -105,11 +114,7 @@ impl FlowCell {
     /// Cuts the record if `when` holds for it: puts a record without counts in its place,
     /// with the same beginning, open halves and one part more, and returns what it
     /// replaced. Both are whole: a merge comes before the CAS or after it.
-    pub(super) fn cut(
-        &self,
-        when: impl Fn(&FlowRecord) -> bool,
-        guard: &Guard,
-    ) -> Option<FlowRecord> {
+    pub(super) fn cut(&self, when: impl Fn(&Delta) -> bool, guard: &Guard) -> Option<Delta> {
         loop {
             let (current, record) = self.load(guard);
             if current.tag() == CLOSED || !when(record) {
@@ -125,7 +130,7 @@ impl FlowCell {
                 guard,
             );
             if cut.is_ok() {
-                let part = record.clone();
+                let part = *record;
                 // SAFETY: as in `merge`: replaced by this thread, which alone retires it.
                 unsafe { guard.defer_destroy(current) };
                 return Some(part);
@@ -135,11 +140,7 @@ impl FlowCell {
 
     /// Closes the cell if `when` holds for its record. The one caller that succeeds gets
     /// the final record.
-    pub(super) fn close(
-        &self,
-        when: impl Fn(&FlowRecord) -> bool,
-        guard: &Guard,
-    ) -> Option<FlowRecord> {
+    pub(super) fn close(&self, when: impl Fn(&Delta) -> bool, guard: &Guard) -> Option<Delta> {
         loop {
             let (current, record) = self.load(guard);
             if current.tag() == CLOSED || !when(record) {
@@ -155,7 +156,7 @@ impl FlowCell {
                 guard,
             );
             if closed.is_ok() {
-                return Some(record.clone());
+                return Some(*record);
             }
         }
     }
@@ -163,20 +164,25 @@ impl FlowCell {
 
 impl Drop for FlowCell {
     fn drop(&mut self) {
-        let guard = pin();
-        // Relaxed: `&mut self`, so no other thread stores to the cell any more.
-        let last = self.record.load(Ordering::Relaxed, &guard);
-        // SAFETY: the cell is going, so no new reader can reach the record; a reader that
-        // still holds it has pinned an epoch that the collector waits for. Replaced
-        // records were retired by `merge`; this one is only retired here.
-        unsafe { guard.defer_destroy(last) };
+        let last = std::mem::take(&mut self.record);
+        // SAFETY: never null, and `&mut self`: no thread has the cell any more, and readers of
+        // the record borrow the cell (`load`). Replaced records were retired by `merge` and
+        // `cut`; this one is only freed here.
+        drop(unsafe { last.into_owned() });
     }
+}
+
+/// `record` with one more delta folded in.
+fn sum(record: &Delta, delta: &Delta) -> Delta {
+    let mut sum = *record;
+    sum.combine(delta);
+    sum
 }
 
 /// Whether a delta cannot belong to a complete record: a core opens its half again that
 /// had closed it before.
-fn begins_anew(record: &FlowRecord, published: &Published) -> bool {
-    record.total.is_complete()
+fn begins_anew(record: &Delta, published: &Published) -> bool {
+    record.is_complete()
         && published.delta.opening.is_some()
-        && record.total.closed_cores & (1 << published.core) != 0
+        && record.closed_cores & (1 << published.core) != 0
 }

@@ -1,13 +1,16 @@
 //! The global map: from a flow's key to a cell that holds its immutable record.
 //!
-//! Cells are lock-free. The map around them is not: flurry's readers are wait-free, and
-//! its writers take a lock per bin when a cell comes or goes. Only this file names flurry.
+//! Cells are lock-free. The map around them ([`cells`]) is not: flurry's readers are
+//! wait-free, and its writers take a lock per bin when a cell comes or goes. Only `cells`
+//! names flurry.
 
-use crossbeam_epoch::pin;
+pub mod cells;
 
-use crate::flow::{FlowKey, FlowRecord, Published};
+use crossbeam_epoch::{Guard, pin};
+
+use crate::flow::{Delta, FlowKey, FlowRecord, Published, RecordKind};
 use crate::global::cell::{FlowCell, Refused};
-use crate::sync::Arc;
+use crate::global::map::cells::{Cells, Flurry};
 
 /// What became of a delta.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,102 +28,136 @@ pub enum Merged {
 }
 
 /// All live records.
-pub struct GlobalMap {
-    cells: flurry::HashMap<FlowKey, Arc<FlowCell>, ahash::RandomState>,
+pub struct GlobalMap<C = Flurry> {
+    cells: C,
 }
 
 impl Default for GlobalMap {
     fn default() -> Self {
-        Self { cells: flurry::HashMap::with_hasher(ahash::RandomState::new()) }
+        Self::over(Flurry::default())
     }
 }
 
-impl std::fmt::Debug for GlobalMap {
+impl<C: Cells> std::fmt::Debug for GlobalMap<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GlobalMap").field("len", &self.len()).finish()
     }
 }
 
-impl GlobalMap {
-    /// Folds a delta into its flow's record. A complete record that the delta does not
-    /// belong to is evicted on the way and passed to `evicted`.
-    ///
-    /// Only one thread may merge deltas of one key: it is the only one to enter cells.
+/// The map as one thread has it in its hands for a batch: what it may come across is not
+/// freed meanwhile. Whoever holds it must not wait for anything.
+pub struct Pinned<'a, C: Cells = Flurry> {
+    map: &'a GlobalMap<C>,
+    cells: C::Guard<'a>,
+    epoch: Guard,
+}
+
+impl<C: Cells> std::fmt::Debug for Pinned<'_, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned").field("map", self.map).finish_non_exhaustive()
+    }
+}
+
+impl<C: Cells> GlobalMap<C> {
+    /// A global map over a concurrent map of its own.
+    pub fn over(cells: C) -> Self {
+        Self { cells }
+    }
+
+    /// Takes the map in hand for a batch of calls.
+    pub fn pin(&self) -> Pinned<'_, C> {
+        Pinned { map: self, cells: self.cells.guard(), epoch: pin() }
+    }
+
+    /// [`Pinned::merge`] for a single delta.
     pub fn merge(&self, published: &Published, evicted: impl FnOnce(FlowRecord)) -> Merged {
-        let cells = self.cells.guard();
-        let guard = pin();
-        if let Some(cell) = self.cells.get(&published.key, &cells) {
-            match cell.merge(published, &guard) {
-                Ok(record) => return Merged::Folded { complete: record.total.is_complete() },
-                Err(Refused::Closed) => {}
-                Err(Refused::BeginsAnew) => {
-                    // `reap` may be faster; then the record is its to hand on.
-                    if let Some(record) = cell.close(|_| true, &guard) {
-                        evicted(record);
-                    }
-                }
-            }
-        }
-        // No cell, or a closed one that whoever closed it has not taken out yet: a new
-        // cell takes its place, and `remove` leaves the new one alone.
-        let record = FlowRecord::new(published);
-        let complete = record.total.is_complete();
-        self.cells.insert(published.key, Arc::new(FlowCell::new(record)), &cells);
-        Merged::Created { complete }
+        self.pin().merge(published, evicted)
+    }
+
+    /// [`Pinned::evict`] for a single flow.
+    pub fn evict(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
+        self.pin().evict(key, when)
     }
 
     /// Whether the map holds a record of this key that has not been evicted.
     pub fn contains(&self, key: &FlowKey) -> bool {
-        let cells = self.cells.guard();
-        let guard = pin();
-        self.cells.get(key, &cells).is_some_and(|cell| cell.read(&guard).is_some())
-    }
-
-    /// Takes the record of `key` out of the map, if it is there and `when` holds for it.
-    /// Of all callers exactly one gets a record.
-    pub fn evict(&self, key: &FlowKey, when: impl Fn(&FlowRecord) -> bool) -> Option<FlowRecord> {
-        let cells = self.cells.guard();
-        let guard = pin();
-        let cell = self.cells.get(key, &cells)?;
-        let record = cell.close(when, &guard)?;
-        // A merge may have put another cell in this one's place by now.
-        self.cells.compute_if_present(
-            key,
-            |_, present| (!Arc::ptr_eq(present, cell)).then(|| Arc::clone(present)),
-            &cells,
-        );
-        Some(record)
+        let Pinned { cells, epoch, .. } = self.pin();
+        self.cells.with(key, &cells, |cell| cell.read(&epoch).is_some()).unwrap_or(false)
     }
 
     /// Takes what the record of `key` has counted so far as a part of its own, if `when`
     /// holds for it. The flow goes on.
-    pub fn cut(&self, key: &FlowKey, when: impl Fn(&FlowRecord) -> bool) -> Option<FlowRecord> {
-        let cells = self.cells.guard();
-        let guard = pin();
-        self.cells.get(key, &cells)?.cut(when, &guard)
+    pub fn cut(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
+        let Pinned { cells, epoch, .. } = self.pin();
+        let total = self.cells.with(key, &cells, |cell| cell.cut(when, &epoch))??;
+        Some(flow_record(key, &total))
     }
 
-    /// Passes every live record to `each`: each consistent in itself, not all of one
-    /// moment.
-    pub fn for_each(&self, mut each: impl FnMut(&FlowRecord)) {
-        let cells = self.cells.guard();
-        for cell in self.cells.values(&cells) {
-            let guard = pin();
-            if let Some(record) = cell.read(&guard) {
-                each(record);
+    /// Passes what every live record counts to `each`: each consistent in itself, not all
+    /// of one moment.
+    pub fn for_each(&self, mut each: impl FnMut(&FlowKey, &Delta)) {
+        let Pinned { cells, epoch, .. } = self.pin();
+        self.cells.for_each(&cells, |key, cell| {
+            if let Some(total) = cell.read(&epoch) {
+                each(key, total);
             }
-        }
+        });
     }
 
     /// Records in the map, about.
     pub fn len(&self) -> usize {
-        self.cells.len()
+        self.cells.count()
     }
 
     /// Whether [`GlobalMap::len`] is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+impl<C: Cells> Pinned<'_, C> {
+    /// Folds a delta into its flow's record. A complete record that the delta does not
+    /// belong to is evicted on the way and passed to `evicted`.
+    ///
+    /// Only one thread may merge deltas of one key: it is the only one to enter cells.
+    pub fn merge(&self, published: &Published, evicted: impl FnOnce(FlowRecord)) -> Merged {
+        let Self { map, cells, epoch } = self;
+        let key = &published.key;
+        let folded = map.cells.with(key, cells, |cell| match cell.merge(published, epoch) {
+            Ok(total) => Some(total.is_complete()),
+            Err(Refused::Closed) => None,
+            Err(Refused::BeginsAnew) => {
+                // `reap` may be faster; then the record is its to hand on.
+                if let Some(total) = cell.close(|_| true, epoch) {
+                    evicted(flow_record(key, &total));
+                }
+                None
+            }
+        });
+        if let Some(Some(complete)) = folded {
+            return Merged::Folded { complete };
+        }
+        // No cell, or a closed one that whoever closed it has not taken out yet: a new
+        // cell takes its place, and `evict` leaves the new one alone.
+        map.cells.insert(*key, FlowCell::new(published.delta), cells);
+        Merged::Created { complete: published.delta.is_complete() }
+    }
+
+    /// Takes the record of `key` out of the map, if it is there and `when` holds for it.
+    /// Of all callers exactly one gets a record.
+    pub fn evict(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
+        let Self { map, cells, epoch } = self;
+        let total = map.cells.with(key, cells, |cell| cell.close(when, epoch))??;
+        // A merge may have put another cell in this one's place by now. If that one is closed
+        // too it may as well go: it is nobody's any more.
+        map.cells.remove_if(key, cells, |cell| cell.is_closed(epoch));
+        Some(flow_record(key, &total))
+    }
+}
+
+/// Only flows have cells.
+fn flow_record(key: &FlowKey, total: &Delta) -> FlowRecord {
+    FlowRecord { kind: RecordKind::Flow, key: *key, total: *total }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! All flows: what the cores publish is merged here, and leaves as ended records.
 //!
-//! [`map`] is the concurrent map of immutable records, each in its [`cell`]; [`merge`] is its only inserter, for
-//! its share of the keys; [`reap`] takes ended records out.
+//! [`map`] is the concurrent map of immutable records, each in its [`cell`]; [`merge`] is its
+//! only inserter, for its share of the keys; [`reap`] takes ended records out.
 
-mod cell;
+pub mod cell;
 pub mod map;
 pub mod merge;
 pub mod reap;

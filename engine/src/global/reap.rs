@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rtrb::Consumer;
 
-use crate::flow::{EndReason, FlowKey, FlowRecord};
+use crate::flow::{Delta, EndReason, FlowKey};
 use crate::global::map::GlobalMap;
 use crate::global::{Ended, GlobalCounters, Step};
 use crate::limits::LATE_HALVES;
@@ -114,7 +114,7 @@ impl<E: Ended> Reap<'_, E> {
     }
 
     fn evict(&mut self, key: &FlowKey) {
-        if let Some(record) = self.map.evict(key, |record| record.total.is_complete()) {
+        if let Some(record) = self.map.evict(key, Delta::is_complete) {
             self.counters.end(record, &mut self.ended);
         }
     }
@@ -124,10 +124,10 @@ impl<E: Ended> Reap<'_, E> {
     fn go_round(&mut self) -> bool {
         let waiting: HashSet<_> = self.agenda.waiting.iter().map(|(_, key)| *key).collect();
         let mut complete = Vec::new();
-        self.map.for_each(|record| {
-            let is_due = record.total.is_complete() && !waiting.contains(&record.key);
+        self.map.for_each(|key, total| {
+            let is_due = total.is_complete() && !waiting.contains(key);
             if is_due && complete.len() < HINTS {
-                complete.push(record.key);
+                complete.push(*key);
             }
         });
         for key in &complete {
@@ -143,16 +143,15 @@ impl<E: Ended> Reap<'_, E> {
             return false;
         }
         let active_ns = self.active_ns;
-        let is_long = |record: &FlowRecord| {
-            let total = &record.total;
+        let is_long = |total: &Delta| {
             !total.is_complete()
                 && total.first <= total.last
                 && total.last.abs_diff(total.first) >= active_ns
         };
         let mut long = Vec::new();
-        self.map.for_each(|record| {
-            if is_long(record) && long.len() < HINTS {
-                long.push(record.key);
+        self.map.for_each(|key, total| {
+            if is_long(total) && long.len() < HINTS {
+                long.push(*key);
             }
         });
         for key in &long {
@@ -169,7 +168,7 @@ impl<E: Ended> Reap<'_, E> {
     /// Ends every record: no core is left that could add to it.
     pub fn finalise(mut self) {
         let mut rest = Vec::new();
-        self.map.for_each(|record| rest.push(record.key));
+        self.map.for_each(|key, _| rest.push(*key));
         for key in rest {
             if let Some(record) = self.map.evict(&key, |_| true) {
                 self.counters.end(record, &mut self.ended);
