@@ -1,0 +1,307 @@
+//! Other maps in the global map's place, and none at all.
+
+use std::net::IpAddr;
+use std::sync::RwLock;
+
+use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord, Published, RecordKind};
+use flowtap::global::cell::FlowCell;
+use flowtap::global::map::cells::Cells;
+use flowtap::global::map::{GlobalMap, Pinned};
+
+type State = ahash::RandomState;
+
+/// What every rival does, a batch of calls at a time.
+pub(crate) trait Store: Sync {
+    /// What is held during a batch.
+    type Batch<'a>: Batch
+    where
+        Self: 'a;
+    /// Begins a batch.
+    fn batch(&self) -> Self::Batch<'_>;
+    /// The packets of all live records.
+    fn read(&self) -> u64;
+}
+
+/// Calls of one batch.
+pub(crate) trait Batch {
+    /// Begins a record or folds into it.
+    fn merge(&self, published: &Published);
+    /// Takes a complete record out.
+    fn evict(&self, key: &FlowKey) -> Option<FlowRecord>;
+}
+
+impl<C: Cells> Store for GlobalMap<C> {
+    type Batch<'a>
+        = Pinned<'a, C>
+    where
+        Self: 'a;
+
+    fn batch(&self) -> Pinned<'_, C> {
+        self.pin()
+    }
+
+    fn read(&self) -> u64 {
+        let mut packets = 0;
+        self.for_each(|_, total| packets += total.packets());
+        packets
+    }
+}
+
+impl<C: Cells> Batch for Pinned<'_, C> {
+    fn merge(&self, published: &Published) {
+        self.merge(published, |_| panic!("every flow has a key of its own"));
+    }
+
+    fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
+        self.evict(key, Delta::is_complete)
+    }
+}
+
+/// papaya's map under our protocol.
+#[derive(Default)]
+pub(crate) struct Papaya(papaya::HashMap<FlowKey, FlowCell, State>);
+
+impl Cells for Papaya {
+    type Guard<'a> = papaya::LocalGuard<'a>;
+
+    fn guard(&self) -> Self::Guard<'_> {
+        self.0.guard()
+    }
+
+    fn with<R>(
+        &self,
+        key: &FlowKey,
+        guard: &Self::Guard<'_>,
+        look: impl FnOnce(&FlowCell) -> R,
+    ) -> Option<R> {
+        self.0.get(key, guard).map(look)
+    }
+
+    fn insert(&self, key: FlowKey, cell: FlowCell, guard: &Self::Guard<'_>) {
+        self.0.insert(key, cell, guard);
+    }
+
+    fn remove_if(
+        &self,
+        key: &FlowKey,
+        guard: &Self::Guard<'_>,
+        condition: impl Fn(&FlowCell) -> bool,
+    ) {
+        let _ = self.0.remove_if(key, |_, cell| condition(cell), guard);
+    }
+
+    fn for_each(&self, guard: &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
+        self.0.iter(guard).for_each(|(key, cell)| each(key, cell));
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// dashmap's map under our protocol.
+#[derive(Default)]
+pub(crate) struct Dash(dashmap::DashMap<FlowKey, FlowCell, State>);
+
+impl Cells for Dash {
+    type Guard<'a> = ();
+
+    fn guard(&self) -> Self::Guard<'_> {}
+
+    fn with<R>(
+        &self,
+        key: &FlowKey,
+        (): &Self::Guard<'_>,
+        look: impl FnOnce(&FlowCell) -> R,
+    ) -> Option<R> {
+        self.0.get(key).map(|cell| look(&cell))
+    }
+
+    fn insert(&self, key: FlowKey, cell: FlowCell, (): &Self::Guard<'_>) {
+        self.0.insert(key, cell);
+    }
+
+    fn remove_if(
+        &self,
+        key: &FlowKey,
+        (): &Self::Guard<'_>,
+        condition: impl Fn(&FlowCell) -> bool,
+    ) {
+        self.0.remove_if(key, |_, cell| condition(cell));
+    }
+
+    fn for_each(&self, (): &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
+        self.0.iter().for_each(|entry| each(entry.key(), entry.value()));
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// scc's map under our protocol.
+#[derive(Default)]
+pub(crate) struct Scc(scc::HashMap<FlowKey, FlowCell, State>);
+
+impl Cells for Scc {
+    type Guard<'a> = ();
+
+    fn guard(&self) -> Self::Guard<'_> {}
+
+    fn with<R>(
+        &self,
+        key: &FlowKey,
+        (): &Self::Guard<'_>,
+        look: impl FnOnce(&FlowCell) -> R,
+    ) -> Option<R> {
+        self.0.read_sync(key, |_, cell| look(cell))
+    }
+
+    fn insert(&self, key: FlowKey, cell: FlowCell, (): &Self::Guard<'_>) {
+        self.0.upsert_sync(key, cell);
+    }
+
+    fn remove_if(
+        &self,
+        key: &FlowKey,
+        (): &Self::Guard<'_>,
+        condition: impl Fn(&FlowCell) -> bool,
+    ) {
+        self.0.remove_if_sync(key, |cell| condition(cell));
+    }
+
+    fn for_each(&self, (): &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
+        self.0.iter_sync(|key, cell| {
+            each(key, cell);
+            true
+        });
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// papaya with the record in its node and no cell: its own protocol in place of ours.
+#[derive(Default)]
+pub(crate) struct PapayaRecords(papaya::HashMap<FlowKey, Delta, State>);
+
+/// A batch of calls of [`PapayaRecords`].
+pub(crate) struct PapayaBatch<'a>(&'a PapayaRecords, papaya::LocalGuard<'a>);
+
+impl Store for PapayaRecords {
+    type Batch<'a> = PapayaBatch<'a>;
+
+    fn batch(&self) -> PapayaBatch<'_> {
+        PapayaBatch(self, self.0.guard())
+    }
+
+    fn read(&self) -> u64 {
+        self.0.pin().values().map(Delta::packets).sum()
+    }
+}
+
+impl Batch for PapayaBatch<'_> {
+    fn merge(&self, published: &Published) {
+        let sum = |total: &Delta| {
+            let mut sum = *total;
+            sum.combine(&published.delta);
+            sum
+        };
+        self.0.0.update_or_insert(published.key, sum, published.delta, &self.1);
+    }
+
+    fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
+        let removed = self.0.0.remove_if(key, |_, total| total.is_complete(), &self.1);
+        let (key, total) = removed.ok()??;
+        Some(FlowRecord { kind: RecordKind::Flow, key: *key, total: *total })
+    }
+}
+
+/// Places by the number in a key, `T` in each: what is left when the map is left out.
+pub(crate) struct Array<T>(Vec<RwLock<Option<T>>>);
+
+impl<T> Array<T> {
+    /// For as many live flows, numbered one after the other.
+    pub(crate) fn new(live: usize) -> Self {
+        Self((0..live + 1).map(|_| RwLock::new(None)).collect())
+    }
+
+    fn place(&self, key: &FlowKey) -> &RwLock<Option<T>> {
+        // The number is in the end of the two that is in 10.0.0.0/8.
+        let number = [Direction::Forward, Direction::Reverse].into_iter().find_map(|way| {
+            let IpAddr::V4(address) = key.source_ip(way) else { panic!("IPv4 only") };
+            let [first, rest @ ..] = address.octets();
+            (first == 10).then(|| rest.iter().fold(0, |all, &byte| all << 8 | usize::from(byte)))
+        });
+        &self.0[number.expect("one end has it") % self.0.len()]
+    }
+}
+
+impl Cells for Array<FlowCell> {
+    type Guard<'a> = ();
+
+    fn guard(&self) -> Self::Guard<'_> {}
+
+    fn with<R>(
+        &self,
+        key: &FlowKey,
+        (): &Self::Guard<'_>,
+        look: impl FnOnce(&FlowCell) -> R,
+    ) -> Option<R> {
+        self.place(key).read().expect("no panic").as_ref().map(look)
+    }
+
+    fn insert(&self, key: FlowKey, cell: FlowCell, (): &Self::Guard<'_>) {
+        *self.place(&key).write().expect("no panic") = Some(cell);
+    }
+
+    fn remove_if(
+        &self,
+        key: &FlowKey,
+        (): &Self::Guard<'_>,
+        condition: impl Fn(&FlowCell) -> bool,
+    ) {
+        self.place(key).write().expect("no panic").take_if(|cell| condition(cell));
+    }
+
+    fn for_each(&self, (): &Self::Guard<'_>, _: impl FnMut(&FlowKey, &FlowCell)) {
+        unreachable!("an array is not read");
+    }
+
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Neither map nor epochs: a record allocated, replaced and freed.
+impl Store for Array<Box<Delta>> {
+    type Batch<'a> = &'a Self;
+
+    fn batch(&self) -> &Self {
+        self
+    }
+
+    fn read(&self) -> u64 {
+        let packets = |place: &RwLock<Option<Box<Delta>>>| {
+            place.read().expect("no panic").as_ref().map_or(0, |total| total.packets())
+        };
+        self.0.iter().map(packets).sum()
+    }
+}
+
+impl Batch for &Array<Box<Delta>> {
+    fn merge(&self, published: &Published) {
+        let mut place = self.place(&published.key).write().expect("no panic");
+        let mut sum = published.delta;
+        if let Some(total) = place.as_ref() {
+            sum.combine(total);
+        }
+        *place = Some(Box::new(sum));
+    }
+
+    fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
+        let total = self.place(key).write().expect("no panic").take()?;
+        Some(FlowRecord { kind: RecordKind::Flow, key: *key, total: *total })
+    }
+}
