@@ -1,7 +1,7 @@
 //! Other maps in the global map's place, and none at all.
 
 use std::net::IpAddr;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
 use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord, Published, RecordKind};
 use flowtap::global::cell::FlowCell;
@@ -57,12 +57,17 @@ impl<C: Cells> Batch for Pinned<'_, C> {
     }
 }
 
-/// papaya's map under our protocol.
-#[derive(Default)]
-pub(crate) struct Papaya(papaya::HashMap<FlowKey, FlowCell, State>);
+/// flurry's map under our protocol.
+pub(crate) struct Flurry(flurry::HashMap<FlowKey, Arc<FlowCell>, State>);
 
-impl Cells for Papaya {
-    type Guard<'a> = papaya::LocalGuard<'a>;
+impl Default for Flurry {
+    fn default() -> Self {
+        Self(flurry::HashMap::with_hasher(State::new()))
+    }
+}
+
+impl Cells for Flurry {
+    type Guard<'a> = flurry::Guard<'a>;
 
     fn guard(&self) -> Self::Guard<'_> {
         self.0.guard()
@@ -74,11 +79,11 @@ impl Cells for Papaya {
         guard: &Self::Guard<'_>,
         look: impl FnOnce(&FlowCell) -> R,
     ) -> Option<R> {
-        self.0.get(key, guard).map(look)
+        self.0.get(key, guard).map(|cell| look(cell))
     }
 
     fn insert(&self, key: FlowKey, cell: FlowCell, guard: &Self::Guard<'_>) {
-        self.0.insert(key, cell, guard);
+        self.0.insert(key, Arc::new(cell), guard);
     }
 
     fn remove_if(
@@ -87,10 +92,17 @@ impl Cells for Papaya {
         guard: &Self::Guard<'_>,
         condition: impl Fn(&FlowCell) -> bool,
     ) {
-        let _ = self.0.remove_if(key, |_, cell| condition(cell), guard);
+        // flurry can remove a value or put another in its place, but not leave it alone.
+        let keep = |cell: &Arc<FlowCell>| (!condition(cell)).then(|| Arc::clone(cell));
+        self.0.compute_if_present(key, |_, cell| keep(cell), guard);
     }
 
-    fn for_each(&self, guard: &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
+    fn for_each(
+        &self,
+        _: usize,
+        guard: &Self::Guard<'_>,
+        mut each: impl FnMut(&FlowKey, &FlowCell),
+    ) {
         self.0.iter(guard).for_each(|(key, cell)| each(key, cell));
     }
 
@@ -130,7 +142,7 @@ impl Cells for Dash {
         self.0.remove_if(key, |_, cell| condition(cell));
     }
 
-    fn for_each(&self, (): &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
+    fn for_each(&self, _: usize, (): &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
         self.0.iter().for_each(|entry| each(entry.key(), entry.value()));
     }
 
@@ -170,7 +182,7 @@ impl Cells for Scc {
         self.0.remove_if_sync(key, |cell| condition(cell));
     }
 
-    fn for_each(&self, (): &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
+    fn for_each(&self, _: usize, (): &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
         self.0.iter_sync(|key, cell| {
             each(key, cell);
             true
@@ -265,7 +277,7 @@ impl Cells for Array<FlowCell> {
         self.place(key).write().expect("no panic").take_if(|cell| condition(cell));
     }
 
-    fn for_each(&self, (): &Self::Guard<'_>, _: impl FnMut(&FlowKey, &FlowCell)) {
+    fn for_each(&self, _: usize, (): &Self::Guard<'_>, _: impl FnMut(&FlowKey, &FlowCell)) {
         unreachable!("an array is not read");
     }
 

@@ -68,6 +68,10 @@ pub const SWEEP_SLOTS: usize = 1_024;
 /// Slots that are looked at for a one-packet flow to give up, when the table is full.
 pub const PRESSURE_SCAN: usize = 64;
 
+/// Parts of the global map. `reap` goes over one at a time and keeps its keys in mind, so
+/// this bounds them to a small share of the live flows.
+pub const MAP_PARTS: usize = 64;
+
 /// Complete records that wait for a late half, where flows may have several. What does not
 /// fit is found when `reap` goes over the map.
 pub const LATE_HALVES: usize = 1 << 20;

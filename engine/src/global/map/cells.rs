@@ -1,10 +1,16 @@
-//! What the global map asks of a concurrent map, and flurry, which answers it.
+//! What the global map asks of a concurrent map, and papaya, which answers it.
 //!
 //! Nothing here knows the protocol of merging and evicting, and [`super`] does not know
 //! whose map it is: benchmarks put rivals in its place, and model checks a simple one.
 
-use crate::flow::FlowKey;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use papaya::{HashMap, LocalGuard};
+use seize::Collector;
+
+use crate::flow::{FlowKey, KeyHasher};
 use crate::global::cell::FlowCell;
+use crate::limits::MAP_PARTS;
 use crate::sync::Arc;
 
 /// A concurrent map of cells.
@@ -37,27 +43,88 @@ pub trait Cells: Sync {
         condition: impl Fn(&FlowCell) -> bool,
     );
 
-    /// Passes all cells to `each`, but not of one moment.
-    fn for_each(&self, guard: &Self::Guard<'_>, each: impl FnMut(&FlowKey, &FlowCell));
+    /// In how many parts all cells can be gone over, one after the other.
+    fn parts(&self) -> usize {
+        1
+    }
+
+    /// Passes all cells of a part to `each`, but not of one moment.
+    fn for_each(&self, part: usize, guard: &Self::Guard<'_>, each: impl FnMut(&FlowKey, &FlowCell));
 
     /// Cells, about.
     fn count(&self) -> usize;
 }
 
-/// flurry's map.
-pub struct Flurry(flurry::HashMap<FlowKey, Arc<FlowCell>, ahash::RandomState>);
+/// papaya's map, in parts by the hash of the key: each grows by itself, so that no merge has
+/// to wait for all of them, and each can be gone over by itself. One collector serves them
+/// all, and so does one guard.
+pub struct Papaya {
+    hasher: KeyHasher,
+    parts: Box<[HashMap<Hashed, FlowCell, BuildHasherDefault<Known>>]>,
+}
 
-impl Default for Flurry {
-    fn default() -> Self {
-        Self(flurry::HashMap::with_hasher(ahash::RandomState::new()))
+/// A key with its hash, so that it is computed once for each call, and never to grow.
+#[derive(PartialEq, Eq)]
+struct Hashed {
+    hash: u64,
+    key: FlowKey,
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
-impl Cells for Flurry {
-    type Guard<'a> = flurry::Guard<'a>;
+/// Passes on a hash that is known.
+#[derive(Default)]
+struct Known(u64);
+
+impl Hasher for Known {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("`Hashed` writes its hash only");
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+const _: () = assert!(MAP_PARTS.is_power_of_two() && MAP_PARTS <= 256, "the part is a byte");
+
+impl Default for Papaya {
+    fn default() -> Self {
+        let collector = Arc::new(Collector::new());
+        let part = |_| {
+            let collector = Arc::clone(&collector);
+            HashMap::builder().hasher(BuildHasherDefault::new()).shared_collector(collector).build()
+        };
+        Self { hasher: KeyHasher::default(), parts: (0..MAP_PARTS).map(part).collect() }
+    }
+}
+
+impl Papaya {
+    fn hashed(&self, key: &FlowKey) -> Hashed {
+        Hashed { hash: self.hasher.hash(key), key: *key }
+    }
+
+    /// The part that a key belongs to. papaya takes its places from the lower bits of the
+    /// hash and its tags from the uppermost, so these come from between.
+    fn part_of(&self, key: &Hashed) -> &HashMap<Hashed, FlowCell, BuildHasherDefault<Known>> {
+        let byte = usize::from(key.hash.to_le_bytes()[6]);
+        &self.parts[byte % MAP_PARTS]
+    }
+}
+
+impl Cells for Papaya {
+    type Guard<'a> = LocalGuard<'a>;
 
     fn guard(&self) -> Self::Guard<'_> {
-        self.0.guard()
+        self.parts[0].guard()
     }
 
     fn with<R>(
@@ -66,11 +133,13 @@ impl Cells for Flurry {
         guard: &Self::Guard<'_>,
         look: impl FnOnce(&FlowCell) -> R,
     ) -> Option<R> {
-        self.0.get(key, guard).map(|cell| look(cell))
+        let key = self.hashed(key);
+        self.part_of(&key).get(&key, guard).map(look)
     }
 
     fn insert(&self, key: FlowKey, cell: FlowCell, guard: &Self::Guard<'_>) {
-        self.0.insert(key, Arc::new(cell), guard);
+        let key = self.hashed(&key);
+        self.part_of(&key).insert(key, cell, guard);
     }
 
     fn remove_if(
@@ -79,16 +148,25 @@ impl Cells for Flurry {
         guard: &Self::Guard<'_>,
         condition: impl Fn(&FlowCell) -> bool,
     ) {
-        // flurry can remove a value or put another in its place, but not leave it alone.
-        let keep = |cell: &Arc<FlowCell>| (!condition(cell)).then(|| Arc::clone(cell));
-        self.0.compute_if_present(key, |_, cell| keep(cell), guard);
+        let key = self.hashed(key);
+        // An error says that the condition does not hold: then another cell is there.
+        let _ = self.part_of(&key).remove_if(&key, |_, cell| condition(cell), guard);
     }
 
-    fn for_each(&self, guard: &Self::Guard<'_>, mut each: impl FnMut(&FlowKey, &FlowCell)) {
-        self.0.iter(guard).for_each(|(key, cell)| each(key, cell));
+    fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    fn for_each(
+        &self,
+        part: usize,
+        guard: &Self::Guard<'_>,
+        mut each: impl FnMut(&FlowKey, &FlowCell),
+    ) {
+        self.parts[part].iter(guard).for_each(|(hashed, cell)| each(&hashed.key, cell));
     }
 
     fn count(&self) -> usize {
-        self.0.len()
+        self.parts.iter().map(HashMap::len).sum()
     }
 }
