@@ -82,12 +82,12 @@ impl<E: Ended> Reap<'_, E> {
                 break;
             }
             self.agenda.waiting.pop_front();
-            self.evict(&key);
+            self.evict(&key, Delta::is_complete);
         }
         if now.saturating_sub(self.agenda.round) >= ROUND {
             self.agenda.round = now;
-            while self.go_round() {}
-            while self.cut_long() {}
+            self.go_round();
+            self.cut_long();
         }
         if any {
             return Step::Worked;
@@ -104,7 +104,7 @@ impl<E: Ended> Reap<'_, E> {
             while let Ok(key) = self.finished[lane].pop() {
                 any = true;
                 if self.symmetric {
-                    self.evict(&key);
+                    self.evict(&key, Delta::is_complete);
                 } else if self.agenda.waiting.len() < LATE_HALVES {
                     self.agenda.waiting.push_back((now, key));
                 }
@@ -113,34 +113,38 @@ impl<E: Ended> Reap<'_, E> {
         any
     }
 
-    fn evict(&mut self, key: &FlowKey) {
-        if let Some(record) = self.map.evict(key, Delta::is_complete) {
+    /// Evicts `key` if `when` holds for it.
+    fn evict(&mut self, key: &FlowKey, when: impl Fn(&Delta) -> bool) {
+        if let Some(record) = self.map.evict(key, when) {
             self.counters.end(record, &mut self.ended);
         }
     }
 
-    /// Evicts complete records that are not waiting for a late half, up to [`HINTS`] of
-    /// them. Whether there may be more.
-    fn go_round(&mut self) -> bool {
-        let waiting: HashSet<_> = self.agenda.waiting.iter().map(|(_, key)| *key).collect();
-        let mut complete = Vec::new();
-        self.map.for_each(|key, total| {
-            let is_due = total.is_complete() && !waiting.contains(key);
-            if is_due && complete.len() < HINTS {
-                complete.push(*key);
+    /// The keys of a part of the map for which `when` holds.
+    fn keys_of(&self, part: usize, when: impl Fn(&FlowKey, &Delta) -> bool) -> Vec<FlowKey> {
+        let mut keys = Vec::new();
+        self.map.for_each_in(part, |key, total| {
+            if when(key, total) {
+                keys.push(*key);
             }
         });
-        for key in &complete {
-            self.evict(key);
-        }
-        complete.len() == HINTS
+        keys
     }
 
-    /// Cuts records that span the active timeout, where no core does, up to [`HINTS`] of
-    /// them. Whether there may be more.
-    fn cut_long(&mut self) -> bool {
+    /// Evicts complete records that are not waiting for a late half.
+    fn go_round(&mut self) {
+        let waiting: HashSet<_> = self.agenda.waiting.iter().map(|(_, key)| *key).collect();
+        for part in 0..self.map.parts() {
+            let due =
+                self.keys_of(part, |key, total| total.is_complete() && !waiting.contains(key));
+            due.iter().for_each(|key| self.evict(key, Delta::is_complete));
+        }
+    }
+
+    /// Cuts records that span the active timeout, where no core does.
+    fn cut_long(&mut self) {
         if self.symmetric {
-            return false;
+            return;
         }
         let active_ns = self.active_ns;
         let is_long = |total: &Delta| {
@@ -148,32 +152,27 @@ impl<E: Ended> Reap<'_, E> {
                 && total.first <= total.last
                 && total.last.abs_diff(total.first) >= active_ns
         };
-        let mut long = Vec::new();
-        self.map.for_each(|key, total| {
-            if is_long(total) && long.len() < HINTS {
-                long.push(*key);
-            }
-        });
-        for key in &long {
-            if let Some(mut part) = self.map.cut(key, is_long) {
-                part.total.end = Some(EndReason::Active);
-                // The part that goes on is a record of its own.
-                self.counters.created.add(1);
-                self.counters.end(part, &mut self.ended);
+        for part in 0..self.map.parts() {
+            for key in self.keys_of(part, |_, total| is_long(total)) {
+                if let Some(mut cut) = self.map.cut(&key, is_long) {
+                    cut.total.end = Some(EndReason::Active);
+                    // The part that goes on is a record of its own.
+                    self.counters.created.add(1);
+                    self.counters.end(cut, &mut self.ended);
+                }
             }
         }
-        long.len() == HINTS
     }
 
     /// Ends every record: no core is left that could add to it.
     pub fn finalise(mut self) {
-        let mut rest = Vec::new();
-        self.map.for_each(|key, _| rest.push(*key));
-        for key in rest {
-            if let Some(record) = self.map.evict(&key, |_| true) {
-                self.counters.end(record, &mut self.ended);
-            }
+        for part in 0..self.map.parts() {
+            let rest = self.keys_of(part, |_, _| true);
+            rest.iter().for_each(|key| self.evict(key, |_| true));
         }
         self.ended.flush();
     }
 }
+
+#[cfg(test)]
+mod tests;
