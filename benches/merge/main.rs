@@ -24,9 +24,8 @@ use flowtap::flow::{
 use flowtap::global::cell::FlowCell;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Papaya;
-use flowtap::limits::BATCH_DELTAS;
 
-use crate::rivals::{Array, Batch, Dash, Flurry, PapayaRecords, Scc, Store};
+use crate::rivals::{Array, Dash, Flurry, PapayaRecords, Scc, Store};
 use crate::threads::own_ns;
 
 #[global_allocator]
@@ -98,26 +97,20 @@ struct Times {
 
 /// Begins flows 0 to `live`.
 fn fill(store: &impl Store, flows: &Flows, live: usize) {
-    let numbers: Vec<_> = (0..live).collect();
-    for numbers in numbers.chunks(BATCH_DELTAS) {
-        let batch = store.batch();
-        numbers.iter().for_each(|&number| batch.merge(&flows.delta(number, true, false)));
-    }
+    (0..live).for_each(|number| store.merge(&flows.delta(number, true, false)));
 }
 
 /// Begins `count` flows from `from` on, and for each ends the one that is `live` older: each
 /// is created, merged once more and evicted. The packets of those evicted.
+#[inline(never)]
 fn churn(store: &impl Store, flows: &Flows, live: usize, from: usize, count: usize) -> u64 {
     let mut packets = 0;
-    for first in (from..from + count).step_by(BATCH_DELTAS) {
-        let batch = store.batch();
-        for number in first..(first + BATCH_DELTAS).min(from + count) {
-            batch.merge(&flows.delta(number, true, false));
-            let ends = flows.delta(number - live, false, true);
-            batch.merge(&ends);
-            let record = batch.evict(&ends.key).expect("it is complete");
-            packets += record.total.packets();
-        }
+    for number in from..from + count {
+        store.merge(&flows.delta(number, true, false));
+        let ends = flows.delta(number - live, false, true);
+        store.merge(&ends);
+        let record = store.evict(&ends.key).expect("it is complete");
+        packets += record.total.packets();
     }
     packets
 }
@@ -248,7 +241,7 @@ fn grown(store: &impl Store, live: usize) -> u64 {
     let before = resident();
     fill(store, &flows, live);
     for number in 0..live {
-        store.batch().merge(&flows.delta(number, false, false));
+        store.merge(&flows.delta(number, false, false));
     }
     assert_eq!(store.read(), 4 * live as u64);
     resident() - before

@@ -5,55 +5,34 @@ use std::sync::{Arc, RwLock};
 
 use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord, Published, RecordKind};
 use flowtap::global::cell::FlowCell;
+use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Cells;
-use flowtap::global::map::{GlobalMap, Pinned};
 
 type State = ahash::RandomState;
 
-/// What every rival does, a batch of calls at a time.
+/// What every rival does.
 pub(crate) trait Store: Sync {
-    /// What is held during a batch.
-    type Batch<'a>: Batch
-    where
-        Self: 'a;
-    /// Begins a batch.
-    fn batch(&self) -> Self::Batch<'_>;
-    /// The packets of all live records.
-    fn read(&self) -> u64;
-}
-
-/// Calls of one batch.
-pub(crate) trait Batch {
     /// Begins a record or folds into it.
     fn merge(&self, published: &Published);
     /// Takes a complete record out.
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord>;
+    /// The packets of all live records.
+    fn read(&self) -> u64;
 }
 
 impl<C: Cells> Store for GlobalMap<C> {
-    type Batch<'a>
-        = Pinned<'a, C>
-    where
-        Self: 'a;
-
-    fn batch(&self) -> Pinned<'_, C> {
-        self.pin()
-    }
-
-    fn read(&self) -> u64 {
-        let mut packets = 0;
-        self.for_each(|_, total| packets += total.packets());
-        packets
-    }
-}
-
-impl<C: Cells> Batch for Pinned<'_, C> {
     fn merge(&self, published: &Published) {
         self.merge(published, |_| panic!("every flow has a key of its own"));
     }
 
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
         self.evict(key, Delta::is_complete)
+    }
+
+    fn read(&self) -> u64 {
+        let mut packets = 0;
+        self.for_each(|_, total| packets += total.packets());
+        packets
     }
 }
 
@@ -198,35 +177,24 @@ impl Cells for Scc {
 #[derive(Default)]
 pub(crate) struct PapayaRecords(papaya::HashMap<FlowKey, Delta, State>);
 
-/// A batch of calls of [`PapayaRecords`].
-pub(crate) struct PapayaBatch<'a>(&'a PapayaRecords, papaya::LocalGuard<'a>);
-
 impl Store for PapayaRecords {
-    type Batch<'a> = PapayaBatch<'a>;
-
-    fn batch(&self) -> PapayaBatch<'_> {
-        PapayaBatch(self, self.0.guard())
-    }
-
-    fn read(&self) -> u64 {
-        self.0.pin().values().map(Delta::packets).sum()
-    }
-}
-
-impl Batch for PapayaBatch<'_> {
     fn merge(&self, published: &Published) {
         let sum = |total: &Delta| {
             let mut sum = *total;
             sum.combine(&published.delta);
             sum
         };
-        self.0.0.update_or_insert(published.key, sum, published.delta, &self.1);
+        self.0.pin().update_or_insert(published.key, sum, published.delta);
     }
 
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
-        let removed = self.0.0.remove_if(key, |_, total| total.is_complete(), &self.1);
-        let (key, total) = removed.ok()??;
+        let records = self.0.pin();
+        let (key, total) = records.remove_if(key, |_, total| total.is_complete()).ok()??;
         Some(FlowRecord { kind: RecordKind::Flow, key: *key, total: *total })
+    }
+
+    fn read(&self) -> u64 {
+        self.0.pin().values().map(Delta::packets).sum()
     }
 }
 
@@ -288,21 +256,6 @@ impl Cells for Array<FlowCell> {
 
 /// Neither map nor epochs: a record allocated, replaced and freed.
 impl Store for Array<Box<Delta>> {
-    type Batch<'a> = &'a Self;
-
-    fn batch(&self) -> &Self {
-        self
-    }
-
-    fn read(&self) -> u64 {
-        let packets = |place: &RwLock<Option<Box<Delta>>>| {
-            place.read().expect("no panic").as_ref().map_or(0, |total| total.packets())
-        };
-        self.0.iter().map(packets).sum()
-    }
-}
-
-impl Batch for &Array<Box<Delta>> {
     fn merge(&self, published: &Published) {
         let mut place = self.place(&published.key).write().expect("no panic");
         let mut sum = published.delta;
@@ -315,5 +268,9 @@ impl Batch for &Array<Box<Delta>> {
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
         let total = self.place(key).write().expect("no panic").take()?;
         Some(FlowRecord { kind: RecordKind::Flow, key: *key, total: *total })
+    }
+
+    fn read(&self) -> u64 {
+        unreachable!("an array is not read");
     }
 }

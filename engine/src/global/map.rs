@@ -61,18 +61,11 @@ impl<C: Cells> std::fmt::Debug for GlobalMap<C> {
     }
 }
 
-/// The map as one thread has it in its hands for a batch: what it may come across is not
-/// freed meanwhile. Whoever holds it must not wait for anything.
-pub struct Pinned<'a, C: Cells = Papaya> {
-    map: &'a GlobalMap<C>,
+/// What keeps cells and records from being freed while one call looks at them. Taking it
+/// for a batch of merges instead was no faster.
+struct Pinned<'a, C: Cells + 'a> {
     cells: C::Guard<'a>,
     epoch: Guard,
-}
-
-impl<C: Cells> std::fmt::Debug for Pinned<'_, C> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pinned").field("map", self.map).finish_non_exhaustive()
-    }
 }
 
 impl<C: Cells> GlobalMap<C> {
@@ -81,31 +74,67 @@ impl<C: Cells> GlobalMap<C> {
         Self { cells }
     }
 
-    /// Takes the map in hand for a batch of calls.
-    pub fn pin(&self) -> Pinned<'_, C> {
-        Pinned { map: self, cells: self.cells.guard(), epoch: pin() }
+    fn pin(&self) -> Pinned<'_, C> {
+        Pinned { cells: self.cells.guard(), epoch: pin() }
     }
 
-    /// [`Pinned::merge`] for a single delta.
+    /// Folds a delta into its flow's record. A complete record that the delta does not
+    /// belong to is evicted on the way and passed to `evicted`.
+    ///
+    /// Only one thread may merge deltas of one key: it is the only one to enter cells.
     pub fn merge(&self, published: &Published, evicted: impl FnOnce(FlowRecord)) -> Merged {
-        self.pin().merge(published, evicted)
+        let mut displaced = None;
+        let merged = self.merge_pinned(published, &mut displaced);
+        // Not pinned any more: the sinks may make this thread wait.
+        if let Some(record) = displaced {
+            evicted(record);
+        }
+        merged
     }
 
-    /// [`Pinned::evict`] for a single flow.
+    fn merge_pinned(&self, published: &Published, displaced: &mut Option<FlowRecord>) -> Merged {
+        let Pinned { cells, epoch } = self.pin();
+        let key = &published.key;
+        let folded = self.cells.with(key, &cells, |cell| match cell.merge(published, &epoch) {
+            Ok(total) => Some(total.is_complete()),
+            Err(Refused::Closed) => None,
+            Err(Refused::BeginsAnew) => {
+                // `reap` may be faster; then the record is its to hand on.
+                let total = cell.close(|_| true, &epoch);
+                *displaced = total.map(|total| flow_record(key, &total));
+                None
+            }
+        });
+        if let Some(Some(complete)) = folded {
+            return Merged::Folded { complete };
+        }
+        // No cell, or a closed one that whoever closed it has not taken out yet: a new
+        // cell takes its place, and `evict` leaves the new one alone.
+        self.cells.insert(*key, FlowCell::new(published.delta), &cells);
+        Merged::Created { complete: published.delta.is_complete() }
+    }
+
+    /// Takes the record of `key` out of the map, if it is there and `when` holds for it.
+    /// Of all callers exactly one gets a record.
     pub fn evict(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
-        self.pin().evict(key, when)
+        let Pinned { cells, epoch } = self.pin();
+        let total = self.cells.with(key, &cells, |cell| cell.close(when, &epoch))??;
+        // A merge may have put another cell in this one's place by now. If that one is closed
+        // too it may as well go: it is nobody's any more.
+        self.cells.remove_if(key, &cells, |cell| cell.is_closed(&epoch));
+        Some(flow_record(key, &total))
     }
 
     /// Whether the map holds a record of this key that has not been evicted.
     pub fn contains(&self, key: &FlowKey) -> bool {
-        let Pinned { cells, epoch, .. } = self.pin();
+        let Pinned { cells, epoch } = self.pin();
         self.cells.with(key, &cells, |cell| cell.read(&epoch).is_some()).unwrap_or(false)
     }
 
     /// Takes what the record of `key` has counted so far as a part of its own, if `when`
     /// holds for it. The flow goes on.
     pub fn cut(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
-        let Pinned { cells, epoch, .. } = self.pin();
+        let Pinned { cells, epoch } = self.pin();
         let total = self.cells.with(key, &cells, |cell| cell.cut(when, &epoch))??;
         Some(flow_record(key, &total))
     }
@@ -123,7 +152,7 @@ impl<C: Cells> GlobalMap<C> {
 
     /// As [`GlobalMap::for_each`], for one of the [`GlobalMap::parts`].
     pub fn for_each_in(&self, part: usize, mut each: impl FnMut(&FlowKey, &Delta)) {
-        let Pinned { cells, epoch, .. } = self.pin();
+        let Pinned { cells, epoch } = self.pin();
         self.cells.for_each(part, &cells, |key, cell| {
             if let Some(total) = cell.read(&epoch) {
                 each(key, total);
@@ -139,46 +168,6 @@ impl<C: Cells> GlobalMap<C> {
     /// Whether [`GlobalMap::len`] is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl<C: Cells> Pinned<'_, C> {
-    /// Folds a delta into its flow's record. A complete record that the delta does not
-    /// belong to is evicted on the way and passed to `evicted`.
-    ///
-    /// Only one thread may merge deltas of one key: it is the only one to enter cells.
-    pub fn merge(&self, published: &Published, evicted: impl FnOnce(FlowRecord)) -> Merged {
-        let Self { map, cells, epoch } = self;
-        let key = &published.key;
-        let folded = map.cells.with(key, cells, |cell| match cell.merge(published, epoch) {
-            Ok(total) => Some(total.is_complete()),
-            Err(Refused::Closed) => None,
-            Err(Refused::BeginsAnew) => {
-                // `reap` may be faster; then the record is its to hand on.
-                if let Some(total) = cell.close(|_| true, epoch) {
-                    evicted(flow_record(key, &total));
-                }
-                None
-            }
-        });
-        if let Some(Some(complete)) = folded {
-            return Merged::Folded { complete };
-        }
-        // No cell, or a closed one that whoever closed it has not taken out yet: a new
-        // cell takes its place, and `evict` leaves the new one alone.
-        map.cells.insert(*key, FlowCell::new(published.delta), cells);
-        Merged::Created { complete: published.delta.is_complete() }
-    }
-
-    /// Takes the record of `key` out of the map, if it is there and `when` holds for it.
-    /// Of all callers exactly one gets a record.
-    pub fn evict(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
-        let Self { map, cells, epoch } = self;
-        let total = map.cells.with(key, cells, |cell| cell.close(when, epoch))??;
-        // A merge may have put another cell in this one's place by now. If that one is closed
-        // too it may as well go: it is nobody's any more.
-        map.cells.remove_if(key, cells, |cell| cell.is_closed(epoch));
-        Some(flow_record(key, &total))
     }
 }
 

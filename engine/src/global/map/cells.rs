@@ -20,7 +20,7 @@ pub trait Cells: Sync {
     where
         Self: 'a;
 
-    /// A guard for some calls: cheap, and not to be held for long.
+    /// A guard for one call of the global map: cheap, and not to be held for long.
     fn guard(&self) -> Self::Guard<'_>;
 
     /// Passes the cell of `key` to `look`, if there is one.
