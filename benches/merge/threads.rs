@@ -9,6 +9,7 @@ use flowtap::global::merge::Merge;
 use flowtap::global::reap::{Agenda, HINTS, Reap};
 use flowtap::global::{Ended, GlobalCounters, Step};
 use flowtap::limits::{BATCH_DELTAS, RING_BATCHES};
+use flowtap::sync::ring::ring;
 use flowtap::table::Outlet;
 use flowtap::table::outbox::outbox;
 use nix::time::ClockId;
@@ -54,7 +55,7 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
         let mut hints = Vec::new();
         let mut threads = Vec::new();
         for idx in 0..merges {
-            let (hint, hinted) = rtrb::RingBuffer::new(HINTS);
+            let (hint, hinted) = ring(HINTS);
             hints.push(hinted);
             let (flows, map, packets, counters) = (flows.clone(), &map, &packets, &counters[idx]);
             threads.push(scope.spawn(move || {

@@ -17,6 +17,7 @@ use flowtap::global::merge::Merge;
 use flowtap::global::reap::{Agenda, Reap};
 use flowtap::ledger::{Accounts, Ledger};
 use flowtap::sync::lane::lane;
+use flowtap::sync::ring::ring;
 use flowtap::table::outbox::outbox;
 use flowtap::table::{CoreTable, TableConfig};
 use flowtap::time::Tick;
@@ -172,7 +173,7 @@ impl<'a> World<'a> {
         let mut merges = Vec::new();
         let mut finished = Vec::new();
         for (number, inboxes) in lanes.into_iter().enumerate() {
-            let (hint, hints) = rtrb::RingBuffer::new(setting.hints);
+            let (hint, hints) = ring(setting.hints);
             finished.push(hints);
             merges.push(Some(Merge {
                 inboxes,

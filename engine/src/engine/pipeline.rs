@@ -9,6 +9,7 @@ use crate::global::merge::Merge;
 use crate::global::reap::{Agenda, HINTS, Reap};
 use crate::ledger::Accounts;
 use crate::limits::{BATCH_DELTAS, RING_BATCHES};
+use crate::sync::ring::ring;
 use crate::sync::thread;
 use crate::table::outbox::{Outbox, outbox};
 use crate::time::Tick;
@@ -52,7 +53,7 @@ impl<'scope> Pipeline<'scope> {
         let mut threads = Vec::with_capacity(merges + 1);
         let mut finished = Vec::with_capacity(merges);
         for (idx, inboxes) in lanes.into_iter().enumerate() {
-            let (hint, hints) = rtrb::RingBuffer::new(HINTS);
+            let (hint, hints) = ring(HINTS);
             finished.push(hints);
             let merge = Merge {
                 inboxes,

@@ -7,11 +7,12 @@ use crate::flow::{FlowKey, FlowRecord, Published};
 use crate::global::map::{GlobalMap, Merged};
 use crate::global::{Ended, GlobalCounters, Step};
 use crate::sync::Idle;
+use crate::sync::ring::Producer;
 use crate::table::outbox::Inbox;
 
 /// How `merge` tells `reap` that a record is complete. A hint: `reap` finds what was not
 /// said by itself.
-pub type FinishedKeys = rtrb::Producer<FlowKey>;
+pub type FinishedKeys = Producer<FlowKey>;
 
 /// One merge thread's state.
 #[derive(Debug)]

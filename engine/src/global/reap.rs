@@ -10,13 +10,12 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use rtrb::Consumer;
-
 use crate::flow::{Delta, EndReason, FlowKey};
 use crate::global::map::GlobalMap;
 use crate::global::{Ended, GlobalCounters, Step};
 use crate::limits::LATE_HALVES;
 use crate::sync::Idle;
+use crate::sync::ring::Consumer;
 use crate::time::Tick;
 
 /// How often `reap` goes over the whole map for records that no hint came for.
@@ -101,7 +100,7 @@ impl<E: Ended> Reap<'_, E> {
     fn take_hints(&mut self, now: Duration) -> bool {
         let mut any = false;
         for lane in 0..self.finished.len() {
-            while let Ok(key) = self.finished[lane].pop() {
+            while let Some(key) = self.finished[lane].pop() {
                 any = true;
                 if self.symmetric {
                     self.evict(&key, Delta::is_complete);

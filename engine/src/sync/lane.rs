@@ -1,10 +1,10 @@
 //! A lane: batches of items from one thread to one other, over a bounded ring, and the
 //! emptied batches back over a second one.
 //!
-//! Both rings are single-producer single-consumer and wait-free (rtrb). All batches are
-//! allocated at start. Nothing here waits: whoever must wait asks [`Sender::room`].
+//! Both [`ring`]s are wait-free. All batches are allocated at start. Nothing here waits:
+//! whoever must wait asks [`Sender::room`].
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use crate::sync::ring::{Consumer, Producer, ring};
 
 /// The sending end.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub struct Receiver<T> {
 #[must_use]
 pub fn lane<T>(batches: usize, batch_len: usize) -> (Sender<T>, Receiver<T>) {
     assert!(batches > 0 && batch_len > 0, "a lane needs room");
-    let (sent, receive) = RingBuffer::new(batches);
+    let (sent, receive) = ring(batches);
     // A place for every batch there is, so that a return never finds it full.
-    let (give_back, returned) = RingBuffer::new(batches + 1);
+    let (give_back, returned) = ring(batches + 1);
     let batch = || Vec::with_capacity(batch_len);
     let spare = (0..batches).map(|_| batch()).collect();
     let sender = Sender { filling: batch(), batch_len, sent, returned, spare };
@@ -65,11 +65,12 @@ impl<T> Sender<T> {
         if self.sent.is_full() {
             return false;
         }
-        let Some(empty) = self.spare.pop().or_else(|| self.returned.pop().ok()) else {
+        let Some(empty) = self.spare.pop().or_else(|| self.returned.pop()) else {
             return false;
         };
         let full = std::mem::replace(&mut self.filling, empty);
-        self.sent.push(full).expect("the ring had a place, and only this thread fills it");
+        let is_sent = self.sent.push(full).is_ok();
+        assert!(is_sent, "the ring had a place, and only this thread fills it");
         true
     }
 }
@@ -78,7 +79,7 @@ impl<T> Receiver<T> {
     /// Passes one batch to `take`, in the order it was pushed, and gives it back. False if
     /// none was there.
     pub fn receive(&mut self, take: impl FnOnce(&[T])) -> bool {
-        let Ok(mut batch) = self.sent.pop() else { return false };
+        let Some(mut batch) = self.sent.pop() else { return false };
         take(&batch);
         batch.clear();
         // The sender may be gone; then nobody needs the batch.

@@ -1,10 +1,13 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
-//! them; single-writer counters; and [`lane`]s, which carry batches between two threads.
+//! them; single-writer counters; [`ring`]s between two threads, and [`lane`]s, which carry
+//! batches over them.
 
+pub mod cell;
 pub mod lane;
+pub mod ring;
 
 pub use std::sync::Arc;
-pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 pub use std::thread;
 
 use std::time::Duration;

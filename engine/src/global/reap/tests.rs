@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::flow::{Direction, Endpoint, FlowRecord, Opening, PortKind, Published};
+use crate::sync::ring::ring;
 
 /// Keeps the keys of ended records.
 struct Keep<'a>(&'a mut Vec<FlowKey>);
@@ -47,7 +48,7 @@ fn a_round_ends_all_complete_records_that_no_hint_came_for_and_the_end_ends_the_
         map.merge(&delta(number, number % 2 == 0), |_| panic!("nothing to evict"));
     }
     let mut keys = Vec::new();
-    let (hints, finished) = rtrb::RingBuffer::new(HINTS);
+    let (hints, finished) = ring(HINTS);
     let mut reap = Reap {
         finished: vec![finished],
         map: &map,
