@@ -11,7 +11,7 @@ use crate::cli::args::Common;
 use crate::cli::{stats, summary};
 use crate::engine::{Control, Observer};
 use crate::error::Result;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, Ordering, SignalFlag};
 use crate::view::{View, Views};
 
 /// Writes a line for the user.
@@ -26,7 +26,7 @@ pub(crate) struct Console {
     status: Option<ProgressBar>,
     verbose: bool,
     quiet: bool,
-    print: Arc<AtomicBool>,
+    print: SignalFlag,
     stats: Option<(PathBuf, Duration)>,
     last_stats: Instant,
     stats_failed: bool,

@@ -20,7 +20,7 @@ use crate::config::Options;
 use crate::engine::{Control, Observer, Outcome};
 use crate::error::{Error, Result};
 use crate::sync::Arc;
-use crate::sync::AtomicBool;
+use crate::sync::SignalFlag;
 use crate::view::Views;
 
 /// Done, but something was lost and `--strict` was given.
@@ -129,7 +129,7 @@ fn signals() -> Result<Control> {
             )?;
             signal_hook::flag::register(signal, Arc::clone(&control.stop.by_signal))?;
         }
-        let on = |signal, flag: &Arc<AtomicBool>| {
+        let on = |signal, flag: &SignalFlag| {
             signal_hook::flag::register(signal, Arc::clone(flag)).map(drop)
         };
         on(SIGHUP, &control.reopen)?;

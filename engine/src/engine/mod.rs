@@ -21,7 +21,7 @@ use crate::export::SinkSpec;
 use crate::flow::Timeouts;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
-use crate::sync::{Arc, AtomicBool, Ordering, StopRequest};
+use crate::sync::{Ordering, SignalFlag, StopRequest};
 use crate::view::{View, Views, busiest};
 
 /// What a run is told.
@@ -49,9 +49,9 @@ pub struct Control {
     /// Stop, finalise, finish.
     pub stop: StopRequest,
     /// Reopen output files.
-    pub reopen: Arc<AtomicBool>,
+    pub reopen: SignalFlag,
     /// Print the ledger.
-    pub print: Arc<AtomicBool>,
+    pub print: SignalFlag,
 }
 
 impl Control {

@@ -1,10 +1,15 @@
 //! A cell for data that threads share by a protocol of their own, with the interface of the
 //! model checker's cell, which watches every access.
 
+#[cfg(loom)]
+pub use loom::cell::UnsafeCell;
+
 /// [`std::cell::UnsafeCell`], reached only from inside a closure.
+#[cfg(not(loom))]
 #[derive(Debug, Default)]
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
+#[cfg(not(loom))]
 impl<T> UnsafeCell<T> {
     /// A cell that holds `value`.
     #[must_use]

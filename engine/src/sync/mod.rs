@@ -1,14 +1,29 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
 //! them; single-writer counters; [`ring`]s between two threads, and [`lane`]s, which carry
 //! batches over them.
+//!
+//! # Under the model checker
+//!
+//! With `--cfg loom` the atomics and the cell are loom's, wrapped in `model`, and the tests
+//! named `models` beside the code run it in every order that the memory model allows. The
+//! code under a model is the code that ships. [`Arc`] and [`thread`] stay the standard
+//! library's: what an `Arc` orders is thereby invisible to a model, which can only make it
+//! stricter; models start their threads by loom's own `thread`.
 
 pub mod cell;
 pub mod lane;
+#[cfg(loom)]
+pub mod model;
 pub mod ring;
 
 pub use std::sync::Arc;
-pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub use std::sync::atomic::Ordering;
+#[cfg(not(loom))]
+pub use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 pub use std::thread;
+
+#[cfg(loom)]
+pub use model::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use std::time::Duration;
 
@@ -34,11 +49,15 @@ impl Counter {
     }
 }
 
+/// A flag that a signal's handler sets. It is the standard library's under the model checker
+/// too, as that cannot stand for a handler.
+pub type SignalFlag = Arc<std::sync::atomic::AtomicBool>;
+
 /// A request to stop, made by a signal or by the program itself.
 #[derive(Debug, Clone, Default)]
 pub struct StopRequest {
     /// Set by a signal's handler.
-    pub by_signal: Arc<AtomicBool>,
+    pub by_signal: SignalFlag,
     by_program: Arc<AtomicBool>,
 }
 

@@ -243,3 +243,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
