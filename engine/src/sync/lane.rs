@@ -164,3 +164,6 @@ mod tests {
         assert_eq!(consumer.join().unwrap(), 1_000_000);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
