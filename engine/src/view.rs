@@ -1,12 +1,11 @@
 //! What the engine shows of itself while it runs: immutable snapshots, each published whole
-//! through an `ArcSwap`, so that a reader never waits and never sees half of one.
-
-use arc_swap::ArcSwap;
+//! through a [`Snapshot`], so that a reader never waits and never sees half of one.
 
 use crate::flow::{Delta, FlowRecord, RecordKind};
 use crate::global::map::GlobalMap;
 use crate::ledger::Ledger;
 use crate::sync::Arc;
+use crate::sync::snapshot::Snapshot;
 
 /// Flows that a view names.
 const BUSIEST: usize = 10;
@@ -24,18 +23,18 @@ pub struct View {
 
 /// Where the latest view stands: `main` publishes, anyone reads.
 #[derive(Debug, Default)]
-pub struct Views(ArcSwap<Option<View>>);
+pub struct Views(Snapshot<Option<View>>);
 
 impl Views {
     /// Replaces the view.
     pub fn publish(&self, view: View) {
-        self.0.store(Arc::new(Some(view)));
+        self.0.publish(Some(view));
     }
 
     /// The latest view, once there is one.
     #[must_use]
     pub fn latest(&self) -> Arc<Option<View>> {
-        self.0.load_full()
+        self.0.latest()
     }
 }
 
@@ -54,3 +53,6 @@ pub fn busiest(map: &GlobalMap) -> Vec<FlowRecord> {
     });
     top
 }
+
+#[cfg(all(test, loom))]
+mod models;

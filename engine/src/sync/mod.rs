@@ -15,6 +15,8 @@ pub mod lane;
 #[cfg(loom)]
 pub mod model;
 pub mod ring;
+#[cfg(not(loom))]
+pub mod snapshot;
 
 pub use std::sync::Arc;
 pub use std::sync::atomic::Ordering;
@@ -24,6 +26,8 @@ pub use std::thread;
 
 #[cfg(loom)]
 pub use model::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+#[cfg(loom)]
+pub use model::snapshot;
 
 use std::time::Duration;
 

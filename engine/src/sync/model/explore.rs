@@ -4,6 +4,7 @@ use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sync::Arc;
+use crate::sync::model::epoch;
 use crate::sync::model::fault::{self, Fault, Site};
 
 /// A model: one run of some threads, which asserts what must hold. It spawns every party by
@@ -26,7 +27,9 @@ impl Model {
         builder.preemption_bound = self.preemptions;
         builder.check(move || {
             counted.fetch_add(1, Ordering::Relaxed);
+            epoch::begin();
             (self.run)();
+            epoch::end();
         });
         orders.load(Ordering::Relaxed)
     }

@@ -15,6 +15,12 @@ pub enum Fault {
     Acquire,
     /// The release half of an atomic operation.
     Release,
+    /// The tag of a pointer: it reads 0.
+    Tag,
+    /// What a guard does: it protects nothing.
+    Guard,
+    /// The condition of a conditional removal: it is taken to hold.
+    Condition,
 }
 
 /// A place in the code and what is taken away there.

@@ -8,7 +8,9 @@
 //! [CDSChecker]: https://doi.org/10.1145/2509136.2509514
 
 pub mod atomic;
+pub mod epoch;
 pub mod fault;
+pub mod snapshot;
 
 #[cfg(test)]
 pub(crate) mod explore;
