@@ -15,10 +15,9 @@
 
 #![expect(unsafe_code, reason = "the epoch cell dereferences epoch-protected pointers")]
 
-use crossbeam_epoch::{Atomic, Guard, Owned, Shared};
-
 use crate::flow::{Delta, Published};
 use crate::sync::Ordering;
+use crate::sync::epoch::{Atomic, Guard, Owned, Shared};
 
 /// The tag of a pointer whose record has been evicted.
 const CLOSED: usize = 1;
@@ -88,14 +87,13 @@ impl FlowCell {
                 return Err(Refused::BeginsAnew);
             }
             let merged = Owned::new(sum(record, &published.delta));
-            // AcqRel: the release publishes the new record's fields to the acquire in
-            // `load` on every thread; the acquire orders this merge behind the one or the
-            // closing that it follows. On failure nothing is published, and the next
-            // `load` acquires anew.
+            // Release: pairs with the acquire in `load`; without it the new record could be
+            // read from before it was written. Nothing is to be acquired: `load` has acquired
+            // what is replaced, and does so anew after a failure.
             match self.record.compare_exchange(
                 current,
                 merged,
-                Ordering::AcqRel,
+                Ordering::Release,
                 Ordering::Relaxed,
                 guard,
             ) {
@@ -121,11 +119,11 @@ impl FlowCell {
                 return None;
             }
             let rest = Owned::new(record.continued());
-            // AcqRel, and Relaxed on failure: as in `merge`.
+            // Release, and Relaxed on failure: as in `merge`.
             let cut = self.record.compare_exchange(
                 current,
                 rest,
-                Ordering::AcqRel,
+                Ordering::Release,
                 Ordering::Relaxed,
                 guard,
             );
@@ -146,12 +144,13 @@ impl FlowCell {
             if current.tag() == CLOSED || !when(record) {
                 return None;
             }
-            // AcqRel: whoever wins sees all of the record (acquire, also by `load`), and a
-            // merge that finds the tag sees that everything before it is decided (release).
+            // Relaxed: no record is published, and `load` has acquired the one that is closed.
+            // Who loads the tagged pointer acquires the record all the same: a
+            // read-modify-write passes on the release that it follows.
             let closed = self.record.compare_exchange(
                 current,
                 current.with_tag(CLOSED),
-                Ordering::AcqRel,
+                Ordering::Relaxed,
                 Ordering::Relaxed,
                 guard,
             );
@@ -186,3 +185,6 @@ fn begins_anew(record: &Delta, published: &Published) -> bool {
         && published.delta.opening.is_some()
         && record.closed_cores & (1 << published.core) != 0
 }
+
+#[cfg(all(test, loom))]
+mod models;

@@ -23,11 +23,10 @@
 
 pub mod cells;
 
-use crossbeam_epoch::{Guard, pin};
-
 use crate::flow::{Delta, FlowKey, FlowRecord, Published, RecordKind};
 use crate::global::cell::{FlowCell, Refused};
 use crate::global::map::cells::{Cells, Papaya};
+use crate::sync::epoch::{Guard, pin};
 
 /// What became of a delta.
 #[derive(Debug, PartialEq, Eq)]

@@ -18,6 +18,13 @@ pub mod ring;
 #[cfg(not(loom))]
 pub mod snapshot;
 
+/// Epoch-based reclamation: what a thread reads under a guard is not freed before that
+/// is dropped.
+#[cfg(not(loom))]
+pub mod epoch {
+    pub use crossbeam_epoch::{Atomic, Guard, Owned, Shared, pin};
+}
+
 pub use std::sync::Arc;
 pub use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
@@ -27,7 +34,7 @@ pub use std::thread;
 #[cfg(loom)]
 pub use model::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 #[cfg(loom)]
-pub use model::snapshot;
+pub use model::{epoch, snapshot};
 
 use std::time::Duration;
 

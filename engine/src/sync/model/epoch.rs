@@ -65,6 +65,9 @@ impl State {
 #[derive(Default)]
 struct Books {
     nodes: BTreeMap<usize, (State, Rc<dyn AnyNode>)>,
+    /// What was freed. It is dropped when the run ends, by a thread that has joined all others:
+    /// the collector's fences, which no thread here has, make it safe to drop anywhere.
+    freed: Vec<Box<dyn Any>>,
     pinned: BTreeSet<u64>,
     clock: u64,
 }
@@ -79,36 +82,42 @@ impl Books {
         &mut self.nodes.get_mut(&(pointer & !TAG)).expect("`Owned` made it").0
     }
 
-    /// Frees what waits for no guard, and returns it: it is dropped when the books are closed.
-    fn free_due(&mut self) -> Vec<Box<dyn Any>> {
-        let mut freed = Vec::new();
+    /// Frees what waits for no guard.
+    fn free_due(&mut self) {
         for (state, node) in self.nodes.values_mut() {
             match state {
                 State::Retired { at, guards } if guards.is_empty() => {
                     *state = State::Freed { retired_at: *at };
-                    freed.push(node.take());
+                    self.freed.push(node.take());
                 }
                 _ => {}
             }
         }
-        freed
     }
 }
 
 // loom runs all threads of a model on the thread that explores it.
 thread_local! {
-    static BOOKS: RefCell<Books> = RefCell::default();
+    static BOOKS: RefCell<ManuallyDrop<Books>> = RefCell::default();
 }
 
 /// Begins a run of a model.
 pub fn begin() {
-    // What a failed run left belongs to that run of loom, and cannot be dropped in this one.
-    std::mem::forget(BOOKS.take());
+    // What a failed run left belongs to that run of loom, and cannot be dropped any more.
+    _ = BOOKS.take();
 }
 
 /// Ends a run of a model: everything must have been freed.
 pub fn end() {
-    let books = BOOKS.take();
+    loop {
+        let freed = BOOKS.with_borrow_mut(|books| std::mem::take(&mut books.freed));
+        if freed.is_empty() {
+            break;
+        }
+        // With its drop it may free more.
+        drop(freed);
+    }
+    let books = ManuallyDrop::into_inner(BOOKS.take());
     assert!(books.pinned.is_empty(), "a guard was forgotten");
     assert!(books.nodes.values().all(|(state, _)| state.is_freed()), "never freed");
 }
@@ -141,29 +150,31 @@ impl Guard {
     /// # Safety
     /// As crossbeam-epoch's; here each breach fails the model.
     pub unsafe fn defer_destroy<T>(&self, retired: Shared<'_, T>) {
-        let freed = BOOKS.with_borrow_mut(|books| {
+        BOOKS.with_borrow_mut(|books| {
             let (at, guards) = (books.tick(), books.pinned.clone());
             let state = books.state(retired.pointer);
             assert_eq!(*state, State::Live, "retired twice");
             *state = State::Retired { at, guards };
-            books.free_due()
+            books.free_due();
         });
-        drop(freed);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let freed = BOOKS.with_borrow_mut(|books| {
+        if std::thread::panicking() {
+            // The model has failed: a second failure would only hide the first.
+            return;
+        }
+        BOOKS.with_borrow_mut(|books| {
             books.pinned.remove(&self.pinned_at);
             for (state, _) in books.nodes.values_mut() {
                 if let State::Retired { guards, .. } = state {
                     guards.remove(&self.pinned_at);
                 }
             }
-            books.free_due()
+            books.free_due();
         });
-        drop(freed);
     }
 }
 
@@ -195,13 +206,16 @@ impl<T: 'static> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        let freed = BOOKS.with_borrow_mut(|books| {
+        if std::thread::panicking() {
+            // As above.
+            return;
+        }
+        BOOKS.with_borrow_mut(|books| {
             let state = books.state(self.pointer);
             assert_eq!(*state, State::Live, "freed, and retired too");
             *state = State::Retired { at: 0, guards: BTreeSet::new() };
-            books.free_due()
+            books.free_due();
         });
-        drop(freed);
     }
 }
 
@@ -344,11 +358,9 @@ impl<T> Atomic<T> {
         _: &'g Guard,
     ) -> Result<Shared<'g, T>, ()> {
         // Its address must not have been given to another value meanwhile.
-        let is_freed = |books: &mut Books| books.state(current.pointer).is_freed();
-        assert!(
-            current.is_null() || !BOOKS.with_borrow_mut(is_freed),
-            "compared after it was freed"
-        );
+        let is_freed = BOOKS
+            .with_borrow_mut(|books| !current.is_null() && books.state(current.pointer).is_freed());
+        assert!(!is_freed, "compared after it was freed");
         let (success, failure) = (fault::ordering(success), fault::ordering(failure));
         match self.pointer.compare_exchange(current.pointer, new.pointer(), success, failure) {
             Ok(_) => Ok(Shared::new(ManuallyDrop::new(new).pointer())),
@@ -362,8 +374,10 @@ impl<T> Atomic<T> {
     /// As crossbeam-epoch's; here each breach fails the model.
     #[must_use]
     pub unsafe fn into_owned(self) -> Owned<T> {
-        // It was handed over whole, by what loom may not see: so take the latest.
-        let pointer = self.pointer.fetch_add(0, Ordering::Relaxed);
+        // It was handed over whole, by what loom may not see: so take the latest. After a
+        // failure loom must not be asked, and nothing is freed.
+        let is_over = std::thread::panicking();
+        let pointer = if is_over { 0 } else { self.pointer.fetch_add(0, Ordering::Relaxed) };
         Owned { pointer: pointer & !TAG, leads_to: PhantomData }
     }
 }
