@@ -177,3 +177,6 @@ fn flow_record(key: &FlowKey, total: &Delta) -> FlowRecord {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod models;
