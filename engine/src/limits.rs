@@ -1,5 +1,7 @@
 //! Every bound of the engine, in one place. What happens at each bound is said beside it.
 
+use std::time::Duration;
+
 /// Packets in one batch of an `rx` thread: decoded together, counted together.
 pub const BATCH_PACKETS: usize = 64;
 
@@ -79,9 +81,21 @@ pub const LATE_HALVES: usize = 1 << 20;
 /// Records in one batch on its way to the sinks.
 pub const BATCH_RECORDS: usize = 256;
 
-/// Record batches that wait for one sink. A live capture counts what comes on top as not
+/// Records that wait for one sink at most. A live capture counts what comes on top as not
 /// sent; `read` waits, as its packets can wait too.
-pub const SINK_BATCHES: usize = 256;
+pub const SINK_RECORDS: usize = BATCH_RECORDS * 256;
+
+/// Memory that the records waiting for one sink take at most. Sinks share their batches, so
+/// several that are equally slow take it once.
+pub const SINK_BYTES: usize = 24 << 20;
+
+/// How long a sink may take nothing at the end of a capture, or of a `read` that was told to
+/// stop. Then it is given up, and what is not known to be written is counted as not sent.
+pub const SINK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a sink has in all at that time, as long as it goes on taking something; and a
+/// file to get onto its disk.
+pub const SINK_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
 /// The longest packet that a capture file may claim, in bytes; more is a damaged file.
 pub const FILE_PACKET_BYTES: usize = 1 << 20;

@@ -141,7 +141,7 @@ fn signals() -> Result<Control> {
 
 /// Says how it went, writes the ledger, and decides the exit code.
 fn conclude(common: &Common, outcome: Outcome) -> Result<u8> {
-    for error in &outcome.errors {
+    for error in outcome.errors.iter().chain(&outcome.losses) {
         console::say(&error.to_string());
     }
     if !common.quiet {

@@ -13,7 +13,7 @@ use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode, with_times};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::{Sink, WhenFull};
+use crate::export::{Patience, Sink, WhenFull};
 use crate::flow::{KeyHasher, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, ReceiveCounters, Timing};
@@ -53,13 +53,7 @@ pub fn capture(
     let names: Arc<[String]> = interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
     let sinks = Sink::start_all(&settings.sinks, &names)?;
-    let (mut taps, queues) = match open_taps(settings, interfaces, force) {
-        Ok(opened) => opened,
-        Err(error) => {
-            sinks.into_iter().for_each(Sink::abandon);
-            return Err(error);
-        }
-    };
+    let (mut taps, queues) = open_taps(settings, interfaces, force)?;
     for tap in &taps {
         observer.notice(&format!("capturing on {}: {}", tap.interface(), tap.description()));
     }
@@ -125,7 +119,8 @@ pub fn capture(
         pipeline.join();
         Ok::<_, Error>((errors, batches))
     })?;
-    sinks.into_iter().for_each(|sink| sink.finish());
+    let end = Instant::now();
+    Sink::finish_all(sinks, &Patience::default(), || Some(end));
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
 }
 

@@ -68,6 +68,8 @@ pub struct Outcome {
     pub ledger: Ledger,
     /// What failed on the way; the run finished all the same.
     pub errors: Vec<Error>,
+    /// Readers of sinks that did not take their records: the ledger counts what was lost.
+    pub losses: Vec<Error>,
 }
 
 /// Tells the outside what happens, from the main thread.
@@ -134,7 +136,8 @@ fn conclude(
     ledger.timing.extend(batch_ns.map(|timing| ("batch_ns", timing)));
     let failed = accounts.sinks.iter().filter(|sink| !sink.was_closed_by_reader());
     errors.extend(failed.filter_map(|sink| sink.failure()));
-    Outcome { ledger, errors }
+    let losses = accounts.sinks.iter().filter_map(|sink| sink.loss()).collect();
+    Outcome { ledger, errors, losses }
 }
 
 fn fill_usage(ledger: &mut Ledger, start: Instant) {

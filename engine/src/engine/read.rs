@@ -17,7 +17,7 @@ use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode, with_times};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::{Sink, WhenFull};
+use crate::export::{Patience, Sink, WhenFull};
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
@@ -62,6 +62,11 @@ pub fn read(
     );
     let map = GlobalMap::default();
     let shared = Shared::new(files, &control.stop);
+    let patience = Patience::default();
+    // When the run was told to stop: until then a slow sink may make it wait.
+    let mut stopped = None;
+    let mut ends_since =
+        || control.stop.is_made().then(|| *stopped.get_or_insert_with(Instant::now));
 
     let (errors, batches) = thread::scope(|scope| {
         let shape = Shape {
@@ -82,6 +87,9 @@ pub fn read(
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
             }
+            if let Some(since) = ends_since() {
+                sinks.iter().for_each(|sink| _ = sink.give_up_if_stuck(since, &patience));
+            }
             watch.tick(shared.progress(), observer);
             thread::park_timeout(TICK);
         }
@@ -93,7 +101,7 @@ pub fn read(
         pipeline.join();
         Ok::<_, Error>((errors, batches))
     })?;
-    sinks.into_iter().for_each(|sink| sink.finish());
+    Sink::finish_all(sinks, &patience, ends_since);
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
 }
 

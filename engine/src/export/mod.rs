@@ -3,15 +3,19 @@
 //! One schema ([`schema`]), an encoder for each format, one thread and one bounded queue
 //! for each sink ([`sink`]). Records are handed over in shared immutable batches.
 
+mod account;
 mod csv;
 mod jsonl;
 pub mod output;
+mod queue;
 pub mod schema;
 pub mod sink;
 mod spec;
 mod table;
 
-pub use sink::{Distributor, Sink, SinkAccount, WhenFull};
+pub use account::SinkAccount;
+pub use queue::{Patience, WhenFull};
+pub use sink::{Distributor, Sink};
 pub use spec::{Compression, Format, SinkSpec, Target};
 
 use std::io::{self, Write};

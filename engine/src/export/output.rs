@@ -2,7 +2,8 @@
 //! is complete. What failed stays as `NAME.part`.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,9 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::{Error, Result};
+use crate::export::queue::Progress;
 use crate::export::{Compression, SinkSpec, Target};
+use crate::sync::Arc;
 
 /// Bytes collected before they are written.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -19,35 +22,29 @@ const BUFFER_BYTES: usize = 1 << 16;
 /// zstd's own default: about the speed of the encoder before it.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Where bytes end up.
-#[derive(Debug)]
-enum Raw {
-    File(File),
-    Stdout(Stdout),
-}
+/// Bytes written at once to what is not a file. A pipe takes all of a write before that
+/// returns, so a larger one would hide for long that a slow reader does read.
+const PIPE_BYTES: usize = 1 << 14;
 
-/// Counts what it passes on.
-#[derive(Debug)]
+/// Counts what it passes on, and says when it does.
 struct Counted {
-    raw: Raw,
+    file: File,
+    /// The most bytes of one write.
+    most: usize,
     bytes: u64,
+    progress: Arc<Progress>,
 }
 
 impl Write for Counted {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = match &mut self.raw {
-            Raw::File(file) => file.write(bytes),
-            Raw::Stdout(stdout) => stdout.write(bytes),
-        }?;
+        let written = self.file.write(&bytes[..bytes.len().min(self.most)])?;
         self.bytes += written as u64;
+        self.progress.note();
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match &mut self.raw {
-            Raw::File(file) => file.flush(),
-            Raw::Stdout(stdout) => stdout.flush(),
-        }
+        self.file.flush()
     }
 }
 
@@ -67,16 +64,18 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Opens the sink's target for writing.
+    /// Opens the sink's target for writing; `progress` is told whenever that takes something.
     ///
     /// # Errors
     /// If the target cannot be created, or is a folder.
-    pub(crate) fn open(spec: &SinkSpec) -> Result<Self> {
-        let (raw, rename) = match &spec.target {
-            Target::Stdout => (Raw::Stdout(io::stdout()), None),
+    pub(crate) fn open(spec: &SinkSpec, progress: &Arc<Progress>) -> Result<Self> {
+        let (file, rename) = match &spec.target {
+            Target::Stdout => (open_stdout()?, None),
             Target::File(path) => open_file(path)?,
         };
-        let buffered = BufWriter::with_capacity(BUFFER_BYTES, Counted { raw, bytes: 0 });
+        let most = if rename.is_some() { usize::MAX } else { PIPE_BYTES };
+        let counted = Counted { file, most, bytes: 0, progress: Arc::clone(progress) };
+        let buffered = BufWriter::with_capacity(BUFFER_BYTES, counted);
         let writer = match spec.compression {
             Compression::None => Writer::Plain(buffered),
             Compression::Gzip => {
@@ -124,8 +123,13 @@ impl Output {
     /// Completes the file and gives it its final name. Returns its length in bytes.
     ///
     /// `completed` are files that this run has completed before: they are not replaced, and
-    /// this one gets a number into its name instead.
-    pub(crate) fn finish(self, completed: &mut Vec<PathBuf>) -> io::Result<u64> {
+    /// this one gets a number into its name instead. If it took so long that it no longer
+    /// `is_wanted`, it keeps the name it has.
+    pub(crate) fn finish(
+        self,
+        completed: &mut Vec<PathBuf>,
+        is_wanted: impl FnOnce() -> bool,
+    ) -> io::Result<u64> {
         let mut buffered = match self.writer {
             Writer::Plain(writer) => writer,
             Writer::Gzip(writer) => writer.finish()?,
@@ -133,12 +137,17 @@ impl Output {
         };
         buffered.flush()?;
         let counted = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
-        if let (Raw::File(file), Some((part, name))) = (&counted.raw, &self.rename) {
+        if let Some((part, name)) = &self.rename {
             // On the disk before it has its name: a crash leaves no half file under it.
-            file.sync_all()?;
-            let name = free_name(name, completed);
-            fs::rename(part, &name)?;
-            completed.push(name);
+            counted.progress.set_syncing(true);
+            let synced = counted.file.sync_all();
+            counted.progress.set_syncing(false);
+            synced?;
+            if is_wanted() {
+                let name = free_name(name, completed);
+                fs::rename(part, &name)?;
+                completed.push(name);
+            }
         }
         Ok(counted.bytes)
     }
@@ -189,7 +198,14 @@ fn free_name(name: &Path, completed: &[PathBuf]) -> PathBuf {
     numbered.into_iter().find(|name| !name.exists()).expect("there is always a higher number")
 }
 
-fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
+/// Standard output as a file of our own: the one of the standard library keeps some bytes
+/// back, and would wait for a stuck reader once more when the program ends.
+fn open_stdout() -> Result<File> {
+    let ours = io::stdout().as_fd().try_clone_to_owned();
+    ours.map(File::from).map_err(|e| Error::new("open standard output", e))
+}
+
+fn open_file(path: &Path) -> Result<(File, Option<(PathBuf, PathBuf)>)> {
     let fail = |shown: &Path, cause: io::Error| {
         Error::new(format!("create {}", shown.display()), cause)
             .advise("choose a folder that exists and that you may write to")
@@ -209,14 +225,14 @@ fn open_file(path: &Path) -> Result<(Raw, Option<(PathBuf, PathBuf)>)> {
                 Ok(errno) => fail(path, errno.into()),
                 Err(other) => fail(path, other),
             })?;
-            return Ok((Raw::File(file), None));
+            return Ok((file, None));
         }
         _ => {}
     }
     let part = part_of(path);
     keep_older(&part).map_err(|e| fail(&part, e))?;
     let file = File::create(&part).map_err(|e| fail(&part, e))?;
-    Ok((Raw::File(file), Some((part, path.to_owned()))))
+    Ok((file, Some((part, path.to_owned()))))
 }
 
 impl Write for Output {

@@ -2,129 +2,38 @@
 //! passes each batch of ended records to all of them.
 //!
 //! A sink that fails takes nothing more; what it was given is counted as not sent, by
-//! cause, and the other sinks go on.
+//! cause, and the other sinks go on. A sink that is stuck holds up nothing but what waits
+//! for it: in a capture nothing, in `read` the reader, and the end of a run only for a while.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::export::output::Output;
+use crate::export::queue::{Batch, Message, Queue};
 use crate::export::schema::Row;
-use crate::export::{Encoder, SinkSpec, Target};
+use crate::export::{Encoder, Patience, SinkAccount, SinkSpec, Target, WhenFull};
 use crate::flow::FlowRecord;
 use crate::global::Ended;
-use crate::limits::{BATCH_RECORDS, SINK_BATCHES};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
+use crate::limits::BATCH_RECORDS;
+use crate::sync::{Arc, thread};
 
-type Batch = Arc<[FlowRecord]>;
+/// How often to look whether a sink that is waited for is stuck.
+const LOOK: Duration = Duration::from_millis(50);
 
-/// What becomes of records when a sink's queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhenFull {
-    /// Wait: the packets can wait too (`read`).
-    Wait,
-    /// Count them as not sent: the packets cannot wait (`capture`).
-    Drop,
-}
+/// How long a run that has failed to start waits for a sink to clean up.
+const CLEAN_UP: Duration = Duration::from_secs(1);
 
-enum Message {
-    Records(Batch),
-    Reopen,
-    /// The run is over. A queue that closes without this belongs to a run that failed to
-    /// start: what stands under the final name then stays.
-    Finish,
-}
-
-/// What one sink has done.
-#[derive(Debug, Default)]
-pub struct SinkAccount {
-    name: String,
-    records: AtomicU64,
-    bytes: AtomicU64,
-    errors: AtomicU64,
-    failed: AtomicBool,
-    closed_by_reader: AtomicBool,
-    not_sent: Mutex<BTreeMap<String, u64>>,
-    failure: Mutex<Option<Error>>,
-}
-
-// All counters here are relaxed: they order nothing, and are exact once the sink's thread
-// was joined.
-impl SinkAccount {
-    /// The sink's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Records written.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        self.records.load(Ordering::Relaxed)
-    }
-
-    /// Bytes written, compressed.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Operations that failed.
-    #[must_use]
-    pub fn errors(&self) -> u64 {
-        self.errors.load(Ordering::Relaxed)
-    }
-
-    /// Whether the sink has given up.
-    #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Whether the reader of a pipe went away: its wish, and not an error.
-    #[must_use]
-    pub fn was_closed_by_reader(&self) -> bool {
-        self.closed_by_reader.load(Ordering::Relaxed)
-    }
-
-    /// What made the sink give up.
-    #[must_use]
-    pub fn failure(&self) -> Option<Error> {
-        lock(&self.failure).clone()
-    }
-
-    /// Records that were not sent, by cause.
-    #[must_use]
-    pub fn not_sent(&self) -> BTreeMap<String, u64> {
-        lock(&self.not_sent).clone()
-    }
-
-    fn add_not_sent(&self, cause: &str, records: u64) {
-        if records > 0 {
-            *lock(&self.not_sent).entry(cause.to_owned()).or_default() += records;
-        }
-    }
-}
-
-/// A poisoned lock guards plain numbers: they are as good as before.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// A running sink.
+/// A running sink. One that is dropped before [`Sink::finish_all`] belongs to a run that
+/// failed to start: nothing is left of it.
+#[derive(Debug)]
 pub struct Sink {
-    queue: SyncSender<Message>,
-    account: Arc<SinkAccount>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl std::fmt::Debug for Sink {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sink").field("account", &self.account).finish_non_exhaustive()
-    }
+    queue: Arc<Queue>,
+    /// What a file is called while it is written.
+    part: Option<PathBuf>,
+    /// `None` once it was joined, or given up.
+    thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Sink {
@@ -133,68 +42,105 @@ impl Sink {
     /// # Errors
     /// If a target cannot be opened; then nothing was written to any of them.
     pub fn start_all(specs: &[SinkSpec], interfaces: &Arc<[String]>) -> Result<Vec<Self>> {
-        let mut outputs = Vec::with_capacity(specs.len());
+        let mut opened = Vec::with_capacity(specs.len());
         for spec in specs {
-            match Output::open(spec) {
-                Ok(output) => outputs.push(output),
+            let queue = Arc::new(Queue::new(spec.name()));
+            match Output::open(spec, &queue.progress) {
+                Ok(output) => opened.push((queue, output)),
                 Err(error) => {
-                    outputs.into_iter().for_each(Output::discard);
+                    opened.into_iter().for_each(|(_, output)| output.discard());
                     return Err(error);
                 }
             }
         }
-        let start = |(spec, output)| Self::start(spec, output, Arc::clone(interfaces));
-        specs.iter().zip(outputs).map(start).collect()
+        let start =
+            |(spec, (queue, output))| Self::start(spec, queue, output, Arc::clone(interfaces));
+        specs.iter().zip(opened).map(start).collect()
     }
 
-    fn start(spec: &SinkSpec, output: Output, interfaces: Arc<[String]>) -> Result<Self> {
-        let account = Arc::new(SinkAccount { name: spec.name(), ..SinkAccount::default() });
-        let (queue, messages) = sync_channel(SINK_BATCHES);
+    fn start(
+        spec: &SinkSpec,
+        queue: Arc<Queue>,
+        output: Output,
+        interfaces: Arc<[String]>,
+    ) -> Result<Self> {
+        let part = output.current_name().map(Into::into);
         let writer = SinkThread {
             spec: spec.clone(),
             encoder: spec.format.encoder(),
             output: None,
             interfaces,
-            account: Arc::clone(&account),
-            unconfirmed: 0,
+            queue: Arc::clone(&queue),
             finished_bytes: 0,
             completed: Vec::new(),
         };
         let thread = thread::Builder::new()
             .name(format!("export-{}", spec.name()))
-            .spawn(move || writer.run(output, &messages))
+            .spawn(move || writer.run(output))
             .map_err(|e| Error::new("start an export thread", e))?;
-        Ok(Self { queue, account, thread })
+        Ok(Self { queue, part, thread: Some(thread) })
     }
 
     /// What the sink has done so far.
     #[must_use]
     pub fn account(&self) -> Arc<SinkAccount> {
-        Arc::clone(&self.account)
+        Arc::clone(&self.queue.account)
     }
 
-    /// Completes the current file and starts another under the same name.
+    /// Completes the current file and starts another under the same name, once what waits
+    /// now is written.
     pub fn reopen(&self) {
-        // A full queue means that records wait; the next signal may try again.
-        let _ = self.queue.try_send(Message::Reopen);
+        self.queue.reopen();
     }
 
-    /// Ends the sink of a run that failed to start: nothing is left of it.
-    pub fn abandon(self) {
-        drop(self.queue);
-        // There is nothing to lose.
-        let _ = self.thread.join();
+    /// Gives the sink up if it has held up the end of a run, which began at `since`, for too
+    /// long. Whether it has been given up.
+    pub fn give_up_if_stuck(&self, since: Instant, patience: &Patience) -> bool {
+        let name = self.queue.account.name();
+        self.queue.give_up_if_stuck(since, patience, |cause| match &self.part {
+            Some(part) => {
+                let part = part.display();
+                let error = Error::new(format!("write {part}"), format!("the disk {cause}"));
+                (error.advise(format!("{part} holds what was written before")), false)
+            }
+            None => (Error::new(format!("write {name}"), format!("its reader {cause}")), true),
+        })
     }
 
-    /// Waits for the sink to write and complete everything. All [`Distributor`]s must be
-    /// gone.
-    pub fn finish(self) {
-        // An error means that the thread is gone, which joining it tells.
-        let _ = self.queue.send(Message::Finish);
-        drop(self.queue);
-        if self.thread.join().is_err() {
-            self.account.errors.fetch_add(1, Ordering::Relaxed);
-            self.account.failed.store(true, Ordering::Relaxed);
+    /// Waits for the sinks to write and complete everything: as long as it takes, but with
+    /// `patience` once the run `ends_since` a moment. All [`Distributor`]s must be gone.
+    pub fn finish_all(
+        sinks: Vec<Self>,
+        patience: &Patience,
+        mut ends_since: impl FnMut() -> Option<Instant>,
+    ) {
+        sinks.iter().for_each(|sink| sink.queue.end(Message::Finish));
+        for mut sink in sinks {
+            // Each is asked since when it takes nothing: to wait for them one after the other
+            // takes no longer than for the slowest.
+            let thread = sink.thread.take();
+            loop {
+                if sink.queue.wait_done(LOOK) {
+                    // `done` was told also by a thread that panicked, and it has said why.
+                    let _ = thread.map(thread::JoinHandle::join);
+                    break;
+                }
+                if ends_since().is_some_and(|since| sink.give_up_if_stuck(since, patience)) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.queue.end(Message::Discard);
+            if self.queue.wait_done(CLEAN_UP) {
+                // There is nothing to lose.
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -202,7 +148,7 @@ impl Sink {
 /// Passes ended records to every sink. Each `merge` or `reap` thread has its own.
 pub struct Distributor {
     batch: Vec<FlowRecord>,
-    sinks: Vec<(SyncSender<Message>, Arc<SinkAccount>)>,
+    sinks: Vec<Arc<Queue>>,
     when_full: WhenFull,
 }
 
@@ -216,7 +162,7 @@ impl Distributor {
     /// To all of `sinks`.
     #[must_use]
     pub fn new(sinks: &[Sink], when_full: WhenFull) -> Self {
-        let sinks = sinks.iter().map(|s| (s.queue.clone(), Arc::clone(&s.account))).collect();
+        let sinks = sinks.iter().map(|sink| Arc::clone(&sink.queue)).collect();
         Self { batch: Vec::with_capacity(BATCH_RECORDS), sinks, when_full }
     }
 }
@@ -234,20 +180,7 @@ impl Ended for Distributor {
             return;
         }
         let batch: Batch = self.batch.drain(..).collect();
-        for (queue, account) in &self.sinks {
-            let message = Message::Records(Arc::clone(&batch));
-            let lost = match self.when_full {
-                WhenFull::Wait => queue.send(message).err().map(|_| "stopped"),
-                WhenFull::Drop => match queue.try_send(message) {
-                    Ok(()) => None,
-                    Err(TrySendError::Full(_)) => Some("queue full"),
-                    Err(TrySendError::Disconnected(_)) => Some("stopped"),
-                },
-            };
-            if let Some(cause) = lost {
-                account.add_not_sent(cause, batch.len() as u64);
-            }
-        }
+        self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }
 
@@ -263,37 +196,46 @@ struct SinkThread {
     /// `None` once the sink has failed.
     output: Option<Output>,
     interfaces: Arc<[String]>,
-    account: Arc<SinkAccount>,
-    /// Records written that may still be in a compressor when something fails.
-    unconfirmed: u64,
+    queue: Arc<Queue>,
     /// Bytes of files that are complete.
     finished_bytes: u64,
     /// Files that are complete.
     completed: Vec<PathBuf>,
 }
 
+/// However the thread ends, those who wait for it are told.
+impl Drop for SinkThread {
+    fn drop(&mut self) {
+        self.queue.done();
+    }
+}
+
 impl SinkThread {
-    fn run(mut self, output: Output, messages: &Receiver<Message>) {
+    fn run(mut self, output: Output) {
         self.begin(output);
-        for message in messages {
-            match message {
+        loop {
+            match self.queue.next() {
                 Message::Records(batch) => self.write(&batch),
                 // There is no other standard output to begin.
                 Message::Reopen if self.spec.target == Target::Stdout => {}
                 Message::Reopen => {
                     self.complete();
-                    if !self.account.has_failed() {
-                        match Output::open(&self.spec) {
+                    if !self.queue.account.has_failed() {
+                        match Output::open(&self.spec, &self.queue.progress) {
                             Ok(output) => self.begin(output),
-                            Err(error) => self.give_up(error, "cannot reopen", 0),
+                            Err(error) => self.give_up(error, "cannot reopen", 0, false),
                         }
                     }
                 }
                 Message::Finish => return self.complete(),
+                Message::Leave => return,
+                Message::Discard => {
+                    if let Some(output) = self.output.take() {
+                        output.discard();
+                    }
+                    return;
+                }
             }
-        }
-        if let Some(output) = self.output.take() {
-            output.discard();
         }
     }
 
@@ -306,8 +248,9 @@ impl SinkThread {
     }
 
     fn write(&mut self, batch: &[FlowRecord]) {
+        let records = batch.len() as u64;
         let Some(output) = &mut self.output else {
-            return self.account.add_not_sent("failed before", batch.len() as u64);
+            return self.queue.account.not_written("failed before", records);
         };
         let mut write = || {
             for record in batch {
@@ -318,14 +261,10 @@ impl SinkThread {
         };
         match write() {
             Ok(is_confirmed) => {
-                self.account.bytes.store(self.finished_bytes + output.bytes(), Ordering::Relaxed);
-                self.account.records.fetch_add(batch.len() as u64, Ordering::Relaxed);
-                self.unconfirmed += batch.len() as u64;
-                if is_confirmed {
-                    self.unconfirmed = 0;
-                }
+                let bytes = self.finished_bytes + output.bytes();
+                self.queue.account.written(records, bytes, is_confirmed);
             }
-            Err(error) => self.fail(&error, batch.len() as u64),
+            Err(error) => self.fail(&error, records),
         }
     }
 
@@ -333,11 +272,11 @@ impl SinkThread {
     fn complete(&mut self) {
         let Some(output) = self.output.take() else { return };
         let name = output.current_name().map(|name| name.display().to_string());
-        match output.finish(&mut self.completed) {
+        let account = &self.queue.account;
+        match output.finish(&mut self.completed, || !account.is_given_up()) {
             Ok(bytes) => {
                 self.finished_bytes += bytes;
-                self.unconfirmed = 0;
-                self.account.bytes.store(self.finished_bytes, Ordering::Relaxed);
+                account.completed(self.finished_bytes);
             }
             Err(error) => self.fail_named(name, &error, 0),
         }
@@ -350,9 +289,7 @@ impl SinkThread {
     }
 
     fn fail_named(&mut self, part: Option<String>, error: &io::Error, records: u64) {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            self.account.closed_by_reader.store(true, Ordering::Relaxed);
-        }
+        let by_reader = error.kind() == io::ErrorKind::BrokenPipe;
         let name = part.clone().unwrap_or_else(|| self.spec.name());
         let failure = Error::new(format!("write {name}"), error);
         let failure = match (error.kind(), part) {
@@ -363,18 +300,13 @@ impl SinkThread {
             (_, None) => failure,
         };
         let cause = error.kind().to_string();
-        self.give_up(failure, &cause, records);
+        self.give_up(failure, &cause, records, by_reader);
     }
 
     /// Takes nothing more; `records` and what is unconfirmed was not sent, for `cause`.
-    fn give_up(&mut self, failure: Error, cause: &str, records: u64) {
+    fn give_up(&mut self, failure: Error, cause: &str, records: u64, by_reader: bool) {
         // Dropping a broken output may try to write once more, in vain; nothing is renamed.
         self.output = None;
-        self.account.errors.fetch_add(1, Ordering::Relaxed);
-        self.account.records.fetch_sub(self.unconfirmed, Ordering::Relaxed);
-        self.account.add_not_sent(cause, records + self.unconfirmed);
-        self.unconfirmed = 0;
-        lock(&self.account.failure).get_or_insert(failure);
-        self.account.failed.store(true, Ordering::Relaxed);
+        self.queue.account.failed(failure, cause, records, by_reader);
     }
 }

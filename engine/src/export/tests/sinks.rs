@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::tcp_record;
 use crate::export::output::Output;
-use crate::export::{Compression, Distributor, Format, Sink, SinkSpec, Target, WhenFull};
+use crate::export::queue::Progress;
+use crate::export::{Compression, Distributor, Format, Patience, Sink, SinkSpec, Target, WhenFull};
 use crate::global::Ended;
-use crate::limits::SINK_BATCHES;
+use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
 use crate::sync::{Arc, thread};
 
 /// A folder of its own for a test, gone afterwards.
@@ -40,6 +42,11 @@ fn start(spec: &SinkSpec) -> Sink {
     Sink::start_all(std::slice::from_ref(spec), &Arc::from([])).unwrap().remove(0)
 }
 
+/// Waits as long as it takes.
+fn finish(sink: Sink) {
+    Sink::finish_all(vec![sink], &Patience::default(), || None);
+}
+
 /// Passes `batches` batches of one record each.
 fn send(sink: &Sink, batches: usize, when_full: WhenFull) {
     let mut distributor = Distributor::new(std::slice::from_ref(sink), when_full);
@@ -59,7 +66,7 @@ fn a_file_has_its_name_when_it_is_complete_and_not_before() {
     assert!(part.exists());
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     let account = sink.account();
-    sink.finish();
+    finish(sink);
     assert!(!part.exists());
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 3);
@@ -72,7 +79,8 @@ fn an_unfinished_file_keeps_its_old_content() {
     let folder = Folder::new("unfinished");
     let path = folder.path("a.jsonl");
     fs::write(&path, "old").unwrap();
-    let mut output = Output::open(&spec(&path, Compression::None)).unwrap();
+    let mut output =
+        Output::open(&spec(&path, Compression::None), &Arc::new(Progress::new())).unwrap();
     output.write_all(b"new").unwrap();
     drop(output);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
@@ -86,7 +94,7 @@ fn compressed_files_are_read_back() {
         let sink = start(&spec(&path, compression));
         send(&sink, 500, WhenFull::Wait);
         let account = sink.account();
-        sink.finish();
+        finish(sink);
         let bytes = fs::read(&path).unwrap();
         assert_eq!((account.records(), account.bytes()), (500, bytes.len() as u64));
         bytes
@@ -115,7 +123,7 @@ fn what_a_full_device_did_not_take_is_counted_as_not_sent() {
         let sink = start(&spec(Path::new("/dev/full"), compression));
         send(&sink, 20, WhenFull::Wait);
         let account = sink.account();
-        sink.finish();
+        finish(sink);
         assert_eq!(account.records(), 0, "{compression:?}");
         let not_sent = account.not_sent();
         assert_eq!(not_sent.values().sum::<u64>(), 20, "{compression:?}: {not_sent:?}");
@@ -139,9 +147,7 @@ fn a_blocked_sink_drops_and_counts() {
     let folder = Folder::new("blocked");
     let (path, hold) = pipe(&folder);
     let sink = start(&spec(&path, Compression::None));
-    // More than the pipe's 64 KiB and the queue hold.
-    let batches = 20 * SINK_BATCHES;
-    send(&sink, batches, WhenFull::Drop);
+    let records = send_too_much(&sink);
     let account = sink.account();
     assert!(account.not_sent()["queue full"] > 0);
 
@@ -152,9 +158,83 @@ fn a_blocked_sink_drops_and_counts() {
         reader.read_to_string(&mut text).unwrap();
         text.lines().count() as u64
     });
-    sink.finish();
+    finish(sink);
     assert_eq!(account.records(), read.join().unwrap());
-    assert_eq!(account.records() + account.not_sent()["queue full"], batches as u64);
+    assert_eq!(account.records() + account.not_sent()["queue full"], records);
+}
+
+/// Passes more records than the pipe's 64 KiB and the queue hold, without waiting, and
+/// however they are batched. Returns how many.
+fn send_too_much(sink: &Sink) -> u64 {
+    let mut distributor = Distributor::new(std::slice::from_ref(sink), WhenFull::Drop);
+    let records = SINK_RECORDS + 10 * BATCH_RECORDS;
+    for number in 0..records {
+        distributor.ended(tcp_record());
+        if number % 7 == 0 {
+            distributor.flush();
+        }
+    }
+    records as u64
+}
+
+#[test]
+fn a_stuck_sink_is_given_up_at_the_end_and_counted() {
+    for compression in [Compression::None, Compression::Gzip] {
+        let folder = Folder::new("stuck");
+        let (path, hold) = pipe(&folder);
+        let sink = start(&spec(&path, compression));
+        let records = send_too_much(&sink);
+        let account = sink.account();
+        let patience =
+            Patience { silent: Duration::from_millis(50), in_all: Duration::from_secs(60) };
+        let stopped = Instant::now();
+        Sink::finish_all(vec![sink], &patience, || Some(stopped));
+        let not_sent = account.not_sent();
+        assert!(not_sent["stuck"] >= SINK_RECORDS as u64 / 2, "{not_sent:?}");
+        let accounted = account.records() + not_sent.values().sum::<u64>();
+        assert_eq!(accounted, records, "{not_sent:?}");
+        assert!(account.has_failed() && account.failure().is_none());
+        assert!(account.loss().unwrap().to_string().contains("its reader takes nothing"));
+        // What its thread does from now on changes nothing.
+        drop(hold);
+        drop(folder);
+        assert_eq!(account.records() + account.not_sent().values().sum::<u64>(), records);
+    }
+}
+
+#[test]
+fn a_sink_that_is_not_done_in_time_is_given_up_however_busy() {
+    let folder = Folder::new("late");
+    let (path, _hold) = pipe(&folder);
+    let sink = start(&spec(&path, Compression::None));
+    send_too_much(&sink);
+    let account = sink.account();
+    let patience = Patience { silent: Duration::from_secs(60), in_all: Duration::ZERO };
+    let stopped = Instant::now();
+    Sink::finish_all(vec![sink], &patience, || Some(stopped));
+    assert!(account.loss().unwrap().to_string().contains("is not done after 0 s"));
+}
+
+#[test]
+fn reopening_is_not_forgotten_when_the_queue_is_full() {
+    let folder = Folder::new("reopen");
+    let (path, hold) = pipe(&folder);
+    let csv = SinkSpec { format: Format::Csv, ..spec(&path, Compression::None) };
+    let sink = start(&csv);
+    send_too_much(&sink);
+    assert!(sink.account().not_sent()["queue full"] > 0);
+    // Requests with nothing between them are one.
+    sink.reopen();
+    sink.reopen();
+    let mut reader = File::open(&path).unwrap();
+    let read = thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text.lines().filter(|line| line.starts_with("kind,")).count()
+    });
+    finish(sink);
+    drop(hold);
+    assert_eq!(read.join().unwrap(), 2, "each file begins with the names of the fields");
 }
 
 #[test]
@@ -165,7 +245,7 @@ fn a_reader_that_went_away_is_told_from_an_error() {
     drop(hold);
     send(&sink, 2, WhenFull::Wait);
     let account = sink.account();
-    sink.finish();
+    finish(sink);
     assert!(account.was_closed_by_reader());
     assert_eq!(account.records(), 0);
     assert_eq!(account.not_sent().values().sum::<u64>(), 2);
@@ -181,7 +261,7 @@ fn one_failing_sink_does_not_stop_the_others() {
     (0..1_000).for_each(|_| distributor.ended(tcp_record()));
     drop(distributor);
     let accounts = sinks.each_ref().map(Sink::account);
-    sinks.into_iter().for_each(Sink::finish);
+    sinks.into_iter().for_each(finish);
     assert_eq!(accounts.each_ref().map(|account| account.records()), [0, 1_000]);
     assert_eq!(accounts[0].not_sent().values().sum::<u64>(), 1_000);
     assert_eq!(csv::Reader::from_path(&path).unwrap().records().count(), 1_000);

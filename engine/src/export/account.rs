@@ -1,0 +1,187 @@
+//! What became of the records that were given to one sink: each of them waits, was written,
+//! or was not sent for some cause. One lock holds it all, so that this is true at any moment.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::error::Error;
+
+/// What one sink has done.
+#[derive(Debug, Default)]
+pub struct SinkAccount {
+    name: String,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    /// Taken over and not settled yet.
+    waiting: u64,
+    records: u64,
+    /// Among `records`: may still be in a compressor when something fails.
+    unconfirmed: u64,
+    bytes: u64,
+    errors: u64,
+    not_sent: BTreeMap<String, u64>,
+    has_failed: bool,
+    was_closed_by_reader: bool,
+    is_given_up: bool,
+    failure: Option<Error>,
+    loss: Option<Error>,
+}
+
+impl Tally {
+    fn lose(&mut self, cause: &str, records: u64) {
+        if records > 0 {
+            *self.not_sent.entry(cause.to_owned()).or_default() += records;
+        }
+    }
+
+    /// Takes back what was written and may not have arrived. Returns how much that was.
+    fn take_unconfirmed(&mut self) -> u64 {
+        let unconfirmed = std::mem::take(&mut self.unconfirmed);
+        self.records -= unconfirmed;
+        unconfirmed
+    }
+}
+
+impl SinkAccount {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    /// The sink's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Records written.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.tally().records
+    }
+
+    /// Bytes written, compressed.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.tally().bytes
+    }
+
+    /// Operations that failed.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.tally().errors
+    }
+
+    /// Whether the sink takes nothing more.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.tally().has_failed
+    }
+
+    /// Whether the reader of a pipe went away: its wish, and not an error.
+    #[must_use]
+    pub fn was_closed_by_reader(&self) -> bool {
+        self.tally().was_closed_by_reader
+    }
+
+    /// What made the sink fail.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.tally().failure.clone()
+    }
+
+    /// Why records were lost to a reader that does not read: a loss, and not a failure.
+    #[must_use]
+    pub fn loss(&self) -> Option<Error> {
+        self.tally().loss.clone()
+    }
+
+    /// Records that were not sent, by cause.
+    #[must_use]
+    pub fn not_sent(&self) -> BTreeMap<String, u64> {
+        self.tally().not_sent.clone()
+    }
+
+    /// `records` were put into the sink's queue.
+    pub(super) fn taken(&self, records: u64) {
+        self.tally().waiting += records;
+    }
+
+    /// `records` were not put into the sink's queue.
+    pub(super) fn refused(&self, cause: &str, records: u64) {
+        self.tally().lose(cause, records);
+    }
+
+    /// `records` from the queue were written, and `bytes` in all are with the system; so
+    /// are all records, if that `is_confirmed`.
+    pub(super) fn written(&self, records: u64, bytes: u64, is_confirmed: bool) {
+        let mut tally = self.tally();
+        if tally.is_given_up {
+            return;
+        }
+        tally.waiting -= records;
+        tally.records += records;
+        tally.unconfirmed = if is_confirmed { 0 } else { tally.unconfirmed + records };
+        tally.bytes = bytes;
+    }
+
+    /// `records` from the queue were not written.
+    pub(super) fn not_written(&self, cause: &str, records: u64) {
+        let mut tally = self.tally();
+        if !tally.is_given_up {
+            tally.waiting -= records;
+            tally.lose(cause, records);
+        }
+    }
+
+    /// A file was completed; all files have `bytes`.
+    pub(super) fn completed(&self, bytes: u64) {
+        self.written(0, bytes, true);
+    }
+
+    /// The sink has failed and takes nothing more; `records` from the queue and what is
+    /// unconfirmed were not sent for `cause`.
+    pub(super) fn failed(&self, failure: Error, cause: &str, records: u64, by_reader: bool) {
+        let mut tally = self.tally();
+        if tally.is_given_up {
+            return;
+        }
+        let lost = records + tally.take_unconfirmed();
+        tally.waiting -= records;
+        tally.lose(cause, lost);
+        tally.errors += 1;
+        tally.has_failed = true;
+        tally.was_closed_by_reader |= by_reader;
+        tally.failure.get_or_insert(failure);
+    }
+
+    /// Nobody waits for the sink any more: all that is not known to be written was not sent
+    /// for `cause`, and what its thread does from now on does not count.
+    pub(super) fn given_up(&self, cause: &str, error: Error, is_loss: bool) {
+        let mut tally = self.tally();
+        if tally.is_given_up {
+            return;
+        }
+        let lost = std::mem::take(&mut tally.waiting) + tally.take_unconfirmed();
+        tally.lose(cause, lost);
+        tally.is_given_up = true;
+        tally.has_failed = true;
+        if is_loss {
+            tally.loss = Some(error);
+        } else {
+            tally.errors += 1;
+            tally.failure.get_or_insert(error);
+        }
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.tally().is_given_up
+    }
+
+    /// A poisoned lock guards plain numbers: they are as good as before.
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,266 @@
+//! The bounded queue of one sink, from the threads that end records to the thread that
+//! writes them.
+//!
+//! It holds up to [`SINK_RECORDS`] records, in batches that all sinks share. It is the one
+//! place that knows whether the writing thread has something to do and does not get on: at
+//! the end of a run it is then given up.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::export::account::SinkAccount;
+use crate::flow::FlowRecord;
+use crate::limits::{SINK_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
+
+/// Records that all sinks share.
+pub(super) type Batch = Arc<[FlowRecord]>;
+
+/// What a record takes at most while it waits: in a batch of its own, with the counts of
+/// its `Arc` and its place in the queue.
+const RECORD_BYTES: usize = size_of::<FlowRecord>() + 2 * size_of::<usize>() + size_of::<Message>();
+const _: () = assert!(SINK_RECORDS * RECORD_BYTES <= SINK_BYTES);
+
+/// What becomes of records when a sink's queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Wait: the packets can wait too (`read`).
+    Wait,
+    /// Count them as not sent: the packets cannot wait (`capture`).
+    Drop,
+}
+
+/// How long the end of a run waits for a sink.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For a sink that has something to do and takes nothing.
+    pub silent: Duration,
+    /// For any sink, and for a file to get onto its disk.
+    pub in_all: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { silent: SINK_PATIENCE, in_all: SINK_PATIENCE_IN_ALL }
+    }
+}
+
+/// What the writing thread is to do.
+pub(super) enum Message {
+    Records(Batch),
+    Reopen,
+    /// The run is over.
+    Finish,
+    /// The run has failed to start: what stands under the final name stays.
+    Discard,
+    /// Nobody waits any more: what is written stays as it is.
+    Leave,
+}
+
+/// When the writing thread last got on. Its one writer is that thread.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    start: Instant,
+    last_ns: AtomicU64,
+    is_syncing: AtomicBool,
+}
+
+// Relaxed: a time and a state for show; a look that comes too early or late waits a little
+// longer or less.
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            last_ns: AtomicU64::new(0),
+            is_syncing: AtomicBool::new(false),
+        }
+    }
+
+    /// Something was taken.
+    pub(crate) fn note(&self) {
+        let ns = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.last_ns.store(ns, Ordering::Relaxed);
+    }
+
+    /// From here on, or no longer, the disk is waited for: nothing is taken meanwhile.
+    pub(crate) fn set_syncing(&self, is_syncing: bool) {
+        self.is_syncing.store(is_syncing, Ordering::Relaxed);
+        self.note();
+    }
+
+    fn last(&self) -> Instant {
+        self.start + Duration::from_nanos(self.last_ns.load(Ordering::Relaxed))
+    }
+}
+
+/// A sink's queue and account.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) account: Arc<SinkAccount>,
+    pub(super) progress: Arc<Progress>,
+    state: Mutex<State>,
+    /// There is something to do.
+    filled: Condvar,
+    /// There is room, or the writing thread has ended.
+    emptied: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<Message>,
+    /// In `messages`.
+    records: usize,
+    /// What comes after all messages.
+    end: Option<Message>,
+    /// Nothing is taken any more, for this cause.
+    refuses: Option<&'static str>,
+    /// The writing thread has something to do.
+    is_busy: bool,
+    /// The writing thread has ended.
+    is_done: bool,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Records(_) => "Records",
+            Self::Reopen => "Reopen",
+            Self::Finish => "Finish",
+            Self::Discard => "Discard",
+            Self::Leave => "Leave",
+        })
+    }
+}
+
+impl Queue {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            account: Arc::new(SinkAccount::new(name)),
+            progress: Arc::new(Progress::new()),
+            // Until it asks for something to do, the thread is beginning.
+            state: Mutex::new(State { is_busy: true, ..State::default() }),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+        }
+    }
+
+    /// Takes a batch, or accounts for it as not sent.
+    pub(super) fn offer(&self, batch: &Batch, when_full: WhenFull) {
+        let mut state = self.state();
+        let has_room = |state: &State| state.records + batch.len() <= SINK_RECORDS;
+        while when_full == WhenFull::Wait && state.refuses.is_none() && !has_room(&state) {
+            state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let records = batch.len() as u64;
+        if let Some(cause) = state.refuses {
+            self.account.refused(cause, records);
+        } else if has_room(&state) {
+            state.records += batch.len();
+            state.messages.push_back(Message::Records(Arc::clone(batch)));
+            self.account.taken(records);
+            self.filled.notify_one();
+        } else {
+            self.account.refused("queue full", records);
+        }
+    }
+
+    /// Asks for another file, after what waits now. Never lost, however full the queue is:
+    /// requests with nothing between them are one.
+    pub(super) fn reopen(&self) {
+        let mut state = self.state();
+        if !matches!(state.messages.back(), Some(Message::Reopen)) {
+            state.messages.push_back(Message::Reopen);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Says what comes after all that waits.
+    pub(super) fn end(&self, end: Message) {
+        self.state().end = Some(end);
+        self.filled.notify_one();
+    }
+
+    /// Waits for something to do. For the writing thread.
+    pub(super) fn next(&self) -> Message {
+        let mut state = self.state();
+        state.is_busy = false;
+        loop {
+            let next = if state.refuses.is_some() {
+                Some(Message::Leave)
+            } else {
+                state.messages.pop_front().or_else(|| state.end.take())
+            };
+            if let Some(message) = next {
+                if let Message::Records(batch) = &message {
+                    state.records -= batch.len();
+                    self.emptied.notify_all();
+                }
+                state.is_busy = true;
+                self.progress.note();
+                return message;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The writing thread has ended, and takes nothing more.
+    pub(super) fn done(&self) {
+        let mut state = self.state();
+        state.is_done = true;
+        state.refuses.get_or_insert("stopped");
+        if thread::panicking() {
+            let name = self.account.name();
+            let error = Error::new(format!("write {name}"), "its thread has panicked");
+            self.account.given_up("stopped", error, false);
+        }
+        self.emptied.notify_all();
+    }
+
+    /// Waits for the writing thread to end, up to `time`. Whether it has.
+    pub(super) fn wait_done(&self, time: Duration) -> bool {
+        let waited = self.emptied.wait_timeout_while(self.state(), time, |state| !state.is_done);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_done
+    }
+
+    /// Gives the writing thread up if it has held up, since `since`, the end of a run for
+    /// longer than `patience` has. Whether it has been given up.
+    pub(super) fn give_up_if_stuck(
+        &self,
+        since: Instant,
+        patience: &Patience,
+        error: impl FnOnce(&str) -> (Error, bool),
+    ) -> bool {
+        let mut state = self.state();
+        if self.account.is_given_up() {
+            return true;
+        }
+        if state.is_done || !state.is_busy {
+            return false;
+        }
+        let silent = self.progress.last().max(since).elapsed();
+        let is_silent =
+            silent >= patience.silent && !self.progress.is_syncing.load(Ordering::Relaxed);
+        let held_up = since.elapsed();
+        let cause = if is_silent {
+            format!("takes nothing for {} s", silent.as_secs())
+        } else if held_up >= patience.in_all {
+            format!("is not done after {} s", held_up.as_secs())
+        } else {
+            return false;
+        };
+        state.refuses = Some("stuck");
+        state.messages.clear();
+        state.records = 0;
+        let (error, is_loss) = error(&cause);
+        self.account.given_up("stuck", error, is_loss);
+        self.emptied.notify_all();
+        true
+    }
+
+    /// A poisoned lock guards what is whole after each statement.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
