@@ -4,6 +4,7 @@
 //! The path: [`mix`] says what there is, [`deal`] gives each flow its ends, start and number of
 //! packets, [`tcp`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
 //! flows in the order of time, [`frame`] makes bytes, [`pcap`] and [`truth`] write them down.
+//! The mix [`scan`] has a path of its own, which holds nothing of a flow once it is written.
 
 mod checksum;
 mod datagram;
@@ -17,6 +18,7 @@ mod mix;
 mod number;
 pub(crate) mod pcap;
 mod rng;
+mod scan;
 mod schedule;
 mod tcp;
 #[cfg(test)]
@@ -36,9 +38,9 @@ use truth::Truth;
 /// What to generate. There are exactly so many frames (those of no flow included) and flows.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What kind of traffic
+    /// What kind of traffic: demo; or scan, flows of one packet beside a thousand that live long
     #[arg(long, default_value = "demo", value_parser = find_mix)]
-    mix: &'static Mix,
+    mix: Traffic,
     /// Frames in the file, exactly
     #[arg(long, default_value_t = 20_000)]
     packets: u64,
@@ -51,7 +53,7 @@ pub(crate) struct Args {
     /// From the first packet to the last, at most: 500ms, 15s, 5m, 1h
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     duration: u64,
-    /// The capture to write (classic pcap, nanoseconds)
+    /// The capture to write (classic pcap, nanoseconds); - is standard output
     #[arg(short, long)]
     output: PathBuf,
     /// Where to write the truth (JSON)
@@ -73,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     };
     let mut out = create(&args.output)?;
     let failed = |error: std::io::Error| format!("write {}: {error}", args.output.display());
-    let truth = generate(args.mix, &budget, args.truth.is_some(), &mut out)
+    let truth = generate(&args.mix, &budget, args.truth.is_some(), &mut out)
         .map_err(|error| error.into_text(failed))?;
     out.flush().map_err(failed)?;
     if let Some(path) = &args.truth {
@@ -109,13 +111,29 @@ impl Failure {
     }
 }
 
-/// Writes a capture of `mix` to `out` and returns the truth, with its flows if `keep_flows`.
+/// What there is to generate.
+#[derive(Clone)]
+enum Traffic {
+    Mix(&'static Mix),
+    Scan,
+}
+
+/// Writes a capture to `out` and returns the truth, with its flows if `keep_flows`.
 fn generate(
-    mix: &Mix,
+    traffic: &Traffic,
     budget: &Budget,
     keep_flows: bool,
     out: &mut impl Write,
 ) -> Result<Truth, Failure> {
+    let mix = match traffic {
+        Traffic::Mix(mix) => mix,
+        Traffic::Scan => {
+            scan::check(budget).map_err(Failure::Budget)?;
+            pcap::write_header(out).map_err(Failure::Write)?;
+            return scan::play(budget, |at_ns, frame| pcap::write_frame(out, at_ns, frame))
+                .map_err(Failure::Write);
+        }
+    };
     let drafts = deal::drafts(mix, budget).map_err(Failure::Budget)?;
     pcap::write_header(out).map_err(Failure::Write)?;
     schedule::play(&drafts, &Framer::new(budget.seed), keep_flows, |at_ns, frame| {
@@ -123,14 +141,21 @@ fn generate(
     })
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, String> {
+fn create(path: &Path) -> Result<Box<dyn Write>, String> {
+    const BUFFER_BYTES: usize = 1 << 20;
+    if path == Path::new("-") {
+        return Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout())));
+    }
     let file = File::create(path).map_err(|error| format!("create {}: {error}", path.display()))?;
-    Ok(BufWriter::with_capacity(1 << 20, file))
+    Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, file)))
 }
 
-fn find_mix(name: &str) -> Result<&'static Mix, String> {
-    MIXES.iter().find(|mix| mix.name == name).ok_or_else(|| {
-        let names: Vec<_> = MIXES.iter().map(|mix| mix.name).collect();
+fn find_mix(name: &str) -> Result<Traffic, String> {
+    if name == scan::NAME {
+        return Ok(Traffic::Scan);
+    }
+    MIXES.iter().find(|mix| mix.name == name).map(Traffic::Mix).ok_or_else(|| {
+        let names: Vec<_> = MIXES.iter().map(|mix| mix.name).chain([scan::NAME]).collect();
         format!("no such mix; there is {}", names.join(", "))
     })
 }

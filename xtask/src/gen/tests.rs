@@ -1,7 +1,7 @@
 //! The generator against a foreign reader (etherparse): what the truth says is in the file, and
 //! every length and checksum is right.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use etherparse::{
@@ -11,14 +11,15 @@ use etherparse::{
 use super::deal::Budget;
 use super::mix::MIXES;
 use super::truth::Truth;
-use super::{generate, parse_duration, pcap};
+use super::{Traffic, generate, parse_duration, pcap};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn make(packets: u64, flows: u64, seed: u64) -> (Vec<u8>, Truth) {
     let budget = Budget { packets, flows, seed, duration_ns: 10 * SECOND_NS };
     let mut file = vec![];
-    let truth = generate(&MIXES[0], &budget, true, &mut file).expect("a budget that suffices");
+    let truth = generate(&Traffic::Mix(&MIXES[0]), &budget, true, &mut file)
+        .expect("a budget that suffices");
     (file, truth)
 }
 
@@ -60,7 +61,7 @@ fn the_budget_is_kept_exactly() {
         assert!(sum(|flow| flow.frame_bytes) < truth.frame_bytes);
     }
     let tight = Budget { packets: 20, flows: 100, seed: 1, duration_ns: SECOND_NS };
-    assert!(generate(&MIXES[0], &tight, false, &mut vec![]).is_err());
+    assert!(generate(&Traffic::Mix(&MIXES[0]), &tight, false, &mut vec![]).is_err());
 }
 
 #[test]
@@ -175,6 +176,33 @@ fn check_transport(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> St
     };
     assert!(right, "{name} from {from} to {to}");
     format!("{name} {}", if from.is_ipv4() { 4 } else { 6 })
+}
+
+#[test]
+fn a_scan_has_the_flows_that_it_says() {
+    let budget = Budget { packets: 30_000, flows: 20_000, seed: 3, duration_ns: 10 * SECOND_NS };
+    let mut file = vec![];
+    let truth = generate(&Traffic::Scan, &budget, true, &mut file).expect("a budget that fits");
+    let frames = frames(&file);
+    assert_eq!((truth.frames, frames.len()), (30_000, 30_000));
+    let mut packets: HashMap<_, u64> = HashMap::new();
+    for frame in frames {
+        let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+        let Some(NetSlice::Ipv4(ip)) = packet.net else { panic!("not IPv4") };
+        let header = ip.header().to_header();
+        let ports = u32::from_be_bytes(ip.payload().payload[..4].try_into().unwrap());
+        let (from, to) = ((header.source, ports >> 16), (header.destination, ports & 0xffff));
+        *packets.entry((header.protocol.0, from.min(to), from.max(to))).or_default() += 1;
+        let payload = ip.payload().payload;
+        let addresses = (header.source.into(), header.destination.into());
+        check_transport(addresses.0, addresses.1, header.protocol.0, payload);
+    }
+    assert_eq!(packets.len(), 20_000);
+    assert_eq!(packets.values().filter(|&&packets| packets == 1).count(), 19_000);
+    let long: Vec<u64> = truth.flows.iter().map(|flow| flow.packets.iter().sum()).collect();
+    assert_eq!((long.len(), long.iter().sum()), (1_000, 11_000));
+    assert_eq!(truth.scanned.iter().map(|scan| scan.packets).sum::<u64>(), 19_000);
+    assert_eq!(truth.scanned.len(), 2 * 16);
 }
 
 #[test]

@@ -79,6 +79,16 @@ impl FlowTruth {
     }
 }
 
+/// Flows of one packet each, of one protocol and to one prefix (/24 for IPv4).
+#[derive(Clone, Serialize)]
+pub(crate) struct ScanTruth {
+    pub(crate) protocol: u8,
+    pub(crate) prefix: IpAddr,
+    pub(crate) packets: u64,
+    /// IP length.
+    pub(crate) bytes: u64,
+}
+
 /// A whole capture.
 #[derive(Default)]
 pub(crate) struct Truth {
@@ -88,6 +98,8 @@ pub(crate) struct Truth {
     pub(crate) not_in_flow: BTreeMap<&'static str, u64>,
     /// In the order of their first packet.
     pub(crate) flows: Vec<FlowTruth>,
+    /// Flows that are too many to be named.
+    pub(crate) scanned: Vec<ScanTruth>,
 }
 
 impl Truth {
@@ -98,6 +110,9 @@ impl Truth {
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let causes = serde_json::to_string(&self.not_in_flow)?;
         writeln!(out, "{{\"frames\": {}, \"frame_bytes\": {},", self.frames, self.frame_bytes)?;
+        if !self.scanned.is_empty() {
+            writeln!(out, "\"scanned\": {},", serde_json::to_string(&self.scanned)?)?;
+        }
         write!(out, "\"not_in_flow\": {causes},\n\"flows\": [")?;
         for (position, flow) in self.flows.iter().enumerate() {
             out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
