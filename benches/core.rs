@@ -1,17 +1,20 @@
-//! The packet path beside rivals, in small pieces: decoding a frame, hashing a key. What
-//! counting costs is in `benches/table`.
+//! The packet path beside rivals, in small pieces: decoding a frame, hashing a key, counting
+//! what finds no room. What counting costs otherwise is in `benches/table`.
 //!
 //! `cargo bench` runs it in full; the tests run each once. Rivals do the same work in the
 //! same run: only ratios mean anything. Every benchmark returns a sum of what it made, so
 //! that none can be optimised away and all can be compared.
 
 use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowtap::decode::Decoder;
-use flowtap::flow::{FlowKey, KeyHasher};
+use flowtap::flow::{FlowKey, KeyHasher, Published, Timeouts};
+use flowtap::limits::BATCH_PACKETS;
 use flowtap::source::{Frame, LinkType};
+use flowtap::table::{CoreTable, Outlet, TableConfig, TableCounters};
 
 /// Packets that one iteration counts.
 const PACKETS: usize = 1 << 16;
@@ -60,6 +63,47 @@ fn decode_etherparse(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
         let sliced = frames.iter().filter_map(|b| etherparse::SlicedPacket::from_ethernet(b).ok());
         sliced.filter(|packet| packet.transport.is_some()).count()
+    });
+}
+
+/// Takes what is published and forgets it.
+struct Nowhere;
+
+impl Outlet for Nowhere {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn publish(&mut self, published: Published) {
+        black_box(published);
+    }
+}
+
+/// What a packet costs for which there is no room, with so many destination prefixes.
+#[divan::bench(args = [1, 32, 255, 1_000])]
+fn overflow(bencher: Bencher<'_, '_>, prefixes: usize) {
+    let config = TableConfig {
+        capacity: 1,
+        timeouts: Timeouts::default(),
+        symmetric: true,
+        sweep_slots: 0,
+        core: 0,
+    };
+    let counters = TableCounters::default();
+    let hasher = KeyHasher::default();
+    let mut table = CoreTable::new(config, hasher.clone(), &counters).expect("room for one flow");
+    let mut decoder = Decoder::new(hasher);
+    let mut packets = Vec::with_capacity(PACKETS);
+    for (number, mut bytes) in frames(PACKETS).into_iter().enumerate() {
+        let prefix = u16::try_from(number % prefixes).expect("few prefixes");
+        bytes[30..32].copy_from_slice(&prefix.to_be_bytes());
+        packets.push(decoder.decode(&frame(&bytes)).expect("well-formed"));
+    }
+    // The one slot is taken by a flow that is not given up.
+    table.count(&[packets[0], packets[0]], &mut Nowhere);
+    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
+        packets.chunks(BATCH_PACKETS).for_each(|batch| table.count(batch, &mut Nowhere));
+        counters.in_overflow.get()
     });
 }
 

@@ -2,7 +2,9 @@
 //! fixed number of aggregates, so that detail coarsens and totals stay exact.
 
 use crate::decode::Packet;
-use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, Opening, PortKind, Published};
+use crate::flow::{
+    Delta, Direction, EndReason, Endpoint, FlowKey, KeyHasher, Opening, PortKind, Published,
+};
 use crate::limits::{KEY_VLANS, OVERFLOW_AGGREGATES};
 use crate::table::Outlet;
 use crate::time::{SECOND_NS, Tick};
@@ -16,11 +18,30 @@ pub fn prefix_bytes(ip_version: u8) -> usize {
     if ip_version == 4 { 3 } else { 6 }
 }
 
+/// Places of the look-up, a power of two: most are empty, so that runs are short.
+const PLACES: usize = 4 * OVERFLOW_AGGREGATES;
+const _: () = assert!(PLACES.is_power_of_two() && OVERFLOW_AGGREGATES <= u16::MAX as usize);
+
 /// The aggregates of one core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Overflow {
     aggregates: Vec<(FlowKey, Delta)>,
+    /// Which aggregate a key has, by its hash and then one after the other: its index plus
+    /// one, or 0.
+    places: Box<[u16]>,
+    hasher: KeyHasher,
     since: Tick,
+}
+
+impl Default for Overflow {
+    fn default() -> Self {
+        Self {
+            aggregates: Vec::new(),
+            places: vec![0; PLACES].into_boxed_slice(),
+            hasher: KeyHasher::default(),
+            since: 0,
+        }
+    }
 }
 
 impl Overflow {
@@ -36,17 +57,8 @@ impl Overflow {
         if self.aggregates.is_empty() {
             self.since = packet.tick;
         }
-        let key = aggregate_key(packet);
-        let place = self.aggregates.iter().position(|(known, _)| *known == key);
-        let place = place.unwrap_or_else(|| {
-            if self.aggregates.len() < OVERFLOW_AGGREGATES - 1 {
-                self.aggregates.push((key, Delta::EMPTY));
-            } else if self.aggregates.len() < OVERFLOW_AGGREGATES {
-                self.aggregates.push((any_key(), Delta::EMPTY));
-            }
-            self.aggregates.len() - 1
-        });
-        let delta = &mut self.aggregates[place].1;
+        let idx = self.find_or_begin(&aggregate_key(packet));
+        let delta = &mut self.aggregates[idx].1;
         if let Some(timestamp) = packet.timestamp {
             delta.first = delta.first.min(timestamp);
             delta.last = delta.last.max(timestamp);
@@ -70,9 +82,31 @@ impl Overflow {
         });
     }
 
+    /// The aggregate of `key`: its own, or the last one if there is no room for that.
+    #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+    fn find_or_begin(&mut self, key: &FlowKey) -> usize {
+        let mut place = self.hasher.hash(key) as usize % PLACES;
+        // Ends: there are more places than aggregates.
+        while let Some(idx) = usize::from(self.places[place]).checked_sub(1) {
+            if self.aggregates[idx].0 == *key {
+                return idx;
+            }
+            place = (place + 1) % PLACES;
+        }
+        let len = self.aggregates.len();
+        if len < OVERFLOW_AGGREGATES - 1 {
+            self.aggregates.push((*key, Delta::EMPTY));
+            self.places[place] = len as u16 + 1;
+        } else if len < OVERFLOW_AGGREGATES {
+            self.aggregates.push((any_key(), Delta::EMPTY));
+        }
+        self.aggregates.len() - 1
+    }
+
     /// Publishes and forgets all aggregates; there must be room for [`Overflow::len`].
     pub(crate) fn publish(&mut self, now: Tick, core: u8, outlet: &mut impl Outlet) {
         self.since = now;
+        self.places.fill(0);
         for (key, mut delta) in self.aggregates.drain(..) {
             delta.end = Some(EndReason::Resources);
             outlet.publish(Published { key, hash: 0, core, delta, overflow: true });
