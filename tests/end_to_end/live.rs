@@ -25,19 +25,24 @@ pub(crate) fn trials() -> Vec<Trial> {
     if !is_root() {
         return not_here("live", "needs root for network namespaces and AF_XDP");
     }
-    // One after the other, in one trial: they would disturb each other's timing.
-    vec![Trial::test("live::a_tap_sees_every_packet", || {
-        every_packet_on_both_queues()?;
-        killed_leaves_nothing_attached()?;
-        a_vanished_interface_keeps_what_came_before()
-    })]
+    // One after the other: they would disturb each other's timing.
+    let mut trials = vec![
+        Trial::test("live::a_tap_sees_every_packet", every_packet_on_both_queues),
+        Trial::test("live::killed_it_leaves_nothing_attached", killed_leaves_nothing_attached),
+        Trial::test(
+            "live::a_vanished_interface_keeps_what_came_before",
+            a_vanished_interface_keeps_what_came_before,
+        ),
+    ];
+    trials.extend(crate::stuck::live_trials());
+    trials
 }
 
 /// Two namespaces that go when dropped.
-struct Net(String);
+pub(crate) struct Net(String);
 
 impl Net {
-    fn up(name: &str) -> Result<Self, Failed> {
+    pub(crate) fn up(name: &str) -> Result<Self, Failed> {
         Run::of(xtask().args(["net", "up", "--name", name])).expect(0)?;
         Ok(Self(name.to_owned()))
     }
@@ -50,7 +55,7 @@ impl Net {
     }
 
     /// Starts a capture on the tap port, and waits until it runs.
-    fn capture(&self, arguments: &[&str]) -> Result<Capture, Failed> {
+    pub(crate) fn capture(&self, arguments: &[&str]) -> Result<Capture, Failed> {
         let mut child = self
             .inside(FLOWTAP)
             .args(["capture", "-i", "v1", "--mode", "tap"])
@@ -67,7 +72,7 @@ impl Net {
     }
 
     /// Sends a capture file through the link.
-    fn send(&self, file: &Path) -> Result<(), Failed> {
+    pub(crate) fn send(&self, file: &Path) -> Result<(), Failed> {
         let netns = format!("{}-a", self.0);
         let mut send = xtask();
         send.arg("send").arg(file).args(["--to", "v0", "--netns", &netns, "--rate", RATE]);
@@ -81,7 +86,7 @@ impl Drop for Net {
     }
 }
 
-struct Capture {
+pub(crate) struct Capture {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
 }
@@ -98,6 +103,12 @@ impl Capture {
         let said = self.finish(0)?;
         ensure(all, format!("not all {frames} frames arrived:\n{said}"))?;
         Ok(said)
+    }
+
+    /// Stops by TERM, and waits for the end. Returns what was said.
+    pub(crate) fn stop(mut self, code: i32) -> Result<String, Failed> {
+        signal(&self.child, Signal::SIGTERM);
+        self.finish(code)
     }
 
     fn finish(&mut self, code: i32) -> Result<String, Failed> {

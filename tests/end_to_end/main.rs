@@ -9,7 +9,9 @@ mod cli;
 mod generated;
 mod live;
 mod program;
+mod scan;
 mod sinks;
+mod stuck;
 mod terminal;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -39,10 +41,13 @@ fn main() {
     trials.extend(generated::trials());
     trials.extend(cli::trials());
     trials.extend(sinks::trials());
+    trials.extend(scan::trials());
+    trials.extend(stuck::trials());
     trials.extend(terminal::trials());
     let most = libtest_mimic::run(&arguments, trials);
     // Live tests come alone and at the end: what runs beside them could make them lose packets.
-    let live = libtest_mimic::run(&arguments, live::trials());
+    let one_by_one = Arguments { test_threads: Some(1), ..arguments };
+    let live = libtest_mimic::run(&one_by_one, live::trials());
     most.exit_if_failed();
     live.exit();
 }

@@ -119,11 +119,20 @@ pub(crate) struct Generated {
 
 /// Makes a capture of about `packets` packets and `flows` flows.
 pub(crate) fn generate(packets: u32, flows: u32, seed: u32) -> Generated {
+    generate_mix("demo", u64::from(packets), u64::from(flows), seed)
+}
+
+/// Makes a scan of `flows` flows in all, a thousand of which live long.
+pub(crate) fn generate_scan(flows: u64) -> Generated {
+    generate_mix("scan", flows + flows / 3, flows, 1)
+}
+
+fn generate_mix(mix: &str, packets: u64, flows: u64, seed: u32) -> Generated {
     let folder = folder();
     let (capture, truth) = (folder.path().join("made.pcap"), folder.path().join("truth.json"));
     let run = Run::of(
         xtask()
-            .args(["gen", "--mix", "demo", "--duration", "10s"])
+            .args(["gen", "--mix", mix, "--duration", "10s"])
             .args(["--packets", &packets.to_string(), "--flows", &flows.to_string()])
             .args(["--seed", &seed.to_string()])
             .arg("-o")

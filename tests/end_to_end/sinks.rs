@@ -256,10 +256,14 @@ fn full_device() -> Outcome {
 }
 
 /// A small disk that goes when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub(crate) struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn new() -> Result<Self, Failed> {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn new() -> Result<Self, Failed> {
         let folder = folder();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path());
@@ -278,7 +282,7 @@ fn full_disk() -> Outcome {
     let made = generate(20_000, 2_000, 8);
     for name in ["flows.jsonl", "flows.jsonl.gz"] {
         let disk = SmallDisk::new()?;
-        let out = disk.0.path().join(name);
+        let out = disk.path().join(name);
         let arguments = ["read".as_ref(), "-q".as_ref(), made.capture.as_os_str(), "-o".as_ref()];
         let run = flowtap(arguments.into_iter().chain([out.as_os_str()])).expect(2)?;
         ensure(run.stderr.lines().count() == 1, run.stderr.clone())?;
