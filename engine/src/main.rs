@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 /// Records are allocated on one thread and freed on another all the time: mimalloc's case.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
