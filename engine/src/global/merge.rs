@@ -3,7 +3,7 @@
 //! There are one or more merge threads; each has a ring from every core and owns the keys
 //! whose hash falls to its lane.
 
-use crate::flow::{FlowKey, FlowRecord, Published};
+use crate::flow::{Delta, FlowKey, FlowRecord, Published};
 use crate::global::map::{GlobalMap, Merged};
 use crate::global::{Ended, GlobalCounters, Step};
 use crate::sync::Idle;
@@ -90,9 +90,17 @@ impl<E: Ended> Merge<'_, E> {
         if published.ends_part() {
             self.cut(&published.key);
         }
-        if complete {
-            // Full: `reap` comes across the record on its round.
-            let _ = self.finished.push(published.key);
+        if complete && self.finished.push(published.key).is_err() && self.symmetric {
+            // `reap` is behind: it is helped, or complete records would pile up. With several
+            // halves it comes across the record on its round, when no half can be late.
+            self.evict(&published.key);
+        }
+    }
+
+    /// Evicts a complete record, unless `reap` was faster.
+    fn evict(&mut self, key: &FlowKey) {
+        if let Some(record) = self.map.evict(key, Delta::is_complete) {
+            self.counters.end(record, &mut self.ended);
         }
     }
 
