@@ -86,7 +86,7 @@ impl Flows {
 }
 
 /// What one store took, in ns for each flow, and the packets of all it has seen.
-#[derive(Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Times {
     fill: f64,
     churn: f64,
@@ -118,7 +118,8 @@ fn churn(store: &impl Store, flows: &Flows, live: usize, from: usize, count: usi
 fn measure(store: &impl Store, live: usize, is_read: bool) -> Times {
     let flows = Flows(KeyHasher::default());
     let mut times = Times::default();
-    let count = live.min(200_000);
+    // As many as are live: long enough to see what maps pay for removed places.
+    let count = live;
     // A thread's own time, as far as nobody is waited for: others use this machine too.
     let mut since = own_ns();
     let mut each = |count: usize| {
@@ -141,6 +142,8 @@ fn measure(store: &impl Store, live: usize, is_read: bool) -> Times {
                 }
             });
             let from = live + count;
+            // Few: where readers hold up writers this takes long.
+            let count = count.min(20_000);
             let start = Instant::now();
             times.packets += churn(store, &flows, live, from, count);
             times.churn_read = start.elapsed().as_secs_f64() * 1e9 / count as f64;
@@ -268,6 +271,12 @@ fn run_child(args: &[&str]) {
             let candidate = CANDIDATES.iter().find(|candidate| candidate.name == *name);
             let grown = candidate.and_then(|candidate| candidate.grown).expect("a map");
             println!("{}", grown(live.parse().expect("a number")));
+        }
+        // By itself, for a profiler.
+        ["times", name, live] => {
+            let candidate = CANDIDATES.iter().find(|candidate| candidate.name == *name);
+            let times = candidate.expect("a candidate").times;
+            println!("{:?}", times(live.parse().expect("a number")));
         }
         ["leak", flows] => threads::leak(flows.parse().expect("a number")),
         _ => panic!("unknown arguments: {args:?}"),

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use papaya::{HashMap, LocalGuard};
+use papaya::{HashMap, LocalGuard, ResizeMode};
 use seize::Collector;
 
 use crate::flow::{FlowKey, KeyHasher};
@@ -101,7 +101,12 @@ impl Default for Papaya {
         let collector = Arc::new(Collector::new());
         let part = |_| {
             let collector = Arc::clone(&collector);
-            HashMap::builder().hasher(BuildHasherDefault::new()).shared_collector(collector).build()
+            HashMap::builder()
+                .hasher(BuildHasherDefault::new())
+                .shared_collector(collector)
+                // A part is small: it grows as one, and is whole again for who goes over it.
+                .resize_mode(ResizeMode::Blocking)
+                .build()
         };
         Self { hasher: KeyHasher::default(), parts: (0..MAP_PARTS).map(part).collect() }
     }
