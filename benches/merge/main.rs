@@ -63,7 +63,6 @@ impl Flows {
         }
         (delta.first, delta.last) = (1, 2);
         if opens {
-            delta.open_halves += 1;
             delta.opening = Some(Opening {
                 is_midstream: false,
                 flow_start: Some(1),
@@ -76,12 +75,10 @@ impl Flows {
             });
         }
         if closes {
-            delta.open_halves -= 1;
-            delta.closed_cores = 1;
             delta.end = Some(EndReason::EndDetected);
         }
         let key = Self::key(number);
-        Published { hash: self.0.hash(&key), key, core: 0, delta, overflow: false }
+        Published { hash: self.0.hash(&key), key, delta, overflow: false }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use flowtap::flow::{FlowRecord, KeyHasher};
 use flowtap::global::map::GlobalMap;
 use flowtap::global::merge::Merge;
-use flowtap::global::reap::{Agenda, HINTS, Reap};
+use flowtap::global::reap::{FINISHED_KEYS, Reap};
 use flowtap::global::{Ended, GlobalCounters, Step};
 use flowtap::limits::{BATCH_DELTAS, RING_BATCHES};
 use flowtap::sync::ring::ring;
@@ -34,7 +34,7 @@ enum Shape {
     /// In one delta: they pass the map by.
     Whole,
     /// In two, with so many other flows between: they go through the map.
-    Halves(usize),
+    Apart(usize),
 }
 
 /// Time on the processor that this thread has had, in ns.
@@ -55,21 +55,20 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
         let mut hints = Vec::new();
         let mut threads = Vec::new();
         for idx in 0..merges {
-            let (hint, hinted) = ring(HINTS);
+            let (hint, hinted) = ring(FINISHED_KEYS);
             hints.push(hinted);
             let (flows, map, packets, counters) = (flows.clone(), &map, &packets, &counters[idx]);
             threads.push(scope.spawn(move || {
                 let (mut out, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS);
                 let ended = Count(packets);
-                let mut merge =
-                    Merge { inboxes, map, symmetric: true, finished: hint, ended, counters };
+                let mut merge = Merge { inboxes, map, finished: hint, ended, counters };
                 let mut own = 0;
                 let mut step = |merge: &mut Merge<'_, _>| {
                     let before = own_ns();
                     while merge.step() == Step::Worked {}
                     own += own_ns() - before;
                 };
-                let distance = if let Shape::Halves(between) = shape { between } else { 0 };
+                let distance = if let Shape::Apart(between) = shape { between } else { 0 };
                 // This thread's share of the flows: every number that leaves the rest `idx`.
                 for turn in 0..count / merges + distance {
                     if out.room() < 2 {
@@ -78,7 +77,7 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
                     }
                     match shape {
                         Shape::Whole => out.publish(flows.delta(turn * merges + idx, true, true)),
-                        Shape::Halves(_) => {
+                        Shape::Apart(_) => {
                             if turn < count / merges {
                                 out.publish(flows.delta(turn * merges + idx, true, false));
                             }
@@ -96,11 +95,8 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
         let reap = Reap {
             finished: hints,
             map: &map,
-            symmetric: true,
-            active_ns: u64::MAX,
             ended: Count(&packets),
             counters: &counters[merges],
-            agenda: Agenda::default(),
         };
         scope.spawn(|| reap.run());
         threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
@@ -120,8 +116,8 @@ pub(crate) fn compare(count: usize) {
     println!("{:46}{:>10}{:>14}{:>14}", "", "own ns", "flows/s each", "flows/s wall");
     for (shape, name) in [
         (Shape::Whole, "whole, past the map".to_owned()),
-        (Shape::Halves(BATCH_DELTAS), "two deltas, a batch apart".to_owned()),
-        (Shape::Halves(live), format!("two deltas, {live} flows apart")),
+        (Shape::Apart(BATCH_DELTAS), "two deltas, a batch apart".to_owned()),
+        (Shape::Apart(live), format!("two deltas, {live} flows apart")),
     ] {
         for merges in [1, 2] {
             let mut runs: Vec<_> = (0..3).map(|_| run(merges, shape, count)).collect();

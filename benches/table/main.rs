@@ -58,8 +58,7 @@ struct Core<'a> {
 impl<'a> Core<'a> {
     fn new(capacity: usize, hasher: &KeyHasher, counters: &'a TableCounters) -> Self {
         let timeouts = Timeouts::default();
-        let config =
-            TableConfig { capacity, timeouts, symmetric: true, sweep_slots: SWEEP_SLOTS, core: 0 };
+        let config = TableConfig { capacity, timeouts, sweep_slots: SWEEP_SLOTS };
         let table = CoreTable::new(config, hasher.clone(), counters).expect("there is memory");
         Self { table, counters, published: Sum::default() }
     }

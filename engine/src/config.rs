@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::engine::Settings;
+use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, SinkSpec, Target};
 use crate::flow::Timeouts;
@@ -55,6 +55,8 @@ pub struct Options {
     pub active_timeout: Option<Tick>,
     /// Workers, if given.
     pub workers: Option<usize>,
+    /// Which worker gets a packet.
+    pub dispatch: Dispatch,
     /// Flow-table slots.
     pub max_flows: usize,
     /// Stop after so many packets.
@@ -81,6 +83,7 @@ impl Options {
         Ok(Settings {
             timeouts: Timeouts::new(self.idle_timeout, self.active_timeout),
             workers: self.workers,
+            dispatch: self.dispatch,
             merges: 1,
             max_flows: self.max_flows,
             sinks: self.sinks()?,

@@ -142,6 +142,9 @@ pub struct PacketLedger {
     pub in_flows: u64,
     /// Packets counted in overflow aggregates.
     pub in_overflow: u64,
+    /// Packets among these that arrived on another queue than their flow is counted on, and
+    /// that its core was too busy for.
+    pub not_passed_on: u64,
     /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
     /// residual shows what has got lost on that way.
     pub in_flight: u64,
@@ -334,10 +337,11 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     // The later stage first, so that no packet is seen behind a stage but not before it.
     let in_flows = accounts.tables.iter().map(|t| t.in_flows.get()).sum();
     let in_overflow = accounts.tables.iter().map(|t| t.in_overflow.get()).sum();
+    let not_passed_on = accounts.tables.iter().map(|t| t.not_passed_on.get()).sum();
     let delivered: u64 = receives().map(|r| r.decoded.get()).sum();
     let arrived = undecodable.values().sum::<u64>() + in_flows + in_overflow;
     let in_flight = if complete { 0 } else { delivered.saturating_sub(arrived) };
-    PacketLedger { delivered, undecodable, in_flows, in_overflow, in_flight }
+    PacketLedger { delivered, undecodable, in_flows, in_overflow, not_passed_on, in_flight }
 }
 
 fn tables(accounts: &Accounts) -> TableLedger {
@@ -354,11 +358,8 @@ fn flows(accounts: &Accounts, live: u64) -> FlowLedger {
         let by_cause = sink.not_sent().into_iter();
         by_cause.map(|(cause, count)| (format!("{}: {cause}", sink.name()), count))
     });
-    let empty: u64 = accounts.globals.iter().map(|g| g.empty.get()).sum();
-    let begun: u64 = accounts.globals.iter().map(|g| g.created.get()).sum();
     FlowLedger {
-        // Read in this order, so that no end is counted before its beginning.
-        created: begun.saturating_sub(empty),
+        created: accounts.globals.iter().map(|g| g.created.get()).sum(),
         exported: accounts.sinks.iter().map(|s| s.records()).min().unwrap_or(0),
         live,
         not_sent: not_sent.collect(),

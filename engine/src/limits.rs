@@ -18,6 +18,13 @@ const _: () = assert!(
     "an empty ring takes what a batch of packets closes, and all overflow aggregates at once"
 );
 
+/// Packets in one batch on its way from the queue where they arrived to their flow's core.
+pub const EXCHANGE_BATCH: usize = 32;
+
+/// Packets that may be on this way to one core, from all queues together, at least (and
+/// four batches from each). What comes on top counts in overflow aggregates.
+pub const EXCHANGE_PACKETS: usize = 16_384;
+
 /// Flow-table slots of all cores together, unless `--max-flows` says otherwise.
 pub const DEFAULT_MAX_FLOWS: usize = 1_000_000;
 
@@ -27,8 +34,7 @@ pub const MAX_CORE_FLOWS: usize = 1 << 24;
 /// The most slots that `--max-flows` may ask for.
 pub const MAX_FLOWS: usize = MAX_CORE_FLOWS * MAX_CORES;
 
-/// Workers that `--workers` may ask for, and queues that one capture may have: a record
-/// remembers in 64 bits which cores have closed their half of the flow.
+/// Workers that `--workers` may ask for, and queues that one capture may have.
 pub const MAX_CORES: usize = 64;
 
 /// Fragmented datagrams whose first fragment is remembered, per decoding thread. When
@@ -73,10 +79,6 @@ pub const PRESSURE_SCAN: usize = 64;
 /// Parts of the global map. `reap` goes over one at a time and keeps its keys in mind, so
 /// this bounds them to a small share of the live flows.
 pub const MAP_PARTS: usize = 64;
-
-/// Complete records that wait for a late half, where flows may have several. What does not
-/// fit is found when `reap` goes over the map.
-pub const LATE_HALVES: usize = 1 << 20;
 
 /// Records in one batch on its way to the sinks.
 pub const BATCH_RECORDS: usize = 256;

@@ -25,6 +25,12 @@ pub struct PacketClock {
 }
 
 impl PacketClock {
+    /// A clock that stands at tick 0 at `start`: several that begin alike agree on ticks.
+    #[must_use]
+    pub fn starting_at(start: Timestamp) -> Self {
+        Self { newest: Some(start), tick: 0 }
+    }
+
     /// The tick of a packet with this timestamp, or of now for a packet without one.
     pub fn advance(&mut self, timestamp: Option<Timestamp>) -> Tick {
         let Some(timestamp) = timestamp else { return self.tick };

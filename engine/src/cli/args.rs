@@ -32,6 +32,9 @@ pub(crate) struct ReadArguments {
     /// Capture files, read in this order; - is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// Which worker gets a packet.
+    #[arg(long, value_enum, default_value_t = Dispatch::Flow, value_name = "HOW")]
+    pub(crate) dispatch: Dispatch,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -49,6 +52,24 @@ pub(crate) struct CaptureArguments {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dispatch {
+    /// The one that counts its flow.
+    Flow,
+    /// For each direction of a flow another one, which passes it on: as queues of a network
+    /// card do. The records are the same.
+    Direction,
+}
+
+impl From<Dispatch> for crate::engine::Dispatch {
+    fn from(dispatch: Dispatch) -> Self {
+        match dispatch {
+            Dispatch::Flow => Self::Flow,
+            Dispatch::Direction => Self::Direction,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -126,6 +147,7 @@ impl Common {
         Options {
             outputs: self.outputs.clone(),
             inputs: Vec::new(),
+            dispatch: Default::default(),
             stats: self.stats.clone(),
             idle_timeout: self.idle_timeout,
             active_timeout: self.active_timeout,

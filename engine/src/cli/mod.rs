@@ -79,7 +79,11 @@ fn usage_line(error: &clap::Error, help: &str) -> String {
 }
 
 fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
-    let options = Options { inputs: arguments.files.clone(), ..arguments.common.options() };
+    let options = Options {
+        inputs: arguments.files.clone(),
+        dispatch: arguments.dispatch.into(),
+        ..arguments.common.options()
+    };
     let settings = options.settings()?;
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, true)?;

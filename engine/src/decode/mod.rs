@@ -16,6 +16,7 @@ pub use cause::Cause;
 use crate::decode::fragments::{DatagramKey, Fragments, Ports};
 use crate::decode::ip::IpHeader;
 use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher};
+use crate::limits::MAX_CORES;
 use crate::source::Frame;
 use crate::time::{PacketClock, Tick, Timestamp};
 
@@ -32,8 +33,8 @@ pub struct Packet {
     pub timestamp: Option<Timestamp>,
     /// The packet clock at this packet.
     pub tick: Tick,
-    /// Its place among the frames of this decoder, counted from 0, modulo 2^32.
-    pub ordinal: u32,
+    /// Its place among the frames of this decoder.
+    pub ordinal: u64,
     /// Where it was captured: a number in the run's list of interfaces.
     pub interface: u16,
     /// IP length in bytes.
@@ -69,7 +70,7 @@ pub struct Decoder {
     hasher: KeyHasher,
     clock: PacketClock,
     fragments: Fragments,
-    frames: u32,
+    frames: u64,
     interface: u16,
 }
 
@@ -86,6 +87,15 @@ impl Decoder {
         }
     }
 
+    /// A decoder for one of several receive queues. They all count time from `start`, and
+    /// numbers from places that are far apart, also modulo 2^32.
+    #[must_use]
+    pub fn of_queue(hasher: KeyHasher, queue: usize, start: Timestamp) -> Self {
+        const _: () = assert!(MAX_CORES <= 1 << 6);
+        let clock = PacketClock::starting_at(start);
+        Self { clock, frames: (queue as u64) << 26, ..Self::new(hasher) }
+    }
+
     /// Says where the frames that follow were captured.
     pub fn set_interface(&mut self, interface: u16) {
         self.interface = interface;
@@ -98,7 +108,7 @@ impl Decoder {
     pub fn decode(&mut self, frame: &Frame<'_>) -> Result<Packet, Cause> {
         let tick = self.clock.advance(frame.timestamp);
         let ordinal = self.frames;
-        self.frames = self.frames.wrapping_add(1);
+        self.frames += 1;
 
         let network = link::strip(frame)?;
         let header = ip::parse(frame, &network)?;

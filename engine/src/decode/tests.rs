@@ -68,7 +68,7 @@ fn check_sequence(name: &str, link: LinkType, frames: &[(&[u8], usize, &str)]) {
         let timestamp = Some(i64::try_from(idx).unwrap());
         let packet = decoder.decode(&Frame { bytes, wire_len, timestamp, link });
         if let Ok(packet) = packet {
-            assert_eq!(packet.ordinal as usize, idx, "{name}");
+            assert_eq!(packet.ordinal, idx as u64, "{name}");
             assert_eq!(packet.frame_bytes, wire_len, "{name}");
             assert_eq!(packet.timestamp, timestamp, "{name}");
         }

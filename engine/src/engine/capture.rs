@@ -1,9 +1,10 @@
 //! `capture`: live interfaces, one `rx` thread for each receive queue.
 //!
 //! An `rx` thread owns its queue's socket, a decoder and a core table; it receives, decodes
-//! and counts a batch at a time, and never waits for the threads behind it.
+//! and counts a batch at a time, and never waits for the threads behind it. With several
+//! queues the two directions of a flow may arrive on different ones: each thread passes what
+//! it has decoded on to the core that counts the flow ([`crate::table::exchange`]).
 
-use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
@@ -14,13 +15,14 @@ use crate::engine::stage::{Core, PacketBatch, decode, with_times};
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Patience, Sink, WhenFull};
-use crate::flow::{KeyHasher, Timeouts};
+use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, ReceiveCounters, Timing};
-use crate::limits::{BATCH_PACKETS, MAX_CORES, SWEEP_SLOTS};
+use crate::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS, MAX_CORES, SWEEP_SLOTS};
 use crate::source::afxdp::{Tap, TapConfig, TapQueue};
 use crate::source::{Frame, LinkType};
 use crate::sync::{Arc, AtomicBool, Ordering, thread};
+use crate::table::exchange::{Exchange, Order, exchange};
 use crate::table::outbox::Outbox;
 use crate::table::{CoreTable, TableConfig};
 use crate::time::Timestamp;
@@ -29,6 +31,18 @@ use crate::view::Views;
 /// How long an `rx` thread sleeps in poll(2) when its queue is empty: also how often its
 /// hand moves then.
 const IDLE: Duration = Duration::from_millis(10);
+
+/// The same, when other queues have sent this one's core packets lately.
+const IDLE_BETWEEN: Duration = Duration::from_millis(1);
+
+/// How long "lately" is.
+const LATELY_NS: u64 = 100_000_000;
+
+/// How long packets for other cores may wait for their batch to be full.
+const PASS_ON_NS: u64 = 50_000;
+
+/// How long a thread that has nothing more to receive waits for others to pass on the rest.
+const WAIT: Duration = Duration::from_micros(50);
 
 /// How often published deltas are sent on under load, and lost packets are looked up.
 const FLUSH_NS: u64 = 100_000_000;
@@ -66,40 +80,25 @@ pub fn capture(
         sinks.iter().map(|sink| sink.account()).collect(),
     );
     let map = GlobalMap::default();
-    // Told to the rx threads when the interfaces are detached and their queues drained.
-    let drained = AtomicBool::new(false);
+    let stages = Stages::default();
 
     let (errors, batches) = thread::scope(|scope| {
-        let shape = Shape {
-            when_full: WhenFull::Drop,
-            cores,
-            // The two directions of a flow may arrive on different queues.
-            symmetric: cores == 1,
-            active_ns: settings.timeouts.active_ns,
-        };
+        let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let hasher = KeyHasher::default();
-        let rx_threads = queues
-            .into_iter()
-            .zip(outboxes)
-            .enumerate()
-            .map(|(core, (queue, outbox))| {
-                Rx::new(settings, &accounts, core, cores, queue, outbox, &hasher)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let rx_threads = make_threads(settings, &accounts, queues, outboxes)?;
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
-            let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&drained));
+            let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
             receivers.push(receiver.inspect_err(|_| {
                 // Those that run must end.
                 stop_sources(&accounts, &mut taps);
-                drained.store(true, Ordering::Release);
+                stages.drained.store(true, Ordering::Release);
             })?);
         }
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
         let mut errors = Vec::new();
-        while !should_stop(&watch, settings, &receivers) {
+        while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
             }
@@ -109,7 +108,7 @@ pub fn capture(
         }
         errors.extend(stop_sources(&accounts, &mut taps));
         // Release: pairs with the acquire in `Rx::run`; what stopped before is seen there.
-        drained.store(true, Ordering::Release);
+        stages.drained.store(true, Ordering::Release);
         let mut batches = None;
         for receiver in receivers {
             let (times, error) = receiver.join().expect("rx threads do not panic");
@@ -160,18 +159,23 @@ fn open_taps(
     Ok((taps, queues))
 }
 
-fn should_stop<T>(
-    watch: &Watch<'_>,
-    settings: &Settings,
-    receivers: &[ScopedJoinHandle<'_, T>],
-) -> bool {
+fn should_stop(watch: &Watch<'_>, settings: &Settings, stages: &Stages) -> bool {
     let received = || -> u64 {
         watch.accounts.receives.iter().flatten().map(|counters| counters.received.get()).sum()
     };
     watch.should_stop(settings)
         || settings.count.is_some_and(|count| received() >= count)
-        // One ends by itself only when its interface is gone.
-        || receivers.iter().any(ScopedJoinHandle::is_finished)
+        // Relaxed: a request is about itself only.
+        || stages.failed.load(Ordering::Relaxed)
+}
+
+/// What `main` and the `rx` threads tell each other.
+#[derive(Debug, Default)]
+struct Stages {
+    /// The interfaces are detached, and what comes is in the queues.
+    drained: AtomicBool,
+    /// A queue has nothing more to give: its interface is gone.
+    failed: AtomicBool,
 }
 
 /// Takes over what the kernel has counted.
@@ -211,79 +215,141 @@ struct Rx<'a> {
     decoder: Decoder,
     core: Core<'a>,
     batch: PacketBatch,
+    /// With the other queues, if there are any.
+    exchange: Option<Exchange>,
     counters: &'a ReceiveCounters,
     last_flush: Timestamp,
+    /// When packets were last passed on.
+    last_sent: Timestamp,
+    /// When another queue's packets were last counted.
+    last_taken: Timestamp,
 }
 
-impl<'a> Rx<'a> {
-    fn new(
-        settings: &Settings,
-        accounts: &'a Accounts,
-        core: usize,
-        cores: usize,
-        (interface, queue): Queue,
-        outbox: Outbox,
-        hasher: &KeyHasher,
-    ) -> Result<Self> {
-        let mut timeouts = settings.timeouts;
-        if cores > 1 {
-            // `reap` cuts long flows, which may have halves on several cores.
-            timeouts.active_ns = Timeouts::NEVER;
-        }
-        let config = TableConfig {
-            capacity: settings.max_flows.div_ceil(cores),
-            timeouts,
-            symmetric: cores == 1,
-            sweep_slots: SWEEP_SLOTS,
-            core: u8::try_from(core).expect("bounded by MAX_CORES"),
-        };
-        let table = CoreTable::new(config, hasher.clone(), &accounts.tables[core])?;
-        let mut decoder = Decoder::new(hasher.clone());
+/// One for each queue; none runs yet.
+fn make_threads<'a>(
+    settings: &Settings,
+    accounts: &'a Accounts,
+    queues: Vec<Queue>,
+    outboxes: Vec<Outbox>,
+) -> Result<Vec<Rx<'a>>> {
+    let cores = queues.len();
+    let (hasher, start) = (KeyHasher::default(), now());
+    let config = TableConfig {
+        capacity: settings.max_flows.div_ceil(cores),
+        timeouts: settings.timeouts,
+        sweep_slots: SWEEP_SLOTS,
+    };
+    let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
+    let mut exchanges = Vec::new();
+    if cores > 1 {
+        exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
+    }
+    let mut exchanges = exchanges.into_iter();
+    let make = |(number, ((interface, queue), outbox)): (usize, (Queue, Outbox))| {
+        let table = CoreTable::new(config, hasher.clone(), &accounts.tables[number])?;
+        let mut decoder = Decoder::of_queue(hasher.clone(), number, start);
         decoder.set_interface(interface);
-        Ok(Self {
+        Ok(Rx {
             queue,
             decoder,
             core: Core::new(table, outbox),
             batch: PacketBatch::new(),
-            counters: &accounts.receives[core][usize::from(interface)],
+            exchange: exchanges.next(),
+            counters: &accounts.receives[number][usize::from(interface)],
             last_flush: 0,
+            last_sent: 0,
+            last_taken: 0,
         })
-    }
+    };
+    queues.into_iter().zip(outboxes).enumerate().map(make).collect()
+}
 
+impl Rx<'_> {
     /// Runs until the sources have stopped and the queue is empty, or the interface is
     /// gone. Then ends every flow. Returns how long batches took, and what failed.
-    fn run(mut self, drained: &AtomicBool) -> (Histogram<u64>, Option<Error>) {
+    fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {
         let mut failure = None;
-        loop {
+        while failure.is_none() {
             // Acquire: pairs with the release in `capture`: nothing comes after it.
-            let is_last = drained.load(Ordering::Acquire);
+            let is_last = stages.drained.load(Ordering::Acquire);
             let now = now();
-            if self.receive(now) > 0 {
+            let received = self.receive(now);
+            self.pass_on(received, now);
+            let taken = self.take();
+            if taken {
+                self.last_taken = now;
+            }
+            if received > 0 || taken {
                 if now.abs_diff(self.last_flush) >= FLUSH_NS {
                     self.last_flush = now;
                     self.core.flush();
                     failure = self.note_drops().err();
                 }
-            } else {
-                let tick = self.decoder.idle_until(now);
-                self.core.idle(tick);
-                failure = self.note_drops().err().or(failure);
-                if is_last {
-                    break;
-                }
-                failure = self.queue.wait(IDLE).err().or(failure);
+                continue;
             }
-            if failure.is_some() {
+            let tick = self.decoder.idle_until(now);
+            self.core.idle(self.exchange.as_ref().map_or(tick, |exchange| exchange.now(tick)));
+            failure = self.note_drops().err();
+            if is_last {
                 break;
             }
+            let is_between = now.abs_diff(self.last_taken) < LATELY_NS;
+            let wait = if is_between { IDLE_BETWEEN } else { IDLE };
+            failure = failure.or(self.queue.wait(wait).err());
         }
-        let end = self.decoder.tick();
-        (self.core.finish(end), failure)
+        if failure.is_some() {
+            // Relaxed: a request is about itself only.
+            stages.failed.store(true, Ordering::Relaxed);
+        }
+        (self.finish(), failure)
+    }
+
+    /// Waits for what other queues have for this core, and ends every flow.
+    fn finish(mut self) -> Histogram<u64> {
+        let mut end = self.decoder.tick();
+        while self.exchange.as_ref().is_some_and(|exchange| !exchange.is_finished()) {
+            let taken = self.take();
+            let exchange = self.exchange.as_mut().expect("just seen");
+            exchange.close();
+            end = end.max(exchange.newest());
+            if !taken {
+                self.core.flush();
+                thread::park_timeout(WAIT);
+            }
+        }
+        self.core.finish(end)
+    }
+
+    /// Sends on what was received for other cores, when it is time.
+    fn pass_on(&mut self, received: usize, now: Timestamp) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if received == 0 {
+            exchange.rest();
+        } else if now.abs_diff(self.last_sent) >= PASS_ON_NS {
+            self.last_sent = now;
+            exchange.flush(self.decoder.tick());
+        }
+    }
+
+    /// Counts packets that were passed on to this core. Whether there were any.
+    fn take(&mut self) -> bool {
+        let Some(exchange) = &mut self.exchange else { return false };
+        let mut any = false;
+        // As many as are received at a time from each queue, before it is looked at again.
+        for _ in 0..exchange.cores() {
+            let packets = exchange.receive();
+            if packets.is_empty() {
+                break;
+            }
+            self.core.count(packets);
+            any = true;
+        }
+        any
     }
 
     /// Receives, decodes and counts one batch. Returns the number of frames.
     fn receive(&mut self, now: Timestamp) -> usize {
-        let (decoder, batch, counters) = (&mut self.decoder, &mut self.batch, self.counters);
+        let Self { decoder, batch, counters, exchange, core, .. } = self;
         let received = self.queue.receive(BATCH_PACKETS, |bytes| {
             let frame = Frame {
                 bytes,
@@ -291,8 +357,14 @@ impl<'a> Rx<'a> {
                 timestamp: Some(now),
                 link: LinkType::ETHERNET,
             };
-            if let Some(packet) = decode(decoder, &frame, counters) {
-                batch.push(packet);
+            let Some(packet) = decode(decoder, &frame, counters) else { return };
+            match exchange {
+                None => _ = batch.push(packet),
+                Some(exchange) => {
+                    if !exchange.send(&packet) {
+                        core.count_not_passed_on(&packet);
+                    }
+                }
             }
         });
         counters.received.add(received as u64);

@@ -24,6 +24,16 @@ use crate::ledger::{Accounts, Ledger, Timing};
 use crate::sync::{Ordering, SignalFlag, StopRequest};
 use crate::view::{View, Views, busiest};
 
+/// Which worker of `read` gets a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dispatch {
+    /// The one that counts its flow.
+    #[default]
+    Flow,
+    /// For the two directions of a flow different ones, which pass it on to that one.
+    Direction,
+}
+
 /// What a run is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -31,6 +41,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Flow-table workers, if the user said how many.
     pub workers: Option<usize>,
+    /// Which worker of `read` gets a packet.
+    pub dispatch: Dispatch,
     /// Merge threads.
     pub merges: usize,
     /// Flow-table slots, all cores together.

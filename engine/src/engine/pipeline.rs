@@ -6,13 +6,12 @@ use crate::error::{Error, Result};
 use crate::export::{Distributor, Sink, WhenFull};
 use crate::global::map::GlobalMap;
 use crate::global::merge::Merge;
-use crate::global::reap::{Agenda, HINTS, Reap};
+use crate::global::reap::{FINISHED_KEYS, Reap};
 use crate::ledger::Accounts;
 use crate::limits::{BATCH_DELTAS, RING_BATCHES};
 use crate::sync::ring::ring;
 use crate::sync::thread;
 use crate::table::outbox::{Outbox, outbox};
-use crate::time::Tick;
 
 /// The threads behind the core tables.
 pub(super) struct Pipeline<'scope> {
@@ -25,10 +24,6 @@ pub(super) struct Shape {
     pub(super) when_full: WhenFull,
     /// Core tables.
     pub(super) cores: usize,
-    /// Whether every flow is seen by one core only.
-    pub(super) symmetric: bool,
-    /// The active timeout.
-    pub(super) active_ns: Tick,
 }
 
 impl<'scope> Pipeline<'scope> {
@@ -41,7 +36,7 @@ impl<'scope> Pipeline<'scope> {
         sinks: &[Sink],
         shape: &Shape,
     ) -> Result<(Vec<Outbox>, Self)> {
-        let Shape { when_full, cores, symmetric, active_ns } = *shape;
+        let Shape { when_full, cores } = *shape;
         let merges = accounts.globals.len() - 1;
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
@@ -53,12 +48,11 @@ impl<'scope> Pipeline<'scope> {
         let mut threads = Vec::with_capacity(merges + 1);
         let mut finished = Vec::with_capacity(merges);
         for (idx, inboxes) in lanes.into_iter().enumerate() {
-            let (hint, hints) = ring(HINTS);
+            let (hint, hints) = ring(FINISHED_KEYS);
             finished.push(hints);
             let merge = Merge {
                 inboxes,
                 map,
-                symmetric,
                 finished: hint,
                 ended: Distributor::new(sinks, when_full),
                 counters: &accounts.globals[idx],
@@ -68,11 +62,8 @@ impl<'scope> Pipeline<'scope> {
         let reap = Reap {
             finished,
             map,
-            symmetric,
-            active_ns,
             ended: Distributor::new(sinks, when_full),
             counters: &accounts.globals[merges],
-            agenda: Agenda::default(),
         };
         let main = thread::current();
         threads.push(spawn(scope, "reap".to_owned(), move || {

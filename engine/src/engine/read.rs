@@ -4,6 +4,9 @@
 //! and deals the packets out by key hash, so that each flow is wholly on one worker.
 //! Everything that decides about flows is a function of the packets in their order, so
 //! the records are the same with any number of workers, as long as the table has room.
+//!
+//! Packets may also be dealt by direction ([`Dispatch::Direction`]), as network cards deal
+//! them whose hash is not symmetric; then workers pass them on as `capture` does.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -15,7 +18,7 @@ use hdrhistogram::Histogram;
 use crate::decode::{Decoder, Packet};
 use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::{Core, PacketBatch, decode, with_times};
-use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
+use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Patience, Sink, WhenFull};
 use crate::flow::KeyHasher;
@@ -23,8 +26,8 @@ use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
 use crate::limits::{BATCH_PACKETS, RING_BATCHES};
 use crate::source::pcap::CaptureFile;
-use crate::sync::lane::{Receiver, Sender, lane};
 use crate::sync::{Arc, AtomicU64, Ordering, StopRequest, thread};
+use crate::table::exchange::{Exchange, Incoming, Order, Senders, exchange, senders};
 use crate::table::outbox::{Outbox, lane_of};
 use crate::table::{CoreTable, TableConfig};
 use crate::time::Tick;
@@ -69,12 +72,7 @@ pub fn read(
         || control.stop.is_made().then(|| *stopped.get_or_insert_with(Instant::now));
 
     let (errors, batches) = thread::scope(|scope| {
-        let shape = Shape {
-            when_full: WhenFull::Wait,
-            cores: workers,
-            symmetric: true,
-            active_ns: settings.timeouts.active_ns,
-        };
+        let shape = Shape { when_full: WhenFull::Wait, cores: workers };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let running = start_workers(scope, settings, &accounts, outboxes, &shared, first, files)?;
 
@@ -174,17 +172,11 @@ fn start_workers<'scope, 'env>(
     let hasher = KeyHasher::default();
     let mut cores: Vec<_> = outboxes
         .into_iter()
-        .enumerate()
-        .map(|(idx, outbox)| {
-            let core = u8::try_from(idx).expect("bounded by MAX_CORES");
-            let config = TableConfig {
-                capacity,
-                timeouts: settings.timeouts,
-                symmetric: true,
-                sweep_slots: capacity,
-                core,
-            };
-            let table = CoreTable::new(config, hasher.clone(), &accounts.tables[idx])?;
+        .zip(&accounts.tables)
+        .map(|(outbox, counters)| {
+            let config =
+                TableConfig { capacity, timeouts: settings.timeouts, sweep_slots: capacity };
+            let table = CoreTable::new(config, hasher.clone(), counters)?;
             Ok(Core::new(table, outbox))
         })
         .collect::<Result<_>>()?;
@@ -201,12 +193,28 @@ fn start_workers<'scope, 'env>(
         return Ok(Running { reader, workers: Vec::new() });
     }
 
-    let mut dealing = Dealing { lanes: Vec::new(), end: 0, told: &shared.end };
+    let (to_workers, incoming) = senders(cores.len(), Order::Place, RING_BATCHES, BATCH_PACKETS);
+    let by_direction = settings.dispatch == Dispatch::Direction;
+    let mut exchanges = Vec::new();
+    if by_direction {
+        exchanges = exchange(cores.len(), Order::Place, RING_BATCHES, BATCH_PACKETS);
+    }
+    let mut dealing = Dealing {
+        to_workers,
+        workers: cores.len(),
+        by_direction,
+        last: 0,
+        end: 0,
+        told: &shared.end,
+    };
     let mut workers = Vec::with_capacity(cores.len());
-    for (idx, core) in cores.into_iter().enumerate() {
-        let (sender, receiver) = lane(RING_BATCHES, BATCH_PACKETS);
-        dealing.lanes.push(sender);
-        let run = move || work(core, receiver, &shared.end);
+    let mut exchanges = exchanges.into_iter();
+    for (idx, (core, incoming)) in cores.into_iter().zip(incoming).enumerate() {
+        let exchange = exchanges.next();
+        let run = move || match exchange {
+            None => work(core, incoming, &shared.end),
+            Some(exchange) => work_and_pass_on(core, incoming, exchange, &shared.end),
+        };
         workers.push(spawn(scope, format!("rx-{idx}"), run)?);
     }
     let reader = spawn(scope, "read".to_owned(), move || {
@@ -218,14 +226,36 @@ fn start_workers<'scope, 'env>(
 }
 
 /// A worker: counts what it is dealt.
-fn work(mut core: Core<'_>, mut packets: Receiver<Packet>, end: &OnceLock<Tick>) -> Histogram<u64> {
-    while !packets.is_finished() {
-        if !packets.receive(|batch| core.count_with_room(batch)) {
+fn work(mut core: Core<'_>, mut reader: Incoming, end: &OnceLock<Tick>) -> Histogram<u64> {
+    while !reader.is_finished() {
+        if !reader.receive(|batch| core.count_with_room(batch)) {
             core.flush();
             thread::park_timeout(WAIT);
         }
     }
     // Set before the lane was closed.
+    core.finish(*end.wait())
+}
+
+/// A worker that gets packets of any flow: passes them on, and counts what is passed on to it.
+fn work_and_pass_on(
+    mut core: Core<'_>,
+    mut reader: Incoming,
+    mut exchange: Exchange,
+    end: &OnceLock<Tick>,
+) -> Histogram<u64> {
+    while !exchange.is_finished() {
+        let mut any = exchange.forward(&mut reader);
+        let packets = exchange.receive();
+        if !packets.is_empty() {
+            core.count_with_room(packets);
+            any = true;
+        }
+        if !any {
+            core.flush();
+            thread::park_timeout(WAIT);
+        }
+    }
     core.finish(*end.wait())
 }
 
@@ -256,9 +286,13 @@ impl PacketSink for Counting<'_> {
     }
 }
 
-/// To the workers, by key hash.
+/// To the workers.
 struct Dealing<'a> {
-    lanes: Vec<Sender<Packet>>,
+    to_workers: Senders,
+    workers: usize,
+    by_direction: bool,
+    /// The place of the last packet that was dealt.
+    last: u64,
     /// The packet clock at the end of the input.
     end: Tick,
     told: &'a OnceLock<Tick>,
@@ -276,22 +310,27 @@ impl Dealing<'_> {
     /// Deals out what is left; the input ended at `end`.
     fn finish(mut self, end: Tick) {
         self.end = end;
-        for lane in &mut self.lanes {
-            while !lane.flush() {
-                thread::park_timeout(WAIT);
-            }
+        while !self.to_workers.flush(self.last) {
+            thread::park_timeout(WAIT);
         }
+    }
+
+    /// By key hash, so that a worker gets all of a flow, or each direction to another.
+    fn worker_of(&self, packet: &Packet) -> usize {
+        let worker = lane_of(packet.hash, self.workers);
+        if self.by_direction { (worker + packet.direction.idx()) % self.workers } else { worker }
     }
 }
 
 impl PacketSink for Dealing<'_> {
     fn push(&mut self, packet: Packet) {
-        let idx = lane_of(packet.hash, self.lanes.len());
-        let lane = &mut self.lanes[idx];
-        while lane.room() == 0 {
+        let worker = self.worker_of(&packet);
+        while !self.to_workers.send(worker, &packet) {
+            // Whoever waits for what comes before this packet must get it.
+            self.to_workers.flush(self.last);
             thread::park_timeout(WAIT);
         }
-        lane.push(packet);
+        self.last = packet.ordinal;
     }
 }
 

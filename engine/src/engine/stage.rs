@@ -66,6 +66,11 @@ impl<'a> Core<'a> {
         self.count(packets);
     }
 
+    /// Counts a packet of another core's that could not be passed on.
+    pub(super) fn count_not_passed_on(&mut self, packet: &Packet) {
+        self.table.count_not_passed_on(packet);
+    }
+
     /// Moves the hand to `now`, and sends what is published.
     pub(super) fn idle(&mut self, now: Tick) {
         self.table.advance(now, &mut self.outbox);

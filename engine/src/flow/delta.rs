@@ -8,8 +8,6 @@ use crate::flow::key::{Direction, FlowKey};
 use crate::time::Timestamp;
 
 /// Why a flow, or a part of it, ended: IPFIX flowEndReason (RFC 5102 section 5.11.3).
-///
-/// Where the halves of a flow ended for different reasons the highest number is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndReason {
     /// No packet for the idle timeout.
@@ -80,8 +78,7 @@ impl TcpEvents {
 /// openings is the earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Opening {
-    /// Whether the first packet leaves open who began: TCP without a SYN. Where halves meet,
-    /// the half that knows decides, however closely they began.
+    /// Whether the first packet leaves open who began: TCP without a SYN.
     pub is_midstream: bool,
     /// Timestamp of the flow's first packet (not this part's).
     pub flow_start: Option<Timestamp>,
@@ -117,11 +114,7 @@ pub struct Delta {
     pub opening: Option<Opening>,
     /// TCP events.
     pub tcp: TcpEvents,
-    /// Halves opened less halves closed. 0 with `end` set: every packet is counted.
-    pub open_halves: i32,
-    /// The cores that have closed their half, one bit each.
-    pub closed_cores: u64,
-    /// Why it ended, once a half has.
+    /// Why it ended, once it has: then every packet of it is counted.
     pub end: Option<EndReason>,
 }
 
@@ -141,8 +134,6 @@ impl Delta {
         part: 0,
         opening: None,
         tcp: TcpEvents(0),
-        open_halves: 0,
-        closed_cores: 0,
         end: None,
     };
 
@@ -158,21 +149,13 @@ impl Delta {
             (one, two) => one.or(two),
         };
         self.tcp.insert(other.tcp);
-        self.open_halves += other.open_halves;
-        self.closed_cores |= other.closed_cores;
         self.end = self.end.max(other.end);
     }
 
     /// What stays of a record when the counts so far become a part of their own.
     #[must_use]
     pub fn continued(&self) -> Self {
-        Self {
-            part: self.part + 1,
-            opening: self.opening,
-            open_halves: self.open_halves,
-            closed_cores: self.closed_cores,
-            ..Self::EMPTY
-        }
+        Self { part: self.part + 1, opening: self.opening, ..Self::EMPTY }
     }
 
     /// Packets of both directions.
@@ -181,10 +164,10 @@ impl Delta {
         self.sides[0].packets + self.sides[1].packets
     }
 
-    /// Whether all halves that were opened have closed: no packet is missing.
+    /// Whether the flow has ended: no packet of it is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.open_halves == 0 && self.end.is_some()
+        self.end.is_some_and(|end| end != EndReason::Active)
     }
 }
 
@@ -195,9 +178,7 @@ pub struct Published {
     pub key: FlowKey,
     /// Its hash.
     pub hash: u64,
-    /// The core that counted it.
-    pub core: u8,
-    /// What it counted since it last published this flow.
+    /// What its core counted since it last published this flow.
     pub delta: Delta,
     /// Whether the delta is an overflow aggregate and not a flow.
     pub overflow: bool,
@@ -279,25 +260,17 @@ pub(crate) mod tests {
             (any::<i64>(), any::<i64>()),
             (0u32..3, proptest::option::of(opening())),
             0u8..4,
-            -2i32..3,
-            any::<u64>(),
             proptest::option::of(end()),
         )
-            .prop_map(
-                |((a, b), (first, last), (part, opening), tcp, open_halves, closed_cores, end)| {
-                    Delta {
-                        sides: [a, b],
-                        first,
-                        last,
-                        part,
-                        opening,
-                        tcp: TcpEvents(tcp),
-                        open_halves,
-                        closed_cores,
-                        end,
-                    }
-                },
-            )
+            .prop_map(|((a, b), (first, last), (part, opening), tcp, end)| Delta {
+                sides: [a, b],
+                first,
+                last,
+                part,
+                opening,
+                tcp: TcpEvents(tcp),
+                end,
+            })
     }
 
     fn sum(parts: &[&Delta]) -> Delta {

@@ -87,7 +87,7 @@ impl FlowRecord {
     /// How far the connection got; `None` for other protocols than TCP.
     #[must_use]
     pub fn tcp_state(&self) -> Option<TcpState> {
-        use tcp_flags::{ACK, FIN, RST, SYN};
+        use tcp_flags::{ACK, RST, SYN};
         if self.key.protocol() != protocol::TCP {
             return None;
         }
@@ -99,9 +99,6 @@ impl FlowRecord {
             TcpState::Closed
         } else if either & RST != 0 {
             TcpState::Reset
-        } else if source & destination & FIN != 0 {
-            // Each half saw one FIN.
-            TcpState::Closed
         } else if either & SYN == 0 {
             TcpState::Midstream
         } else if source & ACK != 0 && destination & ACK != 0 {

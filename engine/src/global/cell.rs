@@ -15,7 +15,7 @@
 
 #![expect(unsafe_code, reason = "the epoch cell dereferences epoch-protected pointers")]
 
-use crate::flow::{Delta, Published};
+use crate::flow::Delta;
 use crate::sync::Ordering;
 use crate::sync::epoch::{Atomic, Guard, Owned, Shared};
 
@@ -34,8 +34,8 @@ pub struct FlowCell {
 pub(super) enum Refused {
     /// The cell was closed before.
     Closed,
-    /// The record says that the delta begins another flow.
-    BeginsAnew,
+    /// The record is complete: the delta begins another flow.
+    Complete,
 }
 
 impl FlowCell {
@@ -71,11 +71,10 @@ impl FlowCell {
         (pointer, record)
     }
 
-    /// Folds `published` into the record, unless the cell is closed or the record is
-    /// complete and the delta begins another one.
+    /// Folds `delta` into the record, unless the cell is closed or the record is complete.
     pub(super) fn merge<'g>(
         &'g self,
-        published: &Published,
+        delta: &Delta,
         guard: &'g Guard,
     ) -> Result<&'g Delta, Refused> {
         loop {
@@ -83,10 +82,10 @@ impl FlowCell {
             if current.tag() == CLOSED {
                 return Err(Refused::Closed);
             }
-            if begins_anew(record, published) {
-                return Err(Refused::BeginsAnew);
+            if record.is_complete() {
+                return Err(Refused::Complete);
             }
-            let merged = Owned::new(sum(record, &published.delta));
+            let merged = Owned::new(sum(record, delta));
             // Release: pairs with the acquire in `load`; without it the new record could be
             // read from before it was written. Nothing is to be acquired: `load` has acquired
             // what is replaced, and does so anew after a failure.
@@ -110,8 +109,7 @@ impl FlowCell {
     }
 
     /// Cuts the record if `when` holds for it: puts a record without counts in its place,
-    /// with the same beginning, open halves and one part more, and returns what it
-    /// replaced. Both are whole: a merge comes before the CAS or after it.
+    /// with the same beginning and one part more, and returns what it replaced. Both are whole: a merge comes before the CAS or after it.
     pub(super) fn cut(&self, when: impl Fn(&Delta) -> bool, guard: &Guard) -> Option<Delta> {
         loop {
             let (current, record) = self.load(guard);
@@ -176,14 +174,6 @@ fn sum(record: &Delta, delta: &Delta) -> Delta {
     let mut sum = *record;
     sum.combine(delta);
     sum
-}
-
-/// Whether a delta cannot belong to a complete record: a core opens its half again that
-/// had closed it before.
-fn begins_anew(record: &Delta, published: &Published) -> bool {
-    record.is_complete()
-        && published.delta.opening.is_some()
-        && record.closed_cores & (1 << published.core) != 0
 }
 
 #[cfg(all(test, loom))]

@@ -77,8 +77,8 @@ impl<C: Cells> GlobalMap<C> {
         Pinned { cells: self.cells.guard(), epoch: pin() }
     }
 
-    /// Folds a delta into its flow's record. A complete record that the delta does not
-    /// belong to is evicted on the way and passed to `evicted`.
+    /// Folds a delta into its flow's record. A complete record of an earlier flow is evicted on
+    /// the way and passed to `evicted`.
     ///
     /// Only one thread may merge deltas of one key: it is the only one to enter cells.
     pub fn merge(&self, published: &Published, evicted: impl FnOnce(FlowRecord)) -> Merged {
@@ -94,16 +94,17 @@ impl<C: Cells> GlobalMap<C> {
     fn merge_pinned(&self, published: &Published, displaced: &mut Option<FlowRecord>) -> Merged {
         let Pinned { cells, epoch } = self.pin();
         let key = &published.key;
-        let folded = self.cells.with(key, &cells, |cell| match cell.merge(published, &epoch) {
-            Ok(total) => Some(total.is_complete()),
-            Err(Refused::Closed) => None,
-            Err(Refused::BeginsAnew) => {
-                // `reap` may be faster; then the record is its to hand on.
-                let total = cell.close(|_| true, &epoch);
-                *displaced = total.map(|total| flow_record(key, &total));
-                None
-            }
-        });
+        let folded =
+            self.cells.with(key, &cells, |cell| match cell.merge(&published.delta, &epoch) {
+                Ok(total) => Some(total.is_complete()),
+                Err(Refused::Closed) => None,
+                Err(Refused::Complete) => {
+                    // `reap` may be faster; then the record is its to hand on.
+                    let total = cell.close(|_| true, &epoch);
+                    *displaced = total.map(|total| flow_record(key, &total));
+                    None
+                }
+            });
         if let Some(Some(complete)) = folded {
             return Merged::Folded { complete };
         }

@@ -10,8 +10,7 @@ use crate::sync::Idle;
 use crate::sync::ring::Producer;
 use crate::table::outbox::Inbox;
 
-/// How `merge` tells `reap` that a record is complete. A hint: `reap` finds what was not
-/// said by itself.
+/// How `merge` tells `reap` that a record is complete.
 pub type FinishedKeys = Producer<FlowKey>;
 
 /// One merge thread's state.
@@ -21,9 +20,6 @@ pub struct Merge<'a, E> {
     pub inboxes: Vec<Inbox>,
     /// The map that it merges into.
     pub map: &'a GlobalMap,
-    /// Whether every flow is seen by one core only, so that a delta that is whole needs
-    /// no other half.
-    pub symmetric: bool,
     /// To `reap`.
     pub finished: FinishedKeys,
     /// To the sinks.
@@ -72,7 +68,7 @@ impl<E: Ended> Merge<'_, E> {
             self.counters.created.add(1);
             return self.counters.end(FlowRecord::new(published), &mut self.ended);
         }
-        if self.symmetric && published.is_whole() {
+        if published.is_whole() {
             // Begun and ended between two publications: no need to enter the map. Only a
             // complete record of an earlier flow can be in it; `reap` will take that.
             self.counters.created.add(1);
@@ -90,9 +86,8 @@ impl<E: Ended> Merge<'_, E> {
         if published.ends_part() {
             self.cut(&published.key);
         }
-        if complete && self.finished.push(published.key).is_err() && self.symmetric {
-            // `reap` is behind: it is helped, or complete records would pile up. With several
-            // halves it comes across the record on its round, when no half can be late.
+        if complete && self.finished.push(published.key).is_err() {
+            // `reap` is behind: it is helped, or complete records would pile up.
             self.evict(&published.key);
         }
     }

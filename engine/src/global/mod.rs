@@ -37,9 +37,6 @@ pub struct GlobalCounters {
     pub created: Counter,
     /// Records ended and handed to export.
     pub ended: Counter,
-    /// Records that were begun when `reap` cut a flow, and ended without a packet: nothing
-    /// to export.
-    pub empty: Counter,
     /// Packets of flows in ended records.
     pub packets_in_flows: Counter,
     /// Packets in ended overflow aggregates.
@@ -49,9 +46,6 @@ pub struct GlobalCounters {
 impl GlobalCounters {
     /// Counts an ended record and hands it on.
     fn end(&self, record: FlowRecord, ended: &mut impl Ended) {
-        if record.total.packets() == 0 {
-            return self.empty.add(1);
-        }
         self.ended.add(1);
         match record.kind {
             crate::flow::RecordKind::Flow => &self.packets_in_flows,

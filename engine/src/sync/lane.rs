@@ -50,10 +50,22 @@ impl<T> Sender<T> {
     /// # Panics
     /// If there is no [`Sender::room`].
     pub fn push(&mut self, item: T) {
-        if self.filling.len() == self.batch_len {
+        if self.is_batch_full() {
             assert!(self.flush(), "pushed without room");
         }
         self.filling.push(item);
+    }
+
+    /// The batch being filled: what no one can receive yet.
+    #[must_use]
+    pub fn unsent(&self) -> &[T] {
+        &self.filling
+    }
+
+    /// Whether the batch being filled is full.
+    #[must_use]
+    pub fn is_batch_full(&self) -> bool {
+        self.filling.len() == self.batch_len
     }
 
     /// Sends the batch being filled, if it has anything. False if the ring is full: the
@@ -79,12 +91,28 @@ impl<T> Receiver<T> {
     /// Passes one batch to `take`, in the order it was pushed, and gives it back. False if
     /// none was there.
     pub fn receive(&mut self, take: impl FnOnce(&[T])) -> bool {
-        let Some(mut batch) = self.sent.pop() else { return false };
+        let Some(batch) = self.take() else { return false };
         take(&batch);
+        self.give_back(batch);
+        true
+    }
+
+    /// Takes one batch out, in the order it was pushed: to be given back.
+    pub fn take(&mut self) -> Option<Vec<T>> {
+        self.sent.pop()
+    }
+
+    /// Gives back a batch that was taken out.
+    pub fn give_back(&mut self, mut batch: Vec<T>) {
         batch.clear();
         // The sender may be gone; then nobody needs the batch.
         drop(self.returned.push(batch));
-        true
+    }
+
+    /// Batches that are there for sure.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.sent.slots()
     }
 
     /// Whether the sender is gone and everything it sent has been received.

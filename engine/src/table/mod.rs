@@ -3,7 +3,7 @@
 //!
 //! A private bucket index ([`index`]) over a slab of slots ([`slab`]); [`hand`] walks the
 //! slab, publishes what changed and expires what is over; [`outbox`] carries deltas away
-//! in batches. Capacity is fixed at start, on huge pages if there are any. One thread owns a
+//! in batches. Where packets arrive on other cores than their flow's, [`exchange`] brings them. Capacity is fixed at start, on huge pages if there are any. One thread owns a
 //! table and everything in it.
 //!
 //! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
@@ -17,6 +17,7 @@
 //! **When the ring to `merge` is full** nothing is closed or published: packets are counted
 //! into the slots that they find, and splits happen later.
 
+pub mod exchange;
 mod hand;
 mod index;
 pub mod outbox;
@@ -64,13 +65,9 @@ pub struct TableConfig {
     pub capacity: usize,
     /// When flows end.
     pub timeouts: Timeouts,
-    /// Whether all packets of a flow come to this core.
-    pub symmetric: bool,
     /// Slots that are looked at for a flow that is over, when a packet finds the table full,
     /// before a flow is given up: all of them where packets can wait.
     pub sweep_slots: usize,
-    /// This core's number, below [`crate::limits::MAX_CORES`].
-    pub core: u8,
 }
 
 /// What a table has done; written by its owner, readable by all.
@@ -80,6 +77,8 @@ pub struct TableCounters {
     pub in_flows: Counter,
     /// Packets counted into overflow aggregates.
     pub in_overflow: Counter,
+    /// Packets among these that another core should have counted, and that it had no room for.
+    pub not_passed_on: Counter,
     /// Batches in which no flow could be closed, because the ring to `merge` was full.
     pub congested_batches: Counter,
     /// Flows given up early for room.
@@ -126,7 +125,6 @@ impl<'a> CoreTable<'a> {
         hasher: KeyHasher,
         counters: &'a TableCounters,
     ) -> Result<Self> {
-        assert!(usize::from(config.core) < crate::limits::MAX_CORES, "core number out of range");
         let make = || format!("make a table for {} flows", config.capacity);
         if config.capacity > MAX_CORE_FLOWS {
             let cause = format!("one core holds up to {MAX_CORE_FLOWS}");
@@ -216,6 +214,14 @@ impl<'a> CoreTable<'a> {
         false
     }
 
+    /// Counts a packet of another core's that could not be passed on: in an overflow
+    /// aggregate.
+    pub fn count_not_passed_on(&mut self, packet: &Packet) {
+        self.overflow.count(packet);
+        self.counters.in_overflow.add(1);
+        self.counters.not_passed_on.add(1);
+    }
+
     /// Moves the hand as far as the packet clock has moved: publishes and expires.
     pub fn advance(&mut self, now: Tick, outlet: &mut impl Outlet) {
         let steps = self.hand.steps(now, self.slab.high_water());
@@ -228,7 +234,7 @@ impl<'a> CoreTable<'a> {
             self.visit(slot, now, outlet);
         }
         if self.overflow.is_due(now) && outlet.room() >= self.overflow.len() {
-            self.overflow.publish(now, self.config.core, outlet);
+            self.overflow.publish(now, outlet);
         }
     }
 
@@ -251,7 +257,7 @@ impl<'a> CoreTable<'a> {
         if outlet.room() < self.overflow.len() {
             return false;
         }
-        self.overflow.publish(now, self.config.core, outlet);
+        self.overflow.publish(now, outlet);
         true
     }
 
@@ -333,9 +339,9 @@ impl<'a> CoreTable<'a> {
         }
         match self.slab.slot(slot).expired(now, &self.limits) {
             Some(reason) => self.expire(slot, reason, outlet),
-            // A short flow that only this core sees stays here until it is over: then it is
-            // whole, and no other thread need remember it.
-            None if self.config.symmetric && self.slab.slot(slot).is_short() => {}
+            // A short flow stays here until it is over: then it is whole, and no other thread
+            // need remember it.
+            None if self.slab.slot(slot).is_short() => {}
             None if self.slab.slot(slot).is_dirty() => self.publish(slot, outlet),
             None => {}
         }
@@ -344,8 +350,6 @@ impl<'a> CoreTable<'a> {
     /// Publishes the last delta of a flow and frees its slot.
     fn expire(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) {
         let mut delta = self.slab.take_delta(slot);
-        delta.open_halves -= 1;
-        delta.closed_cores = 1 << self.config.core;
         delta.end = Some(reason);
         let hash = self.send(slot, delta, outlet);
         self.index.remove(hash, slot);
@@ -361,8 +365,7 @@ impl<'a> CoreTable<'a> {
     fn send(&mut self, slot: u32, delta: Delta, outlet: &mut impl Outlet) -> u64 {
         let key = *self.slab.slot(slot).key();
         let hash = self.hasher.hash(&key);
-        let core = self.config.core;
-        outlet.publish(Published { key, hash, core, delta, overflow: false });
+        outlet.publish(Published { key, hash, delta, overflow: false });
         hash
     }
 }

@@ -53,6 +53,7 @@ impl Overflow {
         !self.aggregates.is_empty() && now - self.since > INTERVAL_NS
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "an opening has it modulo 2^32")]
     pub(crate) fn count(&mut self, packet: &Packet) {
         if self.aggregates.is_empty() {
             self.since = packet.tick;
@@ -73,7 +74,7 @@ impl Overflow {
         delta.opening.get_or_insert(Opening {
             is_midstream: false,
             flow_start: packet.timestamp,
-            ordinal: packet.ordinal,
+            ordinal: packet.ordinal as u32,
             initiator: Direction::Forward,
             macs: [None; 2],
             first_packet: Direction::Forward,
@@ -104,12 +105,12 @@ impl Overflow {
     }
 
     /// Publishes and forgets all aggregates; there must be room for [`Overflow::len`].
-    pub(crate) fn publish(&mut self, now: Tick, core: u8, outlet: &mut impl Outlet) {
+    pub(crate) fn publish(&mut self, now: Tick, outlet: &mut impl Outlet) {
         self.since = now;
         self.places.fill(0);
         for (key, mut delta) in self.aggregates.drain(..) {
             delta.end = Some(EndReason::Resources);
-            outlet.publish(Published { key, hash: 0, core, delta, overflow: true });
+            outlet.publish(Published { key, hash: 0, delta, overflow: true });
         }
     }
 }

@@ -384,7 +384,6 @@ impl Slot {
             last: self.last,
             opening: is_first.then(|| self.opening(origin)),
             tcp,
-            open_halves: is_first.into(),
             ..Delta::EMPTY
         };
         self.marks.0 &= !Marks::UNPUBLISHED.0;
@@ -416,7 +415,8 @@ impl Origin {
     fn new(packet: &Packet) -> Self {
         let [a, b, c, d, e, f, g, h] = packet.timestamp.unwrap_or_default().to_le_bytes();
         let start = [[a, b], [c, d], [e, f], [g, h]];
-        let [a, b, c, d] = packet.ordinal.to_le_bytes();
+        // Modulo 2^32: see `Opening`.
+        let [a, b, c, d, ..] = packet.ordinal.to_le_bytes();
         Self {
             flow_start: start.map(u16::from_le_bytes),
             ordinal: [[a, b], [c, d]].map(u16::from_le_bytes),

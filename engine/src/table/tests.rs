@@ -76,7 +76,7 @@ fn packets(sent: &[Sent]) -> Vec<Packet> {
             direction,
             timestamp: sent.timestamp,
             tick: clock.advance(sent.timestamp),
-            ordinal: u32::try_from(ordinal).unwrap(),
+            ordinal: ordinal as u64,
             interface: 0,
             bytes: 100,
             frame_bytes: 114,
@@ -228,9 +228,7 @@ const CONFIG: TableConfig = TableConfig {
         linger_ns: 5 * SECOND_NS,
         active_ns: 1_800 * SECOND_NS,
     },
-    symmetric: true,
     sweep_slots: 1_000,
-    core: 0,
 };
 
 /// With the default timeouts.

@@ -4,7 +4,6 @@
 use loom::thread;
 
 use super::*;
-use crate::flow::{Endpoint, FlowKey, PortKind};
 use crate::sync::Arc;
 use crate::sync::epoch::pin;
 use crate::sync::model::explore::Model;
@@ -31,13 +30,11 @@ struct Outcome {
     ended: u64,
 }
 
-fn published(packets: u64) -> Published {
-    let end = Endpoint { address: [1; 16], port: 1 };
-    let key = FlowKey::canonical(end, end, 4, 17, PortKind::Ports, [0; 2]).0;
+fn delta(packets: u64) -> Delta {
     let mut delta = Delta::EMPTY;
     delta.sides[0].packets = packets;
     delta.sides[1].bytes = packets * 10;
-    Published { key, hash: 0, core: 0, delta, overflow: false }
+    delta
 }
 
 /// The packets of a record, which must be whole.
@@ -51,7 +48,7 @@ impl Task {
         let guard = pin();
         let mut outcome = Outcome::default();
         match self {
-            Self::Merge(n) => match cell.merge(&published(n), &guard) {
+            Self::Merge(n) => match cell.merge(&delta(n), &guard) {
                 Ok(record) => assert!(packets(record) >= n),
                 Err(_) => outcome.refused = n,
             },
@@ -72,7 +69,7 @@ impl Task {
 
 /// Lets `tasks` meet, each in a thread.
 fn meet(tasks: &[Task]) {
-    let cell = Arc::new(FlowCell::new(published(1).delta));
+    let cell = Arc::new(FlowCell::new(delta(1)));
     let mut merged = 1;
     let spawn = |&task: &Task| {
         let cell = Arc::clone(&cell);

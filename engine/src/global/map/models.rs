@@ -72,13 +72,12 @@ fn key() -> FlowKey {
     FlowKey::canonical(end, end, 4, 17, PortKind::Ports, [0; 2]).0
 }
 
-/// `n` packets of a half, which begins and ends with them if it is `whole`.
+/// `n` packets of a flow, which begins and ends with them if it is `whole`.
 fn published(n: u64, whole: bool) -> Published {
     let mut delta = Delta::EMPTY;
     delta.sides[0].packets = n;
     delta.sides[1].bytes = n * 10;
     if whole {
-        delta.closed_cores = 1;
         delta.end = Some(EndReason::Idle);
         delta.opening = Some(Opening {
             is_midstream: false,
@@ -91,7 +90,7 @@ fn published(n: u64, whole: bool) -> Published {
             interface: 0,
         });
     }
-    Published { key: key(), hash: 0, core: 0, delta, overflow: false }
+    Published { key: key(), hash: 0, delta, overflow: false }
 }
 
 /// The packets of a record, which must be whole.

@@ -19,13 +19,19 @@ fn key(number: u8) -> FlowKey {
     FlowKey::canonical(end(1), end(2), 4, 17, PortKind::Ports, [0; 2]).0
 }
 
-/// `packets` of ten bytes each; the first and last of a half say so.
-fn delta(number: u8, core: u8, ordinal: u32, packets: u64, opens: bool, closes: bool) -> Published {
+/// `packets` of ten bytes each, in one direction; the first and the last of a flow say so.
+fn delta(
+    number: u8,
+    way: usize,
+    ordinal: u32,
+    packets: u64,
+    opens: bool,
+    closes: bool,
+) -> Published {
     let mut delta = Delta::EMPTY;
-    delta.sides[usize::from(core & 1)].packets = packets;
-    delta.sides[usize::from(core & 1)].bytes = packets * 10;
+    delta.sides[way].packets = packets;
+    delta.sides[way].bytes = packets * 10;
     if opens {
-        delta.open_halves += 1;
         delta.opening = Some(Opening {
             is_midstream: false,
             flow_start: None,
@@ -38,23 +44,21 @@ fn delta(number: u8, core: u8, ordinal: u32, packets: u64, opens: bool, closes: 
         });
     }
     if closes {
-        delta.open_halves -= 1;
-        delta.closed_cores = 1 << core;
         delta.end = Some(EndReason::Idle);
     }
-    Published { key: key(number), hash: 0, core, delta, overflow: false }
+    Published { key: key(number), hash: 0, delta, overflow: false }
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Merge { key: u8, core: u8, packets: u64, closes: bool },
+    Merge { key: u8, way: usize, packets: u64, closes: bool },
     Evict { key: u8, complete_only: bool },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0u8..3, 0u8..2, 1u64..9, any::<bool>())
-            .prop_map(|(key, core, packets, closes)| Step::Merge { key, core, packets, closes }),
+        3 => (0u8..3, 0usize..2, 1u64..9, any::<bool>())
+            .prop_map(|(key, way, packets, closes)| Step::Merge { key, way, packets, closes }),
         1 => (0u8..3, prop::bool::weighted(0.8))
             .prop_map(|(key, complete_only)| Step::Evict { key, complete_only }),
     ]
@@ -66,11 +70,8 @@ struct Twin(HashMap<FlowKey, FlowRecord>);
 
 impl Twin {
     fn merge(&mut self, published: &Published, evicted: &mut Vec<FlowRecord>) -> Merged {
-        let core = 1 << published.core;
-        let opens = published.delta.opening.is_some();
         if let Some(record) = self.0.get_mut(&published.key) {
-            let is_over = record.total.open_halves == 0 && record.total.end.is_some();
-            if !(is_over && opens && record.total.closed_cores & core != 0) {
+            if record.total.end.is_none() {
                 record.total.combine(&published.delta);
                 return Merged::Folded { complete: record.total.is_complete() };
             }
@@ -91,13 +92,13 @@ proptest! {
         let (mut evicted, mut twins_evicted) = (Vec::new(), Vec::new());
         for (ordinal, step) in (0..).zip(steps) {
             match step {
-                Step::Merge { key, core, packets, closes } => {
-                    // A core opens its half before it adds to it.
-                    let opens = open.insert((key, core));
+                Step::Merge { key, way, packets, closes } => {
+                    // A flow is opened before anything is added to it.
+                    let opens = open.insert(key);
                     if closes {
-                        open.remove(&(key, core));
+                        open.remove(&key);
                     }
-                    let published = delta(key, core, ordinal, packets, opens, closes);
+                    let published = delta(key, way, ordinal, packets, opens, closes);
                     prop_assert_eq!(
                         map.merge(&published, |record| evicted.push(record)),
                         twin.merge(&published, &mut twins_evicted)
@@ -143,22 +144,19 @@ fn three_threads_lose_nothing_and_see_whole_records() {
                 for _ in 0..256 {
                     flow += 1;
                     let number = u8::try_from(flow % u32::from(KEYS)).unwrap();
-                    // Two halves; the second opens after the first has closed, or before.
-                    let second_late = flow % 3 == 0;
-                    let mut send = |core, packet, opens, closes| {
+                    let mut send = |way, packet, opens, closes| {
                         packets += packet;
-                        let published = delta(number, core, flow, packet, opens, closes);
+                        let published = delta(number, way, flow, packet, opens, closes);
                         map.merge(&published, |record| evicted.push(record));
                     };
-                    send(0, 1, true, false);
-                    if !second_late {
-                        send(1, 2, true, false);
+                    // Of one, two or three deltas.
+                    send(0, 1, true, flow % 3 == 0);
+                    if flow % 3 == 2 {
+                        send(1, 2, false, false);
                     }
-                    send(0, 3, false, true);
-                    if second_late {
-                        send(1, 2, true, false);
+                    if flow % 3 > 0 {
+                        send(1, 4, false, true);
                     }
-                    send(1, 4, false, true);
                 }
             }
             // Release: `evict` and `read` see all merges before they look for the last time.
@@ -202,9 +200,9 @@ fn three_threads_lose_nothing_and_see_whole_records() {
     ended.iter().for_each(|record| whole(&record.total));
     let packets: u64 = ended.iter().map(|record| record.total.packets()).sum();
     assert_eq!(packets, merged, "of {} records", ended.len());
-    // Each half opens a record once at most, and a record that ended twice would count twice.
-    let halves: i32 = ended.iter().map(|record| record.total.open_halves).sum();
-    assert_eq!(halves, 0);
+    // A record that ended twice would count twice.
+    let flows: HashSet<_> = ended.iter().map(|record| record.flow_id()).collect();
+    assert_eq!(flows.len(), ended.len(), "flows that ended twice");
 }
 
 #[test]
@@ -212,11 +210,11 @@ fn a_cut_takes_what_was_counted_and_the_flow_goes_on_as_the_next_part() {
     let map = GlobalMap::default();
     let key = delta(1, 0, 0, 0, false, false).key;
     map.merge(&delta(1, 0, 0, 3, true, false), |_| panic!("nothing to evict"));
-    map.merge(&delta(1, 1, 0, 4, true, false), |_| panic!("nothing to evict"));
+    map.merge(&delta(1, 1, 0, 4, false, false), |_| panic!("nothing to evict"));
     assert_eq!(map.cut(&key, |_| false), None);
-    let first = map.cut(&key, |total| total.open_halves == 2).expect("it was long");
-    map.merge(&delta(1, 0, 0, 2, false, true), |_| panic!("nothing to evict"));
-    assert!(map.evict(&key, Delta::is_complete).is_none(), "a half is open");
+    let first = map.cut(&key, |total| total.packets() == 7).expect("it was long");
+    map.merge(&delta(1, 0, 0, 2, false, false), |_| panic!("nothing to evict"));
+    assert!(map.evict(&key, Delta::is_complete).is_none(), "the flow goes on");
     map.merge(&delta(1, 1, 0, 0, false, true), |_| panic!("nothing to evict"));
     let second = map.evict(&key, Delta::is_complete).expect("complete");
     assert_eq!((first.total.part, first.total.packets()), (0, 7));

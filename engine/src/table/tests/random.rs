@@ -1,15 +1,14 @@
 //! Random packets, ticks, room and capacity. A failure prints its input, and proptest its
 //! seed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{CONFIG, ICMP, Sent, TCP, Tray, UDP, hasher, packets, records, run};
 use crate::decode::TcpHeader;
-use crate::flow::{FlowRecord, Published, Timeouts};
-use crate::limits::MAX_CORES;
+use crate::flow::{Published, Timeouts};
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
@@ -69,21 +68,16 @@ fn event() -> impl Strategy<Value = Event> {
 
 /// Each flow is opened once and closed once, in this order, and nothing is counted outside.
 fn check_parts(published: &[Published]) -> Result<(), TestCaseError> {
-    let mut open = HashMap::new();
+    let mut open = HashSet::new();
     let mut opened = HashSet::new();
     for published in published.iter().filter(|p| !p.overflow) {
         let Published { key, delta, .. } = published;
         if let Some(o) = delta.opening {
             prop_assert!(opened.insert((*key, o.flow_start, o.ordinal)), "opened twice");
-            prop_assert!(open.insert(*key, 0).is_none(), "opened before the last was closed");
+            prop_assert!(open.insert(*key), "opened before the last was closed");
         }
-        let halves = open.get_mut(key);
-        prop_assert!(halves.is_some(), "counted outside of any flow");
-        let halves = halves.unwrap();
-        *halves += delta.open_halves;
-        let goes_on = delta.end.is_none() || published.ends_part();
-        prop_assert_eq!(*halves, i32::from(goes_on));
-        if !goes_on {
+        prop_assert!(open.contains(key), "counted outside of any flow");
+        if delta.is_complete() {
             open.remove(key);
         }
     }
@@ -91,23 +85,17 @@ fn check_parts(published: &[Published]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Without what says which core counted.
-fn without_cores(mut records: Vec<FlowRecord>) -> Vec<FlowRecord> {
-    records.iter_mut().for_each(|record| record.total.closed_cores = 0);
-    records
-}
-
 proptest! {
     #[test]
     fn every_packet_is_published_once(
         sent in traffic(300),
         capacity in prop_oneof![Just(1usize), 1usize..5, Just(100)],
-        timeouts in timeouts(), symmetric: bool,
+        timeouts in timeouts(),
         steps in vec((1usize..20, event()), 1..60),
     ) {
         let packets = packets(&sent);
         let counters = TableCounters::default();
-        let mut table = CoreTable::new(TableConfig { capacity, timeouts, symmetric, core: 63, ..CONFIG }, hasher(), &counters).unwrap();
+        let mut table = CoreTable::new(TableConfig { capacity, timeouts, ..CONFIG }, hasher(), &counters).unwrap();
         let mut tray = Tray { room: 1_000, published: Vec::new() };
         let (mut rest, mut now) = (&packets[..], 0);
         for (batch, event) in steps.into_iter().cycle() {
@@ -154,18 +142,17 @@ proptest! {
         let config = TableConfig { timeouts, ..CONFIG };
         let one_by_one = run(config, &packets, 1, 0, end);
         check_parts(&one_by_one)?;
-        let want = without_cores(records(&one_by_one));
+        let want = records(&one_by_one);
         let batched = run(config, &packets, batch, extra, end);
-        prop_assert_eq!(&without_cores(records(&batched)), &want);
+        prop_assert_eq!(&records(&batched), &want);
 
         // Several workers, each with its share of the keys.
         let mut published = Vec::new();
         for core in 0..cores {
             let mut share = packets.clone();
             share.retain(|packet| packet.hash % cores as u64 == core as u64);
-            let core = u8::try_from(MAX_CORES - 1 - core).unwrap();
-            published.extend(run(TableConfig { core, ..config }, &share, batch, extra, end));
+            published.extend(run(config, &share, batch, extra, end));
         }
-        prop_assert_eq!(without_cores(records(&published)), want);
+        prop_assert_eq!(records(&published), want);
     }
 }
