@@ -1,9 +1,9 @@
-//! Clean-up at any moment: a second thread that evicts (and, where `reap` does, cuts) any
-//! key at any time, with merges between its look at a record and its compare-and-swap.
+//! Clean-up at any moment: a second thread that evicts any key at any time, with merges
+//! between its look at a record and its compare-and-swap.
 
 use std::cell::{Cell, RefCell};
 
-use flowtap::flow::{EndReason, FlowKey};
+use flowtap::flow::FlowKey;
 use flowtap::global::merge::Merge;
 use flowtap::global::{Ended, Step};
 
@@ -16,21 +16,15 @@ const MERGES_INSIDE: usize = 2;
 pub(crate) struct CleanUp<'a> {
     evictor: Evictor<'a>,
     keys: Vec<FlowKey>,
-    is_symmetric: bool,
     ended: Recorder<'a>,
 }
 
 impl<'a> CleanUp<'a> {
-    pub(crate) fn new(
-        evictor: Evictor<'a>,
-        keys: Vec<FlowKey>,
-        is_symmetric: bool,
-        ended: Recorder<'a>,
-    ) -> Self {
-        Self { evictor, keys, is_symmetric, ended }
+    pub(crate) fn new(evictor: Evictor<'a>, keys: Vec<FlowKey>, ended: Recorder<'a>) -> Self {
+        Self { evictor, keys, ended }
     }
 
-    /// Evicts a key if its record is complete, or cuts it.
+    /// Evicts a key if its record is complete.
     pub(crate) fn step(
         &mut self,
         merges: &mut [Option<Merge<'_, Recorder<'_>>>],
@@ -52,22 +46,7 @@ impl<'a> CleanUp<'a> {
                 }
             }
         };
-        let is_cut = !self.is_symmetric && shared.rng.one_in(4);
-        let taken = if is_cut {
-            let part = self.evictor.map.cut(&key, |total| {
-                merge_inside();
-                !total.is_complete() && total.packets() > 0
-            });
-            part.and_then(|mut part| {
-                part.total.end = Some(EndReason::Active);
-                // The part that goes on.
-                self.evictor.counters.created.add(1);
-                self.evictor.account(part)
-            })
-        } else {
-            self.evictor.evict(&key, merge_inside)
-        };
-        if let Some(record) = taken {
+        if let Some(record) = self.evictor.evict(&key, merge_inside) {
             say!(shared, "clean-up takes {} packets of {key:?}", record.total.packets());
             self.ended.ended(record);
         }

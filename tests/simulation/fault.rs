@@ -17,7 +17,7 @@ pub(crate) enum Fault {
     RepeatDelta,
     /// A delta's two directions are exchanged.
     TurnDelta,
-    /// The end of a half is not said.
+    /// The end of a flow is not said.
     LoseEnd,
     /// An ended record is lost.
     LoseRecord,
@@ -83,7 +83,7 @@ impl Injector {
             delta.sides.reverse();
         }
         if delta.end.is_some() && !published.overflow && self.is_now(Fault::LoseEnd) {
-            (delta.end, delta.open_halves) = (None, delta.open_halves + 1);
+            delta.end = None;
         }
         std::iter::repeat_n(published, times)
     }

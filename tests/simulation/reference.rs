@@ -65,7 +65,7 @@ impl Flow {
                 key: packet.key,
                 is_overflow: false,
                 flow_id: 0,
-                ordinal: Some(packet.ordinal),
+                ordinal: u32::try_from(packet.ordinal).ok(),
                 flow_start: packet.timestamp,
                 part: 0,
                 initiator: if is_answer { packet.direction.opposite() } else { packet.direction },

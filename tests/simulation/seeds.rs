@@ -11,7 +11,7 @@ use std::thread;
 use crate::checks::{Met, check};
 use crate::fault::{Fault, Injector};
 use crate::rng::Rng;
-use crate::setting::{Mode, Setting};
+use crate::setting::Setting;
 use crate::sink::Exported;
 use crate::traffic::Traffic;
 use crate::world::run;
@@ -189,9 +189,10 @@ fn is_for(fault: Fault, setting: &Setting) -> bool {
         Fault::LoseDelta | Fault::LoseRecord | Fault::RepeatRecord => true,
         // There must be room for two.
         Fault::RepeatDelta => setting.batch_deltas * setting.delta_batches > setting.batch_packets,
-        // The last half of a cut flow may have nothing to say but that.
-        Fault::LoseEnd => setting.mode.is_symmetric(),
-        // Without overflow aggregates, which have one direction; with the reference.
-        Fault::TurnDelta | Fault::ShortenRecord => setting.mode == Mode::Read && setting.is_ample,
+        // With the reference, which knows how many flows and parts there are; and without
+        // overflow aggregates, which have one direction.
+        Fault::LoseEnd | Fault::TurnDelta | Fault::ShortenRecord => {
+            setting.mode.is_read() && setting.is_ample
+        }
     }
 }

@@ -13,17 +13,19 @@ pub(crate) enum Mode {
     /// As `engine::read`: one packet clock, packets are dealt to cores by hash, and cores
     /// wait for room.
     Read,
+    /// The same, but packets are dealt anywhere, and cores pass them on.
+    Direction,
     /// As `engine::capture` with one queue: nothing waits.
     OneQueue,
-    /// As `engine::capture` with several: the directions of a flow meet in the map, and
-    /// `reap` cuts long flows.
+    /// As `engine::capture` with several: packets arrive anywhere, with a clock for each
+    /// queue, and cores pass them on.
     Queues,
 }
 
 impl Mode {
-    /// Whether one core sees all of a flow.
-    pub(crate) fn is_symmetric(self) -> bool {
-        self != Self::Queues
+    /// Whether there is one packet clock, and packets wait for room.
+    pub(crate) fn is_read(self) -> bool {
+        matches!(self, Self::Read | Self::Direction)
     }
 }
 
@@ -43,7 +45,7 @@ pub(crate) struct Setting {
     pub(crate) hasher: KeyHasher,
     /// Packets that a core counts at once at most.
     pub(crate) batch_packets: usize,
-    /// Batches of packets on their way to a core (`read`).
+    /// Batches of packets on their way to a core.
     pub(crate) packet_batches: usize,
     pub(crate) batch_deltas: usize,
     pub(crate) delta_batches: usize,
@@ -62,22 +64,23 @@ impl Setting {
         let mode = rng.pick(&[
             Mode::Read,
             Mode::Read,
-            Mode::Read,
-            Mode::Read,
+            Mode::Direction,
+            Mode::Direction,
+            Mode::Direction,
             Mode::OneQueue,
-            Mode::Queues,
             Mode::Queues,
             Mode::Queues,
         ]);
         let cores = match mode {
-            Mode::Read => rng.between(1, 4),
+            Mode::Read | Mode::Direction => rng.between(1, 4),
             Mode::OneQueue => 1,
             Mode::Queues => rng.between(2, 4),
         };
         let batch_deltas = rng.pick(&[1, 1, 2, 5, 128]);
         let mut delta_batches = rng.pick(&[1, 1, 2, 3, 16]);
-        if traffic.has_unfit {
-            // What no slot can take goes into aggregates, however large the table is.
+        if traffic.has_unfit || mode == Mode::Queues {
+            // What no slot can take, and what cannot be passed on, goes into aggregates,
+            // however large the table is.
             delta_batches = delta_batches.max(traffic.aggregates());
         }
         // More aggregates than a lane holds would never be published; `limits` holds the

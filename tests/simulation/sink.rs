@@ -11,7 +11,7 @@ use flowtap::time::Timestamp;
 
 use crate::fault::Injector;
 
-/// What was exported: all that a record says, but for which cores have counted it.
+/// What was exported: all that a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exported {
     pub(crate) key: FlowKey,
@@ -32,7 +32,7 @@ pub(crate) struct Exported {
     /// [`flowtap::flow::TcpEvents`].
     pub(crate) tcp: u8,
     pub(crate) end: Option<EndReason>,
-    /// Whether no half is missing: all that were opened have closed.
+    /// Whether the flow has ended.
     pub(crate) is_complete: bool,
 }
 
@@ -115,18 +115,10 @@ impl Evictor<'_> {
             inside();
             total.is_complete()
         });
-        record.and_then(|record| self.account(record))
-    }
-
-    /// Accounts for a record that has ended. None if it has nothing to say.
-    pub(crate) fn account(&self, record: FlowRecord) -> Option<FlowRecord> {
-        if record.total.packets() == 0 {
-            self.counters.empty.add(1);
-            return None;
-        }
-        self.counters.ended.add(1);
-        self.counters.packets_in_flows.add(record.total.packets());
-        Some(record)
+        record.inspect(|record| {
+            self.counters.ended.add(1);
+            self.counters.packets_in_flows.add(record.total.packets());
+        })
     }
 }
 

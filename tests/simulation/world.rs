@@ -7,17 +7,16 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use flowtap::decode::Packet;
-use flowtap::flow::{FlowRecord, Timeouts};
+use flowtap::flow::FlowRecord;
 use flowtap::global::Step;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::merge::Merge;
-use flowtap::global::reap::{Agenda, Reap};
+use flowtap::global::reap::Reap;
 use flowtap::ledger::{Accounts, Ledger};
-use flowtap::sync::lane::lane;
 use flowtap::sync::ring::ring;
+use flowtap::table::exchange::{Order, Senders, exchange, senders};
 use flowtap::table::outbox::outbox;
 use flowtap::table::{CoreTable, TableConfig};
 use flowtap::time::Tick;
@@ -28,7 +27,7 @@ use crate::fault::{Injector, Tap};
 use crate::rng::Rng;
 use crate::setting::{Mode, Setting};
 use crate::sink::{Evictor, Recorder, Sink};
-use crate::threads::{Core, Feed, Source, Wire};
+use crate::threads::{Core, Feed, Queue, Source, Wire};
 use crate::traffic::Sent;
 
 /// A run takes some thousand steps; one that takes so many will never end.
@@ -42,7 +41,7 @@ pub(crate) struct Run {
     pub(crate) records: Vec<FlowRecord>,
     pub(crate) books: Books,
     pub(crate) accounts: Accounts,
-    /// What each packet clock has stamped.
+    /// What the tables were to count: of all packets, or of each core with its own clock.
     pub(crate) inputs: Vec<Input>,
     /// Records that are left in the map.
     pub(crate) live: usize,
@@ -50,7 +49,7 @@ pub(crate) struct Run {
     pub(crate) steps: usize,
 }
 
-/// The packets of one packet clock, in order.
+/// Packets in the order of one clock.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     pub(crate) packets: Vec<Packet>,
@@ -89,8 +88,6 @@ struct World<'a> {
     map: &'a GlobalMap,
     accounts: &'a Accounts,
     shared: Shared,
-    /// Wall time, as `reap` sees it.
-    wall: Duration,
     /// The step before which a thread does not move, by thread.
     stalled_until: Vec<usize>,
 }
@@ -138,36 +135,21 @@ impl<'a> World<'a> {
             injector: Rc::clone(injector),
             beside,
         };
-        let is_symmetric = setting.mode.is_symmetric();
-        let mut timeouts = setting.timeouts;
-        if !is_symmetric {
-            timeouts.active_ns = Timeouts::NEVER;
-        }
         let mut lanes: Vec<_> = (0..setting.merges).map(|_| Vec::new()).collect();
-        let mut to_cores = Vec::new();
+        let (to_cores, feeds) = feeds(setting, sent);
         let mut cores = Vec::new();
-        for number in 0..setting.cores {
+        for (number, feed) in feeds.into_iter().enumerate() {
             let (outbox, inboxes) =
                 outbox(setting.merges, setting.delta_batches, setting.batch_deltas);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
-            let core = u8::try_from(number).expect("few cores");
             let config = TableConfig {
                 capacity: setting.capacity,
-                timeouts,
-                symmetric: is_symmetric,
+                timeouts: setting.timeouts,
                 sweep_slots: setting.sweep_slots,
-                core,
             };
             let table = CoreTable::new(config, setting.hasher.clone(), &accounts.tables[number])
                 .expect("memory");
             let tap = Tap { outbox, injector: Rc::clone(injector) };
-            let feed = if setting.mode == Mode::Read {
-                let (sender, receiver) = lane(setting.packet_batches, setting.batch_packets);
-                to_cores.push(sender);
-                Feed::Dealt(receiver)
-            } else {
-                Feed::queue(number)
-            };
             cores.push(Some(Core::new(number, table, tap, feed, setting.batch_packets)));
         }
         let mut merges = Vec::new();
@@ -178,7 +160,6 @@ impl<'a> World<'a> {
             merges.push(Some(Merge {
                 inboxes,
                 map,
-                symmetric: is_symmetric,
                 finished: hint,
                 ended: recorder(Some(evictor)),
                 counters: &accounts.globals[number],
@@ -187,20 +168,23 @@ impl<'a> World<'a> {
         let reap = Some(Reap {
             finished,
             map,
-            symmetric: is_symmetric,
-            active_ns: setting.timeouts.active_ns,
             ended: recorder(None),
             counters: &accounts.globals[setting.merges],
-            agenda: Agenda::default(),
         });
         let keys = sent.iter().map(|sent| sent.packet.key).collect();
-        let inputs = if setting.mode == Mode::Read { 1 } else { setting.cores };
+        let inputs = if setting.mode.is_read() { 1 } else { setting.cores };
         Self {
-            source: Some(Source::new(sent, to_cores, setting.cores, accounts)),
+            source: Some(Source::new(
+                sent,
+                to_cores,
+                setting.mode == Mode::Read,
+                setting.cores,
+                accounts,
+            )),
             cores,
             merges,
             reap,
-            clean_up: CleanUp::new(evictor, keys, is_symmetric, recorder(None)),
+            clean_up: CleanUp::new(evictor, keys, recorder(None)),
             sink,
             map,
             accounts,
@@ -211,7 +195,6 @@ impl<'a> World<'a> {
                 inputs: (0..inputs).map(|_| Input::default()).collect(),
                 is_loud,
             },
-            wall: Duration::ZERO,
             stalled_until: vec![0; FIXED + setting.cores + setting.merges],
         }
     }
@@ -252,14 +235,10 @@ impl<'a> World<'a> {
         self.reap.is_none() && self.sink.borrow().waiting() == 0
     }
 
-    /// What happens beside the threads: wall time passes, a thread is stalled, somebody
-    /// looks at the ledger and the map.
+    /// What happens beside the threads: one is stalled, somebody looks at the ledger and the
+    /// map.
     fn disturb(&mut self, step: usize) -> Result<(), String> {
         let rng = &mut self.shared.rng;
-        if rng.one_in(16) {
-            let passed = Duration::from_millis(rng.pick(&[1, 100, 500, 1_000, 2_000, 6_000]));
-            self.wall += passed;
-        }
         if rng.one_in(64) {
             let thread = rng.below(self.stalled_until.len());
             self.stalled_until[thread] = step + rng.pick(&[5, 50, 500]);
@@ -302,13 +281,35 @@ impl<'a> World<'a> {
 
     fn reap(&mut self) {
         let Some(reap) = &mut self.reap else { return };
-        let step = reap.step(self.wall);
-        say!(self.shared, "reap at {:?}: {step:?}", self.wall);
+        let step = reap.step();
+        say!(self.shared, "reap: {step:?}");
         if step == Step::Done {
             self.reap.take().expect("it has just made a step").finalise();
             self.clean_up.finish();
         }
     }
+}
+
+/// Where each core's packets come from; and the reader's way to them, if there is one.
+fn feeds(setting: &Setting, sent: &[Sent]) -> (Option<Senders>, Vec<Feed>) {
+    let Setting { mode, cores, packet_batches, batch_packets, .. } = *setting;
+    let exchange = |order| exchange(cores, order, packet_batches, batch_packets);
+    if !mode.is_read() {
+        let start = sent.iter().find_map(|sent| sent.packet.timestamp).unwrap_or_default();
+        let mut exchanges =
+            if mode == Mode::Queues { exchange(Order::Time) } else { Vec::new() }.into_iter();
+        let queue = |number| Feed::Queue(Queue::new(number, start, exchanges.next()));
+        return (None, (0..cores).map(queue).collect());
+    }
+    let (to_cores, readers) = senders(cores, Order::Place, packet_batches, batch_packets);
+    let feeds = match mode {
+        Mode::Direction => {
+            let pairs = readers.into_iter().zip(exchange(Order::Place));
+            pairs.map(|(reader, exchange)| Feed::Passed(reader, exchange)).collect()
+        }
+        _ => readers.into_iter().map(Feed::Dealt).collect(),
+    };
+    (Some(to_cores), feeds)
 }
 
 /// One step of a thread, which goes when it is done.

@@ -288,7 +288,7 @@ impl Rx<'_> {
                 continue;
             }
             let tick = self.decoder.idle_until(now);
-            self.core.idle(self.exchange.as_ref().map_or(tick, |exchange| exchange.now(tick)));
+            self.core.idle(self.exchange.as_mut().map_or(tick, |exchange| exchange.now(tick)));
             failure = self.note_drops().err();
             if is_last {
                 break;
@@ -337,7 +337,7 @@ impl Rx<'_> {
         let mut any = false;
         // As many as are received at a time from each queue, before it is looked at again.
         for _ in 0..exchange.cores() {
-            let packets = exchange.receive();
+            let packets = exchange.receive(BATCH_PACKETS);
             if packets.is_empty() {
                 break;
             }

@@ -246,7 +246,7 @@ fn work_and_pass_on(
 ) -> Histogram<u64> {
     while !exchange.is_finished() {
         let mut any = exchange.forward(&mut reader);
-        let packets = exchange.receive();
+        let packets = exchange.receive(BATCH_PACKETS);
         if !packets.is_empty() {
             core.count_with_room(packets);
             any = true;

@@ -280,10 +280,11 @@ impl Exchange {
     }
 
     /// What the time is for this core's table when nothing can be taken: `now`, unless
-    /// packets from before that may still come.
-    #[must_use]
-    pub fn now(&self, now: Tick) -> Tick {
-        self.bound().min(now).max(self.newest)
+    /// packets from before that may still come. What comes from before all the same counts
+    /// as of this time.
+    pub fn now(&mut self, now: Tick) -> Tick {
+        self.newest = self.bound().min(now).max(self.newest);
+        self.newest
     }
 
     /// How many cores there are.
@@ -292,14 +293,14 @@ impl Exchange {
         self.from.len()
     }
 
-    /// The time of the latest packet that was taken.
+    /// The time of this core's table: of the latest packet that was taken, or later.
     #[must_use]
     pub fn newest(&self) -> Tick {
         self.newest
     }
 
-    /// Takes the packets whose turn it is, in order: at most a batch.
-    pub fn receive(&mut self) -> &[Packet] {
+    /// Takes the packets whose turn it is, in order: at most `most`.
+    pub fn receive(&mut self, most: usize) -> &[Packet] {
         self.taken.clear();
         // Before looking into the lanes: all up to there is in them.
         let mut bound = self.bound();
@@ -310,10 +311,10 @@ impl Exchange {
         for lane in 0..self.from.len() {
             self.look(lane);
         }
-        while self.taken.len() < BATCH_PACKETS
+        while self.taken.len() < most
             && let Some((lane, until)) = self.next_lane(bound)
         {
-            self.take_run(lane, until);
+            self.take_run(lane, until, most);
         }
         &self.taken
     }
@@ -346,9 +347,8 @@ impl Exchange {
     }
 
     /// Takes packets of one lane as long as it is their turn.
-    fn take_run(&mut self, lane: usize, until: u64) {
-        while self.taken.len() < BATCH_PACKETS && self.heads[lane].is_some_and(|head| head <= until)
-        {
+    fn take_run(&mut self, lane: usize, until: u64, most: usize) {
+        while self.taken.len() < most && self.heads[lane].is_some_and(|head| head <= until) {
             let from = &mut self.from[lane];
             let mut packet = from.batch[from.next];
             from.next += 1;

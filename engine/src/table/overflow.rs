@@ -49,8 +49,10 @@ impl Overflow {
         self.aggregates.len()
     }
 
+    /// Whether it is time to publish. `now` may be before the first packet of an aggregate:
+    /// one that was not passed on has the time of another clock.
     pub(crate) fn is_due(&self, now: Tick) -> bool {
-        !self.aggregates.is_empty() && now - self.since > INTERVAL_NS
+        !self.aggregates.is_empty() && now.saturating_sub(self.since) > INTERVAL_NS
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an opening has it modulo 2^32")]

@@ -38,7 +38,7 @@ fn what_comes_first_is_taken_first() {
         thread::spawn(move || {
             let mut taken = Vec::new();
             while taken.len() < 2 {
-                let packets = exchange.receive();
+                let packets = exchange.receive(2);
                 if packets.is_empty() {
                     thread::yield_now();
                 }

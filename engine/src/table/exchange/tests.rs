@@ -75,7 +75,7 @@ impl Read {
     fn work(&mut self, core: usize) {
         let (incoming, exchange, out) = &mut self.cores[core];
         exchange.forward(incoming);
-        out.extend(exchange.receive().iter().map(|packet| packet.ordinal));
+        out.extend(exchange.receive(BATCH_PACKETS).iter().map(|packet| packet.ordinal));
     }
 }
 
@@ -130,7 +130,7 @@ proptest! {
                     rests = true;
                     exchanges[core].rest();
                 }
-                2..4 => out[core].extend_from_slice(exchanges[core].receive()),
+                2..4 => out[core].extend_from_slice(exchanges[core].receive(BATCH_PACKETS)),
                 _ => {
                     number += 1;
                     refused += usize::from(!exchanges[core].send(&packet(number)));
@@ -140,7 +140,7 @@ proptest! {
         while !exchanges.iter().all(Exchange::is_finished) {
             for (exchange, out) in exchanges.iter_mut().zip(&mut out) {
                 exchange.close();
-                out.extend_from_slice(exchange.receive());
+                out.extend_from_slice(exchange.receive(BATCH_PACKETS));
             }
         }
         let taken: usize = out.iter().map(Vec::len).sum();
@@ -182,7 +182,7 @@ fn threads_pass_on_a_million_packets_in_order() {
             let (mut taken, mut next) = (0, 0);
             while !exchange.is_finished() {
                 let forwarded = exchange.forward(&mut incoming);
-                let packets = exchange.receive();
+                let packets = exchange.receive(BATCH_PACKETS);
                 for packet in packets {
                     assert!(packet.ordinal >= next, "{} after {next}", packet.ordinal);
                     next = packet.ordinal + 1;
