@@ -92,18 +92,23 @@ fn matches_truth(file: &Path, truth: &Path, compare: &Path) -> Outcome {
     }
 }
 
-/// 1, 2, 4 and 8 workers give the same set of records, whatever the timeouts.
+/// 1, 2, 4 and 8 workers give the same set of records, whatever the timeouts; also where the
+/// two directions of each flow are dealt to different ones.
 fn same_for_workers(file: &Path) -> Outcome {
     for timeouts in TIMEOUTS {
-        let lines = |workers: &str| -> Result<_, Failed> {
-            let mut arguments = vec!["read", "-q", "--workers", workers, "-o", "-"];
+        let lines = |workers: &str, dispatch: &str| -> Result<_, Failed> {
+            let mut arguments =
+                vec!["read", "-q", "--workers", workers, "--dispatch", dispatch, "-o", "-"];
             arguments.extend(timeouts);
             let arguments = arguments.into_iter().map(PathBuf::from);
             Ok(flowtap(arguments.chain([file.to_owned()])).sorted_lines())
         };
-        let one = lines("1")?;
+        let one = lines("1", "flow")?;
         for workers in ["2", "4", "8"] {
-            ensure(lines(workers)? == one, format!("{workers} workers differ, {timeouts:?}"))?;
+            for dispatch in ["flow", "direction"] {
+                let what = || format!("{workers} workers differ, by {dispatch}, {timeouts:?}");
+                ensure(lines(workers, dispatch)? == one, what())?;
+            }
         }
     }
     Ok(())

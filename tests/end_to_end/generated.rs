@@ -106,14 +106,18 @@ fn every_flow_is_as_it_was_made() -> Outcome {
 
 fn workers_agree() -> Outcome {
     let made = generate(20_000, 1_000, 2);
-    let lines = |workers: &str| -> Result<_, Failed> {
-        let arguments = ["read", "-q", "-o", "-", "--workers", workers].map(AsRef::as_ref);
+    let lines = |workers: &str, dispatch: &str| -> Result<_, Failed> {
+        let arguments = ["read", "-q", "-o", "-", "--workers", workers, "--dispatch", dispatch];
+        let arguments = arguments.map(AsRef::as_ref);
         let run = flowtap(arguments.into_iter().chain([made.capture.as_os_str()])).expect(0)?;
         Ok(run.sorted_lines())
     };
-    let one = lines("1")?;
+    let one = lines("1", "flow")?;
     for workers in ["2", "3", "8", "64"] {
-        ensure(lines(workers)? == one, format!("{workers} workers differ from one"))?;
+        for dispatch in ["flow", "direction"] {
+            let what = || format!("{workers} workers differ from one, by {dispatch}");
+            ensure(lines(workers, dispatch)? == one, what())?;
+        }
     }
     Ok(())
 }

@@ -120,35 +120,37 @@ impl Capture {
     }
 }
 
-/// Records without what depends on when and where: how often each came.
+/// Records without what depends on when and where: how often each came. Of flows whose
+/// packets' order is a matter of time, what all records of a key add up to.
 fn timeless(records: &[Value]) -> BTreeMap<String, i64> {
     let mut count = BTreeMap::new();
     for record in records {
         let mut record = record.as_object().cloned().unwrap_or_default();
-        if is_initiator_a_matter_of_time(&record) {
-            record = lower_end_first(record);
-            record.remove("icmp_type");
-        }
         for field in ["flow_id", "interface", "start", "end", "duration_ns", "end_reason"] {
             record.remove(field);
         }
-        *count.entry(Value::from(record).to_string()).or_default() += 1;
+        if is_order_a_matter_of_time(&record) {
+            let record = lower_end_first(record);
+            for field in ["src_packets", "src_bytes", "dst_packets", "dst_bytes"] {
+                let sum = record.get(field).and_then(Value::as_i64).unwrap_or(0);
+                let key = ["community_id", "vlan"].map(|name| record.get(name).cloned());
+                *count.entry(format!("{key:?} {field}")).or_default() += sum;
+            }
+        } else {
+            *count.entry(Value::from(record).to_string()).or_default() += 1;
+        }
     }
     count
 }
 
-/// Whether only time stamps tell which direction of a flow began. The kernel spreads
-/// fragments, and IPv4 behind a VLAN tag, over both queues without regard to the flow; its
-/// two halves then have batch time stamps of two threads, and packets that are sent within a
-/// scheduling delay of each other (the test sends ten seconds' traffic in one) may seem to
-/// come in the other order. A SYN decides whatever the time stamps say.
-fn is_initiator_a_matter_of_time(record: &Map<String, Value>) -> bool {
-    const SYN: u64 = 2;
+/// Whether the flow's packets came by both queues. The kernel spreads fragments, and IPv4
+/// behind a VLAN tag, without regard to the flow; its packets then have batch time stamps of
+/// two threads, and what is sent within a scheduling delay of each other (the test sends ten
+/// seconds' traffic in one) may seem to come in another order.
+fn is_order_a_matter_of_time(record: &Map<String, Value>) -> bool {
     let number = |name: &str| record.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let has_syn = (number("src_tcp_flags") | number("dst_tcp_flags")) & SYN != 0;
     let is_tagged = record.contains_key("vlan") && number("ip_version") == 4;
-    let is_fragmented = number("src_fragments") + number("dst_fragments") > 0;
-    !has_syn && (is_tagged || is_fragmented)
+    is_tagged || number("src_fragments") + number("dst_fragments") > 0
 }
 
 /// The record with the lower end as its source.
