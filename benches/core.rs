@@ -1,5 +1,6 @@
-//! The packet path beside rivals, in small pieces: decoding a frame, hashing a key, counting
-//! what finds no room. What counting costs otherwise is in `benches/table`.
+//! The packet path beside rivals, in small pieces: decoding a frame, hashing a key, passing a
+//! packet on to another core, counting what finds no room. What counting costs otherwise is
+//! in `benches/table`.
 //!
 //! `cargo bench` runs it in full; the tests run each once. Rivals do the same work in the
 //! same run: only ratios mean anything. Every benchmark returns a sum of what it made, so
@@ -10,10 +11,11 @@ use std::hint::black_box;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::decode::Decoder;
+use flowtap::decode::{Decoder, Packet};
 use flowtap::flow::{FlowKey, KeyHasher, Published, Timeouts};
-use flowtap::limits::BATCH_PACKETS;
+use flowtap::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use flowtap::source::{Frame, LinkType};
+use flowtap::table::exchange::{Order, exchange};
 use flowtap::table::{CoreTable, Outlet, TableConfig, TableCounters};
 
 /// Packets that one iteration counts.
@@ -63,6 +65,40 @@ fn decode_etherparse(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
         let sliced = frames.iter().filter_map(|b| etherparse::SlicedPacket::from_ethernet(b).ok());
         sliced.filter(|packet| packet.transport.is_some()).count()
+    });
+}
+
+fn packets() -> Vec<Packet> {
+    let mut decoder = Decoder::new(KeyHasher::default());
+    frames(1_000).iter().map(|bytes| decoder.decode(&frame(bytes)).expect("well-formed")).collect()
+}
+
+/// What it costs that a packet is passed on among so many cores and taken in its order. One
+/// thread plays all of them, so the way from one cache to another is not in it.
+#[divan::bench(args = [2, 8, 64])]
+fn pass_on(bencher: Bencher<'_, '_>, cores: usize) {
+    let packets = packets();
+    let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
+    let mut exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
+    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
+        let mut sum = 0;
+        // Every core passes on a batch, then every core takes what has come for it.
+        for turn in packets.chunks(cores * BATCH_PACKETS) {
+            for (batch, exchange) in turn.chunks(BATCH_PACKETS).zip(&mut exchanges) {
+                batch.iter().for_each(|packet| assert!(exchange.send(packet), "there is room"));
+            }
+            exchanges.iter_mut().for_each(|exchange| exchange.rest());
+            for exchange in &mut exchanges {
+                loop {
+                    let taken = exchange.receive(BATCH_PACKETS);
+                    if taken.is_empty() {
+                        break;
+                    }
+                    sum = taken.iter().fold(sum, |sum, packet| sum ^ packet.hash);
+                }
+            }
+        }
+        sum
     });
 }
 
