@@ -3,8 +3,9 @@
 //!
 //! A private bucket index ([`index`]) over a slab of slots ([`slab`]); [`hand`] walks the
 //! slab, publishes what changed and expires what is over; [`outbox`] carries deltas away
-//! in batches. Where packets arrive on other cores than their flow's, [`exchange`] brings them. Capacity is fixed at start, on huge pages if there are any. One thread owns a
-//! table and everything in it.
+//! in batches. Where packets arrive on other cores than their flow's, [`exchange`] brings
+//! them. Capacity is fixed at start, on huge pages if there are any. One thread owns a table
+//! and everything in it.
 //!
 //! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
 //! behind the other: ask for a packet's bucket; match tags and ask for its slot; compare keys
