@@ -118,7 +118,12 @@ impl Outlet for Nowhere {
 /// What a packet costs for which there is no room, with so many destination prefixes.
 #[divan::bench(args = [1, 32, 255, 1_000])]
 fn overflow(bencher: Bencher<'_, '_>, prefixes: usize) {
-    let config = TableConfig { capacity: 1, timeouts: Timeouts::default(), sweep_slots: 0 };
+    let config = TableConfig {
+        capacity: 1,
+        timeouts: Timeouts::default(),
+        sweep_slots: 0,
+        is_populated: true,
+    };
     let counters = TableCounters::default();
     let hasher = KeyHasher::default();
     let mut table = CoreTable::new(config, hasher.clone(), &counters).expect("room for one flow");

@@ -58,7 +58,8 @@ struct Core<'a> {
 impl<'a> Core<'a> {
     fn new(capacity: usize, hasher: &KeyHasher, counters: &'a TableCounters) -> Self {
         let timeouts = Timeouts::default();
-        let config = TableConfig { capacity, timeouts, sweep_slots: SWEEP_SLOTS };
+        let config =
+            TableConfig { capacity, timeouts, sweep_slots: SWEEP_SLOTS, is_populated: true };
         let table = CoreTable::new(config, hasher.clone(), counters).expect("there is memory");
         Self { table, counters, published: Sum::default() }
     }

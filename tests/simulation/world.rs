@@ -146,6 +146,7 @@ impl<'a> World<'a> {
                 capacity: setting.capacity,
                 timeouts: setting.timeouts,
                 sweep_slots: setting.sweep_slots,
+                is_populated: false,
             };
             let table = CoreTable::new(config, setting.hasher.clone(), &accounts.tables[number])
                 .expect("memory");

@@ -238,6 +238,7 @@ fn make_threads<'a>(
         capacity: settings.max_flows.div_ceil(cores),
         timeouts: settings.timeouts,
         sweep_slots: SWEEP_SLOTS,
+        is_populated: true,
     };
     let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
     let mut exchanges = Vec::new();

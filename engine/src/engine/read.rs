@@ -174,8 +174,12 @@ fn start_workers<'scope, 'env>(
         .into_iter()
         .zip(&accounts.tables)
         .map(|(outbox, counters)| {
-            let config =
-                TableConfig { capacity, timeouts: settings.timeouts, sweep_slots: capacity };
+            let config = TableConfig {
+                capacity,
+                timeouts: settings.timeouts,
+                sweep_slots: capacity,
+                is_populated: false,
+            };
             let table = CoreTable::new(config, hasher.clone(), counters)?;
             Ok(Core::new(table, outbox))
         })

@@ -67,6 +67,14 @@ impl<T: Copy> Fixed<T> {
         self.mapping.bytes()
     }
 
+    /// Takes all its memory now, and not when values are first pushed.
+    ///
+    /// # Errors
+    /// If the system has not got it.
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        self.mapping.populate()
+    }
+
     /// Asks the processor to fetch the value at `idx`, all cache lines of it, if there is
     /// one. Changes nothing but time.
     #[inline]

@@ -69,6 +69,9 @@ pub struct TableConfig {
     /// Slots that are looked at for a flow that is over, when a packet finds the table full,
     /// before a flow is given up: all of them where packets can wait.
     pub sweep_slots: usize,
+    /// Whether all memory is taken at start: then the kernel need not find a page while
+    /// packets wait. Else it is when flows need it.
+    pub is_populated: bool,
 }
 
 /// What a table has done; written by its owner, readable by all.
@@ -135,6 +138,9 @@ impl<'a> CoreTable<'a> {
         let no_memory = |e| Error::new(make(), e).advise("give a smaller --max-flows");
         let index = Index::new(config.capacity).map_err(no_memory)?;
         let slab = Slab::new(config.capacity).map_err(no_memory)?;
+        if config.is_populated {
+            slab.populate().map_err(no_memory)?;
+        }
         let memory = TableMemory {
             slots: config.capacity,
             bytes: index.bytes() + slab.bytes(),
@@ -164,22 +170,22 @@ impl<'a> CoreTable<'a> {
         }
         let mut in_flows = 0;
         let mut guesses = [Index::NONE; BATCH_PACKETS];
-        for step in 0..packets.len() + 2 * AHEAD {
-            if let Some(packet) = packets.get(step) {
+        for packet in packets.iter().take(2 * AHEAD) {
+            self.index.prefetch(packet.hash);
+        }
+        for (packet, guess) in packets.iter().zip(&mut guesses).take(AHEAD) {
+            *guess = self.guess(packet);
+        }
+        for (at, packet) in packets.iter().enumerate() {
+            if let Some(packet) = packets.get(at + 2 * AHEAD) {
                 self.index.prefetch(packet.hash);
             }
-            let Some(at) = step.checked_sub(AHEAD) else { continue };
-            if let Some(packet) = packets.get(at) {
-                let guess = self.index.guess(packet.hash);
-                self.slab.prefetch(guess);
-                guesses[at] = guess;
+            if let Some(packet) = packets.get(at + AHEAD) {
+                guesses[at + AHEAD] = self.guess(packet);
             }
-            let Some(at) = at.checked_sub(AHEAD) else { continue };
-            let (packet, guess) = (&packets[at], guesses[at]);
+            let guess = guesses[at];
             let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
-                slot.is_of(&packet.key)
-                    && slot.just_goes_on(packet.tick, &self.limits)
-                    && slot.count_more(packet)
+                slot.goes_on_with(packet, &self.limits) && slot.count_more(packet)
             });
             in_flows += u64::from(goes_on || self.count_any(packet, may_close, outlet));
         }
@@ -188,6 +194,14 @@ impl<'a> CoreTable<'a> {
         if let Some(last) = packets.last() {
             self.advance(last.tick, outlet);
         }
+    }
+
+    /// The slot that is likely to be the packet's, which is asked for.
+    #[inline]
+    fn guess(&self, packet: &Packet) -> u32 {
+        let guess = self.index.guess(packet.hash);
+        self.slab.prefetch(guess);
+        guess
     }
 
     /// Counts any packet, in its flow if that has a slot or gets one. Whether it did.

@@ -36,6 +36,8 @@ enum Phase {
 pub(crate) struct Limits {
     /// Idle timeout by phase.
     idle_ns: [Tick; 6],
+    /// One more than that, where a packet within it has nothing to change; else 0.
+    goes_on_ns: [Tick; 6],
     active_ns: Tick,
 }
 
@@ -45,7 +47,10 @@ impl From<&Timeouts> for Limits {
         idle_ns[Phase::Datagram as usize] = timeouts.datagram_idle_ns;
         idle_ns[Phase::HalfOpen as usize] = timeouts.half_open_idle_ns;
         idle_ns[Phase::Finished as usize] = timeouts.linger_ns;
-        Self { idle_ns, active_ns: timeouts.active_ns }
+        let mut goes_on_ns = idle_ns.map(|idle_ns| idle_ns.saturating_add(1));
+        goes_on_ns[Phase::Free as usize] = 0;
+        goes_on_ns[Phase::Finished as usize] = 0;
+        Self { idle_ns, goes_on_ns, active_ns: timeouts.active_ns }
     }
 }
 
@@ -266,13 +271,14 @@ impl Slot {
         self.since(self.part_start, now) > limits.active_ns && self.phase != Phase::Finished
     }
 
-    /// Whether a packet at `now` is surely one more of the same part: neither expired, nor to
-    /// be cut, nor finished.
+    /// Whether the packet is surely one more of the same part of this slot's flow: neither
+    /// expired, nor to be cut, nor finished.
     #[inline]
-    pub(crate) fn just_goes_on(&self, now: Tick, limits: &Limits) -> bool {
-        self.since(self.last_tick, now) <= limits.idle_ns[self.phase as usize]
+    pub(crate) fn goes_on_with(&self, packet: &Packet, limits: &Limits) -> bool {
+        let now = packet.tick;
+        self.key == packet.key
+            && self.since(self.last_tick, now) < limits.goes_on_ns[self.phase as usize]
             && self.since(self.part_start, now) <= limits.active_ns
-            && self.phase != Phase::Finished
     }
 
     /// The reason to give for an end: a finished connection ended by itself, whatever
@@ -453,6 +459,12 @@ impl Slab {
     pub(crate) fn new(capacity: usize) -> io::Result<Self> {
         let (slots, origins) = (Fixed::new(capacity)?, Fixed::new(capacity)?);
         Ok(Self { slots, origins, free: None, live: 0 })
+    }
+
+    /// Takes all memory now, and not when flows need it.
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        self.slots.populate()?;
+        self.origins.populate()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -229,6 +229,7 @@ const CONFIG: TableConfig = TableConfig {
         active_ns: 1_800 * SECOND_NS,
     },
     sweep_slots: 1_000,
+    is_populated: false,
 };
 
 /// With the default timeouts.
