@@ -68,6 +68,14 @@ impl Bucket {
         })
     }
 
+    #[inline]
+    fn guess(&self, tag: u8, fetch: impl Fn(u32)) -> u32 {
+        let mut slots = self.slots_under(tag).map(|(_, slot)| slot).inspect(|&slot| fetch(slot));
+        let Some(guess) = slots.next() else { return Index::NONE };
+        slots.for_each(drop);
+        guess
+    }
+
     fn way_of(&self, tag: u8, slot: u32) -> Option<usize> {
         self.slots_under(tag).find(|&(_, found)| found == slot).map(|(way, _)| way)
     }
@@ -82,6 +90,9 @@ pub(crate) struct Index {
 impl Index {
     /// No slot has this number.
     pub(crate) const NONE: u32 = u32::MAX;
+
+    /// Nor this: the key may stand in its second bucket.
+    pub(crate) const AWAY: u32 = u32::MAX - 1;
 
     /// # Errors
     /// If the system does not give the memory.
@@ -107,19 +118,24 @@ impl Index {
         self.buckets.prefetch(self.first(hash));
     }
 
-    /// A slot that `hash` may stand for, from its first bucket only; [`Index::NONE`] if
-    /// there is none.
+    /// A slot that `hash` may stand for, from its first bucket; all such slots are passed to
+    /// `fetch`. [`Index::NONE`] if there is none; [`Index::AWAY`] if the second bucket may
+    /// have one, which is then fetched.
     #[inline]
-    pub(crate) fn guess(&self, hash: u64) -> u32 {
+    pub(crate) fn guess(&self, hash: u64, fetch: impl Fn(u32)) -> u32 {
         let bucket = &self.buckets[self.first(hash)];
-        let ways = bucket.matches(tag(hash));
-        if ways == 0 {
-            if bucket.sent_away != 0 {
-                self.buckets.prefetch(self.second(hash));
-            }
-            return Self::NONE;
+        let guess = bucket.guess(tag(hash), fetch);
+        if guess == Self::NONE && bucket.sent_away != 0 {
+            self.buckets.prefetch(self.second(hash));
+            return Self::AWAY;
         }
-        bucket.slot(ways.trailing_zeros() as usize)
+        guess
+    }
+
+    /// The same from its second bucket.
+    #[inline]
+    pub(crate) fn guess_away(&self, hash: u64, fetch: impl Fn(u32)) -> u32 {
+        self.buckets[self.second(hash)].guess(tag(hash), fetch)
     }
 
     /// The slot that stands under `hash` and that `is_it` says yes to.
@@ -257,8 +273,15 @@ mod tests {
                 for key in 0..60 {
                     let found = index.find(hash(key), |slot| slot == key);
                     prop_assert_eq!(found.is_some(), twin.contains_key(&key));
-                    let guess = index.guess(hash(key));
-                    prop_assert!(guess == Index::NONE || twin.contains_key(&guess));
+                    let fetched = std::cell::RefCell::new(Vec::new());
+                    let fetch = |slot| fetched.borrow_mut().push(slot);
+                    let guess = match index.guess(hash(key), fetch) {
+                        Index::AWAY => index.guess_away(hash(key), fetch),
+                        guess => guess,
+                    };
+                    let fetched = fetched.take();
+                    prop_assert!(fetched.iter().all(|slot| twin.contains_key(slot)));
+                    prop_assert_eq!(fetched.first(), Some(&guess).filter(|&&g| g != Index::NONE));
                 }
             }
         }

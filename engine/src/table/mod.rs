@@ -8,8 +8,8 @@
 //! and everything in it.
 //!
 //! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
-//! behind the other: ask for a packet's bucket; match tags and ask for its slot; compare keys
-//! and count. The first two only guess: they change nothing but time.
+//! behind the other: ask for a packet's bucket; match tags and ask for its slot (or for its
+//! other bucket, and then its slot); compare keys and count. The first two only guess: they change nothing but time.
 //!
 //! **Packet time decides.** Whether a slot is over is asked in one place ([`slab::Slot::expired`]),
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does
@@ -45,7 +45,8 @@ use crate::time::Tick;
 /// a flow expired (whose slot is then free), or another flow given up for its slot.
 const DELTAS_PER_PACKET: usize = 1;
 
-/// How many packets before its turn a packet's slot is asked for; its bucket as many again.
+/// How many packets before its turn a packet's slot is asked for; its bucket as many again,
+/// and the slot of a key in its second bucket half as many.
 const AHEAD: usize = 12;
 
 /// Room that [`CoreTable::count`] needs to be able to close flows.
@@ -183,6 +184,12 @@ impl<'a> CoreTable<'a> {
             if let Some(packet) = packets.get(at + AHEAD) {
                 guesses[at + AHEAD] = self.guess(packet);
             }
+            if let Some(packet) = packets.get(at + AHEAD / 2)
+                && guesses[at + AHEAD / 2] == Index::AWAY
+            {
+                let fetch = |slot| self.slab.prefetch(slot);
+                guesses[at + AHEAD / 2] = self.index.guess_away(packet.hash, fetch);
+            }
             let guess = guesses[at];
             let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
                 slot.goes_on_with(packet, &self.limits) && slot.count_more(packet)
@@ -199,9 +206,7 @@ impl<'a> CoreTable<'a> {
     /// The slot that is likely to be the packet's, which is asked for.
     #[inline]
     fn guess(&self, packet: &Packet) -> u32 {
-        let guess = self.index.guess(packet.hash);
-        self.slab.prefetch(guess);
-        guess
+        self.index.guess(packet.hash, |slot| self.slab.prefetch(slot))
     }
 
     /// Counts any packet, in its flow if that has a slot or gets one. Whether it did.
