@@ -1,23 +1,26 @@
 //! Frames in, packets out: one decoder for every source.
 //!
-//! [`Decoder::decode`] takes a frame's link layer off ([`link`]), reads its IP header
-//! ([`ip`]) and what stands above it ([`transport`]), and makes later fragments belong to
-//! their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`].
+//! [`Decoder::decode`] reads what almost all frames are in a straight line ([`straight`]). Of
+//! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
+//! stands above it ([`transport`]), and makes later fragments belong to their datagram's flow
+//! ([`fragments`]). What it cannot decode it names by [`Cause`].
 //! It trusts no length that a packet claims, and never reads behind the captured bytes.
 
 pub mod cause;
 mod fragments;
 mod ip;
 mod link;
+mod straight;
 mod transport;
 
 pub use cause::Cause;
 
 use crate::decode::fragments::{DatagramKey, Fragments, Ports};
 use crate::decode::ip::IpHeader;
+use crate::decode::straight::Straight;
 use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher};
 use crate::limits::MAX_CORES;
-use crate::source::Frame;
+use crate::source::{Frame, LinkType};
 use crate::time::{PacketClock, Tick, Timestamp};
 
 /// One decoded packet: what the flow table needs of it.
@@ -105,11 +108,48 @@ impl Decoder {
     ///
     /// # Errors
     /// The cause, for frames without a usable IP packet.
+    #[inline]
     pub fn decode(&mut self, frame: &Frame<'_>) -> Result<Packet, Cause> {
         let tick = self.clock.advance(frame.timestamp);
         let ordinal = self.frames;
         self.frames += 1;
+        if frame.link == LinkType::ETHERNET
+            && let Some(packet) = straight::parse(frame.bytes)
+        {
+            return Ok(self.straight_packet(frame, tick, ordinal, &packet));
+        }
+        self.decode_any(frame, tick, ordinal)
+    }
 
+    #[inline]
+    fn straight_packet(
+        &self,
+        frame: &Frame<'_>,
+        tick: Tick,
+        ordinal: u64,
+        packet: &Straight,
+    ) -> Packet {
+        Packet {
+            key: packet.key,
+            hash: self.hasher.hash(&packet.key),
+            direction: packet.direction,
+            timestamp: frame.timestamp,
+            tick,
+            ordinal,
+            interface: self.interface,
+            bytes: packet.bytes,
+            frame_bytes: frame.wire_len,
+            payload_bytes: packet.payload_bytes,
+            later_fragment: false,
+            tcp: packet.tcp,
+            icmp: None,
+            macs: packet.macs.map(Some),
+        }
+    }
+
+    /// The general path, for any frame.
+    #[inline(never)]
+    fn decode_any(&mut self, frame: &Frame<'_>, tick: Tick, ordinal: u64) -> Result<Packet, Cause> {
         let network = link::strip(frame)?;
         let header = ip::parse(frame, &network)?;
         let segment = transport::parse(frame.bytes, &header)?;

@@ -99,6 +99,61 @@ fn built() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A frame as most are, for the straight line.
+fn plain() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = (any::<bool>(), any::<bool>(), any::<bool>());
+    (kinds, 0usize..30).prop_map(|((is_v6, is_tagged, is_tcp), payload)| {
+        let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let ip = if is_v6 {
+            let header = Ipv6Header { source: [3; 16], hop_limit: 9, ..Ipv6Header::default() };
+            IpHeaders::Ipv6(header, Ipv6Extensions::default())
+        } else {
+            let header = Ipv4Header::new(0, 9, ip_number::UDP, [10, 0, 0, 1], [10, 0, 0, 2]);
+            IpHeaders::Ipv4(header.unwrap(), Ipv4Extensions::default())
+        };
+        let step = if is_tagged {
+            link.single_vlan(VlanId::try_new(7).unwrap()).ip(ip)
+        } else {
+            link.ip(ip)
+        };
+        let (mut bytes, payload) = (Vec::new(), vec![0; payload]);
+        if is_tcp {
+            step.tcp(80, 1_025, 7, 9).write(&mut bytes, &payload)
+        } else {
+            step.udp(53, 1_025).write(&mut bytes, &payload)
+        }
+        .unwrap();
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// The straight line is only faster than the general path.
+    #[test]
+    fn the_general_path_agrees(
+        frame in prop_oneof![4 => plain(), 1 => built(), 1 => bytes()],
+        flips in vec((0usize..60, 0u32..8), 0..3), padding in 0usize..40,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut frame = [frame, vec![0; padding]].concat();
+        let len = frame.len();
+        flips.iter().filter(|(at, _)| *at < len).for_each(|(at, bit)| frame[*at] ^= 1 << bit);
+        // With IPv4 in it: a later fragment, which goes where the first one did.
+        let mut later = frame.clone();
+        later.get_mut(21).into_iter().for_each(|offset| *offset = 1);
+        let hasher = KeyHasher::default();
+        let (mut straight, mut general) = (Decoder::new(hasher.clone()), Decoder::new(hasher));
+        for (place, bytes) in [&frame[..], &later, &frame[..cut.index(len + 1)]].iter().enumerate() {
+            let wire_len = u32::try_from(len).unwrap();
+            let frame = Frame { bytes, wire_len, timestamp: Some(0), link: LinkType::ETHERNET };
+            let want = general.decode_any(&frame, 0, place as u64);
+            prop_assert_eq!(straight.decode(&frame), want);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

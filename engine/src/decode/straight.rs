@@ -1,0 +1,132 @@
+//! The straight line: what almost all frames are (Ethernet, up to one VLAN tag, IPv4 without
+//! options or IPv6 without extension headers, TCP or UDP, no fragment, headers captured whole),
+//! read without a loop and with few looks at lengths.
+//!
+//! Everything else, and everything odd, is left to the general path, which says the same of
+//! these frames too: the tests hold one against the other.
+
+use crate::decode::TcpHeader;
+use crate::flow::protocol::{TCP, UDP};
+use crate::flow::{Direction, FlowKey};
+
+/// What the straight line made of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Straight {
+    pub(super) key: FlowKey,
+    pub(super) direction: Direction,
+    /// By IP length.
+    pub(super) bytes: u32,
+    pub(super) payload_bytes: u32,
+    pub(super) tcp: Option<TcpHeader>,
+    pub(super) macs: [[u8; 6]; 2],
+}
+
+const ETHERNET_BYTES: usize = 14;
+const TAG_BYTES: usize = 4;
+const IPV4_BYTES: u32 = 20;
+const IPV6_BYTES: u32 = 40;
+const UDP_BYTES: u32 = 8;
+/// Without options: as much of what follows the IP header as is looked at.
+const TCP_BYTES: u32 = 20;
+
+/// What is read of a transport header.
+type Transport = [u8; TCP_BYTES as usize];
+
+/// EtherTypes as they stand in a frame.
+mod ether_type {
+    pub(super) const IPV4: [u8; 2] = [0x08, 0x00];
+    pub(super) const IPV6: [u8; 2] = [0x86, 0xdd];
+    pub(super) const VLAN: [u8; 2] = [0x81, 0x00];
+}
+
+/// Reads an Ethernet frame; `None` leaves it to the general path.
+#[inline]
+pub(super) fn parse(frame: &[u8]) -> Option<Straight> {
+    const TAGGED: usize = ETHERNET_BYTES + TAG_BYTES;
+    let header = frame.first_chunk::<TAGGED>()?;
+    match [header[12], header[13]] {
+        ether_type::IPV4 => ipv4::<ETHERNET_BYTES>(frame, 0),
+        ether_type::IPV6 => ipv6::<ETHERNET_BYTES>(frame, 0),
+        ether_type::VLAN => {
+            let vlan = u16::from_be_bytes([header[14], header[15]]) & 0x0fff;
+            match [header[16], header[17]] {
+                ether_type::IPV4 => ipv4::<TAGGED>(frame, vlan),
+                ether_type::IPV6 => ipv6::<TAGGED>(frame, vlan),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// An IPv4 header at `AT`, and a transport header of which enough was captured.
+#[inline]
+fn ipv4<const AT: usize>(frame: &[u8], vlan: u16) -> Option<Straight> {
+    let header: &[u8; (IPV4_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
+    let total = u16::from_be_bytes([header[2], header[3]]);
+    // No options; neither an offset nor more fragments.
+    if header[0] != 0x45 || (header[6] & 0x3f) | header[7] != 0 {
+        return None;
+    }
+    let transport = header.last_chunk()?;
+    let above_ip = u32::from(total).checked_sub(IPV4_BYTES)?;
+    let (payload_bytes, tcp) = read_transport(transport, header[9], above_ip)?;
+    let address = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
+    let [from, to] = ports(transport);
+    let (key, direction) =
+        FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlan);
+    let bytes = total.into();
+    Some(Straight { key, direction, bytes, payload_bytes, tcp, macs: macs(frame)? })
+}
+
+/// The same for IPv6.
+#[inline]
+fn ipv6<const AT: usize>(frame: &[u8], vlan: u16) -> Option<Straight> {
+    let header: &[u8; (IPV6_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    let transport = header.last_chunk()?;
+    let above_ip = u32::from(u16::from_be_bytes([header[4], header[5]]));
+    let (payload_bytes, tcp) = read_transport(transport, header[6], above_ip)?;
+    let address = |at: usize| header[at..].first_chunk().map(|&bytes| u128::from_le_bytes(bytes));
+    let [from, to] = ports(transport);
+    let (key, direction) =
+        FlowKey::canonical_v6((address(8)?, from), (address(24)?, to), header[6], vlan);
+    let bytes = IPV6_BYTES + above_ip;
+    Some(Straight { key, direction, bytes, payload_bytes, tcp, macs: macs(frame)? })
+}
+
+fn ports(transport: &Transport) -> [u16; 2] {
+    let [a, b, c, d, ..] = *transport;
+    [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
+}
+
+/// The length of the payload, and TCP's flags; `None` if the IP length leaves no room for the
+/// header, or for another protocol.
+#[inline]
+fn read_transport(
+    transport: &Transport,
+    protocol: u8,
+    above_ip: u32,
+) -> Option<(u32, Option<TcpHeader>)> {
+    match protocol {
+        TCP if above_ip >= TCP_BYTES => {
+            let header_bytes = u32::from(transport[12] >> 4) * 4;
+            let [_, _, _, _, a, b, c, d, ..] = *transport;
+            let sequence = u32::from_be_bytes([a, b, c, d]);
+            let tcp = TcpHeader { flags: transport[13], sequence };
+            Some((above_ip.saturating_sub(header_bytes), Some(tcp)))
+        }
+        UDP => Some((above_ip.checked_sub(UDP_BYTES)?, None)),
+        _ => None,
+    }
+}
+
+/// Source and destination.
+fn macs(frame: &[u8]) -> Option<[[u8; 6]; 2]> {
+    let [destination, source] = *frame.as_chunks::<6>().0.first_chunk::<2>()?;
+    Some([source, destination])
+}
