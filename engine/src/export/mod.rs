@@ -12,29 +12,30 @@ pub mod schema;
 pub mod sink;
 mod spec;
 mod table;
+mod text;
 
 pub use account::SinkAccount;
 pub use queue::{Patience, WhenFull};
 pub use sink::{Distributor, Sink};
 pub use spec::{Compression, Format, SinkSpec, Target};
 
-use std::io::{self, Write};
-
 use crate::export::schema::Row;
 
-/// Writes records in one format.
-pub(crate) trait Encoder: Send {
+/// Makes bytes of records in one format, and appends them to a buffer.
+pub trait Encoder: Send {
     /// What comes before the first record of a file.
-    fn begin(&mut self, out: &mut dyn Write) -> io::Result<()>;
+    fn begin(&mut self, out: &mut Vec<u8>);
     /// One record.
-    fn encode(&mut self, row: &Row<'_>, out: &mut dyn Write) -> io::Result<()>;
+    fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>);
 }
 
 impl Format {
-    pub(crate) fn encoder(self) -> Box<dyn Encoder> {
+    /// What writes records in this format.
+    #[must_use]
+    pub fn encoder(self) -> Box<dyn Encoder> {
         match self {
-            Self::JsonLines => Box::new(jsonl::JsonLines),
-            Self::Csv => Box::new(csv::Csv),
+            Self::JsonLines => Box::new(jsonl::JsonLines::default()),
+            Self::Csv => Box::new(csv::Csv::default()),
             Self::Table => Box::new(table::Table),
         }
     }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
-
+use crate::export::text::Text;
 use crate::flow::{Direction, EndReason, FlowRecord, RecordKind, SideCounts, TcpState, protocol};
+use crate::limits::KEY_VLANS;
 use crate::table::prefix_bytes;
 use crate::time::Timestamp;
 
@@ -27,14 +27,18 @@ pub enum Value<'a> {
     Number(u64),
     /// A word from a fixed set, or a name.
     Text(&'a str),
-    /// Text made for this record.
+    /// Text made for this record, of letters that need no quotes anywhere.
     Owned(String),
+    /// 16 hexadecimal digits.
+    Word(u64),
+    /// Six bytes, in hexadecimal with colons.
+    Mac([u8; 6]),
     /// An address, in the text of RFC 5952.
     Address(IpAddr),
     /// A time, as RFC 3339 in UTC with nanoseconds.
     Time(Timestamp),
-    /// Several numbers.
-    List(Vec<u16>),
+    /// VLAN identifiers, 0 where there is none.
+    Vlans([u16; KEY_VLANS]),
 }
 
 /// How a field's value is had from a record.
@@ -43,7 +47,7 @@ type Get = for<'a> fn(&Row<'a>) -> Value<'a>;
 /// Every field, in the order of the columns.
 pub const FIELDS: &[(&str, Get)] = &[
     ("kind", |row| Value::Text(row.is_flow().map_or("overflow", |()| "flow"))),
-    ("flow_id", |row| flow_only(row, Value::Owned(format!("{:016x}", row.record.flow_id())))),
+    ("flow_id", |row| flow_only(row, Value::Word(row.record.flow_id()))),
     ("part", |row| flow_only(row, Value::Number(row.record.total.part.into()))),
     ("community_id", |row| row.community_id().map_or(Value::Absent, Value::Owned)),
     ("interface", |row| row.interface().map_or(Value::Absent, Value::Text)),
@@ -151,16 +155,14 @@ impl<'a> Row<'a> {
         // The addresses are those of the first packet, which the responder may have sent.
         let sender = opening.first_packet == self.direction(side);
         match opening.macs[usize::from(!sender)] {
-            Some([a, b, c, d, e, f]) => {
-                Value::Owned(format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"))
-            }
+            Some(mac) => Value::Mac(mac),
             None => Value::Absent,
         }
     }
 
     fn vlan(&self) -> Value<'static> {
-        let vlans: Vec<u16> = self.record.key.vlan().into_iter().filter(|&v| v != 0).collect();
-        if vlans.is_empty() { Value::Absent } else { Value::List(vlans) }
+        let vlans = self.record.key.vlan();
+        if vlans == [0; KEY_VLANS] { Value::Absent } else { Value::Vlans(vlans) }
     }
 
     fn tcp_flags(&self, side: Side) -> Value<'static> {
@@ -218,53 +220,11 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Serialize for Value<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Absent => serializer.serialize_none(),
-            Self::Number(number) => serializer.serialize_u64(*number),
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Owned(text) => serializer.serialize_str(text),
-            Self::Address(_) | Self::Time(_) => serializer.collect_str(self),
-            Self::List(list) => list.serialize(serializer),
-        }
-    }
-}
-
 /// The value as plain text: empty if absent, a list with semicolons.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent => Ok(()),
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => f.write_str(text),
-            Self::Owned(text) => f.write_str(text),
-            Self::Address(address) => address.fmt(f),
-            Self::Time(time) => {
-                // 64 bits of nanoseconds are well inside jiff's range.
-                let time =
-                    jiff::Timestamp::from_nanosecond(i128::from(*time)).map_err(|_| fmt::Error)?;
-                write!(f, "{time:.9}")
-            }
-            Self::List(list) => {
-                for (idx, number) in list.iter().enumerate() {
-                    write!(f, "{}{number}", if idx == 0 { "" } else { ";" })?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Serialize for Row<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (name, get) in FIELDS {
-            let value = get(self);
-            if value != Value::Absent {
-                map.serialize_entry(name, &value)?;
-            }
-        }
-        map.end()
+        let mut text = Vec::new();
+        Text::default().append(self, &mut text);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }

@@ -5,7 +5,7 @@
 //! cause, and the other sinks go on. A sink that is stuck holds up nothing but what waits
 //! for it: in a capture nothing, in `read` the reader, and the end of a run only for a while.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,7 @@ impl Sink {
         let writer = SinkThread {
             spec: spec.clone(),
             encoder: spec.format.encoder(),
+            bytes: Vec::new(),
             output: None,
             interfaces,
             queue: Arc::clone(&queue),
@@ -193,6 +194,8 @@ impl Drop for Distributor {
 struct SinkThread {
     spec: SinkSpec,
     encoder: Box<dyn Encoder>,
+    /// What was encoded and is to be written.
+    bytes: Vec<u8>,
     /// `None` once the sink has failed.
     output: Option<Output>,
     interfaces: Arc<[String]>,
@@ -240,7 +243,9 @@ impl SinkThread {
     }
 
     fn begin(&mut self, mut output: Output) {
-        let begun = self.encoder.begin(&mut output);
+        self.bytes.clear();
+        self.encoder.begin(&mut self.bytes);
+        let begun = output.write_all(&self.bytes);
         self.output = Some(output);
         if let Err(error) = begun {
             self.fail(&error, 0);
@@ -252,14 +257,12 @@ impl SinkThread {
         let Some(output) = &mut self.output else {
             return self.queue.account.not_written("failed before", records);
         };
-        let mut write = || {
-            for record in batch {
-                let row = Row { record, interfaces: &self.interfaces };
-                self.encoder.encode(&row, output)?;
-            }
-            output.flush_batch()
-        };
-        match write() {
+        self.bytes.clear();
+        for record in batch {
+            let row = Row { record, interfaces: &self.interfaces };
+            self.encoder.encode(&row, &mut self.bytes);
+        }
+        match output.write_all(&self.bytes).and_then(|()| output.flush_batch()) {
             Ok(is_confirmed) => {
                 let bytes = self.finished_bytes + output.bytes();
                 self.queue.account.written(records, bytes, is_confirmed);
