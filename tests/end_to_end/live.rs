@@ -57,8 +57,9 @@ impl Net {
     /// Starts a capture on the tap port, and waits until it runs.
     pub(crate) fn capture(&self, arguments: &[&str]) -> Result<Capture, Failed> {
         let mut child = self
-            .inside(FLOWTAP)
-            .args(["capture", "-i", "v1", "--mode", "tap"])
+            // Before whatever else this machine does: no packet may be lost for that.
+            .inside("nice")
+            .args(["-n", "-15", FLOWTAP, "capture", "-i", "v1", "--mode", "tap"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -172,7 +172,7 @@ fn capture_beside(
         "-o",
         &file_text,
         "--max-flows",
-        "1000",
+        "4000",
         "--stats",
         &stats_text,
         "--stats-interval",
@@ -199,7 +199,7 @@ fn live_pipe() -> Outcome {
     let made = generate_scan(QUEUE + 10_000);
     let (pipe, _hold) = unread_pipe(made.folder.path(), "pipe.jsonl")?;
     let (ledger, said, records) = capture_beside(&made, &pipe, 0)?;
-    ensure(records > QUEUE, format!("too few records to fill a queue: {records}"))?;
+    ensure(records > QUEUE, format!("{records} records fill no queue: {ledger}"))?;
     ensure(said.contains("its reader takes nothing"), said)?;
     let lost = lost(&ledger, &["queue full", "stuck"])?;
     ensure(lost + number(&ledger["sinks"][0]["records"]) == records, format!("{ledger}"))
