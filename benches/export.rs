@@ -40,7 +40,6 @@ fn record(number: u32) -> FlowRecord {
     (total.first, total.last) = (start, start + 2_345_678_901);
     total.end = Some(EndReason::EndDetected);
     total.opening = Some(Opening {
-        is_midstream: false,
         flow_start: Some(start),
         ordinal: number,
         initiator: direction,

@@ -64,7 +64,6 @@ impl Flows {
         (delta.first, delta.last) = (1, 2);
         if opens {
             delta.opening = Some(Opening {
-                is_midstream: false,
                 flow_start: Some(1),
                 ordinal: u32::try_from(number).expect("below 2^32"),
                 initiator: Direction::Forward,

@@ -69,7 +69,6 @@ impl Flow {
                 flow_start: packet.timestamp,
                 part: 0,
                 initiator: if is_answer { packet.direction.opposite() } else { packet.direction },
-                is_midstream: packet.key.protocol() == TCP && !is_half_open,
                 macs: packet.macs,
                 first_packet: Some(packet.direction),
                 icmp: packet.icmp,

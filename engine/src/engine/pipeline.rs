@@ -48,12 +48,12 @@ impl<'scope> Pipeline<'scope> {
         let mut threads = Vec::with_capacity(merges + 1);
         let mut finished = Vec::with_capacity(merges);
         for (idx, inboxes) in lanes.into_iter().enumerate() {
-            let (hint, hints) = ring(FINISHED_KEYS);
-            finished.push(hints);
+            let (to_reap, keys) = ring(FINISHED_KEYS);
+            finished.push(keys);
             let merge = Merge {
                 inboxes,
                 map,
-                finished: hint,
+                finished: to_reap,
                 ended: Distributor::new(sinks, when_full),
                 counters: &accounts.globals[idx],
             };

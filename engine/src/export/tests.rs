@@ -55,7 +55,6 @@ fn record(
         sides.swap(0, 1);
     }
     let opening = Opening {
-        is_midstream: false,
         flow_start: Some(START),
         ordinal: 7,
         initiator: direction,

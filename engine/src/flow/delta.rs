@@ -1,5 +1,5 @@
-//! What a flow counts: a commutative monoid, so that parts counted on different cores, in
-//! any order, add up to the same whole.
+//! What a flow counts: a commutative monoid, so that what a core has published of a flow adds
+//! up to the same whole in whatever portions that was.
 //!
 //! Each field combines by sum, minimum, maximum, or, or earliest-wins; [`Delta::EMPTY`]
 //! is the identity.
@@ -78,8 +78,6 @@ impl TcpEvents {
 /// openings is the earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Opening {
-    /// Whether the first packet leaves open who began: TCP without a SYN.
-    pub is_midstream: bool,
     /// Timestamp of the flow's first packet (not this part's).
     pub flow_start: Option<Timestamp>,
     /// Place of the flow's first packet in the input, modulo 2^32: what tells apart flows of
@@ -224,7 +222,6 @@ pub(crate) mod tests {
     fn opening() -> impl Strategy<Value = Opening> {
         let mac = || proptest::option::of(any::<[u8; 6]>());
         (
-            any::<bool>(),
             proptest::option::of(-3i64..3),
             0u32..3,
             direction(),
@@ -232,20 +229,17 @@ pub(crate) mod tests {
             direction(),
             proptest::option::of(any::<(u8, u8)>()),
         )
-            .prop_map(
-                |(is_midstream, flow_start, ordinal, initiator, (a, b), first_packet, icmp)| {
-                    Opening {
-                        is_midstream,
-                        flow_start,
-                        ordinal,
-                        initiator,
-                        macs: [a, b],
-                        first_packet,
-                        icmp,
-                        interface: 0,
-                    }
-                },
-            )
+            .prop_map(|(flow_start, ordinal, initiator, (a, b), first_packet, icmp)| {
+                Opening {
+                    flow_start,
+                    ordinal,
+                    initiator,
+                    macs: [a, b],
+                    first_packet,
+                    icmp,
+                    interface: 0,
+                }
+            })
     }
 
     fn end() -> impl Strategy<Value = EndReason> {

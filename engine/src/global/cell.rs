@@ -108,12 +108,13 @@ impl FlowCell {
         }
     }
 
-    /// Cuts the record if `when` holds for it: puts a record without counts in its place,
-    /// with the same beginning and one part more, and returns what it replaced. Both are whole: a merge comes before the CAS or after it.
-    pub(super) fn cut(&self, when: impl Fn(&Delta) -> bool, guard: &Guard) -> Option<Delta> {
+    /// Cuts the record: puts a record without counts in its place, with the same beginning and
+    /// one part more, and returns what it replaced. Both are whole: a merge comes before the
+    /// CAS or after it. None if the cell is closed.
+    pub(super) fn cut(&self, guard: &Guard) -> Option<Delta> {
         loop {
             let (current, record) = self.load(guard);
-            if current.tag() == CLOSED || !when(record) {
+            if current.tag() == CLOSED {
                 return None;
             }
             let rest = Owned::new(record.continued());

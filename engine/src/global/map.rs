@@ -131,11 +131,11 @@ impl<C: Cells> GlobalMap<C> {
         self.cells.with(key, &cells, |cell| cell.read(&epoch).is_some()).unwrap_or(false)
     }
 
-    /// Takes what the record of `key` has counted so far as a part of its own, if `when`
-    /// holds for it. The flow goes on.
-    pub fn cut(&self, key: &FlowKey, when: impl Fn(&Delta) -> bool) -> Option<FlowRecord> {
+    /// Takes what the record of `key` has counted so far as a part of its own. The flow goes
+    /// on.
+    pub fn cut(&self, key: &FlowKey) -> Option<FlowRecord> {
         let Pinned { cells, epoch } = self.pin();
-        let total = self.cells.with(key, &cells, |cell| cell.cut(when, &epoch))??;
+        let total = self.cells.with(key, &cells, |cell| cell.cut(&epoch))??;
         Some(flow_record(key, &total))
     }
 

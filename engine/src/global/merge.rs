@@ -103,7 +103,7 @@ impl<E: Ended> Merge<'_, E> {
     fn cut(&mut self, key: &FlowKey) {
         // Only this thread merges deltas of the key, and `reap` leaves a flow alone that is
         // open: the part is what the last merge has made of it.
-        let part = self.map.cut(key, |_| true).expect("a flow that goes on stays in the map");
+        let part = self.map.cut(key).expect("a flow that goes on stays in the map");
         self.counters.created.add(1);
         self.counters.end(part, &mut self.ended);
     }

@@ -7,8 +7,8 @@
 //! two owners, and each end keeps the other's number as of lately: it looks again only when
 //! the ring seems full or empty.
 //!
-//! Nothing here waits or allocates after the start; [`crate::sync::lane`] and the hints of
-//! `merge` to `reap` are built on it.
+//! Nothing here waits or allocates after the start; [`crate::sync::lane`] and the keys that
+//! `merge` passes to `reap` are built on it.
 
 #![expect(unsafe_code, reason = "an end writes to slots that the type system thinks are shared")]
 

@@ -74,7 +74,6 @@ impl Overflow {
         side.fragments += u64::from(packet.later_fragment);
         side.tcp_flags |= packet.tcp.map_or(0, |tcp| tcp.flags);
         delta.opening.get_or_insert(Opening {
-            is_midstream: false,
             flow_start: packet.timestamp,
             ordinal: packet.ordinal as u32,
             initiator: Direction::Forward,

@@ -70,8 +70,6 @@ impl Marks {
     const INITIATOR_REVERSE: Self = Self(64);
     /// The first packet went in reverse direction.
     const FIRST_REVERSE: Self = Self(128);
-    /// TCP whose first packet had no SYN.
-    const MIDSTREAM: Self = Self(256);
     /// The first packet had an ICMP type and code.
     const ICMP: Self = Self(512);
     /// The first packet had a timestamp.
@@ -199,7 +197,6 @@ impl Slot {
         let mut marks = Marks::UNPUBLISHED;
         marks.add_if(is_reverse, Marks::FIRST_REVERSE);
         marks.add_if(is_reverse != is_answer, Marks::INITIATOR_REVERSE);
-        marks.add_if(phase == Phase::Open, Marks::MIDSTREAM);
         marks.add_if(packet.icmp.is_some(), Marks::ICMP);
         marks.add_if(packet.timestamp.is_some(), Marks::TIMED);
         marks.add_if(packet.macs[0].is_some(), Marks::MACS[0]);
@@ -405,7 +402,6 @@ impl Slot {
         let macs = [0, 1].map(|end| self.marks.has(Marks::MACS[end]).then_some(origin.macs[end]));
         let [kind, code] = self.syn_sequence.map(|word| word.to_le_bytes()[0]);
         Opening {
-            is_midstream: self.marks.has(Marks::MIDSTREAM),
             flow_start: self.marks.has(Marks::TIMED).then(|| origin.flow_start()),
             ordinal: origin.ordinal(),
             initiator: self.marks.direction(Marks::INITIATOR_REVERSE),
@@ -440,7 +436,7 @@ impl Origin {
     }
 }
 
-/// All slots of a table. Memory is promised at start and touched as flows need it.
+/// All slots of a table. Memory is promised at start, and taken then or as flows need it.
 #[derive(Debug)]
 pub(crate) struct Slab {
     slots: Fixed<Slot>,

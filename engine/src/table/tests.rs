@@ -107,7 +107,7 @@ fn records(published: &[Published]) -> Vec<FlowRecord> {
         let merged = map.merge(published, |record| ended.push(record));
         let (Merged::Created { complete } | Merged::Folded { complete }) = merged;
         if published.ends_part() {
-            ended.extend(map.cut(&published.key, |_| true));
+            ended.extend(map.cut(&published.key));
         }
         if complete {
             ended.extend(map.evict(&published.key, |_| true));

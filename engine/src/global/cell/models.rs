@@ -60,7 +60,7 @@ impl Task {
                     assert!(cell.read(&guard).is_none(), "closed, and still read");
                 }
             }
-            Self::Cut => outcome.taken = cell.cut(|_| true, &guard).as_ref().map_or(0, packets),
+            Self::Cut => outcome.taken = cell.cut(&guard).as_ref().map_or(0, packets),
             Self::Read => _ = cell.read(&guard).map(packets),
         }
         outcome

@@ -80,7 +80,6 @@ fn published(n: u64, whole: bool) -> Published {
     if whole {
         delta.end = Some(EndReason::Idle);
         delta.opening = Some(Opening {
-            is_midstream: false,
             flow_start: None,
             ordinal: 1,
             initiator: Direction::Forward,

@@ -23,7 +23,6 @@ fn delta(number: u16, closes: bool) -> Published {
     delta.sides[0].packets = 1;
     delta.end = closes.then_some(EndReason::Idle);
     delta.opening = Some(Opening {
-        is_midstream: false,
         flow_start: None,
         ordinal: 0,
         initiator: Direction::Forward,
