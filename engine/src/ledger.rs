@@ -142,8 +142,8 @@ pub struct PacketLedger {
     pub in_flows: u64,
     /// Packets counted in overflow aggregates.
     pub in_overflow: u64,
-    /// Packets among these that arrived on another queue than their flow is counted on, and
-    /// that its core was too busy for.
+    /// Packets among these that could not be passed on to their flow's core, as that was too
+    /// busy.
     pub not_passed_on: u64,
     /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
     /// residual shows what has got lost on that way.

@@ -21,8 +21,8 @@ const _: () = assert!(
 /// Packets in one batch on its way from the queue where they arrived to their flow's core.
 pub const EXCHANGE_BATCH: usize = 32;
 
-/// Packets that may be on this way to one core, from all queues together, at least (and
-/// four batches from each). What comes on top counts in overflow aggregates.
+/// Packets that may be on this way to one core, from all queues together, in full batches
+/// (and four batches from each at least). What comes on top counts in overflow aggregates.
 pub const EXCHANGE_PACKETS: usize = 16_384;
 
 /// Flow-table slots of all cores together, unless `--max-flows` says otherwise.

@@ -18,22 +18,26 @@ pub const SECOND_NS: u64 = 1_000_000_000;
 /// within [`REORDER_NS`] a late packet leaves it where it is. A larger step back is taken
 /// as the start of another recording: a gap like one forward, so that no flow reaches from
 /// one recording into the other.
+///
+/// Where packets are captured live the capture's own clock is set instead, which nobody can
+/// put back, and on which several queues agree.
 #[derive(Debug, Clone, Default)]
 pub struct PacketClock {
     newest: Option<Timestamp>,
     tick: Tick,
+    is_set: bool,
 }
 
 impl PacketClock {
-    /// A clock that stands at tick 0 at `start`: several that begin alike agree on ticks.
-    #[must_use]
-    pub fn starting_at(start: Timestamp) -> Self {
-        Self { newest: Some(start), tick: 0 }
+    /// Sets the clock, which from then on stands still but for being set.
+    pub fn set(&mut self, tick: Tick) {
+        self.tick = self.tick.max(tick);
+        self.is_set = true;
     }
 
     /// The tick of a packet with this timestamp, or of now for a packet without one.
     pub fn advance(&mut self, timestamp: Option<Timestamp>) -> Tick {
-        let Some(timestamp) = timestamp else { return self.tick };
+        let Some(timestamp) = timestamp.filter(|_| !self.is_set) else { return self.tick };
         let newest = *self.newest.get_or_insert(timestamp);
         let step = newest.abs_diff(timestamp);
         if timestamp >= newest || step > REORDER_NS {
@@ -67,5 +71,8 @@ mod tests {
         let mut clock = PacketClock::default();
         clock.advance(Some(7));
         assert_eq!(clock.advance(None), 0, "no timestamp");
+        clock.set(5);
+        clock.set(3);
+        assert_eq!(clock.advance(Some(1_000)), 5, "set, and never back");
     }
 }

@@ -150,7 +150,8 @@ impl Queue {
     /// All clocks count from the `start` of the capture. Ordinals are numbers that no other
     /// queue gives.
     pub(crate) fn new(number: usize, start: Timestamp, exchange: Option<Exchange>) -> Self {
-        let clock = PacketClock::starting_at(start);
+        let mut clock = PacketClock::default();
+        clock.advance(Some(start));
         Self { number, clock, ordinal: (number as u64) << 24, exchange }
     }
 

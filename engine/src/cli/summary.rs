@@ -46,11 +46,15 @@ fn text(ledger: &Ledger) -> String {
     line(
         "packets",
         format!(
-            "{} in {seconds:.3} s ({}/s): {} in flows, {} in overflow, {} undecodable{}",
+            "{} in {seconds:.3} s ({}/s): {} in flows, {} in overflow{}, {} undecodable{}",
             packets.delivered,
             rounded(rate),
             packets.in_flows,
             packets.in_overflow,
+            match packets.not_passed_on {
+                0 => String::new(),
+                count => format!(" ({count} as their core was too busy)"),
+            },
             packets.undecodable.values().sum::<u64>(),
             causes(&packets.undecodable),
         ),

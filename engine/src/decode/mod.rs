@@ -90,13 +90,12 @@ impl Decoder {
         }
     }
 
-    /// A decoder for one of several receive queues. They all count time from `start`, and
-    /// numbers from places that are far apart, also modulo 2^32.
+    /// A decoder for one of several receive queues: they number frames from places that are
+    /// far apart, also modulo 2^32.
     #[must_use]
-    pub fn of_queue(hasher: KeyHasher, queue: usize, start: Timestamp) -> Self {
+    pub fn of_queue(hasher: KeyHasher, queue: usize) -> Self {
         const _: () = assert!(MAX_CORES <= 1 << 6);
-        let clock = PacketClock::starting_at(start);
-        Self { clock, frames: (queue as u64) << 26, ..Self::new(hasher) }
+        Self { frames: (queue as u64) << 26, ..Self::new(hasher) }
     }
 
     /// Says where the frames that follow were captured.
@@ -187,9 +186,10 @@ impl Decoder {
         self.clock.advance(None)
     }
 
-    /// Moves the packet clock to `now` when no packets come (live capture).
-    pub fn idle_until(&mut self, now: Timestamp) -> Tick {
-        self.clock.advance(Some(now))
+    /// Sets the packet clock, which from then on stands still but for being set (live
+    /// capture).
+    pub fn set_tick(&mut self, tick: Tick) {
+        self.clock.set(tick);
     }
 }
 

@@ -25,20 +25,21 @@ use crate::sync::{Arc, AtomicBool, Ordering, thread};
 use crate::table::exchange::{Exchange, Order, exchange};
 use crate::table::outbox::Outbox;
 use crate::table::{CoreTable, TableConfig};
-use crate::time::Timestamp;
+use crate::time::{Tick, Timestamp};
 use crate::view::Views;
 
 /// How long an `rx` thread sleeps in poll(2) when its queue is empty: also how often its
 /// hand moves then.
 const IDLE: Duration = Duration::from_millis(10);
 
-/// The same, when other queues have sent this one's core packets lately.
+/// The same, where other queues may have packets for its core: nobody wakes it for them.
 const IDLE_BETWEEN: Duration = Duration::from_millis(1);
 
-/// How long "lately" is.
-const LATELY_NS: u64 = 100_000_000;
+/// Batches of other queues' packets that are counted before the own queue is looked at again,
+/// when that is busy: it must not run full for them.
+const BATCHES_BETWEEN: usize = 2;
 
-/// How long packets for other cores may wait for their batch to be full.
+/// How long packets may wait for their batch to be full, on their way to their flow's core.
 const PASS_ON_NS: u64 = 50_000;
 
 /// How long a thread that has nothing more to receive waits for others to pass on the rest.
@@ -218,11 +219,10 @@ struct Rx<'a> {
     /// With the other queues, if there are any.
     exchange: Option<Exchange>,
     counters: &'a ReceiveCounters,
-    last_flush: Timestamp,
+    clock: Clock,
+    last_flush: Tick,
     /// When packets were last passed on.
-    last_sent: Timestamp,
-    /// When another queue's packets were last counted.
-    last_taken: Timestamp,
+    last_sent: Tick,
 }
 
 /// One for each queue; none runs yet.
@@ -233,7 +233,7 @@ fn make_threads<'a>(
     outboxes: Vec<Outbox>,
 ) -> Result<Vec<Rx<'a>>> {
     let cores = queues.len();
-    let (hasher, start) = (KeyHasher::default(), now());
+    let (hasher, start) = (KeyHasher::default(), Instant::now());
     let config = TableConfig {
         capacity: settings.max_flows.div_ceil(cores),
         timeouts: settings.timeouts,
@@ -248,7 +248,7 @@ fn make_threads<'a>(
     let mut exchanges = exchanges.into_iter();
     let make = |(number, ((interface, queue), outbox)): (usize, (Queue, Outbox))| {
         let table = CoreTable::new(config, hasher.clone(), &accounts.tables[number])?;
-        let mut decoder = Decoder::of_queue(hasher.clone(), number, start);
+        let mut decoder = Decoder::of_queue(hasher.clone(), number);
         decoder.set_interface(interface);
         Ok(Rx {
             queue,
@@ -257,9 +257,9 @@ fn make_threads<'a>(
             batch: PacketBatch::new(),
             exchange: exchanges.next(),
             counters: &accounts.receives[number][usize::from(interface)],
+            clock: Clock::since(start),
             last_flush: 0,
             last_sent: 0,
-            last_taken: 0,
         })
     };
     queues.into_iter().zip(outboxes).enumerate().map(make).collect()
@@ -273,29 +273,28 @@ impl Rx<'_> {
         while failure.is_none() {
             // Acquire: pairs with the release in `capture`: nothing comes after it.
             let is_last = stages.drained.load(Ordering::Acquire);
-            let now = now();
-            let received = self.receive(now);
+            let now = self.clock.tick();
+            self.decoder.set_tick(now);
+            let received = self.receive();
             self.pass_on(received, now);
-            let taken = self.take();
-            if taken {
-                self.last_taken = now;
-            }
-            if received > 0 || taken {
-                if now.abs_diff(self.last_flush) >= FLUSH_NS {
-                    self.last_flush = now;
-                    self.core.flush();
-                    failure = self.note_drops().err();
+            let taken = self.take(received);
+            let is_idle = received == 0 && !taken;
+            if is_idle || now - self.last_flush >= FLUSH_NS {
+                self.last_flush = now;
+                if !taken {
+                    self.idle(now);
                 }
+                self.core.flush();
+                self.clock.set_by_wall();
+                failure = self.note_drops().err();
+            }
+            if !is_idle {
                 continue;
             }
-            let tick = self.decoder.idle_until(now);
-            self.core.idle(self.exchange.as_mut().map_or(tick, |exchange| exchange.now(tick)));
-            failure = self.note_drops().err();
             if is_last {
                 break;
             }
-            let is_between = now.abs_diff(self.last_taken) < LATELY_NS;
-            let wait = if is_between { IDLE_BETWEEN } else { IDLE };
+            let wait = if self.exchange.is_some() { IDLE_BETWEEN } else { IDLE };
             failure = failure.or(self.queue.wait(wait).err());
         }
         if failure.is_some() {
@@ -305,11 +304,16 @@ impl Rx<'_> {
         (self.finish(), failure)
     }
 
+    /// Moves the hand where no packets do.
+    fn idle(&mut self, now: Tick) {
+        self.core.idle(self.exchange.as_mut().map_or(now, |exchange| exchange.now(now)));
+    }
+
     /// Waits for what other queues have for this core, and ends every flow.
     fn finish(mut self) -> Histogram<u64> {
         let mut end = self.decoder.tick();
         while self.exchange.as_ref().is_some_and(|exchange| !exchange.is_finished()) {
-            let taken = self.take();
+            let taken = self.take(0);
             let exchange = self.exchange.as_mut().expect("just seen");
             exchange.close();
             end = end.max(exchange.newest());
@@ -321,23 +325,28 @@ impl Rx<'_> {
         self.core.finish(end)
     }
 
-    /// Sends on what was received for other cores, when it is time.
-    fn pass_on(&mut self, received: usize, now: Timestamp) {
+    /// Sends on what was received for any core, when it is time.
+    fn pass_on(&mut self, received: usize, now: Tick) {
         let Some(exchange) = &mut self.exchange else { return };
         if received == 0 {
             exchange.rest();
-        } else if now.abs_diff(self.last_sent) >= PASS_ON_NS {
+            // What comes next is sent on at once: until then nobody waits for it.
+            self.last_sent = 0;
+        } else if now - self.last_sent >= PASS_ON_NS {
             self.last_sent = now;
-            exchange.flush(self.decoder.tick());
+            exchange.flush(now);
         }
     }
 
-    /// Counts packets that were passed on to this core. Whether there were any.
-    fn take(&mut self) -> bool {
+    /// Counts packets that were passed on to this core, after so many were received. Whether
+    /// there were any.
+    fn take(&mut self, received: usize) -> bool {
         let Some(exchange) = &mut self.exchange else { return false };
         let mut any = false;
         // As many as are received at a time from each queue, before it is looked at again.
-        for _ in 0..exchange.cores() {
+        let is_busy = received == BATCH_PACKETS;
+        let most = exchange.cores();
+        for _ in 0..if is_busy { most.min(BATCHES_BETWEEN) } else { most } {
             let packets = exchange.receive(BATCH_PACKETS);
             if packets.is_empty() {
                 break;
@@ -349,7 +358,8 @@ impl Rx<'_> {
     }
 
     /// Receives, decodes and counts one batch. Returns the number of frames.
-    fn receive(&mut self, now: Timestamp) -> usize {
+    fn receive(&mut self) -> usize {
+        let now = self.clock.wall(self.decoder.tick());
         let Self { decoder, batch, counters, exchange, core, .. } = self;
         let received = self.queue.receive(BATCH_PACKETS, |bytes| {
             let frame = Frame {
@@ -387,8 +397,35 @@ impl Rx<'_> {
     }
 }
 
-/// The time that packets of a batch get, in ns.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::try_from(since.as_nanos()).unwrap_or(Timestamp::MAX)
+/// One clock for order and timeouts, which nobody can put back and on which all queues agree;
+/// and how far the wall's is from it, for time stamps.
+struct Clock {
+    start: Instant,
+    /// What the wall's clock said at the start, in ns.
+    wall_start: Timestamp,
+}
+
+impl Clock {
+    fn since(start: Instant) -> Self {
+        let mut clock = Self { start, wall_start: 0 };
+        clock.set_by_wall();
+        clock
+    }
+
+    /// Time since the start, in ns.
+    fn tick(&self) -> Tick {
+        Tick::try_from(self.start.elapsed().as_nanos()).unwrap_or(Tick::MAX)
+    }
+
+    /// Follows the wall's clock where that was put forward or back.
+    fn set_by_wall(&mut self) {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = Timestamp::try_from(wall.as_nanos()).unwrap_or(Timestamp::MAX);
+        self.wall_start = wall.saturating_sub_unsigned(self.tick());
+    }
+
+    /// What the wall's clock says at `tick`.
+    fn wall(&self, tick: Tick) -> Timestamp {
+        self.wall_start.saturating_add_unsigned(tick)
+    }
 }

@@ -335,6 +335,10 @@ impl PacketSink for Dealing<'_> {
             thread::park_timeout(WAIT);
         }
         self.last = packet.ordinal;
+        if self.by_direction && self.last.is_multiple_of(BATCH_PACKETS as u64) {
+            // Who takes in order must know how far this is.
+            self.to_workers.flush(self.last);
+        }
     }
 }
 

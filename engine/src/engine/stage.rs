@@ -66,7 +66,7 @@ impl<'a> Core<'a> {
         self.count(packets);
     }
 
-    /// Counts a packet of another core's that could not be passed on.
+    /// Counts a packet that could not be passed on to its flow's core.
     pub(super) fn count_not_passed_on(&mut self, packet: &Packet) {
         self.table.count_not_passed_on(packet);
     }

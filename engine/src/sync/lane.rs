@@ -11,6 +11,7 @@ use crate::sync::ring::{Consumer, Producer, ring};
 pub struct Sender<T> {
     filling: Vec<T>,
     batch_len: usize,
+    batches: usize,
     sent: Producer<Vec<T>>,
     returned: Consumer<Vec<T>>,
     spare: Vec<Vec<T>>,
@@ -32,7 +33,7 @@ pub fn lane<T>(batches: usize, batch_len: usize) -> (Sender<T>, Receiver<T>) {
     let (give_back, returned) = ring(batches + 1);
     let batch = || Vec::with_capacity(batch_len);
     let spare = (0..batches).map(|_| batch()).collect();
-    let sender = Sender { filling: batch(), batch_len, sent, returned, spare };
+    let sender = Sender { filling: batch(), batch_len, batches, sent, returned, spare };
     (sender, Receiver { sent: receive, returned: give_back })
 }
 
@@ -68,16 +69,26 @@ impl<T> Sender<T> {
         self.filling.len() == self.batch_len
     }
 
+    /// Batches that wait for the receiver, at most.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.batches - self.sent.slots()
+    }
+
     /// Sends the batch being filled, if it has anything. False if the ring is full: the
-    /// items stay here.
+    /// items stay here. Where the receiver is gone nobody needs them.
     pub fn flush(&mut self) -> bool {
         if self.filling.is_empty() {
             return true;
         }
         if self.sent.is_full() {
-            return false;
+            if self.returned.is_abandoned() {
+                self.filling.clear();
+            }
+            return self.filling.is_empty();
         }
-        let Some(empty) = self.spare.pop().or_else(|| self.returned.pop()) else {
+        // First what was used before: it is in the cache.
+        let Some(empty) = self.returned.pop().or_else(|| self.spare.pop()) else {
             return false;
         };
         let full = std::mem::replace(&mut self.filling, empty);

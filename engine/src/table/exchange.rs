@@ -74,6 +74,8 @@ impl Reached {
 #[derive(Debug)]
 pub struct Senders {
     lanes: Vec<Sender<Packet>>,
+    /// Batches in a lane above which it runs full.
+    much: usize,
     order: Order,
     reached: Arc<Reached>,
 }
@@ -104,12 +106,11 @@ pub fn senders(
             (sender, Incoming { lane, reached, batch: Vec::new(), next: 0 })
         })
         .unzip();
-    (Senders { lanes, order, reached }, incoming)
+    (Senders { lanes, much: batches / 2, order, reached }, incoming)
 }
 
 impl Senders {
-    /// Sends a packet to one receiver; whatever is under way, when a batch is full. False if
-    /// there is no room.
+    /// Sends a packet to one receiver, when a batch is full. False if there is no room.
     pub fn send(&mut self, receiver: usize, packet: &Packet) -> bool {
         let lane = &mut self.lanes[receiver];
         if lane.room() == 0 {
@@ -117,7 +118,7 @@ impl Senders {
         }
         lane.push(*packet);
         if lane.is_batch_full() {
-            self.flush(self.order.of(packet));
+            lane.flush();
         }
         true
     }
@@ -127,7 +128,12 @@ impl Senders {
     pub fn flush(&mut self, place: u64) -> bool {
         let (mut all, mut reached) = (true, place);
         for lane in &mut self.lanes {
-            if !lane.flush() {
+            // A lane that runs full has room for few batches, so they are not sent by the
+            // packet: its receiver has enough to do.
+            let waits = self.order == Order::Time && lane.waiting() > self.much;
+            if waits && !lane.is_batch_full() && !lane.unsent().is_empty() {
+                all = false;
+            } else if !lane.flush() {
                 all = false;
                 if self.order == Order::Place {
                     let unsent = lane.unsent().first().map(|first| self.order.of(first));

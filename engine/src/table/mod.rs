@@ -82,7 +82,8 @@ pub struct TableCounters {
     pub in_flows: Counter,
     /// Packets counted into overflow aggregates.
     pub in_overflow: Counter,
-    /// Packets among these that another core should have counted, and that it had no room for.
+    /// Packets among these that were received here, and that their flow's core was too busy
+    /// for.
     pub not_passed_on: Counter,
     /// Batches in which no flow could be closed, because the ring to `merge` was full.
     pub congested_batches: Counter,
@@ -177,6 +178,9 @@ impl<'a> CoreTable<'a> {
         for (packet, guess) in packets.iter().zip(&mut guesses).take(AHEAD) {
             *guess = self.guess(packet);
         }
+        for (packet, guess) in packets.iter().zip(&mut guesses).take(AHEAD / 2) {
+            self.guess_again(packet, guess);
+        }
         for (at, packet) in packets.iter().enumerate() {
             if let Some(packet) = packets.get(at + 2 * AHEAD) {
                 self.index.prefetch(packet.hash);
@@ -184,11 +188,8 @@ impl<'a> CoreTable<'a> {
             if let Some(packet) = packets.get(at + AHEAD) {
                 guesses[at + AHEAD] = self.guess(packet);
             }
-            if let Some(packet) = packets.get(at + AHEAD / 2)
-                && guesses[at + AHEAD / 2] == Index::AWAY
-            {
-                let fetch = |slot| self.slab.prefetch(slot);
-                guesses[at + AHEAD / 2] = self.index.guess_away(packet.hash, fetch);
+            if let Some(packet) = packets.get(at + AHEAD / 2) {
+                self.guess_again(packet, &mut guesses[at + AHEAD / 2]);
             }
             let guess = guesses[at];
             let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
@@ -207,6 +208,14 @@ impl<'a> CoreTable<'a> {
     #[inline]
     fn guess(&self, packet: &Packet) -> u32 {
         self.index.guess(packet.hash, |slot| self.slab.prefetch(slot))
+    }
+
+    /// The same by the packet's second bucket, if the first has sent keys there.
+    #[inline]
+    fn guess_again(&self, packet: &Packet, guess: &mut u32) {
+        if *guess == Index::AWAY {
+            *guess = self.index.guess_away(packet.hash, |slot| self.slab.prefetch(slot));
+        }
     }
 
     /// Counts any packet, in its flow if that has a slot or gets one. Whether it did.
@@ -234,7 +243,7 @@ impl<'a> CoreTable<'a> {
         false
     }
 
-    /// Counts a packet of another core's that could not be passed on: in an overflow
+    /// Counts a packet that could not be passed on to its flow's core: in an overflow
     /// aggregate.
     pub fn count_not_passed_on(&mut self, packet: &Packet) {
         self.overflow.count(packet);
