@@ -39,7 +39,24 @@ pub(crate) struct Mix {
 }
 
 /// All mixes.
-pub(crate) const MIXES: &[Mix] = &[Mix {
+pub(crate) const MIXES: &[Mix] = &[DEMO, DNS_HEAVY];
+
+const DNS_HEAVY: Mix = Mix {
+    name: "dns-heavy",
+    shares: &[
+        (Kind::Dns, 850),
+        (Kind::Tcp(Story::Fin), 80),
+        (Kind::Udp, 40),
+        (Kind::Ntp, 20),
+        (Kind::Echo, 10),
+    ],
+    once: &[(Kind::Tcp(Story::Fin), false, 0), (Kind::Udp, false, 0)],
+    ipv6_percent: 25,
+    vlan_percent: 0,
+    qinq_percent: 0,
+};
+
+const DEMO: Mix = Mix {
     name: "demo",
     shares: &[
         (Kind::Tcp(Story::Fin), 400),
@@ -78,7 +95,7 @@ pub(crate) const MIXES: &[Mix] = &[Mix {
     ipv6_percent: 25,
     vlan_percent: 12,
     qinq_percent: 2,
-}];
+};
 
 /// A flow before it has packets: small, because there are as many as flows.
 pub(crate) struct Draft {

@@ -4,7 +4,8 @@
 //! The path: [`mix`] says what there is, [`deal`] gives each flow its ends, start and number of
 //! packets, [`tcp`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
 //! flows in the order of time, [`frame`] makes bytes, [`pcap`] and [`truth`] write them down.
-//! The mix [`scan`] has a path of its own, which holds nothing of a flow once it is written.
+//! The mix [`scan`] has a path of its own, which holds nothing of a flow once it is written; so
+//! have the mixes of [`stream`], which draw one packet after the other and hold little.
 
 mod checksum;
 mod datagram;
@@ -20,6 +21,7 @@ pub(crate) mod pcap;
 mod rng;
 mod scan;
 mod schedule;
+mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -33,12 +35,14 @@ use std::time::Instant;
 use deal::Budget;
 use frame::Framer;
 use mix::{MIXES, Mix};
+use stream::{SHAPES, Shape, Wishes};
 use truth::Truth;
 
 /// What to generate. There are exactly so many frames (those of no flow included) and flows.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What kind of traffic: demo; or scan, flows of one packet beside a thousand that live long
+    /// What kind of traffic: demo (a bit of everything), dns-heavy; imix, small64, elephants,
+    /// attack (a SYN flood beside imix); scan (flows of one packet beside a thousand long ones)
     #[arg(long, default_value = "demo", value_parser = find_mix)]
     mix: Traffic,
     /// Frames in the file, exactly
@@ -50,6 +54,22 @@ pub(crate) struct Args {
     /// Another seed makes other traffic
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// imix, small64, elephants, attack: how unlike flows are, by the exponent of Zipf's law;
+    /// 0 = all alike
+    #[arg(long, value_parser = parse_hundredths)]
+    zipf: Option<u32>,
+    /// The same: share of flows with IPv6
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
+    ipv6_percent: u32,
+    /// The same: share of flows with a VLAN tag
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=100))]
+    vlan_percent: u32,
+    /// The same: packets of a thousand that got lost on their way to us
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=500))]
+    loss_permille: u32,
+    /// The same: packets of a thousand that come after their successor
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=500))]
+    reorder_permille: u32,
     /// From the first packet to the last, at most: 500ms, 15s, 5m, 1h
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     duration: u64,
@@ -75,7 +95,14 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     };
     let mut out = create(&args.output)?;
     let failed = |error: std::io::Error| format!("write {}: {error}", args.output.display());
-    let truth = generate(&args.mix, &budget, args.truth.is_some(), &mut out)
+    let wishes = Wishes {
+        zipf: args.zipf,
+        ipv6_percent: args.ipv6_percent,
+        vlan_percent: args.vlan_percent,
+        loss_permille: args.loss_permille,
+        reorder_permille: args.reorder_permille,
+    };
+    let truth = generate(&args.mix, &wishes, &budget, args.truth.is_some(), &mut out)
         .map_err(|error| error.into_text(failed))?;
     out.flush().map_err(failed)?;
     if let Some(path) = &args.truth {
@@ -115,18 +142,26 @@ impl Failure {
 #[derive(Clone)]
 enum Traffic {
     Mix(&'static Mix),
+    Stream(&'static Shape),
     Scan,
 }
 
 /// Writes a capture to `out` and returns the truth, with its flows if `keep_flows`.
 fn generate(
     traffic: &Traffic,
+    wishes: &Wishes,
     budget: &Budget,
     keep_flows: bool,
     out: &mut impl Write,
 ) -> Result<Truth, Failure> {
     let mix = match traffic {
         Traffic::Mix(mix) => mix,
+        Traffic::Stream(shape) => {
+            stream::check(budget).map_err(Failure::Budget)?;
+            pcap::write_header(out).map_err(Failure::Write)?;
+            let sink = |at_ns, frame: &[u8]| pcap::write_frame(out, at_ns, frame);
+            return stream::play(shape, wishes, budget, keep_flows, sink).map_err(Failure::Write);
+        }
         Traffic::Scan => {
             scan::check(budget).map_err(Failure::Budget)?;
             pcap::write_header(out).map_err(Failure::Write)?;
@@ -154,10 +189,20 @@ fn find_mix(name: &str) -> Result<Traffic, String> {
     if name == scan::NAME {
         return Ok(Traffic::Scan);
     }
-    MIXES.iter().find(|mix| mix.name == name).map(Traffic::Mix).ok_or_else(|| {
-        let names: Vec<_> = MIXES.iter().map(|mix| mix.name).chain([scan::NAME]).collect();
+    let shape = SHAPES.iter().find(|shape| shape.name == name).map(Traffic::Stream);
+    let mix = || MIXES.iter().find(|mix| mix.name == name).map(Traffic::Mix);
+    shape.or_else(mix).ok_or_else(|| {
+        let names = MIXES.iter().map(|mix| mix.name).chain(SHAPES.iter().map(|shape| shape.name));
+        let names: Vec<_> = names.chain([scan::NAME]).collect();
         format!("no such mix; there is {}", names.join(", "))
     })
+}
+
+/// `1.1` as 110: from 0 to 3.
+fn parse_hundredths(text: &str) -> Result<u32, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=3.0).contains(number));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 300")]
+    number.map(|number| (number * 100.0).round() as u32).ok_or_else(|| "from 0 to 3".into())
 }
 
 /// `500ms`, `15s`, `5m`, `1h` in nanoseconds: from a millisecond to a week.

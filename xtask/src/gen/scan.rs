@@ -101,6 +101,7 @@ impl<E, S: FnMut(u64, &[u8]) -> Result<(), E>> Play<S> {
             }
         }
         self.truth.flows = long.into_iter().map(|long| long.truth).collect();
+        self.truth.totals.flows = budget.flows;
         self.truth.scanned = scanned
             .into_iter()
             .map(|((protocol, prefix), [packets, bytes])| ScanTruth {
@@ -122,6 +123,7 @@ impl<E, S: FnMut(u64, &[u8]) -> Result<(), E>> Play<S> {
         let index = low16(*sent);
         let facts = self.framer.write(&mut self.frame, &flow.ends, &packet, index);
         truth.count(packet.from_client, EPOCH_NS + at_ns, self.frame.len() as u64, &facts);
+        self.truth.totals.count(&facts);
         self.send(at_ns)
     }
 
@@ -144,6 +146,7 @@ impl<E, S: FnMut(u64, &[u8]) -> Result<(), E>> Play<S> {
         let [packets, bytes] = scanned.entry((ends.protocol, prefix)).or_default();
         *packets += 1;
         *bytes += facts.ip_bytes;
+        self.truth.totals.count(&facts);
         self.send(at_ns)
     }
 

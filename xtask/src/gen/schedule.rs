@@ -8,7 +8,7 @@ use super::flow::{Flow, Packet};
 use super::frame::{Facts, Framer};
 use super::mix::{Draft, EPOCH_NS};
 use super::number::low16;
-use super::truth::{FlowTruth, Truth};
+use super::truth::{FlowTruth, Totals, Truth};
 
 /// A flow under way. The earliest next packet is the greatest; flows that start first go first.
 struct Turn {
@@ -55,13 +55,17 @@ impl Turn {
     }
 
     /// Makes the next frame and counts it; true if there is one more after it.
-    fn step(&mut self, framer: &Framer, frame: &mut Vec<u8>) -> bool {
+    fn step(&mut self, framer: &Framer, frame: &mut Vec<u8>, totals: &mut Totals) -> bool {
         let State { flow, start_ns, sent, truth } = &mut *self.state;
         let packet: &Packet = &flow.packets[*sent];
         let index = low16(*sent as u64);
         let facts: Facts = framer.write(frame, &flow.ends, packet, index);
         let from_src = packet.from_client == flow.packets[0].from_client;
         truth.count(from_src, EPOCH_NS + self.at_ns, frame.len() as u64, &facts);
+        if flow.cause.is_none() {
+            totals.flows += u64::from(*sent == 0);
+            totals.count(&facts);
+        }
         *sent += 1;
         match flow.packets.get(*sent) {
             Some(next) => {
@@ -98,7 +102,7 @@ pub(crate) fn play<E>(
         let Some(mut turn) = turns.peek_mut() else {
             break;
         };
-        let more = turn.step(framer, &mut frame);
+        let more = turn.step(framer, &mut frame, &mut truth.totals);
         sink(EPOCH_NS + now_ns, &frame)?;
         truth.frames += 1;
         truth.frame_bytes += frame.len() as u64;

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use etherparse::{
-    Icmpv4Slice, Icmpv6Slice, IpDscp, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice, UdpSlice,
+    Icmpv4Slice, Icmpv6Slice, IpDscp, LinkExtSlice, NetSlice, SlicedPacket, TcpSlice,
+    TransportSlice, UdpSlice,
 };
 
 use super::deal::Budget;
 use super::mix::MIXES;
+use super::stream::{SHAPES, Wishes};
 use super::truth::Truth;
 use super::{Traffic, generate, parse_duration, pcap};
 
@@ -18,7 +20,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 fn make(packets: u64, flows: u64, seed: u64) -> (Vec<u8>, Truth) {
     let budget = Budget { packets, flows, seed, duration_ns: 10 * SECOND_NS };
     let mut file = vec![];
-    let truth = generate(&Traffic::Mix(&MIXES[0]), &budget, true, &mut file)
+    let truth = generate(&Traffic::Mix(&MIXES[0]), &Wishes::default(), &budget, true, &mut file)
         .expect("a budget that suffices");
     (file, truth)
 }
@@ -61,7 +63,9 @@ fn the_budget_is_kept_exactly() {
         assert!(sum(|flow| flow.frame_bytes) < truth.frame_bytes);
     }
     let tight = Budget { packets: 20, flows: 100, seed: 1, duration_ns: SECOND_NS };
-    assert!(generate(&Traffic::Mix(&MIXES[0]), &tight, false, &mut vec![]).is_err());
+    assert!(
+        generate(&Traffic::Mix(&MIXES[0]), &Wishes::default(), &tight, false, &mut vec![]).is_err()
+    );
 }
 
 #[test]
@@ -182,7 +186,8 @@ fn check_transport(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> St
 fn a_scan_has_the_flows_that_it_says() {
     let budget = Budget { packets: 30_000, flows: 20_000, seed: 3, duration_ns: 10 * SECOND_NS };
     let mut file = vec![];
-    let truth = generate(&Traffic::Scan, &budget, true, &mut file).expect("a budget that fits");
+    let truth = generate(&Traffic::Scan, &Wishes::default(), &budget, true, &mut file)
+        .expect("a budget that fits");
     let frames = frames(&file);
     assert_eq!((truth.frames, frames.len()), (30_000, 30_000));
     let mut packets: HashMap<_, u64> = HashMap::new();
@@ -211,5 +216,67 @@ fn durations() {
     assert_eq!(parse_duration("5m"), Ok(300 * SECOND_NS));
     for wrong in ["", "5", "s", "-1s", "1.5s", "0s", "200h", "99999999999999999999s"] {
         assert!(parse_duration(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// Every mix that draws packet by packet, plain and with everything that can be wished for: the
+/// file has what the truth says, in exactly so many frames and flows, and again the same.
+#[test]
+fn streams_are_what_their_truth_says() {
+    let all = Wishes {
+        zipf: Some(110),
+        ipv6_percent: 30,
+        vlan_percent: 20,
+        loss_permille: 50,
+        reorder_permille: 50,
+    };
+    for (shape, wishes) in
+        SHAPES.iter().flat_map(|shape| [(shape, Wishes::default()), (shape, all)])
+    {
+        let budget = Budget { packets: 5_000, flows: 400, seed: 9, duration_ns: SECOND_NS };
+        let make = || {
+            let mut file = vec![];
+            let traffic = Traffic::Stream(shape);
+            let truth = generate(&traffic, &wishes, &budget, true, &mut file).unwrap();
+            (file, truth)
+        };
+        let (file, truth) = make();
+        assert!(file == make().0, "{}: the same seed makes other bytes", shape.name);
+        let mut found = HashMap::<_, (u64, u64)>::new();
+        for frame in frames(&file) {
+            let packet = SlicedPacket::from_ethernet(&frame).unwrap();
+            let ends: [IpAddr; 2] = match packet.net.as_ref().unwrap() {
+                NetSlice::Ipv4(ip) => {
+                    [ip.header().source(), ip.header().destination()].map(Into::into)
+                }
+                NetSlice::Ipv6(ip) => {
+                    [ip.header().source(), ip.header().destination()].map(Into::into)
+                }
+                other => panic!("{other:?}"),
+            };
+            let (protocol, ports) = match packet.transport.as_ref().unwrap() {
+                TransportSlice::Tcp(tcp) => (6, [tcp.source_port(), tcp.destination_port()]),
+                TransportSlice::Udp(udp) => (17, [udp.source_port(), udp.destination_port()]),
+                other => panic!("{other:?}"),
+            };
+            let (one, two) = ((ends[0], ports[0]), (ends[1], ports[1]));
+            let entry = found.entry((protocol, one.min(two), one.max(two))).or_default();
+            entry.0 += 1;
+            entry.1 += frame.len() as u64;
+        }
+        assert_eq!((truth.frames, truth.flows.len(), found.len()), (5_000, 400, 400));
+        assert_eq!((truth.totals.packets, truth.totals.flows), (5_000, 400));
+        let text = serde_json::to_value(&truth.flows).unwrap();
+        for flow in text.as_array().unwrap() {
+            let end = |ip: &str, port: &str| {
+                let port = u16::try_from(flow[port].as_u64().unwrap()).unwrap();
+                (flow[ip].as_str().unwrap().parse::<IpAddr>().unwrap(), port)
+            };
+            let (one, two) = (end("src", "sport"), end("dst", "dport"));
+            let sum =
+                |name: &str| flow[name].as_array().unwrap().iter().filter_map(|n| n.as_u64()).sum();
+            let key = (flow["protocol"].as_u64().unwrap(), one.min(two), one.max(two));
+            assert_eq!(found[&key], (sum("packets"), sum("frame_bytes")), "{}: {flow}", shape.name);
+        }
     }
 }

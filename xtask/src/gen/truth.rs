@@ -89,11 +89,30 @@ pub(crate) struct ScanTruth {
     pub(crate) bytes: u64,
 }
 
+/// What all flows add up to.
+#[derive(Default, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) flows: u64,
+    pub(crate) packets: u64,
+    /// IP length.
+    pub(crate) bytes: u64,
+}
+
+impl Totals {
+    /// Adds a packet of a flow.
+    pub(crate) fn count(&mut self, facts: &Facts) {
+        self.packets += 1;
+        self.bytes += facts.ip_bytes;
+    }
+}
+
 /// A whole capture.
 #[derive(Default)]
 pub(crate) struct Truth {
     pub(crate) frames: u64,
     pub(crate) frame_bytes: u64,
+    /// What is in flows.
+    pub(crate) totals: Totals,
     /// Frames that are in no flow, by cause.
     pub(crate) not_in_flow: BTreeMap<&'static str, u64>,
     /// In the order of their first packet.
@@ -110,6 +129,7 @@ impl Truth {
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let causes = serde_json::to_string(&self.not_in_flow)?;
         writeln!(out, "{{\"frames\": {}, \"frame_bytes\": {},", self.frames, self.frame_bytes)?;
+        writeln!(out, "\"totals\": {},", serde_json::to_string(&self.totals)?)?;
         if !self.scanned.is_empty() {
             writeln!(out, "\"scanned\": {},", serde_json::to_string(&self.scanned)?)?;
         }
