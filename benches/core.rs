@@ -16,7 +16,7 @@ use flowtap::flow::{FlowKey, KeyHasher, Published, Timeouts};
 use flowtap::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use flowtap::source::{Frame, LinkType};
 use flowtap::table::exchange::{Order, exchange};
-use flowtap::table::{CoreTable, Outlet, TableConfig, TableCounters};
+use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
 
 /// Packets that one iteration counts.
 const PACKETS: usize = 1 << 16;
@@ -121,6 +121,7 @@ fn overflow(bencher: Bencher<'_, '_>, prefixes: usize) {
     let config = TableConfig {
         capacity: 1,
         timeouts: Timeouts::default(),
+        pace: Pace::LIVE,
         sweep_slots: 0,
         is_populated: true,
     };

@@ -19,7 +19,7 @@ use flowtap::decode::{Decoder, Packet};
 use flowtap::flow::{KeyHasher, Published, Timeouts};
 use flowtap::limits::{BATCH_PACKETS, SWEEP_SLOTS};
 use flowtap::source::{Frame, LinkType};
-use flowtap::table::{CoreTable, Outlet, TableConfig, TableCounters};
+use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
 use hdrhistogram::Histogram;
 
 use crate::rivals::{Concurrent, Locked, OpenAddressing, Plain};
@@ -58,8 +58,13 @@ struct Core<'a> {
 impl<'a> Core<'a> {
     fn new(capacity: usize, hasher: &KeyHasher, counters: &'a TableCounters) -> Self {
         let timeouts = Timeouts::default();
-        let config =
-            TableConfig { capacity, timeouts, sweep_slots: SWEEP_SLOTS, is_populated: true };
+        let config = TableConfig {
+            capacity,
+            timeouts,
+            pace: Pace::LIVE,
+            sweep_slots: SWEEP_SLOTS,
+            is_populated: true,
+        };
         let table = CoreTable::new(config, hasher.clone(), counters).expect("there is memory");
         Self { table, counters, published: Sum::default() }
     }

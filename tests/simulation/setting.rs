@@ -2,6 +2,7 @@
 
 use flowtap::flow::{KeyHasher, Timeouts};
 use flowtap::limits::BATCH_PACKETS;
+use flowtap::table::Pace;
 use flowtap::time::SECOND_NS;
 
 use crate::rng::Rng;
@@ -42,6 +43,7 @@ pub(crate) struct Setting {
     /// Whether each core has a slot for every key.
     pub(crate) is_ample: bool,
     pub(crate) timeouts: Timeouts,
+    pub(crate) pace: Pace,
     pub(crate) hasher: KeyHasher,
     /// Packets that a core counts at once at most.
     pub(crate) batch_packets: usize,
@@ -100,6 +102,7 @@ impl Setting {
             sweep_slots: rng.pick(&[0, 1, capacity]),
             is_ample: capacity >= keys,
             timeouts: traffic.timeouts,
+            pace: if rng.one_in(2) { Pace::LIVE } else { Pace::REPLAY },
             hasher: traffic.hasher.clone(),
             // A core that waits for room for a batch must be able to get it.
             batch_packets: rng.pick(&[1, 2, 7, BATCH_PACKETS]).min(batch_deltas * delta_batches),

@@ -145,6 +145,7 @@ impl<'a> World<'a> {
             let config = TableConfig {
                 capacity: setting.capacity,
                 timeouts: setting.timeouts,
+                pace: setting.pace,
                 sweep_slots: setting.sweep_slots,
                 is_populated: false,
             };

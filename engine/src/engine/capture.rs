@@ -24,7 +24,7 @@ use crate::source::{Frame, LinkType};
 use crate::sync::{Arc, AtomicBool, Ordering, thread};
 use crate::table::exchange::{Exchange, Order, exchange};
 use crate::table::outbox::Outbox;
-use crate::table::{CoreTable, TableConfig};
+use crate::table::{CoreTable, Pace, TableConfig};
 use crate::time::{Tick, Timestamp};
 use crate::view::Views;
 
@@ -237,6 +237,7 @@ fn make_threads<'a>(
     let config = TableConfig {
         capacity: settings.max_flows.div_ceil(cores),
         timeouts: settings.timeouts,
+        pace: Pace::LIVE,
         sweep_slots: SWEEP_SLOTS,
         is_populated: true,
     };

@@ -29,7 +29,7 @@ use crate::source::pcap::CaptureFile;
 use crate::sync::{Arc, AtomicU64, Ordering, StopRequest, thread};
 use crate::table::exchange::{Exchange, Incoming, Order, Senders, exchange, senders};
 use crate::table::outbox::{Outbox, lane_of};
-use crate::table::{CoreTable, TableConfig};
+use crate::table::{CoreTable, Pace, TableConfig};
 use crate::time::Tick;
 use crate::view::Views;
 
@@ -177,6 +177,7 @@ fn start_workers<'scope, 'env>(
             let config = TableConfig {
                 capacity,
                 timeouts: settings.timeouts,
+                pace: Pace::REPLAY,
                 sweep_slots: capacity,
                 is_populated: false,
             };

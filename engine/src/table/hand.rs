@@ -1,15 +1,34 @@
-//! The hand: goes round the slab once per publish interval of packet time, a few slots per
-//! batch.
+//! The hand: goes round the slab at its [`Pace`] of packet time, a few slots per batch.
 
 use crate::limits::HAND_SLOTS;
 use crate::time::{SECOND_NS, Tick};
 
-/// How long the hand takes for one round, in packet time.
-pub(crate) const PUBLISH_INTERVAL_NS: Tick = SECOND_NS;
+/// How often a table comes to each of its flows, in packet time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long the hand takes for one round.
+    pub round_ns: Tick,
+    /// A flow that spans less stays in its slot until it is over, and is never published
+    /// before.
+    pub stay_ns: Tick,
+}
+
+impl Pace {
+    /// For live captures: who looks at the global map sees what was counted up to a second
+    /// ago, but for flows that are younger.
+    pub const LIVE: Self = Self { round_ns: SECOND_NS, stay_ns: SECOND_NS };
+
+    /// For recordings, which pass by faster than anybody looks: what is over is what counts.
+    pub const REPLAY: Self = Self { round_ns: 5 * SECOND_NS, stay_ns: Tick::MAX };
+}
+
+/// How often a full table is looked through for flows that are over.
+const SWEEP_INTERVAL_NS: Tick = SECOND_NS;
 
 /// A position in the slab that moves with the packet clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Hand {
+    round_ns: Tick,
     at: u32,
     victim: u32,
     /// Packet time that has passed and was not walked yet, in ns, up to one round.
@@ -18,23 +37,29 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
+    pub(crate) fn new(round_ns: Tick) -> Self {
+        assert!(round_ns > 0, "a round takes time");
+        Self { round_ns, at: 0, victim: 0, debt_ns: 0, seen: 0 }
+    }
+
     /// How many slots to visit now that the packet clock stands at `now`.
     pub(crate) fn steps(&mut self, now: Tick, slots: u32) -> u32 {
-        self.debt_ns = (self.debt_ns + now.saturating_sub(self.seen)).min(PUBLISH_INTERVAL_NS);
+        let passed_ns = now.saturating_sub(self.seen);
+        self.debt_ns = self.debt_ns.saturating_add(passed_ns).min(self.round_ns);
         self.seen = now;
         if slots == 0 {
             return 0;
         }
-        let owed = u128::from(self.debt_ns) * u128::from(slots) / u128::from(PUBLISH_INTERVAL_NS);
+        let owed = u128::from(self.debt_ns) * u128::from(slots) / u128::from(self.round_ns);
         let steps = u32::try_from(owed).unwrap_or(u32::MAX).min(HAND_SLOTS);
         self.debt_ns -=
-            (u64::from(steps) * PUBLISH_INTERVAL_NS).div_ceil(u64::from(slots)).min(self.debt_ns);
+            (u64::from(steps) * self.round_ns).div_ceil(u64::from(slots)).min(self.debt_ns);
         steps
     }
 
     /// There was no room to publish: the hand stays, and goes on from here.
     pub(crate) fn wait(&mut self) {
-        self.debt_ns = PUBLISH_INTERVAL_NS;
+        self.debt_ns = self.round_ns;
     }
 
     /// The slot to visit.
@@ -49,7 +74,7 @@ impl Hand {
 }
 
 /// A second hand, for a full table: looks for flows that are over and that the first has not
-/// come to yet, at most once round in a publish interval.
+/// come to yet, at most once round in a second.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     at: u32,
@@ -63,7 +88,7 @@ impl Sweep {
     /// The slot to look at next; `None` until it is time for another round.
     pub(crate) fn next(&mut self, now: Tick, slots: u32) -> Option<u32> {
         if self.left == 0 {
-            if now.saturating_sub(self.ended) < PUBLISH_INTERVAL_NS {
+            if now.saturating_sub(self.ended) < SWEEP_INTERVAL_NS {
                 return None;
             }
             self.left = slots;
@@ -89,16 +114,15 @@ mod tests {
     #[test]
     fn one_interval_of_packet_time_is_one_round() {
         let slots = 10_000;
-        let mut hand = Hand::default();
+        let mut hand = Hand::new(SECOND_NS);
         let batches = 2_000;
-        let visited: u32 =
-            (1..=batches).map(|i| hand.steps(i * PUBLISH_INTERVAL_NS / batches, slots)).sum();
+        let visited: u32 = (1..=batches).map(|i| hand.steps(i * SECOND_NS / batches, slots)).sum();
         assert!((9_990..=10_000).contains(&visited), "{visited}");
     }
 
     #[test]
     fn a_long_gap_is_one_round_in_bounded_steps() {
-        let mut hand = Hand::default();
+        let mut hand = Hand::new(SECOND_NS);
         let hour = 3_600 * SECOND_NS;
         assert_eq!(hand.steps(hour, 100_000), HAND_SLOTS);
         let rounds: u32 = (0..500).map(|_| hand.steps(hour, 100_000)).sum();
@@ -118,7 +142,7 @@ mod tests {
 
     #[test]
     fn it_goes_round_and_stays_within_the_slab() {
-        let mut hand = Hand::default();
+        let mut hand = Hand::new(SECOND_NS);
         let walk: Vec<_> = (0..5).map(|_| hand.next(3)).collect();
         assert_eq!(walk, [0, 1, 2, 0, 1]);
         assert_eq!(hand.next(1), 0, "the slab cannot shrink, but a hand past its end starts over");

@@ -25,6 +25,7 @@ pub mod outbox;
 mod overflow;
 mod slab;
 
+pub use hand::Pace;
 pub use overflow::prefix_bytes;
 
 use std::sync::OnceLock;
@@ -67,6 +68,8 @@ pub struct TableConfig {
     pub capacity: usize,
     /// When flows end.
     pub timeouts: Timeouts,
+    /// How often the table comes to each flow.
+    pub pace: Pace,
     /// Slots that are looked at for a flow that is over, when a packet finds the table full,
     /// before a flow is given up: all of them where packets can wait.
     pub sweep_slots: usize,
@@ -152,7 +155,7 @@ impl<'a> CoreTable<'a> {
         Ok(Self {
             index,
             slab,
-            hand: Hand::default(),
+            hand: Hand::new(config.pace.round_ns),
             sweep: Sweep::default(),
             overflow: Overflow::default(),
             victim: None,
@@ -370,7 +373,7 @@ impl<'a> CoreTable<'a> {
             Some(reason) => self.expire(slot, reason, outlet),
             // A short flow stays here until it is over: then it is whole, and no other thread
             // need remember it.
-            None if self.slab.slot(slot).is_short() => {}
+            None if self.slab.slot(slot).is_short(self.config.pace.stay_ns) => {}
             None if self.slab.slot(slot).is_dirty() => self.publish(slot, outlet),
             None => {}
         }

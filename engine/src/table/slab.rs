@@ -11,7 +11,6 @@ use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, TcpEvents, Timeouts};
 use crate::memory::{Fixed, Pages};
-use crate::table::hand::PUBLISH_INTERVAL_NS;
 use crate::time::{Tick, Timestamp};
 
 /// What a flow's idle timeout depends on: for TCP, how far the connection is.
@@ -237,9 +236,9 @@ impl Slot {
         self.counts != [Counts::default(); 2]
     }
 
-    /// Whether nothing of the flow was published, and it does not span a publish interval.
-    pub(crate) fn is_short(&self) -> bool {
-        self.marks.has(Marks::UNPUBLISHED) && self.last_tick - self.part_start < PUBLISH_INTERVAL_NS
+    /// Whether nothing of the flow was published, and it spans less than `stay_ns`.
+    pub(crate) fn is_short(&self, stay_ns: Tick) -> bool {
+        self.marks.has(Marks::UNPUBLISHED) && self.last_tick - self.part_start < stay_ns
     }
 
     /// Whether one packet is all that the flow is.

@@ -9,7 +9,7 @@ use crate::flow::{
     Direction, Endpoint, FlowKey, FlowRecord, KeyHasher, PortKind, Published, RecordKind, Timeouts,
 };
 use crate::global::map::{GlobalMap, Merged};
-use crate::table::{CoreTable, Outlet, TableConfig, TableCounters};
+use crate::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
 use crate::time::{PacketClock, SECOND_NS, Tick, Timestamp};
 
 const ICMP: u8 = 1;
@@ -228,6 +228,7 @@ const CONFIG: TableConfig = TableConfig {
         linger_ns: 5 * SECOND_NS,
         active_ns: 1_800 * SECOND_NS,
     },
+    pace: Pace::LIVE,
     sweep_slots: 1_000,
     is_populated: false,
 };
