@@ -17,7 +17,6 @@ pub use cause::Cause;
 
 use crate::decode::fragments::{DatagramKey, Fragments, Ports};
 use crate::decode::ip::IpHeader;
-use crate::decode::straight::Straight;
 use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher};
 use crate::limits::MAX_CORES;
 use crate::source::{Frame, LinkType};
@@ -54,6 +53,26 @@ pub struct Packet {
     pub icmp: Option<(u8, u8)>,
     /// Source and destination MAC address.
     pub macs: [Option<[u8; 6]>; 2],
+}
+
+impl Packet {
+    /// No packet: what one is written over.
+    pub const NONE: Self = Self {
+        key: FlowKey::NONE,
+        hash: 0,
+        direction: Direction::Forward,
+        timestamp: None,
+        tick: 0,
+        ordinal: 0,
+        interface: 0,
+        bytes: 0,
+        frame_bytes: 0,
+        payload_bytes: 0,
+        later_fragment: false,
+        tcp: None,
+        icmp: None,
+        macs: [None; 2],
+    };
 }
 
 /// What the flow table wants of a TCP header.
@@ -107,43 +126,34 @@ impl Decoder {
     ///
     /// # Errors
     /// The cause, for frames without a usable IP packet.
-    #[inline]
     pub fn decode(&mut self, frame: &Frame<'_>) -> Result<Packet, Cause> {
+        let mut packet = Packet::NONE;
+        self.decode_to(frame, &mut packet).map(|()| packet)
+    }
+
+    /// The same, written to where it is wanted, as copying a packet takes as long as decoding
+    /// it.
+    ///
+    /// # Errors
+    /// The cause, for frames without a usable IP packet; then `packet` is of no use.
+    #[inline]
+    pub fn decode_to(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Cause> {
         let tick = self.clock.advance(frame.timestamp);
         let ordinal = self.frames;
         self.frames += 1;
-        if frame.link == LinkType::ETHERNET
-            && let Some(packet) = straight::parse(frame.bytes)
-        {
-            return Ok(self.straight_packet(frame, tick, ordinal, &packet));
+        if frame.link == LinkType::ETHERNET && straight::parse(frame.bytes, packet).is_some() {
+            packet.hash = self.hasher.hash(&packet.key);
+            packet.timestamp = frame.timestamp;
+            packet.tick = tick;
+            packet.ordinal = ordinal;
+            packet.interface = self.interface;
+            packet.frame_bytes = frame.wire_len;
+            packet.later_fragment = false;
+            packet.icmp = None;
+            return Ok(());
         }
-        self.decode_any(frame, tick, ordinal)
-    }
-
-    #[inline]
-    fn straight_packet(
-        &self,
-        frame: &Frame<'_>,
-        tick: Tick,
-        ordinal: u64,
-        packet: &Straight,
-    ) -> Packet {
-        Packet {
-            key: packet.key,
-            hash: self.hasher.hash(&packet.key),
-            direction: packet.direction,
-            timestamp: frame.timestamp,
-            tick,
-            ordinal,
-            interface: self.interface,
-            bytes: packet.bytes,
-            frame_bytes: frame.wire_len,
-            payload_bytes: packet.payload_bytes,
-            later_fragment: false,
-            tcp: packet.tcp,
-            icmp: None,
-            macs: packet.macs.map(Some),
-        }
+        *packet = self.decode_any(frame, tick, ordinal)?;
+        Ok(())
     }
 
     /// The general path, for any frame.

@@ -5,21 +5,9 @@
 //! Everything else, and everything odd, is left to the general path, which says the same of
 //! these frames too: the tests hold one against the other.
 
-use crate::decode::TcpHeader;
+use crate::decode::{Packet, TcpHeader};
+use crate::flow::FlowKey;
 use crate::flow::protocol::{TCP, UDP};
-use crate::flow::{Direction, FlowKey};
-
-/// What the straight line made of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Straight {
-    pub(super) key: FlowKey,
-    pub(super) direction: Direction,
-    /// By IP length.
-    pub(super) bytes: u32,
-    pub(super) payload_bytes: u32,
-    pub(super) tcp: Option<TcpHeader>,
-    pub(super) macs: [[u8; 6]; 2],
-}
 
 const ETHERNET_BYTES: usize = 14;
 const TAG_BYTES: usize = 4;
@@ -39,19 +27,20 @@ mod ether_type {
     pub(super) const VLAN: [u8; 2] = [0x81, 0x00];
 }
 
-/// Reads an Ethernet frame; `None` leaves it to the general path.
+/// Reads an Ethernet frame, and writes what it says to `packet`; `None` leaves it to the general
+/// path.
 #[inline]
-pub(super) fn parse(frame: &[u8]) -> Option<Straight> {
+pub(super) fn parse(frame: &[u8], packet: &mut Packet) -> Option<()> {
     const TAGGED: usize = ETHERNET_BYTES + TAG_BYTES;
     let header = frame.first_chunk::<TAGGED>()?;
     match [header[12], header[13]] {
-        ether_type::IPV4 => ipv4::<ETHERNET_BYTES>(frame, 0),
-        ether_type::IPV6 => ipv6::<ETHERNET_BYTES>(frame, 0),
+        ether_type::IPV4 => ipv4::<ETHERNET_BYTES>(frame, 0, packet),
+        ether_type::IPV6 => ipv6::<ETHERNET_BYTES>(frame, 0, packet),
         ether_type::VLAN => {
             let vlan = u16::from_be_bytes([header[14], header[15]]) & 0x0fff;
             match [header[16], header[17]] {
-                ether_type::IPV4 => ipv4::<TAGGED>(frame, vlan),
-                ether_type::IPV6 => ipv6::<TAGGED>(frame, vlan),
+                ether_type::IPV4 => ipv4::<TAGGED>(frame, vlan, packet),
+                ether_type::IPV6 => ipv6::<TAGGED>(frame, vlan, packet),
                 _ => None,
             }
         }
@@ -61,7 +50,7 @@ pub(super) fn parse(frame: &[u8]) -> Option<Straight> {
 
 /// An IPv4 header at `AT`, and a transport header of which enough was captured.
 #[inline]
-fn ipv4<const AT: usize>(frame: &[u8], vlan: u16) -> Option<Straight> {
+fn ipv4<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option<()> {
     let header: &[u8; (IPV4_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
     let total = u16::from_be_bytes([header[2], header[3]]);
     // No options; neither an offset nor more fragments.
@@ -70,33 +59,35 @@ fn ipv4<const AT: usize>(frame: &[u8], vlan: u16) -> Option<Straight> {
     }
     let transport = header.last_chunk()?;
     let above_ip = u32::from(total).checked_sub(IPV4_BYTES)?;
-    let (payload_bytes, tcp) = read_transport(transport, header[9], above_ip)?;
+    (packet.payload_bytes, packet.tcp) = read_transport(transport, header[9], above_ip)?;
     let address = |at: usize| {
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
     let [from, to] = ports(transport);
-    let (key, direction) =
+    (packet.key, packet.direction) =
         FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlan);
-    let bytes = total.into();
-    Some(Straight { key, direction, bytes, payload_bytes, tcp, macs: macs(frame)? })
+    packet.bytes = total.into();
+    packet.macs = macs(frame)?;
+    Some(())
 }
 
 /// The same for IPv6.
 #[inline]
-fn ipv6<const AT: usize>(frame: &[u8], vlan: u16) -> Option<Straight> {
+fn ipv6<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option<()> {
     let header: &[u8; (IPV6_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
     if header[0] >> 4 != 6 {
         return None;
     }
     let transport = header.last_chunk()?;
     let above_ip = u32::from(u16::from_be_bytes([header[4], header[5]]));
-    let (payload_bytes, tcp) = read_transport(transport, header[6], above_ip)?;
+    (packet.payload_bytes, packet.tcp) = read_transport(transport, header[6], above_ip)?;
     let address = |at: usize| header[at..].first_chunk().map(|&bytes| u128::from_le_bytes(bytes));
     let [from, to] = ports(transport);
-    let (key, direction) =
+    (packet.key, packet.direction) =
         FlowKey::canonical_v6((address(8)?, from), (address(24)?, to), header[6], vlan);
-    let bytes = IPV6_BYTES + above_ip;
-    Some(Straight { key, direction, bytes, payload_bytes, tcp, macs: macs(frame)? })
+    packet.bytes = IPV6_BYTES + above_ip;
+    packet.macs = macs(frame)?;
+    Some(())
 }
 
 fn ports(transport: &Transport) -> [u16; 2] {
@@ -126,7 +117,7 @@ fn read_transport(
 }
 
 /// Source and destination.
-fn macs(frame: &[u8]) -> Option<[[u8; 6]; 2]> {
+fn macs(frame: &[u8]) -> Option<[Option<[u8; 6]>; 2]> {
     let [destination, source] = *frame.as_chunks::<6>().0.first_chunk::<2>()?;
-    Some([source, destination])
+    Some([Some(source), Some(destination)])
 }

@@ -369,12 +369,15 @@ impl Rx<'_> {
                 timestamp: Some(now),
                 link: LinkType::ETHERNET,
             };
-            let Some(packet) = decode(decoder, &frame, counters) else { return };
+            if !decode(decoder, &frame, counters, batch.next()) {
+                return;
+            }
             match exchange {
-                None => _ = batch.push(packet),
+                None => _ = batch.keep(),
                 Some(exchange) => {
-                    if !exchange.send(&packet) {
-                        core.count_not_passed_on(&packet);
+                    let packet = batch.next();
+                    if !exchange.send(packet) {
+                        core.count_not_passed_on(packet);
                     }
                 }
             }

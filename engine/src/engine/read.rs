@@ -206,6 +206,7 @@ fn start_workers<'scope, 'env>(
     }
     let mut dealing = Dealing {
         to_workers,
+        packet: Packet::NONE,
         workers: cores.len(),
         by_direction,
         last: 0,
@@ -266,7 +267,10 @@ fn work_and_pass_on(
 
 /// Where the reader's packets go.
 trait PacketSink {
-    fn push(&mut self, packet: Packet);
+    /// Where the next packet is to be written.
+    fn next(&mut self) -> &mut Packet;
+    /// Takes what was written there.
+    fn keep(&mut self);
 }
 
 /// Into a table of the reader's own.
@@ -284,8 +288,13 @@ impl Counting<'_> {
 
 impl PacketSink for Counting<'_> {
     #[inline]
-    fn push(&mut self, packet: Packet) {
-        if self.batch.push(packet) {
+    fn next(&mut self) -> &mut Packet {
+        self.batch.next()
+    }
+
+    #[inline]
+    fn keep(&mut self) {
+        if self.batch.keep() {
             self.flush();
         }
     }
@@ -294,6 +303,8 @@ impl PacketSink for Counting<'_> {
 /// To the workers.
 struct Dealing<'a> {
     to_workers: Senders,
+    /// The packet that is dealt next.
+    packet: Packet,
     workers: usize,
     by_direction: bool,
     /// The place of the last packet that was dealt.
@@ -328,14 +339,18 @@ impl Dealing<'_> {
 }
 
 impl PacketSink for Dealing<'_> {
-    fn push(&mut self, packet: Packet) {
-        let worker = self.worker_of(&packet);
-        while !self.to_workers.send(worker, &packet) {
+    fn next(&mut self) -> &mut Packet {
+        &mut self.packet
+    }
+
+    fn keep(&mut self) {
+        let worker = self.worker_of(&self.packet);
+        while !self.to_workers.send(worker, &self.packet) {
             // Whoever waits for what comes before this packet must get it.
             self.to_workers.flush(self.last);
             thread::park_timeout(WAIT);
         }
-        self.last = packet.ordinal;
+        self.last = self.packet.ordinal;
         if self.by_direction && self.last.is_multiple_of(BATCH_PACKETS as u64) {
             // Who takes in order must know how far this is.
             self.to_workers.flush(self.last);
@@ -409,8 +424,8 @@ impl Reader<'_> {
             self.accounts.sources[idx].seen.set(seen);
             *left -= 1;
             counters.received.add(1);
-            if let Some(packet) = decode(decoder, &frame, counters) {
-                packets.push(packet);
+            if decode(decoder, &frame, counters, packets.next()) {
+                packets.keep();
             }
         }
         Ok(())

@@ -19,18 +19,20 @@ const WAIT: Duration = Duration::from_micros(50);
 /// Batches longer than this are recorded as this long, in ns.
 const BATCH_NS_MAX: u64 = 60_000_000_000;
 
-/// Decodes a frame and counts what became of it.
+/// Decodes a frame to `packet` and counts what became of it. Whether there is one.
+#[inline]
 pub(super) fn decode(
     decoder: &mut Decoder,
     frame: &Frame<'_>,
     counters: &ReceiveCounters,
-) -> Option<Packet> {
+    packet: &mut Packet,
+) -> bool {
     counters.decoded.add(1);
-    match decoder.decode(frame) {
-        Ok(packet) => Some(packet),
+    match decoder.decode_to(frame, packet) {
+        Ok(()) => true,
         Err(cause) => {
             counters.undecodable[cause.idx()].add(1);
-            None
+            false
         }
     }
 }
@@ -103,24 +105,35 @@ pub(super) fn with_times(all: Option<Histogram<u64>>, more: Histogram<u64>) -> H
 }
 
 /// A batch of packets being filled.
-pub(super) struct PacketBatch(Vec<Packet>);
+pub(super) struct PacketBatch {
+    packets: Box<[Packet; BATCH_PACKETS]>,
+    len: usize,
+}
 
 impl PacketBatch {
     pub(super) fn new() -> Self {
-        Self(Vec::with_capacity(BATCH_PACKETS))
+        Self { packets: Box::new([Packet::NONE; BATCH_PACKETS]), len: 0 }
     }
 
-    /// Adds a packet. Returns whether the batch is full.
-    pub(super) fn push(&mut self, packet: Packet) -> bool {
-        self.0.push(packet);
-        self.0.len() == BATCH_PACKETS
+    /// Where the next packet goes; there is room for one.
+    #[inline]
+    pub(super) fn next(&mut self) -> &mut Packet {
+        &mut self.packets[self.len]
+    }
+
+    /// Keeps what was written to [`PacketBatch::next`]. Whether the batch is full with it: then
+    /// it must be emptied.
+    #[inline]
+    pub(super) fn keep(&mut self) -> bool {
+        self.len += 1;
+        self.len == BATCH_PACKETS
     }
 
     pub(super) fn packets(&self) -> &[Packet] {
-        &self.0
+        &self.packets[..self.len]
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.len = 0;
     }
 }

@@ -74,6 +74,9 @@ impl PartialEq for FlowKey {
 const _: () = assert!(KEY_VLANS == 2, "two VLAN tags and two ports fill a word");
 
 impl FlowKey {
+    /// The key of no flow.
+    pub(crate) const NONE: Self = Self([0; 6]);
+
     /// The key of a packet from `source` to `destination`, and which way the packet went.
     ///
     /// `vlan` holds VLAN identifiers, outermost first; 0 is "no tag" (a priority tag,
