@@ -272,7 +272,8 @@ impl<'a> CoreTable<'a> {
 
     /// Ends every flow, as far as there is room in `outlet`: as packet time says by `now`,
     /// the end of the input, or else with [`EndReason::Forced`]. Returns whether the table
-    /// is empty; if not, call again when there is room.
+    /// is empty; if not, call again when there is room. The table counts no more packets after
+    /// this: its index still has all of them, as going through that takes longer than all else.
     pub fn drain(&mut self, now: Tick, outlet: &mut impl Outlet) -> bool {
         while !self.slab.is_empty() {
             if outlet.room() == 0 {
@@ -282,8 +283,7 @@ impl<'a> CoreTable<'a> {
             if self.slab.slot(slot).is_live() {
                 let over = self.slab.slot(slot).expired(now, &self.limits);
                 let forced = self.slab.slot(slot).end_reason(EndReason::Forced);
-                let reason = over.unwrap_or(forced);
-                self.expire(slot, reason, outlet);
+                self.take_out(slot, over.unwrap_or(forced), outlet);
             }
         }
         if outlet.room() < self.overflow.len() {
@@ -381,11 +381,17 @@ impl<'a> CoreTable<'a> {
 
     /// Publishes the last delta of a flow and frees its slot.
     fn expire(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) {
+        let hash = self.take_out(slot, reason, outlet);
+        self.index.remove(hash, slot);
+    }
+
+    /// The same, but for the index. Returns the flow's hash.
+    fn take_out(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) -> u64 {
         let mut delta = self.slab.take_delta(slot);
         delta.end = Some(reason);
         let hash = self.send(slot, delta, outlet);
-        self.index.remove(hash, slot);
         self.slab.release(slot);
+        hash
     }
 
     fn publish(&mut self, slot: u32, outlet: &mut impl Outlet) {
