@@ -1,5 +1,6 @@
 //! The project's own tools, `cargo xtask`: each subcommand is a module of its own.
 
+mod bench;
 mod ebpf;
 mod r#gen;
 mod net;
@@ -17,6 +18,9 @@ enum Command {
     Ebpf(ebpf::Options),
     /// Write a capture of made-up traffic, and the truth about it
     Gen(r#gen::Args),
+    /// Measure flowtap beside its peers
+    #[command(subcommand)]
+    Bench(bench::Args),
     /// Replay a capture on an interface
     Send(send::Args),
     /// Make or remove two network namespaces with a link between them
@@ -27,6 +31,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Gen(args) => r#gen::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Net(args) => net::run(&args),
     };

@@ -122,6 +122,27 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes a capture of a mix by name, 20 seconds long, for benchmarks. Returns packets in flows,
+/// their bytes by IP length, and bytes of all frames.
+///
+/// # Errors
+/// If there is no such mix, the budget is too small, or the file cannot be written.
+pub(crate) fn write(
+    mix: &str,
+    packets: u64,
+    flows: u64,
+    seed: u64,
+    path: &Path,
+) -> Result<(u64, u64, u64), String> {
+    let budget = Budget { packets, flows, seed, duration_ns: 20_000_000_000 };
+    let failed = |error: std::io::Error| format!("write {}: {error}", path.display());
+    let mut out = create(path)?;
+    let truth = generate(&find_mix(mix)?, &Wishes::default(), &budget, false, &mut out)
+        .map_err(|error| error.into_text(failed))?;
+    out.flush().map_err(failed)?;
+    Ok((truth.totals.packets, truth.totals.bytes, truth.frame_bytes))
+}
+
 /// Why there is no capture.
 #[derive(Debug)]
 enum Failure {

@@ -1,0 +1,231 @@
+//! `cargo xtask bench offline`: from a capture file to a flow file, as a whole process. Every
+//! meter takes its turn in every round; results are held against the truth before a time counts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::machine::Machine;
+use super::meter::{self, Case, Meter, Sums};
+use super::report::{Report, Run, Series};
+use super::usage::measure;
+
+/// How much to run, and where.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Captures of ten times the size, and five rounds
+    #[arg(long, conflicts_with = "small")]
+    long: bool,
+    /// Captures of a tenth of the size, and one round: to see that it works
+    #[arg(long)]
+    small: bool,
+    /// Without peers
+    #[arg(long)]
+    alone: bool,
+    /// Rounds, in each of which every meter runs once
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Another seed makes other traffic
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// A folder for captures and flow files: the disk's speed counts, so a tmpfs
+    #[arg(long, default_value = "/dev/shm")]
+    folder: PathBuf,
+    /// Where the report goes: report.json and report.html
+    #[arg(long, default_value = "target/bench")]
+    output: PathBuf,
+}
+
+/// A capture to run on: name, what it is, packets and flows in the short form.
+const CAPTURES: [(&str, &str, u64, u64); 3] = [
+    ("imix", "frames of 60, 590 and 1,514 bytes, 7 : 4 : 1, all flows alike", 1_000_000, 100_000),
+    ("small64", "frames of 60 bytes, all flows alike", 2_000_000, 10_000),
+    ("scan", "one-packet flows beside a thousand long ones", 1_000_000, 500_000),
+];
+
+/// How much larger the long form is, and smaller the small one.
+const FACTOR: u64 = 10;
+
+/// A meter that takes longer, in seconds, runs once and no more.
+const PATIENCE_S: f64 = 15.0;
+
+/// Removes the folder and everything in it.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left there is no harm but for its size.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<(), String> {
+    let flowtap = build()?;
+    let (mut meters, missing) = meter::all(&flowtap);
+    if args.alone {
+        meters.retain(Meter::is_ours);
+    }
+    for meter in &meters {
+        eprintln!("bench: {} ({})", meter.name, meter.version());
+    }
+    eprintln!("bench: not here: {}", missing.join(", "));
+    let folder = Folder(args.folder.join(format!("flowtap-bench-{}", std::process::id())));
+    let size = |n| if args.long { n * FACTOR } else { n / if args.small { FACTOR } else { 1 } };
+    let by_size = if args.long { 5 } else { 3 };
+    let rounds = args.rounds.unwrap_or(if args.small { 1 } else { by_size });
+    let mut series = Vec::new();
+    for (name, about, packets, flows) in CAPTURES {
+        let (packets, flows) = (size(packets), size(flows));
+        let capture = Capture::make(&folder.0, name, packets, flows, args.seed)?;
+        let runs = take_turns(&meters, &capture, &folder.0, rounds, flows)?;
+        fs::remove_file(&capture.path).map_err(|error| error.to_string())?;
+        let one = Series {
+            capture: name.to_owned(),
+            about: about.to_owned(),
+            packets,
+            flows,
+            capture_bytes: capture.file_bytes,
+            runs,
+        };
+        println!("{}", one.table());
+        series.push(one);
+    }
+    let report = Report {
+        machine: Machine::here(),
+        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        seed: args.seed,
+        rounds,
+        timeouts_s: meter::TIMEOUTS,
+        versions: meters.iter().map(|meter| (meter.name.to_owned(), meter.version())).collect(),
+        missing: missing.into_iter().map(str::to_owned).collect(),
+        series,
+    };
+    report.write(&args.output)
+}
+
+/// Builds the program as users do, and returns where it is.
+fn build() -> Result<PathBuf, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--package", "flowtap", "--bin", "flowtap"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .map_err(|error| format!("build flowtap: {error}"))?;
+    if !output.status.success() {
+        return Err("build flowtap: it does not build".into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs =
+        messages.filter_map(|message| message["executable"].as_str().map(Into::into));
+    programs.next().ok_or_else(|| "build flowtap: cargo did not say where it is".into())
+}
+
+/// A capture file and its truth.
+struct Capture {
+    path: PathBuf,
+    file_bytes: u64,
+    packets: u64,
+    /// By IP length.
+    bytes: u64,
+    frame_bytes: u64,
+}
+
+impl Capture {
+    fn make(folder: &Path, mix: &str, packets: u64, flows: u64, seed: u64) -> Result<Self, String> {
+        fs::create_dir_all(folder).map_err(|e| format!("create {}: {e}", folder.display()))?;
+        let path = folder.join(format!("{mix}.pcap"));
+        let made = crate::r#gen::write(mix, packets, flows, seed, &path)?;
+        let file_bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len();
+        let (packets, bytes, frame_bytes) = made;
+        Ok(Self { path, file_bytes, packets, bytes, frame_bytes })
+    }
+
+    /// What is wrong with a result; empty if nothing is.
+    fn check(&self, sums: &Sums) -> String {
+        if sums.packets != self.packets {
+            return format!("wrong: {} packets of {}", sums.packets, self.packets);
+        }
+        if sums.bytes == self.bytes || sums.bytes == self.frame_bytes {
+            return String::new();
+        }
+        if sums.bytes == 0 {
+            return "bytes not looked at".into();
+        }
+        #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+        let off = (sums.bytes as f64 / self.bytes as f64 - 1.0) * 100.0;
+        format!("bytes {off:+.1} %")
+    }
+}
+
+/// Runs all meters by turns.
+fn take_turns(
+    meters: &[Meter],
+    capture: &Capture,
+    folder: &Path,
+    rounds: usize,
+    flows: u64,
+) -> Result<Vec<Run>, String> {
+    let mut runs = Vec::new();
+    let mut no_more: Vec<&str> = Vec::new();
+    for round in 0..rounds {
+        for turn in 0..meters.len() {
+            let meter = &meters[(turn + round) % meters.len()];
+            if no_more.contains(&meter.name) {
+                continue;
+            }
+            match run_once(meter, capture, folder, flows) {
+                Ok(run) if meter.is_ours() && !run.wrong.is_empty() => {
+                    return Err(format!("{}: {}", meter.name, run.wrong));
+                }
+                Ok(run) => {
+                    if run.usage.wall_s > PATIENCE_S && !meter.is_ours() {
+                        no_more.push(meter.name);
+                    }
+                    runs.push(run);
+                }
+                Err(error) if meter.is_ours() => return Err(error),
+                Err(error) => {
+                    eprintln!("bench: {}: {error}", meter.name);
+                    no_more.push(meter.name);
+                }
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Result<Run, String> {
+    let own = folder.join("run");
+    let failed = |error: std::io::Error| format!("{}: {error}", own.display());
+    let _ = fs::remove_dir_all(&own);
+    fs::create_dir_all(&own).map_err(failed)?;
+    let case = Case { capture: &capture.path, folder: &own, flows };
+    let mut command = vec![meter.program.display().to_string()];
+    command.extend((meter.args)(&case));
+    let (usage, said) = measure(&command, meter.cpus, &own)?;
+    let sums = (meter.sums)(&case, &said)?;
+    let shown = command.join(" ").replace(&capture.path.display().to_string(), "CAPTURE");
+    Ok(Run {
+        meter: meter.name.to_owned(),
+        command: shown.replace(&meter.program.display().to_string(), meter.name_of_program()),
+        writes: meter.writes.to_owned(),
+        cpus: meter.cpus.to_owned(),
+        usage,
+        records: sums.records,
+        wrong: capture.check(&sums),
+    })
+}
+
+impl Meter {
+    fn is_ours(&self) -> bool {
+        self.name.starts_with("flowtap")
+    }
+
+    fn name_of_program(&self) -> &str {
+        self.program.file_name().and_then(|name| name.to_str()).unwrap_or(self.name)
+    }
+}

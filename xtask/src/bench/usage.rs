@@ -1,0 +1,88 @@
+//! What one process took. The kernel adds all children of a process up and keeps the largest
+//! one's memory, so each is run by a process of its own: this program again.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::{Deserialize, Serialize};
+
+/// What a process took, its children included.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Usage {
+    /// From start to end, in seconds.
+    pub(crate) wall_s: f64,
+    /// Processor time of all threads, in seconds.
+    pub(crate) cpu_s: f64,
+    /// The most resident memory, in bytes.
+    pub(crate) rss_bytes: u64,
+}
+
+/// What to run, and where to say what it took.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    to: PathBuf,
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Runs the command, as this process's only child.
+pub(super) fn run(args: &Args) -> Result<(), String> {
+    let (program, rest) = args.command.split_first().ok_or("no command")?;
+    let failed = |error: std::io::Error| format!("run {program}: {error}");
+    let start = Instant::now();
+    let status = Command::new(program).args(rest).status().map_err(failed)?;
+    let wall_s = start.elapsed().as_secs_f64();
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|errno| errno.to_string())?;
+    #[expect(clippy::cast_precision_loss, reason = "seconds and microseconds of a run")]
+    let seconds =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let usage = Usage {
+        wall_s,
+        cpu_s: seconds(used.user_time()) + seconds(used.system_time()),
+        // getrusage(2): in kilobytes.
+        rss_bytes: u64::try_from(used.max_rss()).unwrap_or(0) * 1_024,
+    };
+    let text = serde_json::to_string(&usage).map_err(|error| error.to_string())?;
+    std::fs::write(&args.to, text).map_err(failed)?;
+    if status.success() { Ok(()) } else { Err(format!("{program}: {status}")) }
+}
+
+/// Runs `command` on the processors `cpus` (`0`, `0,1`), in `folder`, and returns what it took
+/// and all that it said.
+///
+/// # Errors
+/// If it cannot be run, or fails; with the end of what it said.
+pub(super) fn measure(
+    command: &[String],
+    cpus: &str,
+    folder: &Path,
+) -> Result<(Usage, String), String> {
+    let (to, said) = (folder.join("usage.json"), folder.join("said.txt"));
+    let failed = |error: &dyn std::fmt::Display| format!("run {}: {error}", command[0]);
+    let out = File::create(&said).map_err(|error| failed(&error))?;
+    let err = out.try_clone().map_err(|error| failed(&error))?;
+    let this = std::env::current_exe().map_err(|error| failed(&error))?;
+    let status = Command::new(this)
+        .args(["bench", "measure", "--to"])
+        .arg(&to)
+        .args(["--", "taskset", "-c", cpus])
+        .args(command)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(out)
+        .stderr(err)
+        .status()
+        .map_err(|error| failed(&error))?;
+    let text = std::fs::read(&said).map_err(|error| failed(&error))?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if !status.success() {
+        let end: Vec<_> = text.lines().rev().take(3).collect();
+        return Err(failed(&end.join(" | ")));
+    }
+    let usage = std::fs::read(&to).map_err(|error| failed(&error))?;
+    Ok((serde_json::from_slice(&usage).map_err(|error| failed(&error))?, text))
+}
