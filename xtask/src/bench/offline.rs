@@ -71,7 +71,10 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         eprintln!("bench: {} ({})", meter.name, meter.version());
     }
     eprintln!("bench: not here: {}", missing.join(", "));
-    let folder = Folder(args.folder.join(format!("flowtap-bench-{}", std::process::id())));
+    // Meters run in folders of their own: they need whole paths.
+    let folder = fs::canonicalize(&args.folder)
+        .map_err(|error| format!("find {}: {error}; name a folder", args.folder.display()))?;
+    let folder = Folder(folder.join(format!("flowtap-bench-{}", std::process::id())));
     let size = |n| if args.long { n * FACTOR } else { n / if args.small { FACTOR } else { 1 } };
     let by_size = if args.long { 5 } else { 3 };
     let rounds = args.rounds.unwrap_or(if args.small { 1 } else { by_size });
