@@ -208,6 +208,12 @@ impl Report {
         )
     }
 
+    /// Meters that were there and gave no result on this capture.
+    fn without_result(&self, series: &Series) -> Vec<&str> {
+        let has_run = |meter: &&String| series.runs.iter().any(|run| run.meter == **meter);
+        self.versions.keys().filter(|meter| !has_run(meter)).map(String::as_str).collect()
+    }
+
     /// Meters that are faster somewhere.
     fn losses(&self) -> Vec<String> {
         let faster = self.series.iter().flat_map(|series| {
@@ -252,6 +258,10 @@ impl Report {
         );
         for series in &self.series {
             let _ = writeln!(out, "## {}\n\n{}", series.capture, series.table());
+            let without = self.without_result(series);
+            if !without.is_empty() {
+                let _ = writeln!(out, "Without a result: {}.\n", without.join(", "));
+            }
         }
         let list = |items: Vec<String>| {
             if items.is_empty() { "nowhere in these runs".to_owned() } else { items.join(", ") }
@@ -315,6 +325,10 @@ impl Report {
                 );
             }
             out += "</table>";
+            let without = self.without_result(series);
+            if !without.is_empty() {
+                let _ = write!(out, "<p>Without a result: {}</p>", escape(&without.join(", ")));
+            }
         }
         let _ = write!(out, "<h2>Not there</h2><p>{}</p>", escape(&self.missing.join(", ")));
         let _ = write!(out, "<p>Processor: <code>{}</code></p>", escape(&self.machine.flags));
@@ -361,7 +375,9 @@ mod tests {
             seed: 1,
             rounds: 3,
             timeouts_s: [1, 2],
-            versions: BTreeMap::from([("small".to_owned(), "small 1.0".to_owned())]),
+            versions: [("small", "small 1.0"), ("slow", "slow 2")]
+                .map(|(meter, version)| (meter.to_owned(), version.to_owned()))
+                .into(),
             missing: vec!["yaf".to_owned()],
             series: vec![series],
         };
@@ -375,6 +391,7 @@ mod tests {
             "More memory than: small on imix.",
             "not there: yaf.",
             "- small (small 1.0): `small CAPTURE`",
+            "Without a result: slow.",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }

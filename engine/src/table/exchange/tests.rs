@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::flow::{Direction, Endpoint, FlowKey, PortKind};
+use crate::flow::{Endpoint, FlowKey, PortKind};
 use crate::sync::thread;
 
 /// Packet `number`, on any core.
@@ -15,18 +15,9 @@ pub(super) fn packet(number: u64) -> Packet {
         key: FlowKey::canonical(end, end, 4, 17, PortKind::Ports, [0; 2]).0,
         // As good as any.
         hash: number.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        direction: Direction::Forward,
-        timestamp: None,
         tick: 10 * number,
         ordinal: number,
-        interface: 0,
-        bytes: 0,
-        frame_bytes: 0,
-        payload_bytes: 0,
-        later_fragment: false,
-        tcp: None,
-        icmp: None,
-        macs: [None; 2],
+        ..Packet::NONE
     }
 }
 
