@@ -6,8 +6,8 @@
 //! these frames too: the tests hold one against the other.
 
 use crate::decode::{Packet, TcpHeader};
-use crate::flow::FlowKey;
 use crate::flow::protocol::{TCP, UDP};
+use crate::flow::{Endpoint, FlowKey, PortKind};
 
 const ETHERNET_BYTES: usize = 14;
 const TAG_BYTES: usize = 4;
@@ -81,10 +81,11 @@ fn ipv6<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option
     let transport = header.last_chunk()?;
     let above_ip = u32::from(u16::from_be_bytes([header[4], header[5]]));
     (packet.payload_bytes, packet.tcp) = read_transport(transport, header[6], above_ip)?;
-    let address = |at: usize| header[at..].first_chunk().map(|&bytes| u128::from_le_bytes(bytes));
     let [from, to] = ports(transport);
+    let end = |at: usize, port| Some(Endpoint { address: *header[at..].first_chunk()?, port });
+    let (source, destination) = (end(8, from)?, end(24, to)?);
     (packet.key, packet.direction) =
-        FlowKey::canonical_v6((address(8)?, from), (address(24)?, to), header[6], vlan);
+        FlowKey::canonical(source, destination, 6, header[6], PortKind::Ports, [vlan, 0]);
     packet.bytes = IPV6_BYTES + above_ip;
     packet.macs = macs(frame)?;
     Some(())

@@ -98,8 +98,11 @@ impl FlowKey {
         } else {
             (to, from, Direction::Reverse)
         };
+        let ([a, b], [c, d]) = (halves(low.0), halves(high.0));
+        let ports = u64::from(low.1) << 48 | u64::from(high.1) << 32;
+        let vlans = u64::from(vlan[0]) << 16 | u64::from(vlan[1]);
         let marks = u64::from(protocol) << 16 | u64::from(ip_version) << 8 | port_kind as u64;
-        (Self::of_words(low.0, high.0, [low.1, high.1], vlan, marks), direction)
+        (Self([a, b, c, d, ports | vlans, marks]), direction)
     }
 
     /// The same of IPv4 addresses, little-endian, with ports, and up to one VLAN tag.
@@ -118,29 +121,6 @@ impl FlowKey {
         let ports = (low & 0xffff) << 48 | (high & 0xffff) << 32;
         let marks = u64::from(protocol) << 16 | 4 << 8 | PortKind::Ports as u64;
         (Self([low >> 16, 0, high >> 16, 0, ports | u64::from(vlan) << 16, marks]), direction)
-    }
-
-    /// The same of IPv6 addresses.
-    #[must_use]
-    #[inline]
-    pub(crate) fn canonical_v6(
-        from: (u128, u16),
-        to: (u128, u16),
-        protocol: u8,
-        vlan: u16,
-    ) -> (Self, Direction) {
-        let direction = if from <= to { Direction::Forward } else { Direction::Reverse };
-        let (low, high) = if from <= to { (from, to) } else { (to, from) };
-        let marks = u64::from(protocol) << 16 | 6 << 8 | PortKind::Ports as u64;
-        (Self::of_words(low.0, high.0, [low.1, high.1], [vlan, 0], marks), direction)
-    }
-
-    #[inline]
-    fn of_words(low: u128, high: u128, ports: [u16; 2], vlan: [u16; 2], marks: u64) -> Self {
-        let ([a, b], [c, d]) = (halves(low), halves(high));
-        let ports = u64::from(ports[0]) << 48 | u64::from(ports[1]) << 32;
-        let vlans = u64::from(vlan[0]) << 16 | u64::from(vlan[1]);
-        Self([a, b, c, d, ports | vlans, marks])
     }
 
     /// The IP protocol number.

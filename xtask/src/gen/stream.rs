@@ -62,8 +62,6 @@ pub(crate) struct Wishes {
     pub(crate) reorder_permille: u32,
 }
 
-/// Headers of the longest kind: Ethernet, tag, IPv6, TCP.
-const HEADERS: u16 = 14 + 4 + 40 + 20;
 const FIRST_CLIENT: u64 = 16;
 const CLIENTS: u64 = 32_768;
 const FIRST_PORT: u64 = 1_024;
@@ -315,8 +313,6 @@ impl<'a> Stream<'a> {
         }
     }
 }
-
-const _: () = assert!(HEADERS < 1_514, "the longest frame has room for headers");
 
 /// Sums of the weights `1 / rank^exponent`, as whole numbers.
 fn zipf_sums(flows: u64, hundredths: u32) -> Vec<u64> {
