@@ -42,6 +42,23 @@ impl Machine {
     }
 }
 
+impl Machine {
+    /// In a sentence or two.
+    pub(super) fn about(&self) -> String {
+        format!(
+            "{} processors ({}), {} GB, {}, {}; flowtap at {}{}, {}.",
+            self.processors,
+            self.processor,
+            self.memory_bytes / 1_000_000_000,
+            self.kernel,
+            self.compiler,
+            self.commit,
+            if self.is_changed { " with changes" } else { "" },
+            self.date,
+        )
+    }
+}
+
 /// The first value of `name` in lines of `name: value`.
 fn field(text: &str, name: &str) -> String {
     let lines = text.lines().filter_map(|line| line.split_once(':'));

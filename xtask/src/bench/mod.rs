@@ -1,12 +1,12 @@
 //! `cargo xtask bench`: flowtap beside its peers in the same run, and a report that anyone can
 //! make again. Micro-benchmarks are `cargo bench`.
 //!
-//! The path: [`offline`] makes captures and runs every [`meter`] on them by turns, each through
-//! [`usage`], which measures one process; [`report`] keeps every run's figures and writes them
-//! as JSON, as a page and as text.
+//! The path: [`offline`] makes captures and runs every meter on them by turns, each through
+//! [`usage`], which measures one process. [`report`] keeps what the benchmarks found, each in
+//! its part, and [`document`] is how that is shown, as a page and as text.
 
+mod document;
 mod machine;
-mod meter;
 mod offline;
 mod report;
 mod usage;
@@ -23,12 +23,15 @@ pub(crate) enum Args {
     /// Run a command and say what it took; for `offline`
     #[command(hide = true)]
     Measure(usage::Args),
+    /// Walk a capture's headers and hash their keys; the ceiling of `offline`
+    #[command(hide = true)]
+    Walk(offline::WalkArgs),
 }
 
 /// Where the report is and where the text goes.
 #[derive(clap::Args)]
 pub(crate) struct TextArgs {
-    /// A report of `bench offline`
+    /// The report of the benchmarks
     #[arg(long, default_value = "target/bench/report.json")]
     report: PathBuf,
     /// The text to write
@@ -44,10 +47,17 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     match args {
         Args::Offline(args) => offline::run(args),
         Args::Measure(args) => usage::run(args),
+        Args::Walk(args) => offline::walk(args),
         Args::Text(args) => {
             let report = report::Report::read(&args.report)?;
             std::fs::write(&args.output, report.text())
                 .map_err(|error| format!("write {}: {error}", args.output.display()))
         }
     }
+}
+
+/// The one in the middle; of two, the larger.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

@@ -1,166 +1,58 @@
-//! Every run's figures, and what they come to: as JSON for programs, as one page for people, as
-//! text for the repository.
+//! The report: what each benchmark found, where and how, as JSON for programs, as one page for
+//! people, as text for the repository. A benchmark that is run again replaces its own part.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::{self, Block};
 use super::machine::Machine;
-use super::usage::Usage;
+use super::offline::result::Offline;
 
-/// One run of one meter.
+/// What one benchmark found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Run {
-    pub(super) meter: String,
-    pub(super) command: String,
-    pub(super) writes: String,
-    pub(super) cpus: String,
-    pub(super) usage: Usage,
-    pub(super) records: u64,
-    /// What its result has wrong; empty if nothing.
-    pub(super) wrong: String,
-}
-
-/// All runs on one capture.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Series {
-    pub(super) capture: String,
-    pub(super) about: String,
-    pub(super) packets: u64,
-    pub(super) flows: u64,
-    pub(super) capture_bytes: u64,
-    pub(super) runs: Vec<Run>,
-}
-
-/// A whole report.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct Measured<T> {
     pub(super) machine: Machine,
+    /// The command that makes it again.
     pub(super) command: String,
-    pub(super) seed: u64,
-    pub(super) rounds: usize,
-    /// Idle and active timeout.
-    pub(super) timeouts_s: [u32; 2],
-    pub(super) versions: BTreeMap<String, String>,
-    /// Peers that were not there.
-    pub(super) missing: Vec<String>,
-    pub(super) series: Vec<Series>,
+    /// All that it found, every run's figures included.
+    pub(super) result: T,
 }
 
-/// What the runs of one meter come to.
-struct Row<'a> {
-    run: &'a Run,
-    /// Packets a second: median, least, most.
-    rate: [f64; 3],
-    cpu_s: f64,
-    rss_bytes: f64,
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-impl Series {
-    /// One row for each meter, fastest first.
-    fn rows(&self) -> Vec<Row<'_>> {
-        let mut by_meter = BTreeMap::<&str, Vec<&Run>>::new();
-        self.runs.iter().for_each(|run| by_meter.entry(&run.meter).or_default().push(run));
-        let mut rows: Vec<_> = by_meter.values().map(|runs| self.row(runs)).collect();
-        rows.sort_by(|one, two| two.rate[0].total_cmp(&one.rate[0]));
-        rows
-    }
-
-    /// What the runs of one meter come to.
-    #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
-    fn row<'a>(&self, runs: &[&'a Run]) -> Row<'a> {
-        let rates: Vec<_> = runs.iter().map(|run| self.packets as f64 / run.usage.wall_s).collect();
-        let least = rates.iter().copied().fold(f64::MAX, f64::min);
-        let most = rates.iter().copied().fold(0.0, f64::max);
-        Row {
-            // Wrong in one run is wrong.
-            run: runs.iter().find(|run| !run.wrong.is_empty()).unwrap_or(&runs[0]),
-            rate: [median(rates), least, most],
-            cpu_s: median(runs.iter().map(|run| run.usage.cpu_s).collect()),
-            rss_bytes: median(runs.iter().map(|run| run.usage.rss_bytes as f64).collect()),
-        }
-    }
-
-    /// The figure that all others are held against.
-    fn ours(&self) -> f64 {
-        self.rows().iter().find(|row| row.run.meter == "flowtap").map_or(0.0, |row| row.rate[0])
-    }
-
-    /// A table in Markdown.
-    pub(super) fn table(&self) -> String {
-        let mut out = String::new();
-        let mut line = |text: &str| {
-            // Writing to a string does not fail.
-            let _ = writeln!(out, "{text}");
-        };
-        line(&format!(
-            "{}: {} packets in {} flows ({} MB): {}\n",
-            self.capture,
-            self.packets,
-            self.flows,
-            self.capture_bytes / 1_000_000,
-            self.about
-        ));
-        line(
-            "| meter | M packets/s | of flowtap | range | processor s | memory MB | writes | processors | result |",
-        );
-        line("|---|---|---|---|---|---|---|---|---|");
-        let ours = self.ours();
-        for Row { run, rate: [median, least, most], cpu_s, rss_bytes } in self.rows() {
-            let wrong = if run.wrong.is_empty() { "right" } else { &run.wrong };
-            line(&format!(
-                "| {} | {:.2} | {:.2} | {:.2} to {:.2} | {cpu_s:.2} | {:.0} | {} | {} | {wrong} |",
-                run.meter,
-                median / 1e6,
-                median / ours,
-                least / 1e6,
-                most / 1e6,
-                rss_bytes / 1e6,
-                run.writes,
-                run.cpus,
-            ));
-        }
-        out
-    }
-
-    /// Bars, as SVG.
-    fn chart(&self) -> String {
-        let rows = self.rows();
-        let most = rows.first().map_or(1.0, |row| row.rate[0]);
-        let mut out = format!(
-            "<svg viewBox='0 0 720 {0}' width='720' height='{0}' role='img'>",
-            rows.len() * 26 + 4
-        );
-        for (place, row) in rows.iter().enumerate() {
-            let (top, width) = (place * 26 + 4, (row.rate[0] / most * 420.0).max(1.0));
-            let colour = if row.run.meter.starts_with("flowtap") { "#1763a6" } else { "#8a8f98" };
-            let _ = write!(
-                out,
-                "<text x='190' y='{}' text-anchor='end'>{}</text>\
-                 <rect x='200' y='{top}' width='{width:.0}' height='18' fill='{colour}'/>\
-                 <text x='{:.0}' y='{}'>{:.2} M/s</text>",
-                top + 14,
-                escape(&row.run.meter),
-                width + 206.0,
-                top + 14,
-                row.rate[0] / 1e6,
-            );
-        }
-        out + "</svg>"
+impl<T> Measured<T> {
+    /// Of this process, here and now.
+    pub(super) fn here(result: T) -> Self {
+        let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+        Self { machine: Machine::here(), command: format!("cargo xtask {command}"), result }
     }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// What a benchmark's result says.
+pub(super) trait Findings {
+    /// One or two words.
+    const TITLE: &'static str;
+    /// Everything that it found.
+    fn blocks(&self) -> Vec<Block>;
+    /// Where flowtap loses; each a sentence.
+    fn losses(&self) -> Vec<String>;
+    /// What was not measured; each a sentence.
+    fn gaps(&self) -> Vec<String>;
+    /// What was run, by version and command.
+    fn commands(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
+
+/// A whole report: each benchmark's last result.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Report {
+    pub(super) offline: Option<Measured<Offline>>,
+}
+
+/// What is not in a report, and how it is made.
+type Absent = (&'static str, &'static str);
 
 impl Report {
     /// # Errors
@@ -169,170 +61,87 @@ impl Report {
         let text = fs::read(path).map_err(|error| {
             format!("read {}: {error}; make one with cargo xtask bench offline", path.display())
         })?;
-        serde_json::from_slice(&text).map_err(|error| format!("read {}: {error}", path.display()))
+        serde_json::from_slice(&text).map_err(|error| {
+            format!("read {}: {error}; remove it and make another", path.display())
+        })
     }
 
-    /// Writes `report.json` and `report.html`.
+    /// Changes one part of the report in `folder`, and writes `report.json` and `report.html`
+    /// there. What other benchmarks have found stays.
     ///
     /// # Errors
-    /// If they cannot be written.
-    pub(super) fn write(&self, folder: &Path) -> Result<(), String> {
+    /// If what is there is no report, or they cannot be written.
+    pub(super) fn change(folder: &Path, change: impl FnOnce(&mut Self)) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("write {}: {error}", folder.display());
         fs::create_dir_all(folder).map_err(failed)?;
-        let text = serde_json::to_string_pretty(self).map_err(|error| error.to_string())?;
-        fs::write(folder.join("report.json"), text).map_err(failed)?;
-        fs::write(folder.join("report.html"), self.page()).map_err(failed)?;
+        let path = folder.join("report.json");
+        let mut report = if path.exists() { Self::read(&path)? } else { Self::default() };
+        change(&mut report);
+        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        fs::write(&path, text).map_err(failed)?;
+        let page = document::page("flowtap benchmarks", &report.document());
+        fs::write(folder.join("report.html"), page).map_err(failed)?;
         eprintln!("bench: {0}/report.json and {0}/report.html", folder.display());
         Ok(())
     }
 
-    fn about(&self) -> String {
-        let machine = &self.machine;
-        format!(
-            "{} processors ({}), {} GB, {}, {}; flowtap at {}{}, {}. Seed {}, {} rounds by turns, \
-             medians; whole process from capture file to flow file, both on tmpfs; idle timeout \
-             {} s, active {} s. Times of a shared machine: only ratios within a table mean \
-             anything.",
-            machine.processors,
-            machine.processor,
-            machine.memory_bytes / 1_000_000_000,
-            machine.kernel,
-            machine.compiler,
-            machine.commit,
-            if machine.is_changed { " with changes" } else { "" },
-            machine.date,
-            self.seed,
-            self.rounds,
-            self.timeouts_s[0],
-            self.timeouts_s[1],
-        )
-    }
-
-    /// Meters that were there and gave no result on this capture.
-    fn without_result(&self, series: &Series) -> Vec<&str> {
-        let has_run = |meter: &&String| series.runs.iter().any(|run| run.meter == **meter);
-        self.versions.keys().filter(|meter| !has_run(meter)).map(String::as_str).collect()
-    }
-
-    /// Meters that are faster somewhere.
-    fn losses(&self) -> Vec<String> {
-        let faster = self.series.iter().flat_map(|series| {
-            let ours = series.ours();
-            let rows = series.rows().into_iter();
-            let others = rows.filter(|row| !row.run.meter.starts_with("flowtap"));
-            let lost: Vec<_> = others
-                .filter(|row| row.rate[0] > ours)
-                .map(|row| format!("{} on {}", row.run.meter, series.capture))
-                .collect();
-            lost
-        });
-        faster.collect()
-    }
-
-    /// Meters that take less memory somewhere, and get packets right.
-    fn leaner(&self) -> Vec<String> {
-        let leaner = self.series.iter().flat_map(|series| {
-            let rows = series.rows();
-            let ours = rows.iter().find(|row| row.run.meter == "flowtap");
-            let ours = ours.map_or(0.0, |row| row.rss_bytes);
-            let is_leaner = |row: &&Row<'_>| {
-                row.rss_bytes < ours
-                    && !row.run.meter.starts_with("flowtap")
-                    && !row.run.wrong.starts_with("wrong")
-            };
-            let name = |row: &Row<'_>| format!("{} on {}", row.run.meter, series.capture);
-            rows.iter().filter(is_leaner).map(name).collect::<Vec<_>>()
-        });
-        leaner.collect()
-    }
-
     /// `BENCHMARKS.md`.
     pub(super) fn text(&self) -> String {
-        let mut out = String::from("# Benchmarks\n\n");
-        let _ = writeln!(
-            out,
-            "Written by `cargo xtask bench text` from the report of `cargo xtask {}`. Make it \
-             again: `scripts/bench --long`, then `cargo xtask bench text`.\n\n{}\n",
-            self.command,
-            self.about()
-        );
-        for series in &self.series {
-            let _ = writeln!(out, "## {}\n\n{}", series.capture, series.table());
-            let without = self.without_result(series);
-            if !without.is_empty() {
-                let _ = writeln!(out, "Without a result: {}.\n", without.join(", "));
-            }
-        }
-        let list = |items: Vec<String>| {
-            if items.is_empty() { "nowhere in these runs".to_owned() } else { items.join(", ") }
-        };
-        let _ = writeln!(
-            out,
-            "## Where flowtap loses\n\nSlower than: {}.\n\nMore memory than: {}.\n",
-            list(self.losses()),
-            list(self.leaner())
-        );
-        let _ = writeln!(
-            out,
-            "## Not measured\n\nPeers that were not there: {}. Live capture, scaling over \
-             workers and flows, and the exporters by themselves are not part of this report.\n",
-            self.missing.join(", ")
-        );
-        out += "## Versions and commands\n\n";
-        for (meter, version) in &self.versions {
-            let command = self.series.iter().flat_map(|series| &series.runs);
-            let command = command.into_iter().find(|run| run.meter == *meter);
-            let command = command.map_or("did not run", |run| &run.command);
-            let _ = writeln!(out, "- {meter} ({version}): `{command}`");
-        }
-        out
+        document::text(&self.document())
     }
 
-    /// One page, complete in itself.
-    fn page(&self) -> String {
-        let mut out = String::from(
-            "<!doctype html><meta charset='utf-8'><title>flowtap benchmarks</title><style>body{font:15px/1.5 \
-             system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}table{border-\
-             collapse:collapse}td,th{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:\
-             right}td:first-child,th:first-child{text-align:left}svg text{font:13px system-ui}\
-             code{font-size:12px}</style><h1>flowtap benchmarks</h1>",
-        );
-        let _ = write!(out, "<p>{}</p>", escape(&self.about()));
-        for series in &self.series {
-            let _ = write!(
-                out,
-                "<h2>{}</h2><p>{} packets in {} flows: {}</p>{}<table><tr><th>meter<th>M packets/s\
-                 <th>of flowtap<th>range<th>processor s<th>memory MB<th>result</tr>",
-                escape(&series.capture),
-                series.packets,
-                series.flows,
-                escape(&series.about),
-                series.chart()
-            );
-            let ours = series.ours();
-            for Row { run, rate: [median, least, most], cpu_s, rss_bytes } in series.rows() {
-                let wrong = if run.wrong.is_empty() { "right" } else { &run.wrong };
-                let _ = write!(
-                    out,
-                    "<tr><td>{}<td>{:.2}<td>{:.2}<td>{:.2} to {:.2}<td>{cpu_s:.2}<td>{:.0}<td>{}</tr>",
-                    escape(&run.meter),
-                    median / 1e6,
-                    median / ours,
-                    least / 1e6,
-                    most / 1e6,
-                    rss_bytes / 1e6,
-                    escape(wrong)
-                );
-            }
-            out += "</table>";
-            let without = self.without_result(series);
-            if !without.is_empty() {
-                let _ = write!(out, "<p>Without a result: {}</p>", escape(&without.join(", ")));
-            }
-        }
-        let _ = write!(out, "<h2>Not there</h2><p>{}</p>", escape(&self.missing.join(", ")));
-        let _ = write!(out, "<p>Processor: <code>{}</code></p>", escape(&self.machine.flags));
-        out
+    fn document(&self) -> Vec<Block> {
+        let mut parts = Parts::default();
+        parts.add(self.offline.as_ref(), ("Offline", "cargo xtask bench offline"));
+        parts.document()
+    }
+}
+
+/// What all benchmarks together have to say.
+#[derive(Default)]
+struct Parts {
+    found: Vec<Block>,
+    losses: Vec<String>,
+    gaps: Vec<String>,
+    commands: Vec<String>,
+}
+
+impl Parts {
+    fn add<T: Findings>(&mut self, measured: Option<&Measured<T>>, absent: Absent) {
+        let Some(Measured { machine, command, result }) = measured else {
+            let (what, command) = absent;
+            self.gaps.push(format!("{what}: not in this report; `{command}` measures it."));
+            return;
+        };
+        self.found.push(Block::Heading(2, T::TITLE.into()));
+        self.found.push(Block::Text(format!("`{command}`. {}", machine.about())));
+        self.found.extend(result.blocks());
+        self.losses.extend(result.losses());
+        self.gaps.extend(result.gaps());
+        self.commands.extend(result.commands());
+    }
+
+    fn document(self) -> Vec<Block> {
+        let or_none = |items: Vec<String>, none: &str| {
+            if items.is_empty() { Block::Text(none.into()) } else { Block::List(items) }
+        };
+        let mut blocks = vec![
+            Block::Heading(1, "Benchmarks".into()),
+            Block::Text(
+                "Written by `cargo xtask bench text` from `target/bench/report.json`, which the \
+                 commands below write. Times of a shared machine: only ratios within a table \
+                 mean anything."
+                    .into(),
+            ),
+        ];
+        blocks.extend(self.found);
+        blocks.push(Block::Heading(2, "Where flowtap loses".into()));
+        blocks.push(or_none(self.losses, "Nowhere in these runs."));
+        blocks.push(Block::Heading(2, "Not measured".into()));
+        blocks.push(or_none(self.gaps, "Nothing is missing."));
+        blocks.push(Block::Heading(2, "Versions and commands".into()));
+        blocks.push(or_none(self.commands, "None but the above."));
+        blocks
     }
 }
 
@@ -340,62 +149,47 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn run(meter: &str, wall_s: f64, rss_bytes: u64, wrong: &str) -> Run {
-        Run {
-            meter: meter.to_owned(),
-            command: format!("{meter} CAPTURE"),
-            writes: "CSV".to_owned(),
-            cpus: "0".to_owned(),
-            usage: Usage { wall_s, cpu_s: wall_s, rss_bytes },
-            records: 1,
-            wrong: wrong.to_owned(),
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Made(String);
+
+    impl Findings for Made {
+        const TITLE: &'static str = "Made up";
+        fn blocks(&self) -> Vec<Block> {
+            vec![Block::Text(format!("found {}", self.0))]
+        }
+        fn losses(&self) -> Vec<String> {
+            vec!["Slower than light.".into()]
+        }
+        fn gaps(&self) -> Vec<String> {
+            Vec::new()
         }
     }
 
     #[test]
-    fn the_text_says_who_is_faster_leaner_and_wrong() {
-        let runs = vec![
-            run("flowtap", 1.0, 50, ""),
-            run("quick", 0.5, 90, "wrong: 3 packets of 9"),
-            run("flowtap", 2.0, 50, ""),
-            run("small", 4.0, 10, ""),
-            run("flowtap", 3.0, 50, ""),
-        ];
-        let series = Series {
-            capture: "imix".to_owned(),
-            about: "<made up>".to_owned(),
-            packets: 2_000_000,
-            flows: 1,
-            capture_bytes: 1,
-            runs,
-        };
-        let report = Report {
-            machine: Machine::here(),
-            command: "bench offline".to_owned(),
-            seed: 1,
-            rounds: 3,
-            timeouts_s: [1, 2],
-            versions: [("small", "small 1.0"), ("slow", "slow 2")]
-                .map(|(meter, version)| (meter.to_owned(), version.to_owned()))
-                .into(),
-            missing: vec!["yaf".to_owned()],
-            series: vec![series],
-        };
-        let text = serde_json::to_string(&report).unwrap();
-        let text = serde_json::from_str::<Report>(&text).unwrap().text();
+    fn a_part_is_told_and_a_missing_one_is_named() {
+        let mut parts = Parts::default();
+        parts.add(Some(&Measured::here(Made("it".into()))), ("Made up", "make"));
+        parts.add(None::<&Measured<Made>>, ("Another", "bench another"));
+        let text = document::text(&parts.document());
         for part in [
-            "| flowtap | 1.00 | 1.00 | 0.67 to 2.00 |",
-            "| quick | 4.00 | 4.00 |",
-            "wrong: 3 packets of 9",
-            "Slower than: quick on imix.",
-            "More memory than: small on imix.",
-            "not there: yaf.",
-            "- small (small 1.0): `small CAPTURE`",
-            "Without a result: slow.",
+            "## Made up",
+            "found it",
+            "- Slower than light.",
+            "- Another: not in this report; `bench another` measures it.",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        let page = report.page();
-        assert!(page.contains("&lt;made up&gt;") && page.contains("</svg>"), "{page}");
+    }
+
+    #[test]
+    fn a_part_is_replaced_and_others_stay() {
+        let folder = std::env::temp_dir().join(format!("flowtap-report-{}", std::process::id()));
+        Report::change(&folder, |_| {}).unwrap();
+        Report::change(&folder, |report| assert!(report.offline.is_none())).unwrap();
+        assert!(Report::read(&folder.join("report.json")).is_ok());
+        assert!(fs::read_to_string(folder.join("report.html")).unwrap().contains("<h1>"));
+        fs::write(folder.join("report.json"), "{").unwrap();
+        assert!(Report::change(&folder, |_| {}).unwrap_err().contains("remove it"));
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -9,6 +9,12 @@ use std::process::{Command, Stdio};
 /// Idle and active timeout of all meters, in seconds. No flow of the captures reaches them.
 pub(super) const TIMEOUTS: [u32; 2] = [120, 300];
 
+/// The meter that all others are held against; others of ours have longer names.
+pub(super) const OURS: &str = "flowtap";
+
+/// What no meter can be faster than.
+pub(super) const CEILING: &str = "ceiling";
+
 /// One run of a meter.
 pub(super) struct Case<'a> {
     pub(super) capture: &'a Path,
@@ -78,9 +84,23 @@ pub(super) fn all(flowtap: &Path) -> (Vec<Meter>, Vec<&'static str>) {
         writes,
     };
     let mut meters = vec![
-        flowtap("flowtap", "0,1", "CSV", |case| flowtap_args(case, "flows.csv")),
+        flowtap(OURS, "0,1", "CSV", |case| flowtap_args(case, "flows.csv")),
         flowtap("flowtap, JSON lines", "0,1", "JSON", |case| flowtap_args(case, "flows.jsonl")),
         flowtap("flowtap, one processor", "0", "CSV", |case| flowtap_args(case, "flows.csv")),
+        flowtap("flowtap, two workers", "0,1", "CSV", |case| {
+            let mut args = flowtap_args(case, "flows.csv");
+            args.extend(strings(&["--workers", "2"]));
+            args
+        }),
+        Meter {
+            name: CEILING,
+            program: std::env::current_exe().unwrap_or_default(),
+            version: ["--help", "own tools"],
+            cpus: "0",
+            args: |case| vec!["bench".into(), "walk".into(), path(case.capture)],
+            sums: walk_sums,
+            writes: "nothing",
+        },
     ];
     let mut missing = Vec::new();
     for (program, version, args, sums, writes) in PEERS {
@@ -197,6 +217,13 @@ fn numbers_after(said: &str, text: &str) -> Result<Vec<u64>, String> {
     let line = line.ok_or_else(|| format!("it did not say {text:?}"))?;
     let digits = line.split(|letter: char| !letter.is_ascii_digit());
     Ok(digits.filter(|digits| !digits.is_empty()).map(number).collect())
+}
+
+fn walk_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
+    match numbers_after(said, "packets")?[..] {
+        [packets, bytes, ..] => Ok(Sums { records: 0, packets, bytes }),
+        _ => Err("no sums".into()),
+    }
 }
 
 fn yaf_args(case: &Case<'_>) -> Vec<String> {

@@ -1,15 +1,21 @@
 //! `cargo xtask bench offline`: from a capture file to a flow file, as a whole process. Every
 //! meter takes its turn in every round; results are held against the truth before a time counts.
 
+mod meter;
+pub(super) mod result;
+mod walk;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use super::machine::Machine;
-use super::meter::{self, Case, Meter, Sums};
-use super::report::{Report, Run, Series};
+use meter::{Case, Meter, Sums};
+use result::{Offline, Run, Series};
+
+use super::document;
+use super::report::{Measured, Report};
 use super::usage::measure;
 
 /// How much to run, and where.
@@ -24,6 +30,9 @@ pub(crate) struct Args {
     /// Without peers
     #[arg(long)]
     alone: bool,
+    /// Only these meters, by the names in the tables
+    #[arg(long, value_name = "NAME", value_delimiter = ';')]
+    only: Vec<String>,
     /// Rounds, in each of which every meter runs once
     #[arg(long)]
     rounds: Option<usize>,
@@ -61,11 +70,16 @@ impl Drop for Folder {
     }
 }
 
+pub(super) use walk::{Args as WalkArgs, run as walk};
+
 pub(super) fn run(args: &Args) -> Result<(), String> {
     let flowtap = build()?;
     let (mut meters, missing) = meter::all(&flowtap);
     if args.alone {
-        meters.retain(Meter::is_ours);
+        meters.retain(Meter::is_ours_or_ceiling);
+    }
+    if !args.only.is_empty() {
+        meters.retain(|meter| args.only.iter().any(|name| name == meter.name));
     }
     for meter in &meters {
         eprintln!("bench: {} ({})", meter.name, meter.version());
@@ -92,20 +106,19 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
             capture_bytes: capture.file_bytes,
             runs,
         };
-        println!("{}", one.table());
+        println!("{}: {}\n", one.capture, one.about());
+        println!("{}", document::text(&[one.table()]));
         series.push(one);
     }
-    let report = Report {
-        machine: Machine::here(),
-        command: std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+    let found = Measured::here(Offline {
         seed: args.seed,
         rounds,
         timeouts_s: meter::TIMEOUTS,
         versions: meters.iter().map(|meter| (meter.name.to_owned(), meter.version())).collect(),
         missing: missing.into_iter().map(str::to_owned).collect(),
         series,
-    };
-    report.write(&args.output)
+    });
+    Report::change(&args.output, |report| report.offline = Some(found))
 }
 
 /// Builds the program as users do, and returns where it is.
@@ -214,6 +227,7 @@ fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Resu
     let shown = command.join(" ").replace(&capture.path.display().to_string(), "CAPTURE");
     Ok(Run {
         meter: meter.name.to_owned(),
+        is_ours: meter.is_ours(),
         command: shown.replace(&meter.program.display().to_string(), meter.name_of_program()),
         writes: meter.writes.to_owned(),
         cpus: meter.cpus.to_owned(),
@@ -225,7 +239,11 @@ fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Resu
 
 impl Meter {
     fn is_ours(&self) -> bool {
-        self.name.starts_with("flowtap")
+        self.name.starts_with(meter::OURS)
+    }
+
+    fn is_ours_or_ceiling(&self) -> bool {
+        self.is_ours() || self.name == meter::CEILING
     }
 
     fn name_of_program(&self) -> &str {
