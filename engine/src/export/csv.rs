@@ -1,43 +1,95 @@
 //! CSV (RFC 4180, line feeds): a header line, then one line per record; absent fields are
 //! empty, lists have semicolons.
 
+use std::net::IpAddr;
+
 use crate::export::Encoder;
-use crate::export::schema::{FIELDS, Row, Value};
-use crate::export::text::Text;
+use crate::export::line::Line;
+use crate::export::schema::{Fields, Row, names, visit};
+use crate::limits::KEY_VLANS;
+use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
 pub(crate) struct Csv {
-    text: Text,
+    line: Line,
+    /// How a name is quoted.
+    quoted: Vec<u8>,
 }
 
 impl Encoder for Csv {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        for (idx, (name, _)) in FIELDS.iter().enumerate() {
-            out.extend_from_slice(if idx == 0 { b"" } else { b"," });
-            out.extend_from_slice(name.as_bytes());
-        }
+        out.extend_from_slice(names().join(",").as_bytes());
         out.push(b'\n');
     }
 
     fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
-        for (idx, (_, get)) in FIELDS.iter().enumerate() {
-            out.extend_from_slice(if idx == 0 { b"" } else { b"," });
-            match get(row) {
-                // The only text that may need quotes: names of files.
-                Value::Text(text) => append_quoted(text, out),
-                value => self.text.append(&value, out),
-            }
-        }
+        visit(row, self);
+        let line = self.line.take();
+        // In the place of the last comma.
+        out.extend_from_slice(&line[..line.len() - 1]);
         out.push(b'\n');
     }
 }
 
-/// The text, in quotes if it must be.
-fn append_quoted(text: &str, out: &mut Vec<u8>) {
-    if !text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
-        return out.extend_from_slice(text.as_bytes());
+impl Csv {
+    /// A field, if there is a value, and what separates it from the next.
+    #[inline(always)]
+    fn field<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Line, T)) {
+        if let Some(value) = value {
+            write(&mut self.line, value);
+        }
+        self.line.bytes(b",");
     }
-    let mut writer = csv::Writer::from_writer(&mut *out);
-    let written = writer.write_field(text).and_then(|()| Ok(writer.flush()?));
-    written.expect("a vector takes anything");
+}
+
+impl Fields for Csv {
+    #[inline(always)]
+    fn number(&mut self, _: &'static str, value: Option<u64>) {
+        self.field(value, Line::number);
+    }
+
+    #[inline(always)]
+    fn word(&mut self, _: &'static str, value: Option<u64>) {
+        self.field(value, Line::word);
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, _: &'static str, value: Option<&str>) {
+        self.field(value, |line, text| line.bytes(text.as_bytes()));
+    }
+
+    fn text(&mut self, _: &'static str, value: Option<&str>) {
+        let text = value.unwrap_or_default();
+        if text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
+            self.quoted.clear();
+            let mut writer = csv::Writer::from_writer(&mut self.quoted);
+            let written = writer.write_field(text).and_then(|()| Ok(writer.flush()?));
+            written.expect("a vector takes anything");
+            drop(writer);
+            self.line.bytes(&self.quoted);
+        } else {
+            self.line.bytes(text.as_bytes());
+        }
+        self.line.bytes(b",");
+    }
+
+    #[inline(always)]
+    fn mac(&mut self, _: &'static str, value: Option<[u8; 6]>) {
+        self.field(value, Line::mac);
+    }
+
+    #[inline(always)]
+    fn address(&mut self, _: &'static str, value: Option<IpAddr>) {
+        self.field(value, Line::address);
+    }
+
+    #[inline(always)]
+    fn time(&mut self, _: &'static str, value: Option<Timestamp>) {
+        self.field(value, Line::time);
+    }
+
+    #[inline(always)]
+    fn vlans(&mut self, _: &'static str, value: Option<[u16; KEY_VLANS]>) {
+        self.field(value, |line, vlans| line.vlans(vlans, b';'));
+    }
 }

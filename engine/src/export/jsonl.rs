@@ -1,54 +1,108 @@
 //! JSON lines: one object per record, absent fields left out.
 
+use std::net::IpAddr;
+
 use crate::export::Encoder;
-use crate::export::schema::{FIELDS, Row, Value};
-use crate::export::text::{Text, append_list, append_number};
+use crate::export::line::Line;
+use crate::export::schema::{Fields, Row, visit};
+use crate::limits::KEY_VLANS;
+use crate::time::Timestamp;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct JsonLines {
-    text: Text,
-    /// `,"name":` of each field.
-    names: Vec<Vec<u8>>,
-}
-
-impl Default for JsonLines {
-    fn default() -> Self {
-        let names = FIELDS.iter().map(|(name, _)| format!(",\"{name}\":").into_bytes()).collect();
-        Self { text: Text::default(), names }
-    }
+    line: Line,
+    /// How a name is quoted.
+    quoted: Vec<u8>,
 }
 
 impl Encoder for JsonLines {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
-        let start = out.len();
-        for ((_, get), name) in FIELDS.iter().zip(&self.names) {
-            let value = get(row);
-            if value == Value::Absent {
-                continue;
-            }
-            out.extend_from_slice(name);
-            match value {
-                Value::Number(number) => append_number(number, out),
-                // The only text that may hold anything: names of files.
-                Value::Text(text) => {
-                    serde_json::to_writer(&mut *out, text).expect("a vector takes any text");
-                }
-                Value::Vlans(vlans) => {
-                    out.push(b'[');
-                    append_list(&vlans, b',', out);
-                    out.push(b']');
-                }
-                value => {
-                    out.push(b'"');
-                    self.text.append(&value, out);
-                    out.push(b'"');
-                }
-            }
-        }
+        visit(row, self);
+        let line = self.line.take();
         // In the place of the first comma: every record has its kind.
-        out[start] = b'{';
+        out.push(b'{');
+        out.extend_from_slice(&line[1..]);
         out.extend_from_slice(b"}\n");
+    }
+}
+
+impl JsonLines {
+    /// A field, if there is a value.
+    #[inline(always)]
+    fn field<T>(&mut self, name: &'static str, value: Option<T>, write: impl FnOnce(&mut Line, T)) {
+        if let Some(value) = value {
+            self.line.bytes(b",\"");
+            self.line.bytes(name.as_bytes());
+            self.line.bytes(b"\":");
+            write(&mut self.line, value);
+        }
+    }
+
+    /// One whose text needs quotes around it and nothing else.
+    #[inline(always)]
+    fn quoted<T>(
+        &mut self,
+        name: &'static str,
+        value: Option<T>,
+        write: impl FnOnce(&mut Line, T),
+    ) {
+        self.field(name, value, |line, value| {
+            line.bytes(b"\"");
+            write(line, value);
+            line.bytes(b"\"");
+        });
+    }
+}
+
+impl Fields for JsonLines {
+    #[inline(always)]
+    fn number(&mut self, name: &'static str, value: Option<u64>) {
+        self.field(name, value, Line::number);
+    }
+
+    #[inline(always)]
+    fn word(&mut self, name: &'static str, value: Option<u64>) {
+        self.quoted(name, value, Line::word);
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, name: &'static str, value: Option<&str>) {
+        self.quoted(name, value, |line, text| line.bytes(text.as_bytes()));
+    }
+
+    fn text(&mut self, name: &'static str, value: Option<&str>) {
+        if let Some(text) = value {
+            self.quoted.clear();
+            serde_json::to_writer(&mut self.quoted, text).expect("a vector takes any text");
+            let quoted = std::mem::take(&mut self.quoted);
+            self.field(name, Some(&quoted), |line, quoted| line.bytes(quoted));
+            self.quoted = quoted;
+        }
+    }
+
+    #[inline(always)]
+    fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>) {
+        self.quoted(name, value, Line::mac);
+    }
+
+    #[inline(always)]
+    fn address(&mut self, name: &'static str, value: Option<IpAddr>) {
+        self.quoted(name, value, Line::address);
+    }
+
+    #[inline(always)]
+    fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
+        self.quoted(name, value, Line::time);
+    }
+
+    #[inline(always)]
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+        self.field(name, value, |line, vlans| {
+            line.bytes(b"[");
+            line.vlans(vlans, b',');
+            line.bytes(b"]");
+        });
     }
 }

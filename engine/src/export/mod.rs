@@ -6,13 +6,13 @@
 mod account;
 mod csv;
 mod jsonl;
+mod line;
 pub mod output;
 mod queue;
 pub mod schema;
 pub mod sink;
 mod spec;
 mod table;
-mod text;
 
 pub use account::SinkAccount;
 pub use queue::{Patience, WhenFull};
@@ -36,7 +36,7 @@ impl Format {
         match self {
             Self::JsonLines => Box::new(jsonl::JsonLines::default()),
             Self::Csv => Box::new(csv::Csv::default()),
-            Self::Table => Box::new(table::Table),
+            Self::Table => Box::new(table::Table::default()),
         }
     }
 }

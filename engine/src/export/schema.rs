@@ -1,10 +1,11 @@
 //! The record as users see it: field names, units and order, once for all formats.
 
-use std::fmt;
 use std::net::IpAddr;
 
-use crate::export::text::Text;
-use crate::flow::{Direction, EndReason, FlowRecord, RecordKind, SideCounts, TcpState, protocol};
+use crate::flow::{
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, PortKind, RecordKind, SideCounts,
+    TcpState, protocol,
+};
 use crate::limits::KEY_VLANS;
 use crate::table::prefix_bytes;
 use crate::time::Timestamp;
@@ -18,69 +19,113 @@ pub struct Row<'a> {
     pub interfaces: &'a [String],
 }
 
-/// A field's value. What is not known or does not apply is [`Value::Absent`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// Not known, or not applicable.
-    Absent,
+/// Takes the fields of a record, in the order of the columns. What is not known or does not
+/// apply is `None`.
+pub trait Fields {
     /// A whole number.
-    Number(u64),
-    /// A word from a fixed set, or a name.
-    Text(&'a str),
-    /// Text made for this record, of letters that need no quotes anywhere.
-    Owned(String),
-    /// 16 hexadecimal digits.
-    Word(u64),
-    /// Six bytes, in hexadecimal with colons.
-    Mac([u8; 6]),
-    /// An address, in the text of RFC 5952.
-    Address(IpAddr),
-    /// A time, as RFC 3339 in UTC with nanoseconds.
-    Time(Timestamp),
-    /// VLAN identifiers, 0 where there is none.
-    Vlans([u16; KEY_VLANS]),
+    fn number(&mut self, name: &'static str, value: Option<u64>);
+    /// A number that is shown as 16 hexadecimal digits.
+    fn word(&mut self, name: &'static str, value: Option<u64>);
+    /// Text of letters that need no quotes anywhere.
+    fn plain(&mut self, name: &'static str, value: Option<&str>);
+    /// Text that may hold anything: names of files.
+    fn text(&mut self, name: &'static str, value: Option<&str>);
+    /// An address of the link layer.
+    fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>);
+    /// An address of the network layer.
+    fn address(&mut self, name: &'static str, value: Option<IpAddr>);
+    /// Nanoseconds since 1970, UTC.
+    fn time(&mut self, name: &'static str, value: Option<Timestamp>);
+    /// VLAN identifiers, outermost first, 0 where there is none.
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
 }
 
-/// How a field's value is had from a record.
-type Get = for<'a> fn(&Row<'a>) -> Value<'a>;
+/// Gives all fields of a record to `to`.
+///
+/// One function and no table of functions: a format's code is made for each field, so that
+/// names and kinds of values cost nothing (`cargo bench --bench export`).
+#[inline(always)]
+pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
+    let record = row.record;
+    let is_flow = record.kind == RecordKind::Flow;
+    let (src, dst) = (row.side(Side::Src), row.side(Side::Dst));
+    let times = row.times();
+    let icmp = row.icmp();
+    to.plain("kind", Some(if is_flow { "flow" } else { "overflow" }));
+    to.word("flow_id", is_flow.then(|| record.flow_id()));
+    to.number("part", is_flow.then_some(record.total.part.into()));
+    to.plain("community_id", row.community_id().as_deref());
+    to.text("interface", row.interface());
+    to.time("start", times.map(|(first, _)| first));
+    to.time("end", times.map(|(_, last)| last));
+    to.number("duration_ns", times.map(|(first, last)| last.abs_diff(first)));
+    to.number("ip_version", Some(record.key.ip_version().into()));
+    to.number("protocol", Some(record.key.protocol().into()));
+    to.address("src_ip", is_flow.then(|| row.address(Side::Src)));
+    to.address("dst_ip", Some(row.address(Side::Dst)));
+    to.number("dst_prefix_length", row.prefix_length());
+    to.number("src_port", row.port(Side::Src).map(u64::from));
+    to.number("dst_port", row.port(Side::Dst).map(u64::from));
+    to.number("icmp_type", icmp.map(|(kind, _)| kind.into()));
+    to.number("icmp_code", icmp.map(|(_, code)| code.into()));
+    to.mac("src_mac", row.mac(Side::Src));
+    to.mac("dst_mac", row.mac(Side::Dst));
+    to.vlans("vlan", row.vlans());
+    to.number("src_packets", Some(src.packets));
+    to.number("dst_packets", Some(dst.packets));
+    to.number("src_bytes", Some(src.bytes));
+    to.number("dst_bytes", Some(dst.bytes));
+    to.number("src_frame_bytes", Some(src.frame_bytes));
+    to.number("dst_frame_bytes", Some(dst.frame_bytes));
+    to.number("src_payload_bytes", Some(src.payload_bytes));
+    to.number("dst_payload_bytes", Some(dst.payload_bytes));
+    to.number("src_fragments", Some(src.fragments));
+    to.number("dst_fragments", Some(dst.fragments));
+    to.number("src_tcp_flags", row.tcp_flags(Side::Src));
+    to.number("dst_tcp_flags", row.tcp_flags(Side::Dst));
+    to.plain("tcp_state", row.tcp_state());
+    to.plain("end_reason", row.end_reason());
+}
 
-/// Every field, in the order of the columns.
-pub const FIELDS: &[(&str, Get)] = &[
-    ("kind", |row| Value::Text(row.is_flow().map_or("overflow", |()| "flow"))),
-    ("flow_id", |row| flow_only(row, Value::Word(row.record.flow_id()))),
-    ("part", |row| flow_only(row, Value::Number(row.record.total.part.into()))),
-    ("community_id", |row| row.community_id().map_or(Value::Absent, Value::Owned)),
-    ("interface", |row| row.interface().map_or(Value::Absent, Value::Text)),
-    ("start", |row| row.times().map_or(Value::Absent, |(first, _)| Value::Time(first))),
-    ("end", |row| row.times().map_or(Value::Absent, |(_, last)| Value::Time(last))),
-    ("duration_ns", |row| number(row.times().map(|(first, last)| last.abs_diff(first)))),
-    ("ip_version", |row| Value::Number(row.record.key.ip_version().into())),
-    ("protocol", |row| Value::Number(row.record.key.protocol().into())),
-    ("src_ip", |row| flow_only(row, Value::Address(row.address(Side::Src)))),
-    ("dst_ip", |row| Value::Address(row.address(Side::Dst))),
-    ("dst_prefix_length", |row| number(row.prefix_length())),
-    ("src_port", |row| number(row.port(Side::Src))),
-    ("dst_port", |row| number(row.port(Side::Dst))),
-    ("icmp_type", |row| number(row.icmp().map(|(kind, _)| kind))),
-    ("icmp_code", |row| number(row.icmp().map(|(_, code)| code))),
-    ("src_mac", |row| row.mac(Side::Src)),
-    ("dst_mac", |row| row.mac(Side::Dst)),
-    ("vlan", |row| row.vlan()),
-    ("src_packets", |row| Value::Number(row.side(Side::Src).packets)),
-    ("dst_packets", |row| Value::Number(row.side(Side::Dst).packets)),
-    ("src_bytes", |row| Value::Number(row.side(Side::Src).bytes)),
-    ("dst_bytes", |row| Value::Number(row.side(Side::Dst).bytes)),
-    ("src_frame_bytes", |row| Value::Number(row.side(Side::Src).frame_bytes)),
-    ("dst_frame_bytes", |row| Value::Number(row.side(Side::Dst).frame_bytes)),
-    ("src_payload_bytes", |row| Value::Number(row.side(Side::Src).payload_bytes)),
-    ("dst_payload_bytes", |row| Value::Number(row.side(Side::Dst).payload_bytes)),
-    ("src_fragments", |row| Value::Number(row.side(Side::Src).fragments)),
-    ("dst_fragments", |row| Value::Number(row.side(Side::Dst).fragments)),
-    ("src_tcp_flags", |row| row.tcp_flags(Side::Src)),
-    ("dst_tcp_flags", |row| row.tcp_flags(Side::Dst)),
-    ("tcp_state", |row| flow_only(row, row.tcp_state())),
-    ("end_reason", |row| row.end_reason()),
-];
+/// The fields' names, in the order of the columns.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let nowhere = Endpoint { address: [0; 16], port: 0 };
+    let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
+    let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
+    let mut names = Names(Vec::new());
+    visit(&Row { record: &record, interfaces: &[] }, &mut names);
+    names.0
+}
+
+struct Names(Vec<&'static str>);
+
+impl Fields for Names {
+    fn number(&mut self, name: &'static str, _: Option<u64>) {
+        self.0.push(name);
+    }
+    fn word(&mut self, name: &'static str, _: Option<u64>) {
+        self.0.push(name);
+    }
+    fn plain(&mut self, name: &'static str, _: Option<&str>) {
+        self.0.push(name);
+    }
+    fn text(&mut self, name: &'static str, _: Option<&str>) {
+        self.0.push(name);
+    }
+    fn mac(&mut self, name: &'static str, _: Option<[u8; 6]>) {
+        self.0.push(name);
+    }
+    fn address(&mut self, name: &'static str, _: Option<IpAddr>) {
+        self.0.push(name);
+    }
+    fn time(&mut self, name: &'static str, _: Option<Timestamp>) {
+        self.0.push(name);
+    }
+    fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
+        self.0.push(name);
+    }
+}
 
 /// The initiator's or the responder's side of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,17 +136,9 @@ pub(crate) enum Side {
     Dst,
 }
 
-fn number(value: Option<impl Into<u64>>) -> Value<'static> {
-    value.map_or(Value::Absent, |value| Value::Number(value.into()))
-}
-
-fn flow_only<'a>(row: &Row<'_>, value: Value<'a>) -> Value<'a> {
-    row.is_flow().map_or(Value::Absent, |()| value)
-}
-
 impl<'a> Row<'a> {
-    fn is_flow(&self) -> Option<()> {
-        (self.record.kind == RecordKind::Flow).then_some(())
+    fn is_flow(&self) -> bool {
+        self.record.kind == RecordKind::Flow
     }
 
     /// The direction of the packets that `side` sent.
@@ -141,7 +178,7 @@ impl<'a> Row<'a> {
 
     /// Bits of `dst_ip` that count, for overflow aggregates.
     fn prefix_length(&self) -> Option<u64> {
-        if self.is_flow().is_some() {
+        if self.is_flow() {
             return None;
         }
         let address = self.address(Side::Dst);
@@ -150,52 +187,48 @@ impl<'a> Row<'a> {
         Some(if is_any { 0 } else { prefix_bytes(self.record.key.ip_version()) as u64 * 8 })
     }
 
-    fn mac(&self, side: Side) -> Value<'static> {
-        let Some(opening) = self.record.opening() else { return Value::Absent };
+    fn mac(&self, side: Side) -> Option<[u8; 6]> {
+        let opening = self.record.opening()?;
         // The addresses are those of the first packet, which the responder may have sent.
         let sender = opening.first_packet == self.direction(side);
-        match opening.macs[usize::from(!sender)] {
-            Some(mac) => Value::Mac(mac),
-            None => Value::Absent,
-        }
+        opening.macs[usize::from(!sender)]
     }
 
-    fn vlan(&self) -> Value<'static> {
+    fn vlans(&self) -> Option<[u16; KEY_VLANS]> {
         let vlans = self.record.key.vlan();
-        if vlans == [0; KEY_VLANS] { Value::Absent } else { Value::Vlans(vlans) }
+        (vlans != [0; KEY_VLANS]).then_some(vlans)
     }
 
-    fn tcp_flags(&self, side: Side) -> Value<'static> {
-        number((self.record.key.protocol() == protocol::TCP).then(|| self.side(side).tcp_flags))
+    fn tcp_flags(&self, side: Side) -> Option<u64> {
+        (self.record.key.protocol() == protocol::TCP).then(|| self.side(side).tcp_flags.into())
     }
 
-    pub(crate) fn tcp_state(&self) -> Value<'static> {
-        self.record.tcp_state().map_or(Value::Absent, |state| {
-            Value::Text(match state {
-                TcpState::Established => "established",
-                TcpState::HalfOpen => "half_open",
-                TcpState::Closed => "closed",
-                TcpState::Reset => "reset",
-                TcpState::Midstream => "midstream",
-            })
+    pub(crate) fn tcp_state(&self) -> Option<&'static str> {
+        let state = self.is_flow().then(|| self.record.tcp_state())??;
+        Some(match state {
+            TcpState::Established => "established",
+            TcpState::HalfOpen => "half_open",
+            TcpState::Closed => "closed",
+            TcpState::Reset => "reset",
+            TcpState::Midstream => "midstream",
         })
     }
 
-    pub(crate) fn end_reason(&self) -> Value<'static> {
-        self.record.total.end.map_or(Value::Absent, |end| {
-            Value::Text(match end {
-                EndReason::Idle => "idle",
-                EndReason::Active => "active",
-                EndReason::EndDetected => "end",
-                EndReason::Forced => "forced",
-                EndReason::Resources => "resources",
-            })
+    pub(crate) fn end_reason(&self) -> Option<&'static str> {
+        Some(match self.record.total.end? {
+            EndReason::Idle => "idle",
+            EndReason::Active => "active",
+            EndReason::EndDetected => "end",
+            EndReason::Forced => "forced",
+            EndReason::Resources => "resources",
         })
     }
 
     /// Community ID version 1, seed 0 (<https://github.com/corelight/community-id-spec>).
     fn community_id(&self) -> Option<String> {
-        self.is_flow()?;
+        if !self.is_flow() {
+            return None;
+        }
         let key = &self.record.key;
         let opening = self.record.opening()?;
         // ICMP's type and code stand in for ports, in the way that the first packet went.
@@ -217,14 +250,5 @@ impl<'a> Row<'a> {
             false,
         )
         .ok()
-    }
-}
-
-/// The value as plain text: empty if absent, a list with semicolons.
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::new();
-        Text::default().append(self, &mut text);
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }

@@ -3,9 +3,13 @@
 use std::io::Write as _;
 
 use crate::export::Encoder;
-use crate::export::schema::{Row, Side, Value};
+use crate::export::line::Line;
+use crate::export::schema::{Row, Side};
 
-pub(crate) struct Table;
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    line: Line,
+}
 
 impl Encoder for Table {
     fn begin(&mut self, out: &mut Vec<u8>) {
@@ -27,9 +31,9 @@ impl Encoder for Table {
     fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
         let (start, duration) = match row.times() {
             Some((first, last)) => {
-                let start = Value::Time(first).to_string();
+                self.line.time(first);
                 // The time of day, to the microsecond.
-                let day_time = start.get(11..26).unwrap_or(&start).to_owned();
+                let day_time = String::from_utf8_lossy(&self.line.take()[11..26]).into_owned();
                 (day_time, seconds(last.abs_diff(first)))
             }
             None => ("-".to_owned(), "-".to_owned()),
@@ -43,8 +47,8 @@ impl Encoder for Table {
             endpoint(row, Side::Dst),
             format!("{}/{}", src.packets, dst.packets),
             format!("{}/{}", src.bytes, dst.bytes),
-            row.tcp_state().to_string(),
-            row.end_reason(),
+            row.tcp_state().unwrap_or_default(),
+            row.end_reason().unwrap_or_default(),
         );
         written.expect("a vector takes anything");
     }
