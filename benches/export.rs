@@ -4,8 +4,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::export::Format;
-use flowtap::export::schema::Row;
+use flowtap::export::{Format, Rows};
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
 };
@@ -58,9 +57,7 @@ fn encode(bencher: Bencher<'_, '_>, format: Format) {
     let mut out = Vec::new();
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
         out.clear();
-        for record in &records {
-            encoder.encode(&Row { record, interfaces: &interfaces }, &mut out);
-        }
+        encoder.encode(&Rows { records: &records, interfaces: &interfaces, before: 0 }, &mut out);
         out.len()
     });
 }

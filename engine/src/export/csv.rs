@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use crate::export::Encoder;
 use crate::export::line::Line;
-use crate::export::schema::{Fields, Row, names, visit};
+use crate::export::schema::{Fields, names, visit};
+use crate::export::{Encoder, Rows};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -22,12 +22,14 @@ impl Encoder for Csv {
         out.push(b'\n');
     }
 
-    fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
-        visit(row, self);
-        let line = self.line.take();
-        // In the place of the last comma.
-        out.extend_from_slice(&line[..line.len() - 1]);
-        out.push(b'\n');
+    fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
+        for row in rows.iter() {
+            visit(&row, self);
+            let line = self.line.take();
+            // In the place of the last comma.
+            out.extend_from_slice(&line[..line.len() - 1]);
+            out.push(b'\n');
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use crate::export::Encoder;
 use crate::export::line::Line;
-use crate::export::schema::{Fields, Row, visit};
+use crate::export::schema::{Fields, visit};
+use crate::export::{Encoder, Rows};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -18,13 +18,15 @@ pub(crate) struct JsonLines {
 impl Encoder for JsonLines {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
-    fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
-        visit(row, self);
-        let line = self.line.take();
-        // In the place of the first comma: every record has its kind.
-        out.push(b'{');
-        out.extend_from_slice(&line[1..]);
-        out.extend_from_slice(b"}\n");
+    fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
+        for row in rows.iter() {
+            visit(&row, self);
+            let line = self.line.take();
+            // In the place of the first comma: every record has its kind.
+            out.push(b'{');
+            out.extend_from_slice(&line[1..]);
+            out.extend_from_slice(b"}\n");
+        }
     }
 }
 

@@ -20,13 +20,33 @@ pub use sink::{Distributor, Sink};
 pub use spec::{Compression, Format, SinkSpec, Target};
 
 use crate::export::schema::Row;
+use crate::flow::FlowRecord;
 
 /// Makes bytes of records in one format, and appends them to a buffer.
 pub trait Encoder: Send {
     /// What comes before the first record of a file.
     fn begin(&mut self, out: &mut Vec<u8>);
-    /// One record.
-    fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>);
+    /// A batch of records.
+    fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>);
+}
+
+/// A batch of records with what it takes to show them.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The records.
+    pub records: &'a [FlowRecord],
+    /// Names of the interfaces or files of this run.
+    pub interfaces: &'a [String],
+    /// Records of the same file before these.
+    pub before: u64,
+}
+
+impl<'a> Rows<'a> {
+    /// One record after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
+        let interfaces = self.interfaces;
+        self.records.iter().map(move |record| Row { record, interfaces })
+    }
 }
 
 impl Format {

@@ -49,7 +49,8 @@ impl Default for Patience {
 
 /// What the writing thread is to do.
 pub(super) enum Message {
-    Records(Batch),
+    /// Write these; so many went to the same file before them.
+    Records(Batch, u64),
     Reopen,
     /// The run is over.
     Finish,
@@ -112,6 +113,8 @@ struct State {
     messages: VecDeque<Message>,
     /// In `messages`.
     records: usize,
+    /// Given to the file that is written once all messages are done.
+    in_file: u64,
     /// What comes after all messages.
     end: Option<Message>,
     /// Nothing is taken any more, for this cause.
@@ -125,7 +128,7 @@ struct State {
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Records(_) => "Records",
+            Self::Records(..) => "Records",
             Self::Reopen => "Reopen",
             Self::Finish => "Finish",
             Self::Discard => "Discard",
@@ -158,7 +161,9 @@ impl Queue {
             self.account.refused(cause, records);
         } else if has_room(&state) {
             state.records += batch.len();
-            state.messages.push_back(Message::Records(Arc::clone(batch)));
+            let before = state.in_file;
+            state.in_file += records;
+            state.messages.push_back(Message::Records(Arc::clone(batch), before));
             self.account.taken(records);
             self.filled.notify_one();
         } else {
@@ -172,6 +177,7 @@ impl Queue {
         let mut state = self.state();
         if !matches!(state.messages.back(), Some(Message::Reopen)) {
             state.messages.push_back(Message::Reopen);
+            state.in_file = 0;
             self.filled.notify_one();
         }
     }
@@ -193,7 +199,7 @@ impl Queue {
                 state.messages.pop_front().or_else(|| state.end.take())
             };
             if let Some(message) = next {
-                if let Message::Records(batch) = &message {
+                if let Message::Records(batch, _) = &message {
                     state.records -= batch.len();
                     self.emptied.notify_all();
                 }

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue};
-use crate::export::schema::Row;
-use crate::export::{Encoder, Patience, SinkAccount, SinkSpec, Target, WhenFull};
+use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target, WhenFull};
 use crate::flow::FlowRecord;
 use crate::global::Ended;
 use crate::limits::BATCH_RECORDS;
@@ -218,7 +217,7 @@ impl SinkThread {
         self.begin(output);
         loop {
             match self.queue.next() {
-                Message::Records(batch) => self.write(&batch),
+                Message::Records(batch, before) => self.write(&batch, before),
                 // There is no other standard output to begin.
                 Message::Reopen if self.spec.target == Target::Stdout => {}
                 Message::Reopen => {
@@ -252,16 +251,14 @@ impl SinkThread {
         }
     }
 
-    fn write(&mut self, batch: &[FlowRecord]) {
+    fn write(&mut self, batch: &[FlowRecord], before: u64) {
         let records = batch.len() as u64;
         let Some(output) = &mut self.output else {
             return self.queue.account.not_written("failed before", records);
         };
         self.bytes.clear();
-        for record in batch {
-            let row = Row { record, interfaces: &self.interfaces };
-            self.encoder.encode(&row, &mut self.bytes);
-        }
+        let rows = Rows { records: batch, interfaces: &self.interfaces, before };
+        self.encoder.encode(&rows, &mut self.bytes);
         match output.write_all(&self.bytes).and_then(|()| output.flush_batch()) {
             Ok(is_confirmed) => {
                 let bytes = self.finished_bytes + output.bytes();

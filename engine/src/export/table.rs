@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use crate::export::Encoder;
 use crate::export::line::Line;
 use crate::export::schema::{Row, Side};
+use crate::export::{Encoder, Rows};
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -28,7 +28,13 @@ impl Encoder for Table {
         written.expect("a vector takes anything");
     }
 
-    fn encode(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
+    fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
+        rows.iter().for_each(|row| self.line(&row, out));
+    }
+}
+
+impl Table {
+    fn line(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
         let (start, duration) = match row.times() {
             Some((first, last)) => {
                 self.line.time(first);

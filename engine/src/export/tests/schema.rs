@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{START, record, tcp_record};
-use crate::export::Format;
-use crate::export::schema::{Row, names};
+use crate::export::schema::names;
+use crate::export::{Format, Rows};
 use crate::flow::{Delta, EndReason, FlowRecord, PortKind, RecordKind};
 
 fn encoded(format: Format, records: &[FlowRecord]) -> String {
@@ -12,9 +12,7 @@ fn encoded(format: Format, records: &[FlowRecord]) -> String {
     let mut encoder = format.encoder();
     let mut out = Vec::new();
     encoder.begin(&mut out);
-    for record in records {
-        encoder.encode(&Row { record, interfaces: &interfaces }, &mut out);
-    }
+    encoder.encode(&Rows { records, interfaces: &interfaces, before: 0 }, &mut out);
     String::from_utf8(out).unwrap()
 }
 
