@@ -50,7 +50,7 @@ fn record(number: u32) -> FlowRecord {
     FlowRecord { kind: RecordKind::Flow, key, total }
 }
 
-#[divan::bench(args = [Format::JsonLines, Format::Csv])]
+#[divan::bench(args = [Format::JsonLines, Format::Csv, Format::Ipfix])]
 fn encode(bencher: Bencher<'_, '_>, format: Format) {
     let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
     let mut encoder = format.encoder();

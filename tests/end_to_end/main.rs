@@ -7,6 +7,7 @@
 mod captures;
 mod cli;
 mod generated;
+mod ipfix;
 mod live;
 mod program;
 mod scan;
@@ -41,6 +42,7 @@ fn main() {
     trials.extend(generated::trials());
     trials.extend(cli::trials());
     trials.extend(sinks::trials());
+    trials.extend(ipfix::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

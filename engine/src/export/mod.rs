@@ -5,6 +5,7 @@
 
 mod account;
 mod csv;
+mod ipfix;
 mod jsonl;
 mod line;
 pub mod output;
@@ -55,6 +56,7 @@ impl Format {
     pub fn encoder(self) -> Box<dyn Encoder> {
         match self {
             Self::JsonLines => Box::new(jsonl::JsonLines::default()),
+            Self::Ipfix => Box::new(ipfix::Ipfix::default()),
             Self::Csv => Box::new(csv::Csv::default()),
             Self::Table => Box::new(table::Table::default()),
         }

@@ -172,12 +172,12 @@ impl<'a> Row<'a> {
         self.interfaces.get(usize::from(interface)).map(String::as_str)
     }
 
-    fn icmp(&self) -> Option<(u8, u8)> {
+    pub(crate) fn icmp(&self) -> Option<(u8, u8)> {
         self.record.opening()?.icmp
     }
 
     /// Bits of `dst_ip` that count, for overflow aggregates.
-    fn prefix_length(&self) -> Option<u64> {
+    pub(crate) fn prefix_length(&self) -> Option<u64> {
         if self.is_flow() {
             return None;
         }
@@ -187,7 +187,7 @@ impl<'a> Row<'a> {
         Some(if is_any { 0 } else { prefix_bytes(self.record.key.ip_version()) as u64 * 8 })
     }
 
-    fn mac(&self, side: Side) -> Option<[u8; 6]> {
+    pub(crate) fn mac(&self, side: Side) -> Option<[u8; 6]> {
         let opening = self.record.opening()?;
         // The addresses are those of the first packet, which the responder may have sent.
         let sender = opening.first_packet == self.direction(side);

@@ -20,6 +20,8 @@ pub enum Format {
     JsonLines,
     /// Comma-separated values with a header.
     Csv,
+    /// IPFIX messages (RFC 5655).
+    Ipfix,
     /// A table for people.
     Table,
 }
@@ -63,7 +65,7 @@ impl SinkSpec {
         }
         let refuse = |cause: &str| {
             Err(Error::new(format!("output {argument}"), cause).advise(
-                "use a name that ends in .jsonl or .csv, with .zst or .gz if you like, or -",
+                "use a name that ends in .jsonl, .csv or .ipfix, with .zst or .gz if you like, or -",
             ))
         };
         if argument.contains("://") {
@@ -79,7 +81,8 @@ impl SinkSpec {
         let format = match name.rsplit_once('.').map(|(_, ending)| ending) {
             Some("jsonl") => Format::JsonLines,
             Some("csv") => Format::Csv,
-            Some("parquet" | "ipfix") => return refuse("this format is not supported yet"),
+            Some("ipfix") => Format::Ipfix,
+            Some("parquet") => return refuse("this format is not supported yet"),
             _ => return refuse("unknown format"),
         };
         Ok(Self { target: Target::File(argument.into()), format, compression })
@@ -104,6 +107,7 @@ mod tests {
         let spec = |argument: &str| SinkSpec::parse(argument).map(|s| (s.format, s.compression));
         assert_eq!(spec("a.jsonl"), Ok((Format::JsonLines, Compression::None)));
         assert_eq!(spec("a.b/c.csv.gz"), Ok((Format::Csv, Compression::Gzip)));
+        assert_eq!(spec("a.ipfix"), Ok((Format::Ipfix, Compression::None)));
         assert_eq!(spec("a.jsonl.zst"), Ok((Format::JsonLines, Compression::Zstd)));
         assert_eq!(spec("-"), Ok((Format::JsonLines, Compression::None)));
         for refused in ["a", "a.txt", "jsonl", "a.gz", "ipfix+tcp://host:4739", "a.parquet"] {

@@ -1,0 +1,123 @@
+"""Reads an IPFIX file by tshark and a JSON lines file of the same run, and compares them.
+
+Arguments: the IPFIX file, the JSON lines. Prints how many records agree; exits with 1 if any
+does not.
+"""
+
+import calendar
+import json
+import subprocess
+import sys
+import time
+
+END_REASONS = {1: "idle", 2: "active", 3: "end", 4: "forced", 5: "resources"}
+# Both directions have these, the initiator's first (RFC 5103).
+BOTH = {
+    "cflow.packets": "packets",
+    "cflow.octets": "bytes",
+    "cflow.layer2_octet_delta_count": "frame_bytes",
+    "cflow.transport_octet_delta_count": "payload_bytes",
+    "cflow.tcpflags": "tcp_flags",
+}
+ONCE = {
+    "cflow.protocol": ("protocol", int),
+    "cflow.flow_id": ("flow_id", lambda text: f"{int(text):016x}"),
+    "cflow.flow_end_reason": ("end_reason", lambda text: END_REASONS[int(text)]),
+    "cflow.srcaddr": ("src_ip", str),
+    "cflow.srcaddrv6": ("src_ip", str),
+    "cflow.dstaddr": ("dst_ip", str),
+    "cflow.dstaddrv6": ("dst_ip", str),
+    "cflow.dstprefix": ("dst_ip", str),
+    "cflow.dstnetv6": ("dst_ip", str),
+    "cflow.dstmask": ("dst_prefix_length", int),
+    "cflow.dstmaskv6": ("dst_prefix_length", int),
+    "cflow.srcport": ("src_port", int),
+    "cflow.dstport": ("dst_port", int),
+    "cflow.srcmac": ("src_mac", str),
+    "cflow.dstmac": ("dst_mac", str),
+    "cflow.icmp_ipv6_type": ("icmp_type", int),
+    "cflow.icmp_ipv6_code": ("icmp_code", int),
+    "cflow.abstimestart": ("start", lambda text: nanoseconds(text)),
+    "cflow.abstimeend": ("end", lambda text: nanoseconds(text)),
+}
+# What has no element of IANA's.
+LEFT_OUT = {
+    "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
+    "src_fragments", "dst_fragments",
+}
+
+
+def nanoseconds(text):
+    """`Jan  1, 2026 00:00:08.958562407 UTC`"""
+    moment, fraction = text.removesuffix(" UTC").split(".")
+    seconds = calendar.timegm(time.strptime(moment, "%b %d, %Y %H:%M:%S"))
+    return seconds * 1_000_000_000 + int(fraction)
+
+
+def flows(pairs):
+    """All flows in a tree of pairs, which may have one name twice."""
+    for name, value in pairs:
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            if name.startswith("Flow "):
+                yield value
+            else:
+                yield from flows(value)
+
+
+def leaves(pairs):
+    for name, value in pairs:
+        if isinstance(value, list):
+            yield from leaves(value)
+        else:
+            yield name, value
+
+
+def from_tshark(flow):
+    record, seen, vlans = {}, {}, []
+    for name, text in leaves(flow):
+        if name in ONCE:
+            field, convert = ONCE[name]
+            record[field] = convert(text)
+        elif name in BOTH:
+            side = "src" if seen.setdefault(name, 0) == 0 else "dst"
+            seen[name] += 1
+            record[f"{side}_{BOTH[name]}"] = int(text, 0)
+        elif name == "cflow.icmp_type_code_ipv4":
+            record["icmp_type"], record["icmp_code"] = divmod(int(text, 0), 256)
+        elif name in ("cflow.dot1q_vlan_id", "cflow.dot1q_customer_vlan_id"):
+            vlans.append(int(text))
+    if vlans:
+        record["vlan"] = vlans
+    return record
+
+
+def from_ours(line):
+    record = {name: value for name, value in json.loads(line).items() if name not in LEFT_OUT}
+    for name in ("start", "end"):
+        if name in record:
+            moment, fraction = record[name].removesuffix("Z").split(".")
+            seconds = calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%S"))
+            record[name] = seconds * 1_000_000_000 + int(fraction)
+    return record
+
+
+def main():
+    ipfix, ours = sys.argv[1:]
+    command = ["tshark", "-r", ipfix, "-T", "json"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    frames = json.loads(said, object_pairs_hook=list)
+    theirs = [from_tshark(flow) for frame in frames for flow in flows(frame)]
+    with open(ours, encoding="utf-8") as lines:
+        ours = [from_ours(line) for line in lines]
+    order = lambda record: json.dumps(record, sort_keys=True)
+    theirs.sort(key=order)
+    ours.sort(key=order)
+    for one, other in zip(theirs, ours):
+        if one != other:
+            sys.exit(f"tshark reads {order(one)}\nours is     {order(other)}")
+    if len(theirs) != len(ours):
+        sys.exit(f"tshark reads {len(theirs)} records of {len(ours)}")
+    print(len(ours))
+
+
+main()

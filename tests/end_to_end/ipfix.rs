@@ -1,0 +1,42 @@
+//! IPFIX files as tshark reads them, field for field beside the JSON lines of the same run.
+
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+
+use crate::program::{FLOWTAP, Run, folder, generate, generate_scan};
+use crate::{Outcome, ensure, not_here};
+
+/// Runs tshark and compares.
+const COMPARE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/ipfix.py");
+
+pub(crate) fn trials() -> Vec<Trial> {
+    if Command::new("tshark").arg("--version").output().is_err() {
+        return not_here("ipfix", "needs tshark (scripts/setup installs it)");
+    }
+    vec![
+        Trial::test("ipfix::tshark_reads_what_json_lines_say", || {
+            compare(&generate(5_000, 300, 5).capture, &[], 250)
+        }),
+        Trial::test("ipfix::tshark_reads_overflow_aggregates_and_parts", || {
+            compare(&generate(5_000, 300, 6).capture, &["--max-flows", "40"], 40)?;
+            compare(&generate(5_000, 300, 6).capture, &["--active-timeout", "1s"], 300)
+        }),
+        Trial::test("ipfix::tshark_reads_many_messages", || {
+            compare(&generate_scan(20_000).capture, &[], 20_000)
+        }),
+    ]
+}
+
+/// The records of a run as IPFIX and as JSON lines; there are at least so many.
+fn compare(capture: &Path, arguments: &[&str], at_least: usize) -> Outcome {
+    let folder = folder();
+    let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "-q"]).args(arguments).arg("-o").arg(&ipfix).arg("-o").arg(&jsonl);
+    Run::of(command.arg(capture)).expect(0)?;
+    let run = Run::of(Command::new("python3").arg(COMPARE).arg(&ipfix).arg(&jsonl)).expect(0)?;
+    let records: usize = run.stdout.trim().parse()?;
+    ensure(records >= at_least, format!("{records} records, fewer than {at_least}"))
+}
