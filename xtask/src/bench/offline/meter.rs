@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::ipfix;
+
 /// Idle and active timeout of all meters, in seconds. No flow of the captures reaches them.
 pub(super) const TIMEOUTS: [u32; 2] = [120, 300];
 
@@ -74,24 +76,21 @@ fn strings(args: &[&str]) -> Vec<String> {
 /// flowtap, by format and processors; then every peer that is installed. Also names the
 /// others.
 pub(super) fn all(flowtap: &Path) -> (Vec<Meter>, Vec<&'static str>) {
-    let flowtap = |name, cpus, writes, args| Meter {
+    let ours = |name, cpus, format: Format, args| Meter {
         name,
         program: flowtap.to_owned(),
         version: ["--version", "flowtap"],
         cpus,
         args,
-        sums: if writes == "CSV" { sums_of_csv } else { sums_of_json },
-        writes,
+        sums: format.1,
+        writes: format.0,
     };
     let mut meters = vec![
-        flowtap(OURS, "0,1", "CSV", |case| flowtap_args(case, "flows.csv")),
-        flowtap("flowtap, JSON lines", "0,1", "JSON", |case| flowtap_args(case, "flows.jsonl")),
-        flowtap("flowtap, one processor", "0", "CSV", |case| flowtap_args(case, "flows.csv")),
-        flowtap("flowtap, two workers", "0,1", "CSV", |case| {
-            let mut args = flowtap_args(case, "flows.csv");
-            args.extend(strings(&["--workers", "2"]));
-            args
-        }),
+        ours(OURS, "0,1", IPFIX, |case| flowtap_args(case, "flows.ipfix", 1)),
+        ours("flowtap, CSV", "0,1", CSV, |case| flowtap_args(case, "flows.csv", 1)),
+        ours("flowtap, JSON lines", "0,1", JSON, |case| flowtap_args(case, "flows.jsonl", 1)),
+        ours("flowtap, one processor", "0", IPFIX, |case| flowtap_args(case, "flows.ipfix", 1)),
+        ours("flowtap, two workers", "0,1", IPFIX, |case| flowtap_args(case, "flows.ipfix", 2)),
         Meter {
             name: CEILING,
             program: std::env::current_exe().unwrap_or_default(),
@@ -144,11 +143,22 @@ fn find(program: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(program)).find(|program| program.is_file())
 }
 
-fn flowtap_args(case: &Case<'_>, output: &str) -> Vec<String> {
+/// What it writes, and how that is read.
+type Format = (&'static str, fn(&Case<'_>, &str) -> Result<Sums, String>);
+
+const IPFIX: Format = ("IPFIX", |case, _| ipfix::sums(&case.folder.join("flows.ipfix")));
+const CSV: Format = ("CSV", sums_of_csv);
+const JSON: Format = ("JSON", sums_of_json);
+
+fn flowtap_args(case: &Case<'_>, output: &str, workers: usize) -> Vec<String> {
     let [idle, active] = TIMEOUTS.map(|seconds| format!("{seconds}s"));
     let mut args = strings(&["read", "--quiet", "--idle-timeout"]);
     args.extend([idle, "--active-timeout".into(), active, "--max-flows".into()]);
-    args.extend([case.flows.to_string(), "-o".into(), output.into(), path(case.capture)]);
+    args.extend([case.flows.to_string(), "-o".into(), output.into()]);
+    if workers > 1 {
+        args.extend(["--workers".into(), workers.to_string()]);
+    }
+    args.push(path(case.capture));
     args
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench offline`: from a capture file to a flow file, as a whole process. Every
 //! meter takes its turn in every round; results are held against the truth before a time counts.
 
+mod ipfix;
 mod meter;
 pub(super) mod result;
 mod walk;
