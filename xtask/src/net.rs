@@ -30,9 +30,7 @@ struct Name {
 /// # Errors
 /// Without root's rights, without `ip`, or when `ip` fails: what it said.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err("change network namespaces: not permitted; run it as root".into());
-    }
+    expect_root()?;
     match &args.action {
         Action::Up(Name { name }) => up(name),
         Action::Down(Name { name }) => down(name).map(|removed| {
@@ -40,6 +38,37 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
             eprintln!("net: {name}-a and {name}-b: {was}");
         }),
     }
+}
+
+/// Two namespaces with a link, which are removed when this is dropped.
+pub(crate) struct Link {
+    pub(crate) name: &'static str,
+}
+
+impl Link {
+    /// # Errors
+    /// Those of [`run`].
+    pub(crate) fn up(name: &'static str) -> Result<Self, String> {
+        expect_root()?;
+        down(name)?;
+        let link = Self { name };
+        make(name)?;
+        Ok(link)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // There is nobody left to tell.
+        let _ = down(self.name);
+    }
+}
+
+fn expect_root() -> Result<(), String> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err("change network namespaces: not permitted; run it as root".into())
 }
 
 fn up(name: &str) -> Result<(), String> {

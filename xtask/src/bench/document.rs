@@ -15,7 +15,6 @@ pub(super) enum Block {
         rows: Vec<Vec<String>>,
     },
     Bars(Bars),
-    #[cfg_attr(not(test), expect(dead_code, reason = "for benchmarks that vary something"))]
     Lines(Lines),
 }
 

@@ -6,8 +6,10 @@
 //! its part, and [`document`] is how that is shown, as a page and as text.
 
 mod document;
+mod live;
 mod machine;
 mod offline;
+mod programs;
 mod report;
 mod usage;
 
@@ -18,6 +20,8 @@ use std::path::PathBuf;
 pub(crate) enum Args {
     /// Capture files to flow files, beside every peer that is installed
     Offline(offline::Args),
+    /// Packets from a link to a flow file, beside a bare receiver and every peer (as root)
+    Live(live::Args),
     /// Write BENCHMARKS.md from the last report
     Text(TextArgs),
     /// Run a command and say what it took; for `offline`
@@ -46,6 +50,7 @@ pub(crate) struct TextArgs {
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     match args {
         Args::Offline(args) => offline::run(args),
+        Args::Live(args) => live::run(args),
         Args::Measure(args) => usage::run(args),
         Args::Walk(args) => offline::walk(args),
         Args::Text(args) => {

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::document::{self, Block};
+use super::live::result::Live;
 use super::machine::Machine;
 use super::offline::result::Offline;
 
@@ -49,6 +50,7 @@ pub(super) trait Findings {
 #[serde(default)]
 pub(super) struct Report {
     pub(super) offline: Option<Measured<Offline>>,
+    pub(super) live: Option<Measured<Live>>,
 }
 
 /// What is not in a report, and how it is made.
@@ -93,6 +95,7 @@ impl Report {
     fn document(&self) -> Vec<Block> {
         let mut parts = Parts::default();
         parts.add(self.offline.as_ref(), ("Offline", "cargo xtask bench offline"));
+        parts.add(self.live.as_ref(), ("Live", "cargo xtask bench live"));
         parts.document()
     }
 }

@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::ipfix;
+use crate::bench::programs::{find, said_version};
 
 /// Idle and active timeout of all meters, in seconds. No flow of the captures reaches them.
 pub(super) const TIMEOUTS: [u32; 2] = [120, 300];
@@ -53,15 +54,7 @@ pub(super) struct Meter {
 impl Meter {
     /// What it says of its version.
     pub(super) fn version(&self) -> String {
-        let output = Command::new(&self.program)
-            .arg(self.version[0])
-            .stdin(Stdio::null())
-            .output()
-            .map(|output| [output.stdout, output.stderr].concat())
-            .unwrap_or_default();
-        let text = String::from_utf8_lossy(&output).into_owned();
-        let line = text.lines().find(|line| line.contains(self.version[1]));
-        line.unwrap_or_default().trim().to_owned()
+        said_version(&self.program, self.version)
     }
 }
 
@@ -135,13 +128,6 @@ const PEERS: [Peer; 5] = [
     ("argus", ["-h", "Version"], argus_args, argus_sums, "argus"),
     ("pmacctd", ["-V", "pmacctd"], pmacctd_args, pmacctd_sums, "CSV"),
 ];
-
-/// A program on PATH, or where Debian keeps those for root.
-fn find(program: &str) -> Option<PathBuf> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&paths).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders.map(|folder| folder.join(program)).find(|program| program.is_file())
-}
 
 /// What it writes, and how that is read.
 type Format = (&'static str, fn(&Case<'_>, &str) -> Result<Sums, String>);

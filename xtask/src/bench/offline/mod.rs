@@ -8,14 +8,12 @@ mod walk;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use serde_json::Value;
 
 use meter::{Case, Meter, Sums};
 use result::{Offline, Run, Series};
 
 use super::document;
+use super::programs::flowtap_program;
 use super::report::{Measured, Report};
 use super::usage::measure;
 
@@ -74,7 +72,7 @@ impl Drop for Folder {
 pub(super) use walk::{Args as WalkArgs, run as walk};
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let flowtap = build()?;
+    let flowtap = flowtap_program()?;
     let (mut meters, missing) = meter::all(&flowtap);
     if args.alone {
         meters.retain(Meter::is_ours_or_ceiling);
@@ -120,25 +118,6 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         series,
     });
     Report::change(&args.output, |report| report.offline = Some(found))
-}
-
-/// Builds the program as users do, and returns where it is.
-fn build() -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["build", "--release", "--locked", "--package", "flowtap", "--bin", "flowtap"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .map_err(|error| format!("build flowtap: {error}"))?;
-    if !output.status.success() {
-        return Err("build flowtap: it does not build".into());
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs =
-        messages.filter_map(|message| message["executable"].as_str().map(Into::into));
-    programs.next().ok_or_else(|| "build flowtap: cargo did not say where it is".into())
 }
 
 /// A capture file and its truth.

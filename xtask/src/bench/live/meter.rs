@@ -1,0 +1,290 @@
+//! The meters: how each one is started on the link, when it is ready, how it is stopped, and
+//! how many packets its results add up to.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::bench::programs::{find, said_version};
+
+/// flowtap, and what it cannot be faster than.
+pub(super) const OURS: &str = "flowtap";
+pub(super) const CEILING: &str = "bare AF_XDP receiver";
+
+/// The meters' processor; the other one makes and delivers the frames.
+const CPU: &str = "0";
+
+/// How long a meter has to begin, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where a meter runs.
+pub(super) struct Place<'a> {
+    pub(super) netns: String,
+    /// Its own, and empty before.
+    pub(super) folder: &'a Path,
+    pub(super) flows: u64,
+}
+
+/// A receiver of packets.
+pub(super) struct Meter {
+    pub(super) name: &'static str,
+    program: PathBuf,
+    version: [&'static str; 2],
+    args: fn(&Place<'_>) -> Vec<String>,
+    /// Whether it receives by AF_XDP; else by a packet socket.
+    pub(super) is_xdp: bool,
+    /// Packets that its results have, given the place and all that it said.
+    count: fn(&Place<'_>, &str) -> Result<u64, String>,
+}
+
+type Peer = (
+    &'static str,
+    [&'static str; 2],
+    fn(&Place<'_>) -> Vec<String>,
+    fn(&Place<'_>, &str) -> Result<u64, String>,
+);
+
+const PEERS: [Peer; 5] = [
+    ("softflowd", ["-h", "version"], softflowd_args, softflowd_count),
+    ("nfpcapd", ["-V", "Version"], nfpcapd_args, nfpcapd_count),
+    ("argus", ["-h", "Version"], argus_args, argus_count),
+    ("pmacctd", ["-V", "pmacctd"], pmacctd_args, pmacctd_count),
+    ("tcpdump", ["--version", "tcpdump"], tcpdump_args, tcpdump_count),
+];
+
+/// flowtap and the bare receiver, then every peer that is installed unless it is to be
+/// `alone`. Also names the others.
+pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<&'static str>) {
+    let ours = |name, program: &Path, args, count| Meter {
+        name,
+        program: program.to_owned(),
+        version: ["--version", "flowtap"],
+        args,
+        is_xdp: true,
+        count,
+    };
+    let mut meters = vec![
+        ours(OURS, flowtap, flowtap_args, flowtap_count),
+        ours(CEILING, bare, |_| strings(&["v1"]), bare_count),
+    ];
+    let mut missing = Vec::new();
+    for (name, version, args, count) in PEERS.into_iter().filter(|_| !alone) {
+        match find(name) {
+            Some(program) => {
+                meters.push(Meter { name, program, version, args, is_xdp: false, count });
+            }
+            None => missing.push(name),
+        }
+    }
+    (meters, missing)
+}
+
+impl Meter {
+    pub(super) fn is_ours(&self) -> bool {
+        self.is_xdp
+    }
+
+    pub(super) fn version(&self) -> String {
+        if self.name == CEILING {
+            return "benches/receive.rs".into();
+        }
+        said_version(&self.program, self.version)
+    }
+
+    /// Starts it, and waits until it receives.
+    pub(super) fn start(&self, place: &Place<'_>) -> Result<Running, String> {
+        let failed = |error: std::io::Error| format!("start {}: {error}", self.name);
+        let said = File::create(place.folder.join("said.txt")).map_err(failed)?;
+        let child = Command::new("ip")
+            .args(["netns", "exec", &place.netns, "taskset", "-c", CPU])
+            .arg(&self.program)
+            .args((self.args)(place))
+            .current_dir(place.folder)
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().map_err(failed)?)
+            .stderr(said)
+            .spawn()
+            .map_err(failed)?;
+        let mut running = Running { child };
+        let since = Instant::now();
+        while !self.is_ready(place) {
+            if running.child.try_wait().map_err(failed)?.is_some() || since.elapsed() > PATIENCE {
+                return Err(format!("start {}: {}", self.name, said_in(place).trim()));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(running)
+    }
+
+    fn is_ready(&self, place: &Place<'_>) -> bool {
+        if self.is_xdp {
+            return ["receiving on", "capturing on"]
+                .iter()
+                .any(|text| said_in(place).contains(text));
+        }
+        // A line for each packet socket of the namespace, below the header.
+        let sockets = Command::new("ip")
+            .args(["netns", "exec", &place.netns, "cat", "/proc/net/packet"])
+            .output();
+        sockets.is_ok_and(|sockets| sockets.stdout.split(|&byte| byte == b'\n').count() > 2)
+    }
+}
+
+fn said_in(place: &Place<'_>) -> String {
+    let said = fs::read(place.folder.join("said.txt")).unwrap_or_default();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// A meter that runs; killed when dropped.
+pub(super) struct Running {
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Stops the meter, and returns how many packets its results have.
+    pub(super) fn stop(mut self, meter: &Meter, place: &Place<'_>) -> Result<u64, String> {
+        let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
+        // tcpdump and pmacctd say what they have on INT; the others take either.
+        kill(Pid::from_raw(pid), Signal::SIGINT).map_err(|errno| errno.to_string())?;
+        let since = Instant::now();
+        while self.child.try_wait().map_err(|error| error.to_string())?.is_none() {
+            if since.elapsed() > PATIENCE {
+                return Err("does not end".into());
+            }
+            thread::sleep(LOOK);
+        }
+        (meter.count)(place, &said_in(place))
+    }
+}
+
+fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+fn number_before(said: &str, text: &str) -> Result<u64, String> {
+    let line = said.lines().find(|line| line.contains(text));
+    let before = line.and_then(|line| line.split(text).next());
+    let number = before.and_then(|before| before.split_whitespace().last()?.parse().ok());
+    number.ok_or_else(|| format!("it did not say how many {text}: {}", said.trim()))
+}
+
+/// The sum of a column of numbers that a program prints.
+fn printed_sum(command: &mut Command) -> Result<u64, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum())
+}
+
+fn flowtap_args(place: &Place<'_>) -> Vec<String> {
+    let mut args = strings(&["capture", "-i", "v1", "--mode", "tap", "--max-flows"]);
+    args.push((2 * place.flows).to_string());
+    args.extend(strings(&["-o", "flows.ipfix", "--stats", "ledger.json"]));
+    args
+}
+
+fn flowtap_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
+    let text = fs::read(place.folder.join("ledger.json")).map_err(|error| error.to_string())?;
+    let ledger: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+    let residuals = ledger["residuals"].as_object().ok_or("no residuals")?;
+    if residuals.values().any(|residual| residual != 0) {
+        return Err(format!("it does not add up: {residuals:?}"));
+    }
+    let packets = &ledger["packets"];
+    let number = |name: &str| packets[name].as_u64().ok_or_else(|| format!("no packets.{name}"));
+    Ok(number("in_flows")? + number("in_overflow")?)
+}
+
+fn bare_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
+    let line = said.lines().rfind(|line| line.starts_with('{')).ok_or("it said nothing")?;
+    let counts: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    counts["received"].as_u64().ok_or_else(|| "no count".into())
+}
+
+fn softflowd_args(place: &Place<'_>) -> Vec<String> {
+    let mut args = strings(&["-d", "-i", "v1", "-p", "pid", "-c", "control", "-m"]);
+    args.push((2 * place.flows).to_string());
+    args
+}
+
+fn softflowd_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
+    let line = said.lines().find(|line| line.contains("Packets processed:"));
+    let number = line.and_then(|line| line.split(':').nth(1)?.trim().parse().ok());
+    number.ok_or_else(|| format!("no count: {}", said.trim()))
+}
+
+fn nfpcapd_args(_: &Place<'_>) -> Vec<String> {
+    strings(&["-i", "v1", "-w", "."])
+}
+
+fn nfpcapd_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
+    let mut command = Command::new(find("nfdump").ok_or("nfdump is not installed")?);
+    command.args(["-R", ".", "-q", "-N", "-o", "fmt:%pkt"]).current_dir(place.folder);
+    printed_sum(&mut command)
+}
+
+fn argus_args(_: &Place<'_>) -> Vec<String> {
+    strings(&["-i", "v1", "-w", "flows.argus"])
+}
+
+fn argus_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
+    let mut command = Command::new(find("ra").ok_or("ra (argus-client) is not installed")?);
+    command.args(["-r", "flows.argus", "-n", "-s", "pkts", "-", "ip"]);
+    printed_sum(command.current_dir(place.folder))
+}
+
+fn pmacctd_args(place: &Place<'_>) -> Vec<String> {
+    let config = format!(
+        "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
+         print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
+         plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\npcap_interface: v1\n\
+         aggregate: src_host, dst_host, src_port, dst_port, proto\n",
+        4 * place.flows + 1
+    );
+    // Without it the run fails and says so.
+    let _ = fs::write(place.folder.join("pmacctd.conf"), config);
+    strings(&["-f", "pmacctd.conf"])
+}
+
+fn pmacctd_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
+    // Its writer is a process of its own, which ends after it.
+    let path = place.folder.join("flows.csv");
+    let since = Instant::now();
+    let mut size = None;
+    loop {
+        thread::sleep(Duration::from_millis(500));
+        let now = fs::metadata(&path).ok().map(|found| found.len());
+        if (now.is_some() && now == size) || since.elapsed() > PATIENCE {
+            break;
+        }
+        size = now;
+    }
+    let text = fs::read_to_string(&path).map_err(|error| format!("flows.csv: {error}"))?;
+    let mut lines = text.lines();
+    let header = lines.next().ok_or("no header")?.to_lowercase();
+    let column = header.split(',').position(|name| name == "packets").ok_or("no packets")?;
+    let packets = lines.filter_map(|line| line.split(',').nth(column)?.parse::<u64>().ok());
+    Ok(packets.sum())
+}
+
+fn tcpdump_args(_: &Place<'_>) -> Vec<String> {
+    strings(&["-i", "v1", "-n", "-s", "96", "-w", "/dev/null"])
+}
+
+fn tcpdump_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
+    number_before(said, "packets captured").or_else(|_| number_before(said, "packet captured"))
+}

@@ -1,0 +1,194 @@
+//! `cargo xtask bench live`: how many packets a second each meter takes from a link before it
+//! loses any, and how many it loses beyond. Two network namespaces with a veth between them;
+//! the kernel makes the frames (`gen --to`) and delivers them on one processor, the meter has
+//! another for all that it does.
+//!
+//! The path: [`run`] sets each rate for each meter by turns, [`meter`] starts and stops it and
+//! reads what it has counted, [`result`] says what that comes to.
+
+mod meter;
+pub(super) mod result;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use meter::{Meter, Place};
+use result::{Live, Run, Series};
+
+use super::document;
+use super::programs::{bench_program, flowtap_program};
+use super::report::{Measured, Report};
+use crate::net::Link;
+
+/// How much to run, and where.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Ten rates for three seconds each, three rounds
+    #[arg(long, conflicts_with = "small")]
+    long: bool,
+    /// Two low rates, shortly: to see that it works
+    #[arg(long)]
+    small: bool,
+    /// Without peers
+    #[arg(long)]
+    alone: bool,
+    /// Another seed makes other traffic
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// A folder for flow files; a tmpfs
+    #[arg(long, default_value = "/dev/shm")]
+    folder: PathBuf,
+    /// Where the report goes: report.json and report.html
+    #[arg(long, default_value = "target/bench")]
+    output: PathBuf,
+}
+
+/// The namespaces: `bench-a` sends, `bench-b` receives.
+const LINK: &str = "bench";
+
+/// What is sent: name, bytes of each frame, flows.
+const CASES: [(&str, &str, u64); 3] = [
+    ("60 bytes, 10 k flows", "60", 10_000),
+    ("60 bytes, 1 M flows", "60", 1_000_000),
+    ("508 bytes, 10 k flows", "508", 10_000),
+];
+
+/// After the last frame, for meters that are behind.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Rates, for how long, and how often each.
+struct Plan {
+    rates: Vec<u64>,
+    seconds: f64,
+    rounds: usize,
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        const K: u64 = 1_000;
+        if self.small {
+            return Plan { rates: vec![20 * K, 50 * K], seconds: 0.5, rounds: 1 };
+        }
+        let most = [100, 200, 300, 450, 600, 800, 1_000, 1_300, 1_600, 2_000];
+        let rates = most.iter().map(|rate| rate * K);
+        if self.long {
+            return Plan { rates: rates.collect(), seconds: 3.0, rounds: 3 };
+        }
+        Plan { rates: rates.skip(1).step_by(2).collect(), seconds: 1.5, rounds: 1 }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<(), String> {
+    let _link = Link::up(LINK)?;
+    let (meters, missing) = meter::all(&flowtap_program()?, &bench_program("receive")?, args.alone);
+    let folder = args.folder.join(format!("flowtap-bench-live-{}", std::process::id()));
+    let plan = args.plan();
+    let mut series = Vec::new();
+    for (name, frame_bytes, flows) in CASES {
+        // Every flow has a packet.
+        let flows = if args.small { flows.min(5_000) } else { flows };
+        let mut runs = Vec::new();
+        for round in 0..plan.rounds {
+            for &rate in &plan.rates {
+                for turn in 0..meters.len() {
+                    let meter = &meters[(turn + round) % meters.len()];
+                    let job =
+                        Job { rate, seconds: plan.seconds, frame_bytes, flows, seed: args.seed };
+                    runs.push(run_once(meter, &job, &folder)?);
+                }
+            }
+        }
+        let one = Series { name: name.to_owned(), runs };
+        println!("{}", document::text(&one.blocks()));
+        series.push(one);
+    }
+    let found = Measured::here(Live {
+        seconds: plan.seconds,
+        rounds: plan.rounds,
+        versions: meters.iter().map(|meter| (meter.name.to_owned(), meter.version())).collect(),
+        missing: missing.into_iter().map(str::to_owned).collect(),
+        series,
+    });
+    Report::change(&args.output, |report| report.live = Some(found))
+}
+
+/// What is sent.
+struct Job {
+    rate: u64,
+    seconds: f64,
+    frame_bytes: &'static str,
+    flows: u64,
+    seed: u64,
+}
+
+fn run_once(meter: &Meter, job: &Job, folder: &Path) -> Result<Run, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).map_err(failed)?;
+    set_gro(!meter.is_xdp)?;
+    let place = Place { netns: format!("{LINK}-b"), folder, flows: job.flows };
+    let running = meter.start(&place)?;
+    let (sent, seconds) = send(job)?;
+    thread::sleep(SETTLE);
+    let counted = running.stop(meter, &place).map_err(|error| format!("{}: {error}", meter.name));
+    let _ = fs::remove_dir_all(folder);
+    let (counted, error) = match counted {
+        Ok(counted) => (counted, String::new()),
+        Err(error) if meter.is_ours() => return Err(error),
+        Err(error) => (0, error),
+    };
+    #[expect(clippy::cast_precision_loss, reason = "counts of packets of some seconds")]
+    let offered = sent as f64 / seconds;
+    eprintln!("bench: {} at {:.2} M/s: {counted} of {sent} {error}", meter.name, offered / 1e6);
+    Ok(Run { meter: meter.name.to_owned(), rate: job.rate, offered, sent, counted, error })
+}
+
+/// A veth takes frames that come by XDP only where a program is attached, or GRO is on; that
+/// is how the receivers that have none get them.
+fn set_gro(on: bool) -> Result<(), String> {
+    let on = if on { "on" } else { "off" };
+    let status = Command::new("ip")
+        .args(["netns", "exec", &format!("{LINK}-b"), "ethtool", "-K", "v1", "gro", on])
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("switch gro of v1 {on} by ethtool: {other:?}; install ethtool")),
+    }
+}
+
+/// Sends on processor 1, and says how much, and how long that took in seconds.
+fn send(job: &Job) -> Result<(u64, f64), String> {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "some millions"
+    )]
+    let packets = ((job.rate as f64 * job.seconds) as u64).max(job.flows);
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("taskset")
+        .args(["-c", "1"])
+        .arg(this)
+        .args(["gen", "--mix", "small64", "--frame-bytes", job.frame_bytes])
+        .args(["--packets", &packets.to_string(), "--flows", &job.flows.to_string()])
+        .args(["--rate", &job.rate.to_string(), "--seed", &job.seed.to_string()])
+        .args(["--to", "v0", "--netns", &format!("{LINK}-a")])
+        .output()
+        .map_err(|error| format!("run taskset: {error}; install util-linux"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(said.trim().to_owned());
+    }
+    // "gen: sent N frames, … in S s (…)"
+    let word_after = |word: &str| {
+        let mut words = said.split_whitespace().skip_while(|at| *at != word).skip(1);
+        words.next().and_then(|number| number.parse::<f64>().ok())
+    };
+    let sent = word_after("sent").ok_or_else(|| format!("gen said {said}"))?;
+    let seconds = word_after("in").ok_or_else(|| format!("gen said {said}"))?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    Ok((sent as u64, seconds.max(1e-3)))
+}
