@@ -28,13 +28,13 @@ mod tests;
 mod truth;
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use deal::Budget;
 use frame::Framer;
-use mix::{MIXES, Mix};
+use mix::{Draft, MIXES, Mix};
 use stream::{SHAPES, Shape, Wishes};
 use truth::Truth;
 
@@ -93,8 +93,6 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         seed: args.seed,
         duration_ns: args.duration,
     };
-    let mut out = create(&args.output)?;
-    let failed = |error: std::io::Error| format!("write {}: {error}", args.output.display());
     let wishes = Wishes {
         zipf: args.zipf,
         ipv6_percent: args.ipv6_percent,
@@ -102,9 +100,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         loss_permille: args.loss_permille,
         reorder_permille: args.reorder_permille,
     };
-    let truth = generate(&args.mix, &wishes, &budget, args.truth.is_some(), &mut out)
-        .map_err(|error| error.into_text(failed))?;
-    out.flush().map_err(failed)?;
+    // Before the file of that name is gone.
+    let plan = Plan::new(&args.mix, wishes, budget)?;
+    let truth = plan.write_file(args.truth.is_some(), &args.output)?;
     if let Some(path) = &args.truth {
         let mut out = create(path)?;
         truth
@@ -135,28 +133,8 @@ pub(crate) fn write(
     path: &Path,
 ) -> Result<(u64, u64, u64), String> {
     let budget = Budget { packets, flows, seed, duration_ns: 20_000_000_000 };
-    let failed = |error: std::io::Error| format!("write {}: {error}", path.display());
-    let mut out = create(path)?;
-    let truth = generate(&find_mix(mix)?, &Wishes::default(), &budget, false, &mut out)
-        .map_err(|error| error.into_text(failed))?;
-    out.flush().map_err(failed)?;
+    let truth = Plan::new(&find_mix(mix)?, Wishes::default(), budget)?.write_file(false, path)?;
     Ok((truth.totals.packets, truth.totals.bytes, truth.frame_bytes))
-}
-
-/// Why there is no capture.
-#[derive(Debug)]
-enum Failure {
-    Budget(String),
-    Write(std::io::Error),
-}
-
-impl Failure {
-    fn into_text(self, write_failed: impl FnOnce(std::io::Error) -> String) -> String {
-        match self {
-            Self::Budget(text) => text,
-            Self::Write(error) => write_failed(error),
-        }
-    }
 }
 
 /// What there is to generate.
@@ -167,34 +145,64 @@ enum Traffic {
     Scan,
 }
 
-/// Writes a capture to `out` and returns the truth, with its flows if `keep_flows`.
-fn generate(
-    traffic: &Traffic,
-    wishes: &Wishes,
-    budget: &Budget,
-    keep_flows: bool,
-    out: &mut impl Write,
-) -> Result<Truth, Failure> {
-    let mix = match traffic {
-        Traffic::Mix(mix) => mix,
-        Traffic::Stream(shape) => {
-            stream::check(budget).map_err(Failure::Budget)?;
-            pcap::write_header(out).map_err(Failure::Write)?;
-            let sink = |at_ns, frame: &[u8]| pcap::write_frame(out, at_ns, frame);
-            return stream::play(shape, wishes, budget, keep_flows, sink).map_err(Failure::Write);
+/// A capture that can be: its budget suffices.
+struct Plan {
+    course: Course,
+    budget: Budget,
+}
+
+/// What makes the packets.
+enum Course {
+    Drafts(Vec<Draft>),
+    Stream(&'static Shape, Wishes),
+    Scan,
+}
+
+impl Plan {
+    fn new(traffic: &Traffic, wishes: Wishes, budget: Budget) -> Result<Self, String> {
+        let course = match traffic {
+            Traffic::Mix(mix) => Course::Drafts(deal::drafts(mix, &budget)?),
+            Traffic::Stream(shape) => {
+                stream::check(&budget)?;
+                Course::Stream(shape, wishes)
+            }
+            Traffic::Scan => {
+                scan::check(&budget)?;
+                Course::Scan
+            }
+        };
+        Ok(Self { course, budget })
+    }
+
+    /// Gives every frame with its Unix time in nanoseconds to `sink` and returns the truth, with
+    /// its flows if `keep_flows`.
+    fn play<E>(
+        &self,
+        keep_flows: bool,
+        sink: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<Truth, E> {
+        let budget = &self.budget;
+        match &self.course {
+            Course::Drafts(drafts) => {
+                schedule::play(drafts, &Framer::new(budget.seed), keep_flows, sink)
+            }
+            Course::Stream(shape, wishes) => stream::play(shape, wishes, budget, keep_flows, sink),
+            Course::Scan => scan::play(budget, sink),
         }
-        Traffic::Scan => {
-            scan::check(budget).map_err(Failure::Budget)?;
-            pcap::write_header(out).map_err(Failure::Write)?;
-            return scan::play(budget, |at_ns, frame| pcap::write_frame(out, at_ns, frame))
-                .map_err(Failure::Write);
-        }
-    };
-    let drafts = deal::drafts(mix, budget).map_err(Failure::Budget)?;
-    pcap::write_header(out).map_err(Failure::Write)?;
-    schedule::play(&drafts, &Framer::new(budget.seed), keep_flows, |at_ns, frame| {
-        pcap::write_frame(out, at_ns, frame).map_err(Failure::Write)
-    })
+    }
+
+    /// Writes a capture and returns the truth, as [`Plan::play`] does.
+    fn write(&self, keep_flows: bool, out: &mut impl Write) -> io::Result<Truth> {
+        pcap::write_header(out)?;
+        let truth = self.play(keep_flows, |at_ns, frame| pcap::write_frame(out, at_ns, frame))?;
+        out.flush()?;
+        Ok(truth)
+    }
+
+    fn write_file(&self, keep_flows: bool, path: &Path) -> Result<Truth, String> {
+        self.write(keep_flows, &mut create(path)?)
+            .map_err(|error| format!("write {}: {error}", path.display()))
+    }
 }
 
 fn create(path: &Path) -> Result<Box<dyn Write>, String> {

@@ -13,15 +13,20 @@ use super::deal::Budget;
 use super::mix::MIXES;
 use super::stream::{SHAPES, Wishes};
 use super::truth::Truth;
-use super::{Traffic, generate, parse_duration, pcap};
+use super::{Plan, Traffic, parse_duration, pcap};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 fn make(packets: u64, flows: u64, seed: u64) -> (Vec<u8>, Truth) {
     let budget = Budget { packets, flows, seed, duration_ns: 10 * SECOND_NS };
+    write(&Traffic::Mix(&MIXES[0]), Wishes::default(), budget)
+}
+
+/// The capture and its truth.
+fn write(traffic: &Traffic, wishes: Wishes, budget: Budget) -> (Vec<u8>, Truth) {
+    let plan = Plan::new(traffic, wishes, budget).expect("a budget that suffices");
     let mut file = vec![];
-    let truth = generate(&Traffic::Mix(&MIXES[0]), &Wishes::default(), &budget, true, &mut file)
-        .expect("a budget that suffices");
+    let truth = plan.write(true, &mut file).expect("memory takes everything");
     (file, truth)
 }
 
@@ -62,10 +67,10 @@ fn the_budget_is_kept_exactly() {
         assert_eq!(sum(|flow| flow.packets) + outside, packets);
         assert!(sum(|flow| flow.frame_bytes) < truth.frame_bytes);
     }
-    let tight = Budget { packets: 20, flows: 100, seed: 1, duration_ns: SECOND_NS };
-    assert!(
-        generate(&Traffic::Mix(&MIXES[0]), &Wishes::default(), &tight, false, &mut vec![]).is_err()
-    );
+    for traffic in [Traffic::Mix(&MIXES[0]), Traffic::Stream(&SHAPES[0]), Traffic::Scan] {
+        let tight = Budget { packets: 20, flows: 100, seed: 1, duration_ns: SECOND_NS };
+        assert!(Plan::new(&traffic, Wishes::default(), tight).is_err());
+    }
 }
 
 #[test]
@@ -185,9 +190,7 @@ fn check_transport(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> St
 #[test]
 fn a_scan_has_the_flows_that_it_says() {
     let budget = Budget { packets: 30_000, flows: 20_000, seed: 3, duration_ns: 10 * SECOND_NS };
-    let mut file = vec![];
-    let truth = generate(&Traffic::Scan, &Wishes::default(), &budget, true, &mut file)
-        .expect("a budget that fits");
+    let (file, truth) = write(&Traffic::Scan, Wishes::default(), budget);
     let frames = frames(&file);
     assert_eq!((truth.frames, frames.len()), (30_000, 30_000));
     let mut packets: HashMap<_, u64> = HashMap::new();
@@ -233,12 +236,9 @@ fn streams_are_what_their_truth_says() {
     for (shape, wishes) in
         SHAPES.iter().flat_map(|shape| [(shape, Wishes::default()), (shape, all)])
     {
-        let budget = Budget { packets: 5_000, flows: 400, seed: 9, duration_ns: SECOND_NS };
         let make = || {
-            let mut file = vec![];
-            let traffic = Traffic::Stream(shape);
-            let truth = generate(&traffic, &wishes, &budget, true, &mut file).unwrap();
-            (file, truth)
+            let budget = Budget { packets: 5_000, flows: 400, seed: 9, duration_ns: SECOND_NS };
+            write(&Traffic::Stream(shape), wishes, budget)
         };
         let (file, truth) = make();
         assert!(file == make().0, "{}: the same seed makes other bytes", shape.name);
