@@ -7,6 +7,7 @@ use super::host::{CLOCK, Host, RESOLVER, Side};
 use super::mix::{Draft, Kind, Mix};
 use super::number::{self, low16};
 use super::rng::Rng;
+use super::session;
 use super::tcp::{self, Story};
 
 /// What is asked for.
@@ -104,6 +105,7 @@ impl<'a> Dealer<'a> {
                 self.rng.between(1, tcp::syns_within(self.budget.duration_ns))
             }
             Kind::Tcp(story) => story.min_packets(),
+            Kind::Tls => session::MIN_PACKETS,
             Kind::Dns => self.rng.one_of(&[2, 2, 4]),
             Kind::Fragments => 1 + datagram::fragment_counts(&mut self.rng),
             Kind::Echo => self.rng.between(1, 5) * 2,
@@ -126,7 +128,8 @@ impl<'a> Dealer<'a> {
         let mut about = Host { side: Side::B, number };
         let mut start_ns = self.rng.between(0, self.budget.duration_ns * 9 / 10);
         let mut client = None;
-        let connects = matches!(kind, Kind::Tcp(Story::Fin | Story::Open | Story::Reset));
+        let connects =
+            matches!(kind, Kind::Tls | Kind::Tcp(Story::Fin | Story::Open | Story::Reset));
         if connects && let Some(lookup) = self.looked_up.take_if(|lookup| lookup.2 == ipv6) {
             client = Some(lookup.0);
             about = lookup.1;
@@ -185,6 +188,7 @@ impl<'a> Dealer<'a> {
     fn service(&mut self, kind: Kind, ipv6: bool) -> (u8, u16) {
         match kind {
             Kind::Tcp(_) => (TCP, self.rng.one_of(&[443, 443, 443, 80, 80, 22, 25, 5432, 8080])),
+            Kind::Tls => (TCP, 443),
             Kind::Udp => (UDP, self.rng.one_of(&[3478, 5004, 8801, 9000, 27_015])),
             Kind::Fragments => (UDP, self.rng.one_of(&[2049, 5004, 9000])),
             Kind::Dns => (UDP, 53),
@@ -215,7 +219,7 @@ impl<'a> Dealer<'a> {
         };
         let elastic = |kind: Kind| match kind {
             Kind::Tcp(story) => !matches!(story, Story::HalfOpen | Story::Refused),
-            kind => kind == Kind::Udp,
+            kind => matches!(kind, Kind::Udp | Kind::Tls),
         };
         let takers: Vec<usize> =
             (0..drafts.len()).filter(|&position| elastic(drafts[position].kind)).collect();

@@ -81,6 +81,8 @@ pub(crate) struct Ends {
 pub(crate) struct Flow {
     pub(crate) ends: Ends,
     pub(crate) life: Life,
+    /// The server's name, if it is there to read.
+    pub(crate) sni: Option<String>,
     /// Why these frames are in no flow, if they are not.
     pub(crate) cause: Option<&'static str>,
     /// In the order of time.
@@ -98,6 +100,11 @@ pub(crate) struct Packet {
 /// What is in a packet.
 pub(crate) enum Body {
     Tcp(Segment),
+    /// TCP whose payload begins with these bytes; the rest is filler.
+    Opening {
+        segment: Segment,
+        head: Box<[u8]>,
+    },
     /// UDP with `len` bytes of filler.
     Udp {
         len: u16,

@@ -72,7 +72,7 @@ impl Framer {
         finish_lengths(&mut frame[ip_at..], ends.ipv6);
         facts.ip_bytes = (frame.len() - ip_at) as u64;
         let header_len = match &packet.body {
-            Body::Tcp(_) => usize::from(frame[transport_at + 12] >> 4) * 4,
+            Body::Tcp(_) | Body::Opening { .. } => usize::from(frame[transport_at + 12] >> 4) * 4,
             Body::Fragment(part) if part.offset > 0 => 0,
             Body::Sctp { .. } => 12,
             _ => 8,
@@ -96,6 +96,14 @@ impl Framer {
             Body::Tcp(segment) => {
                 write_tcp_header(frame, way, segment);
                 frame.extend_from_slice(self.filler(segment.sequence, segment.len));
+                way.finish_checksum(&mut frame[at..], 16, ends.protocol);
+                facts.tcp_flags = segment.flags;
+            }
+            Body::Opening { segment, head } => {
+                write_tcp_header(frame, way, segment);
+                frame.extend_from_slice(head);
+                let rest = usize::from(segment.len) - head.len();
+                frame.extend_from_slice(&self.filler(segment.sequence, segment.len)[..rest]);
                 way.finish_checksum(&mut frame[at..], 16, ends.protocol);
                 facts.tcp_flags = segment.flags;
             }

@@ -7,6 +7,7 @@ use super::flow::{Ends, Flow, Life};
 use super::host::Host;
 use super::number::share;
 use super::rng::Rng;
+use super::session;
 use super::tcp::{self, Story};
 
 /// Unix time of the first packet: 2026-01-01T00:00:00Z.
@@ -16,6 +17,7 @@ pub(crate) const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Tcp(Story),
+    Tls,
     Udp,
     Dns,
     Ntp,
@@ -39,7 +41,16 @@ pub(crate) struct Mix {
 }
 
 /// All mixes.
-pub(crate) const MIXES: &[Mix] = &[DEMO, DNS_HEAVY];
+pub(crate) const MIXES: &[Mix] = &[DEMO, DNS_HEAVY, TLS_MIX];
+
+const TLS_MIX: Mix = Mix {
+    name: "tls-mix",
+    shares: &[(Kind::Tls, 80), (Kind::Dns, 20)],
+    once: &[],
+    ipv6_percent: 30,
+    vlan_percent: 10,
+    qinq_percent: 1,
+};
 
 const DNS_HEAVY: Mix = Mix {
     name: "dns-heavy",
@@ -119,6 +130,7 @@ impl Draft {
         let (ends, count) = (&self.ends, self.packets);
         let mut packets = match self.kind {
             Kind::Tcp(story) => tcp::packets(story, ends, count, &mut rng),
+            Kind::Tls => session::packets(ends, count, &mut rng),
             Kind::Udp => datagram::udp(ends, count, &mut rng),
             Kind::Dns => datagram::dns(self.about, ends.ipv6, count, &mut rng),
             Kind::Ntp => datagram::ntp(EPOCH_NS + self.start_ns, count, &mut rng),
@@ -131,6 +143,7 @@ impl Draft {
         assert_eq!(packets.len() as u64, count, "{:?} keeps to its number of packets", self.kind);
         let (life, cause) = match self.kind {
             Kind::Tcp(story) => (story.life(), None),
+            Kind::Tls => (Life::Fin, None),
             Kind::Arp => (Life::Open, Some("arp")),
             Kind::Lldp => (Life::Open, Some("lldp")),
             _ => (Life::Open, None),
@@ -143,6 +156,7 @@ impl Draft {
                 packet.at_ns = share(room_ns, packet.at_ns, last_ns);
             }
         }
-        Flow { ends: *ends, life, cause, packets }
+        let sni = (self.kind == Kind::Tls).then(|| session::name(ends.server));
+        Flow { ends: *ends, life, sni, cause, packets }
     }
 }

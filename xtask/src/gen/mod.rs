@@ -2,7 +2,7 @@
 //! arguments on every machine, and the truth about it. Refuses to touch any network.
 //!
 //! The path: [`mix`] says what there is, [`deal`] gives each flow its ends, start and number of
-//! packets, [`tcp`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
+//! packets, [`tcp`], [`session`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
 //! flows in the order of time, [`frame`] makes bytes, [`pcap`] and [`truth`] write them down.
 //! The mix [`scan`] has a path of its own, which holds nothing of a flow once it is written; so
 //! have the mixes of [`stream`], which draw one packet after the other and hold little.
@@ -21,10 +21,12 @@ pub(crate) mod pcap;
 mod rng;
 mod scan;
 mod schedule;
+mod session;
 mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod truth;
 
 use std::fs::File;
@@ -41,7 +43,8 @@ use truth::Truth;
 /// What to generate. There are exactly so many frames (those of no flow included) and flows.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What kind of traffic: demo (a bit of everything), dns-heavy; imix, small64, elephants,
+    /// What kind of traffic: demo (a bit of everything), dns-heavy, tls-mix
+    /// (sessions with names, after a look-up); imix, small64, elephants,
     /// attack (a SYN flood beside imix); scan (flows of one packet beside a thousand long ones)
     #[arg(long, default_value = "demo", value_parser = find_mix)]
     mix: Traffic,

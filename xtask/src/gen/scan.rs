@@ -186,7 +186,7 @@ fn long_flow(index: u64) -> Long {
         server_port: 443,
         tags: Tags::None,
     };
-    let flow = Flow { ends, life: Life::Open, cause: None, packets: vec![] };
+    let flow = Flow { ends, life: Life::Open, sni: None, cause: None, packets: vec![] };
     let truth = FlowTruth::new(&flow, true);
     Long { flow, sent: 0, truth }
 }

@@ -124,7 +124,7 @@ pub(crate) fn play<E>(
         truth.totals.count(&facts);
         if keep_flows {
             if number == flows.len() {
-                let flow = Flow { ends, life: Life::Open, cause: None, packets: vec![] };
+                let flow = Flow { ends, life: Life::Open, sni: None, cause: None, packets: vec![] };
                 flows.push(FlowTruth::new(&flow, from_client));
             }
             // The client sends the first packet of every flow.

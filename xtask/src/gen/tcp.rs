@@ -1,9 +1,9 @@
 //! TCP flows of an exact number of packets, as a meter in the middle of the path sees them:
 //! sequence numbers, acknowledgements, timestamps and round trips fit together.
-//! Called by [`super::mix`].
+//! Called by [`super::mix`], and by [`super::session`] for what goes on inside.
 
 use super::flow::{Body, Ends, Life, Options, Packet, Segment, flags};
-use super::number::low32;
+use super::number::{low16, low32};
 use super::rng::Rng;
 
 const MICROSECOND: u64 = 1_000;
@@ -93,14 +93,14 @@ pub(crate) fn packets(story: Story, ends: &Ends, count: u64, rng: &mut Rng) -> V
 }
 
 /// A connection in progress.
-struct Talk<'a> {
-    rng: &'a mut Rng,
-    packets: Vec<Packet>,
+pub(super) struct Talk<'a> {
+    pub(super) rng: &'a mut Rng,
+    pub(super) packets: Vec<Packet>,
     count: u64,
     now_ns: u64,
     /// Meter to server and back; meter to client and back.
-    server_trip_ns: u64,
-    client_trip_ns: u64,
+    pub(super) server_trip_ns: u64,
+    pub(super) client_trip_ns: u64,
     /// Next sequence number of the server and of the client.
     next: [u32; 2],
     /// What each side has acknowledged of the other's.
@@ -110,11 +110,11 @@ struct Talk<'a> {
     stamp_offsets: [u32; 2],
     /// What the peer may send in one segment, options excluded.
     mss: u16,
-    max_payload: u16,
+    pub(super) max_payload: u16,
 }
 
 impl<'a> Talk<'a> {
-    fn new(ends: &Ends, count: u64, rng: &'a mut Rng) -> Self {
+    pub(super) fn new(ends: &Ends, count: u64, rng: &'a mut Rng) -> Self {
         let mss = ends.tags.mtu() - if ends.ipv6 { 60 } else { 40 };
         let stamped = rng.percent(60);
         Self {
@@ -133,21 +133,53 @@ impl<'a> Talk<'a> {
         }
     }
 
-    fn wait(&mut self, ns: u64) {
+    pub(super) fn wait(&mut self, ns: u64) {
         self.now_ns += ns;
     }
 
-    fn wait_between(&mut self, low: u64, high: u64, unit_ns: u64) {
+    pub(super) fn wait_between(&mut self, low: u64, high: u64, unit_ns: u64) {
         let drawn = self.rng.between(low, high);
         self.wait(drawn * unit_ns);
     }
 
-    fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.count.saturating_sub(self.packets.len() as u64)
     }
 
     /// Sends a segment now. An acknowledgement covers all that the meter has seen so far.
     fn send(&mut self, from_client: bool, flag_byte: u8, len: u16) {
+        let body = Body::Tcp(self.segment(from_client, flag_byte, len));
+        self.packets.push(Packet { at_ns: self.now_ns, from_client, body });
+    }
+
+    /// Sends `len` bytes that begin with `head`, in full segments and a last one, with an
+    /// acknowledgement between every two.
+    pub(super) fn stream(&mut self, from_client: bool, head: &[u8], len: usize) {
+        let mut rest = head;
+        let mut at = 0;
+        let mut sent = 0;
+        while at < len {
+            let part = low16((len - at).min(self.max_payload.into()) as u64);
+            at += usize::from(part);
+            let (now, later) = rest.split_at(rest.len().min(part.into()));
+            rest = later;
+            let pushed = if at == len { flags::PSH } else { 0 };
+            let segment = self.segment(from_client, flags::ACK | pushed, part);
+            let body = Body::Opening { segment, head: now.into() };
+            self.packets.push(Packet { at_ns: self.now_ns, from_client, body });
+            sent += 1;
+            self.wait_between(12, 60, MICROSECOND);
+            if sent % 2 == 0 && at < len {
+                let trip = if from_client { self.server_trip_ns } else { self.client_trip_ns };
+                self.wait(trip / 32);
+                self.send(!from_client, flags::ACK, 0);
+                self.wait_between(12, 60, MICROSECOND);
+            }
+        }
+    }
+
+    /// The next segment of a side, as counted.
+    fn segment(&mut self, from_client: bool, flag_byte: u8, len: u16) -> Segment {
         let (me, peer) = if from_client { (1, 0) } else { (0, 1) };
         if flag_byte & flags::ACK != 0 {
             self.acknowledged[me] = self.next[peer];
@@ -165,23 +197,20 @@ impl<'a> Talk<'a> {
             _ => Options::None,
         };
         let reset = flag_byte & flags::RST != 0;
-        self.packets.push(Packet {
-            at_ns: self.now_ns,
-            from_client,
-            body: Body::Tcp(Segment {
-                flags: flag_byte,
-                sequence: self.next[me],
-                acknowledged: self.acknowledged[me],
-                window: if reset { 0 } else { 501 + 8 * u16::from(from_client) },
-                len,
-                options,
-            }),
-        });
+        let sequence = self.next[me];
         let phantom = u32::from(flag_byte & (flags::SYN | flags::FIN) != 0);
-        self.next[me] = self.next[me].wrapping_add(u32::from(len) + phantom);
+        self.next[me] = sequence.wrapping_add(u32::from(len) + phantom);
+        Segment {
+            flags: flag_byte,
+            sequence,
+            acknowledged: self.acknowledged[me],
+            window: if reset { 0 } else { 501 + 8 * u16::from(from_client) },
+            len,
+            options,
+        }
     }
 
-    fn shake_hands(&mut self) {
+    pub(super) fn shake_hands(&mut self) {
         self.send(true, flags::SYN, 0);
         self.wait(self.server_trip_ns);
         self.send(false, flags::SYN | flags::ACK, 0);
@@ -254,7 +283,7 @@ impl<'a> Talk<'a> {
     }
 
     /// FIN both ways in four packets.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let first = self.rng.percent(70);
         let trip = |to_client| if to_client { self.client_trip_ns } else { self.server_trip_ns };
         let (there, back) = (trip(!first), trip(first));

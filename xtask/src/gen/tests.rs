@@ -1,6 +1,8 @@
 //! The generator against a foreign reader (etherparse): what the truth says is in the file, and
 //! every length and checksum is right.
 
+mod tls;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 

@@ -34,6 +34,9 @@ pub(crate) struct FlowTruth {
     first_ns: u64,
     last_ns: u64,
     life: Life,
+    /// The server's name, if it is there to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sni: Option<String>,
 }
 
 impl FlowTruth {
@@ -62,6 +65,7 @@ impl FlowTruth {
             first_ns: u64::MAX,
             last_ns: 0,
             life: flow.life,
+            sni: flow.sni.clone(),
         }
     }
 
