@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::program::{Run, flowtap, generate, json_file, json_lines};
+use crate::program::{Generated, Run, flowtap, generate, generate_with, json_file, json_lines};
 use crate::{Outcome, ensure};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("generated::every_flow_is_as_it_was_made", every_flow_is_as_it_was_made),
+        Trial::test("generated::sessions_are_as_they_were_made", sessions_are_as_they_were_made),
+        Trial::test("generated::lives_of_flows_end_once", lives_end_once),
         Trial::test("generated::any_number_of_workers_gives_the_same", workers_agree),
         Trial::test("generated::a_table_too_small_loses_detail_and_no_packet", small_table),
     ]
@@ -79,7 +81,52 @@ fn from_records(records: &[Value]) -> BTreeMap<Key, Counts> {
 }
 
 fn every_flow_is_as_it_was_made() -> Outcome {
-    let made = generate(20_000, 1_000, 1);
+    check_flows(&generate(20_000, 1_000, 1)).map(drop)
+}
+
+fn sessions_are_as_they_were_made() -> Outcome {
+    check_flows(&generate_with("tls-mix", 20_000, 600, 1, &[])).map(drop)
+}
+
+/// The mixes that draw packet by packet: nothing comes after the end of a TCP flow, even out of
+/// order, so that there is one record for each flow, with the end that it was made with.
+fn lives_end_once() -> Outcome {
+    let disturbed = ["--loss-permille", "20", "--reorder-permille", "100"];
+    let all = ["--ipv6-percent", "30", "--vlan-percent", "20", "--zipf", "0.5"];
+    for (mix, more) in [
+        ("imix", &[][..]),
+        ("small64", &disturbed),
+        ("elephants", &disturbed),
+        ("attack", &disturbed),
+        ("imix", &all),
+    ] {
+        let more = [&["--duration", "5s"], more].concat();
+        let made = generate_with(mix, 20_000, 1_500, 3, &more);
+        let records = check_flows(&made)?;
+        ensure(records.len() == 1_500, format!("{mix} {more:?}: {} records", records.len()))?;
+        let mut states = BTreeMap::<_, i64>::new();
+        for record in records {
+            *states
+                .entry(record["tcp_state"].as_str().unwrap_or("none").to_owned())
+                .or_default() += 1;
+        }
+        let truth = json_file(&made.truth)?;
+        for flow in truth["flows"].as_array().into_iter().flatten() {
+            let state = match flow["life"].as_str() {
+                Some("fin") => "closed",
+                Some("rst") => "reset",
+                _ => continue,
+            };
+            *states.entry(state.to_owned()).or_default() -= 1;
+        }
+        let left = ["closed", "reset"].map(|state| states.get(state).copied());
+        ensure(left == [Some(0); 2], format!("{mix}: records over truth: {states:?}"))?;
+    }
+    Ok(())
+}
+
+/// Reads the capture, compares each flow and the ledger with the truth, and gives the records.
+fn check_flows(made: &Generated) -> Result<Vec<Value>, Failed> {
     let stats = made.folder.path().join("stats.json");
     let arguments = ["read".as_ref(), "-o".as_ref(), "-".as_ref(), "--strict".as_ref()];
     let run = flowtap(arguments.into_iter().chain([
@@ -89,7 +136,8 @@ fn every_flow_is_as_it_was_made() -> Outcome {
     ]))
     .expect(0)?;
     let truth = json_file(&made.truth)?;
-    let (want, got) = (from_truth(&truth), from_records(&json_lines(&run.stdout)?));
+    let records = json_lines(&run.stdout)?;
+    let (want, got) = (from_truth(&truth), from_records(&records));
     for (key, counts) in &want {
         ensure(
             got.get(key) == Some(counts),
@@ -101,7 +149,8 @@ fn every_flow_is_as_it_was_made() -> Outcome {
 
     let ledger = json_file(&stats)?;
     ensure(ledger["packets"]["delivered"] == truth["frames"], format!("frames: {ledger}"))?;
-    ensure(ledger["packets"]["undecodable"] == truth["not_in_flow"], format!("causes: {ledger}"))
+    ensure(ledger["packets"]["undecodable"] == truth["not_in_flow"], format!("causes: {ledger}"))?;
+    Ok(records)
 }
 
 fn workers_agree() -> Outcome {

@@ -128,11 +128,23 @@ pub(crate) fn generate_scan(flows: u64) -> Generated {
 }
 
 fn generate_mix(mix: &str, packets: u64, flows: u64, seed: u32) -> Generated {
+    generate_with(mix, packets, flows, seed, &["--duration", "10s"])
+}
+
+/// Makes a mix as `more` wishes it.
+pub(crate) fn generate_with(
+    mix: &str,
+    packets: u64,
+    flows: u64,
+    seed: u32,
+    more: &[&str],
+) -> Generated {
     let folder = folder();
     let (capture, truth) = (folder.path().join("made.pcap"), folder.path().join("truth.json"));
     let run = Run::of(
         xtask()
-            .args(["gen", "--mix", mix, "--duration", "10s"])
+            .args(["gen", "--mix", mix])
+            .args(more)
             .args(["--packets", &packets.to_string(), "--flows", &flows.to_string()])
             .args(["--seed", &seed.to_string()])
             .arg("-o")

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::flow::{Ends, Flow, ICMP, ICMPV6, Life};
+use super::flow::{Ends, Flow, ICMP, ICMPV6, Life, TCP, flags};
 use super::frame::Facts;
 
 /// One flow; arrays are [from `src`, from `dst`], where `src` sent the first packet.
@@ -80,6 +80,17 @@ impl FlowTruth {
         self.tcp_flags[way] |= facts.tcp_flags;
         self.first_ns = self.first_ns.min(at_ns);
         self.last_ns = self.last_ns.max(at_ns);
+    }
+
+    /// Says how the flow lived from the flags that were seen.
+    pub(crate) fn look_at_life(&mut self) {
+        let [src, dst] = self.tcp_flags;
+        self.life = match self.protocol {
+            TCP if (src | dst) & flags::RST != 0 => Life::Rst,
+            TCP if src & dst & flags::FIN != 0 => Life::Fin,
+            TCP if src == flags::SYN && self.packets[1] == 0 => Life::HalfOpen,
+            _ => Life::Open,
+        };
     }
 }
 
