@@ -56,7 +56,7 @@ pub(crate) const SHAPES: &[Shape] = &[
 ];
 
 /// What the user may say of any of these mixes.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Wishes {
     /// The exponent of Zipf's law, in hundredths.
     pub(crate) zipf: Option<u32>,
@@ -66,6 +66,23 @@ pub(crate) struct Wishes {
     pub(crate) loss_permille: u32,
     /// Packets of a thousand that are seen after their successor.
     pub(crate) reorder_permille: u32,
+    /// Both ways.
+    pub(crate) sizes: Option<Sizes>,
+    /// Makes the times of packets instead of the duration.
+    pub(crate) bits_per_second: Option<u64>,
+}
+
+/// Frame lengths with their weights.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sizes(pub(crate) Vec<(u16, u64)>);
+
+/// How fast.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Rate {
+    /// Packets a second.
+    Packets(u64),
+    /// Bits of frames a second, as long as they are in the capture.
+    Bits(u64),
 }
 
 /// Whether there can be such a capture.
@@ -109,8 +126,12 @@ pub(crate) fn play<E>(
     for place in 0..budget.packets {
         let Made { number, ends, packet, .. } = order.next(place, &mut make);
         let from_client = packet.from_client;
-        let at_ns = EPOCH_NS + share(budget.duration_ns, place, budget.packets);
         let facts = framer.write(&mut frame, &ends, &packet, low16(place));
+        let at_ns = EPOCH_NS
+            + match wishes.bits_per_second {
+                Some(rate) => nanoseconds(8 * truth.frame_bytes, rate),
+                None => share(budget.duration_ns, place, budget.packets),
+            };
         sink(at_ns, &frame)?;
         truth.frames += 1;
         truth.frame_bytes += frame.len() as u64;
@@ -130,6 +151,12 @@ pub(crate) fn play<E>(
     }
     truth.flows = flows;
     Ok(truth)
+}
+
+/// How long so many bits take.
+fn nanoseconds(bits: u64, per_second: u64) -> u64 {
+    let ns = u128::from(bits) * 1_000_000_000 / u128::from(per_second);
+    u64::try_from(ns).unwrap_or(u64::MAX)
 }
 
 /// How many packets each flow is going to send.

@@ -2,6 +2,7 @@
 //! every length and checksum is right.
 
 mod tls;
+mod wishes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -11,11 +12,13 @@ use etherparse::{
     TransportSlice, UdpSlice,
 };
 
+use super::args::parse_duration;
 use super::deal::Budget;
 use super::mix::MIXES;
+use super::pcap;
+use super::plan::{Plan, Traffic};
 use super::stream::{SHAPES, Wishes};
 use super::truth::Truth;
-use super::{Plan, Traffic, parse_duration, pcap};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -234,13 +237,14 @@ fn streams_are_what_their_truth_says() {
         vlan_percent: 20,
         loss_permille: 50,
         reorder_permille: 50,
+        ..Wishes::default()
     };
     for (shape, wishes) in
-        SHAPES.iter().flat_map(|shape| [(shape, Wishes::default()), (shape, all)])
+        SHAPES.iter().flat_map(|shape| [(shape, Wishes::default()), (shape, all.clone())])
     {
         let make = || {
             let budget = Budget { packets: 5_000, flows: 400, seed: 9, duration_ns: SECOND_NS };
-            write(&Traffic::Stream(shape), wishes, budget)
+            write(&Traffic::Stream(shape), wishes.clone(), budget)
         };
         let (file, truth) = make();
         assert!(file == make().0, "{}: the same seed makes other bytes", shape.name);

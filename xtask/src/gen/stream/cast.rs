@@ -5,7 +5,7 @@ use super::super::flow::{Ends, TCP, Tags, UDP};
 use super::super::host::{Host, Side};
 use super::super::number::low16;
 use super::super::rng::Rng;
-use super::{Shape, Wishes};
+use super::{Shape, Sizes, Wishes};
 
 const FIRST_CLIENT: u64 = 16;
 const CLIENTS: u64 = 32_768;
@@ -43,6 +43,14 @@ pub(super) struct Role {
 }
 
 impl Cast<'_> {
+    /// Frame lengths of one way.
+    pub(super) fn sizes(&self, from_client: bool) -> &[(u16, u64)] {
+        match &self.wishes.sizes {
+            Some(Sizes(sizes)) => sizes,
+            None => self.shape.sizes[usize::from(!from_client)],
+        }
+    }
+
     /// A number that belongs to the flow, the same each time.
     fn lot(&self, number: usize) -> u64 {
         Rng::new(self.seed, number as u64).bits()

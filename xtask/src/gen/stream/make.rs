@@ -88,7 +88,7 @@ impl<'a> Make<'a> {
     /// The frame length of the next packet, such that sizes have the shares they should have,
     /// packets without payload included.
     fn frame_len(&mut self, from_client: bool, has_payload: bool) -> u16 {
-        let sizes = self.cast.shape.sizes[usize::from(!from_client)];
+        let sizes = self.cast.sizes(from_client);
         let smallest = sizes.iter().map(|size| size.0).min().expect("a mix has a size");
         let drawn = draw(&mut self.rng, sizes);
         let owed = &mut self.owed[usize::from(!from_client)];
