@@ -1,6 +1,6 @@
-//! Builds the XDP program: `cargo xtask ebpf [--check]`.
+//! Builds the XDP programs: `cargo xtask ebpf [--check]`.
 //!
-//! The object is committed, so that building the engine needs no eBPF toolchain, and the same
+//! The objects are committed, so that building what embeds them needs no eBPF toolchain, and the same
 //! source gives the same bytes wherever it is built with the reference compiler: every path
 //! that ends up in the object (debug information, BTF line records) is remapped. `--check` is
 //! how CI knows that the committed object is what the source says.
@@ -20,6 +20,9 @@ const REFERENCE_RUSTC: &str = "rustc 1.96.0 ";
 /// Debian's compiler with the library's source (`rustc-web`, `rust-web-src`).
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
+/// What is built: the engine's program, and the generator's.
+const PROGRAMS: [&str; 2] = ["flowtap", "feed"];
+
 /// The target of 64-bit little-endian BPF, which is all that flowtap runs on.
 const TARGET: &str = "bpfel-unknown-none";
 
@@ -38,29 +41,32 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("xtask has no parent")?;
     let tools = Tools::find(root)?;
-    let built = tools.build(root)?;
-    let object = root.join("ebpf/flowtap.bpf.o");
-    let sum = object.with_extension("o.sha256");
-    if options.check {
-        check(&tools, &built, &object, &sum)
-    } else {
+    tools.build(root)?;
+    for program in PROGRAMS {
+        let name = format!("{program}.bpf.o");
+        let built = tools.strip(root, program)?;
+        let object = root.join("ebpf").join(&name);
+        let sum = object.with_extension("o.sha256");
+        let line = |object: &Path| Ok::<_, String>(format!("{}  {name}\n", sha256(object)?));
+        if options.check {
+            if read(&sum)? != line(&object)?.as_bytes() {
+                return Err(format!("{} is not the hash of the object beside it", sum.display()));
+            }
+            check(&tools, &built, &object)?;
+            continue;
+        }
         copy(&built, &object)?;
-        write(&sum, &format!("{}  flowtap.bpf.o\n", sha256(&object)?))?;
+        write(&sum, &line(&object)?)?;
         println!("wrote {} ({})", object.display(), tools.version);
         if !tools.is_reference() {
             println!("note: do not commit it: {}", tools.difference());
         }
-        Ok(())
     }
+    Ok(())
 }
 
-fn check(tools: &Tools, built: &Path, object: &Path, sum: &Path) -> Result<()> {
-    let committed = read(object)?;
-    let expected = format!("{}  flowtap.bpf.o\n", sha256(object)?);
-    if read(sum)? != expected.as_bytes() {
-        return Err(format!("{} is not the hash of the object beside it", sum.display()));
-    }
-    if read(built)? == committed {
+fn check(tools: &Tools, built: &Path, object: &Path) -> Result<()> {
+    if read(built)? == read(object)? {
         println!("{} is what the source gives ({})", object.display(), tools.version);
         return Ok(());
     }
@@ -102,21 +108,26 @@ impl Tools {
         format!("only Debian's {reference} gives the committed bytes, this is {}", self.version)
     }
 
-    /// Builds and strips the program; returns where the object is.
-    fn build(&self, root: &Path) -> Result<PathBuf> {
+    /// Builds the programs.
+    fn build(&self, root: &Path) -> Result<()> {
         let source = root.join("ebpf");
         self.run(self.cargo(&source).args(["fetch", "--locked", "--quiet"]))?;
-        let target = target_directory(root);
         self.run(
             self.cargo(&source)
                 .args(["build", "--release", "--locked", "--quiet", "-Z", "build-std=core"])
                 .args(["--target", TARGET, "--target-dir"])
-                .arg(&target)
+                .arg(target_directory(root))
                 .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker)
                 .env("CARGO_ENCODED_RUSTFLAGS", self.flags(&source)?.join("\x1f")),
         )?;
-        let linked = target.join(TARGET).join("release/flowtap");
-        let stripped = target.join("flowtap.bpf.o");
+        Ok(())
+    }
+
+    /// Strips a built program; returns where the object is.
+    fn strip(&self, root: &Path, program: &str) -> Result<PathBuf> {
+        let target = target_directory(root);
+        let linked = target.join(TARGET).join("release").join(program);
+        let stripped = target.join(program).with_extension("bpf.o");
         // Not `llvm-strip -s`: without its symbols the object does not load.
         self.run(Command::new(&self.objcopy).arg("--strip-debug").args([&linked, &stripped]))?;
         Ok(stripped)
@@ -159,7 +170,7 @@ impl Tools {
         if status.success() {
             Ok(())
         } else {
-            Err(format!("build the XDP program: {program}: {status} ({})", self.version))
+            Err(format!("build the XDP programs: {program}: {status} ({})", self.version))
         }
     }
 }

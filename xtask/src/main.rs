@@ -14,7 +14,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Command {
-    /// Build the XDP program and write the object that the engine embeds
+    /// Build the XDP programs and write the objects that others embed
     Ebpf(ebpf::Options),
     /// Write a capture of made-up traffic, and the truth about it
     Gen(r#gen::Args),
