@@ -4,7 +4,16 @@
 //!
 //! `cargo bench` runs it in full; the tests run each once. Rivals do the same work in the
 //! same run: only ratios mean anything. Every benchmark returns a sum of what it made, so
-//! that none can be optimised away and all can be compared.
+//! that none can be optimised away and all can be compared. With `--json FILE` it writes what
+//! `cargo xtask bench scale` asks for instead: decoding, and passing on among more and more
+//! cores.
+
+#[path = "clock.rs"]
+mod clock;
+#[path = "figures.rs"]
+mod figures;
+#[path = "rounds.rs"]
+mod rounds;
 
 use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
@@ -15,14 +24,35 @@ use flowtap::decode::{Decoder, Packet};
 use flowtap::flow::{FlowKey, KeyHasher, Published, Timeouts};
 use flowtap::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use flowtap::source::{Frame, LinkType};
-use flowtap::table::exchange::{Order, exchange};
+use flowtap::table::exchange::{Exchange, Order, exchange};
 use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
 
 /// Packets that one iteration counts.
 const PACKETS: usize = 1 << 16;
 
+/// Cores that packets are passed on among.
+const CORES: [usize; 3] = [2, 8, 64];
+
 fn main() {
-    divan::main();
+    match figures::file() {
+        Some(file) => figures::write(file, &figures()),
+        None => divan::main(),
+    }
+}
+
+/// What decoding and passing on cost, for programs.
+fn figures() -> Vec<serde_json::Value> {
+    const ROUNDS: usize = 31;
+    let (frames, mut decoder) = (frames(1_000), Decoder::new(KeyHasher::default()));
+    let ns = rounds::ns_each(ROUNDS, PACKETS, || decode_all(&mut decoder, &frames));
+    let mut figures = vec![serde_json::json!({"what": "decode", "ns": ns})];
+    let packets = packets();
+    for cores in CORES {
+        let mut exchanges = exchange_of(cores);
+        let ns = rounds::ns_each(ROUNDS, PACKETS, || pass_all(&mut exchanges, &packets));
+        figures.push(serde_json::json!({"what": "pass_on", "cores": cores, "ns": ns}));
+    }
+    figures
 }
 
 /// Frames of `flows` UDP flows, in an order that mixes them.
@@ -53,10 +83,13 @@ fn frame(bytes: &[u8]) -> Frame<'_> {
 fn decode(bencher: Bencher<'_, '_>) {
     let frames = frames(1_000);
     let mut decoder = Decoder::new(KeyHasher::default());
-    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
-        let decoded = frames.iter().filter_map(|bytes| decoder.decode(&frame(bytes)).ok());
-        decoded.fold(0, |sum, packet| sum ^ packet.hash)
-    });
+    let bencher = bencher.counter(ItemsCount::new(PACKETS));
+    bencher.bench_local(|| decode_all(&mut decoder, &frames));
+}
+
+fn decode_all(decoder: &mut Decoder, frames: &[Vec<u8>]) -> u64 {
+    let decoded = frames.iter().filter_map(|bytes| decoder.decode(&frame(bytes)).ok());
+    decoded.fold(0, |sum, packet| sum ^ packet.hash)
 }
 
 #[divan::bench]
@@ -75,31 +108,37 @@ fn packets() -> Vec<Packet> {
 
 /// What it costs that a packet is passed on among so many cores and taken in its order. One
 /// thread plays all of them, so the way from one cache to another is not in it.
-#[divan::bench(args = [2, 8, 64])]
+#[divan::bench(args = CORES)]
 fn pass_on(bencher: Bencher<'_, '_>, cores: usize) {
-    let packets = packets();
+    let (packets, mut exchanges) = (packets(), exchange_of(cores));
+    let bencher = bencher.counter(ItemsCount::new(PACKETS));
+    bencher.bench_local(|| pass_all(&mut exchanges, &packets));
+}
+
+fn exchange_of(cores: usize) -> Vec<Exchange> {
     let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
-    let mut exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
-    bencher.counter(ItemsCount::new(PACKETS)).bench_local(|| {
-        let mut sum = 0;
-        // Every core passes on a batch, then every core takes what has come for it.
-        for turn in packets.chunks(cores * BATCH_PACKETS) {
-            for (batch, exchange) in turn.chunks(BATCH_PACKETS).zip(&mut exchanges) {
-                batch.iter().for_each(|packet| assert!(exchange.send(packet), "there is room"));
-            }
-            exchanges.iter_mut().for_each(|exchange| exchange.rest());
-            for exchange in &mut exchanges {
-                loop {
-                    let taken = exchange.receive(BATCH_PACKETS);
-                    if taken.is_empty() {
-                        break;
-                    }
-                    sum = taken.iter().fold(sum, |sum, packet| sum ^ packet.hash);
+    exchange(cores, Order::Time, batches, EXCHANGE_BATCH)
+}
+
+fn pass_all(exchanges: &mut [Exchange], packets: &[Packet]) -> u64 {
+    let mut sum = 0;
+    // Every core passes on a batch, then every core takes what has come for it.
+    for turn in packets.chunks(exchanges.len() * BATCH_PACKETS) {
+        for (batch, exchange) in turn.chunks(BATCH_PACKETS).zip(exchanges.iter_mut()) {
+            batch.iter().for_each(|packet| assert!(exchange.send(packet), "there is room"));
+        }
+        exchanges.iter_mut().for_each(|exchange| exchange.rest());
+        for exchange in exchanges.iter_mut() {
+            loop {
+                let taken = exchange.receive(BATCH_PACKETS);
+                if taken.is_empty() {
+                    break;
                 }
+                sum = taken.iter().fold(sum, |sum, packet| sum ^ packet.hash);
             }
         }
-        sum
-    });
+    }
+    sum
 }
 
 /// Takes what is published and forgets it.

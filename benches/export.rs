@@ -1,18 +1,39 @@
 //! What a record costs in each format.
 //!
-//! `cargo bench --bench export` runs it in full; the tests run it once.
+//! `cargo bench --bench export` runs it in full; the tests run it once. With `--json FILE` it
+//! writes what `cargo xtask bench scale` asks for instead.
+
+#[path = "clock.rs"]
+mod clock;
+#[path = "figures.rs"]
+mod figures;
+#[path = "rounds.rs"]
+mod rounds;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::export::{Format, Rows};
+use flowtap::export::{Encoder, Format, Rows};
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
 };
 
 const RECORDS: u32 = 1 << 10;
 
+const FORMATS: [Format; 3] = [Format::JsonLines, Format::Csv, Format::Ipfix];
+
 fn main() {
-    divan::main();
+    match figures::file() {
+        Some(file) => figures::write(file, &FORMATS.map(figure)),
+        None => divan::main(),
+    }
+}
+
+/// What a record costs and how long it is, for programs.
+fn figure(format: Format) -> serde_json::Value {
+    let (records, mut encoder, mut out) = (records(), format.encoder(), Vec::new());
+    let ns = rounds::ns_each(201, records.len(), || encode_all(&mut *encoder, &records, &mut out));
+    let bytes = out.len() as f64 / records.len() as f64;
+    serde_json::json!({"what": "export", "format": format!("{format:?}"), "ns": ns, "bytes": bytes})
 }
 
 /// Flows of one second after the other, as they come from a run.
@@ -50,14 +71,16 @@ fn record(number: u32) -> FlowRecord {
     FlowRecord { kind: RecordKind::Flow, key, total }
 }
 
-#[divan::bench(args = [Format::JsonLines, Format::Csv, Format::Ipfix])]
+#[divan::bench(args = FORMATS)]
 fn encode(bencher: Bencher<'_, '_>, format: Format) {
-    let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
-    let mut encoder = format.encoder();
-    let mut out = Vec::new();
-    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| {
-        out.clear();
-        encoder.encode(&Rows { records: &records, interfaces: &interfaces, before: 0 }, &mut out);
-        out.len()
-    });
+    let (records, mut encoder, mut out) = (records(), format.encoder(), Vec::new());
+    let bencher = bencher.counter(ItemsCount::new(RECORDS));
+    bencher.bench_local(|| encode_all(&mut *encoder, &records, &mut out));
+}
+
+fn encode_all(encoder: &mut dyn Encoder, records: &[FlowRecord], out: &mut Vec<u8>) -> usize {
+    let interfaces = ["traffic.pcap".to_owned()];
+    out.clear();
+    encoder.encode(&Rows { records, interfaces: &interfaces, before: 0 }, out);
+    out.len()
 }

@@ -1,7 +1,8 @@
 //! The global map beside rivals, in time and memory; what merging costs and of what; and
 //! that nothing leaks.
 //!
-//! `cargo bench --bench merge` runs it in full; the tests run it small. Rivals take turns in
+//! `cargo bench --bench merge` runs it in full; the tests run it small; with `--json FILE FLOWS`
+//! it writes what `cargo xtask bench scale` asks for: merge threads and so many flows. Rivals take turns in
 //! one run, and the median of each is shown: only ratios mean anything. All of them end with
 //! the same sum of packets, which is asserted and printed.
 //!
@@ -11,6 +12,10 @@
 
 #![expect(clippy::print_stdout, reason = "that is what a benchmark is for")]
 
+#[path = "../clock.rs"]
+mod clock;
+#[path = "../figures.rs"]
+mod figures;
 mod rivals;
 mod threads;
 
@@ -19,14 +24,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use flowtap::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, KeyHasher, Opening, PortKind, Published,
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, KeyHasher, Opening, PortKind,
+    Published,
 };
 use flowtap::global::cell::FlowCell;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Papaya;
 
+use crate::clock::own_ns;
 use crate::rivals::{Array, Dash, Flurry, PapayaRecords, Scc, Store};
-use crate::threads::own_ns;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -282,6 +288,20 @@ fn run_child(args: &[&str]) {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let is_full = args.iter().any(|arg| arg == "--bench");
+    if let Some(file) = figures::file() {
+        // Merge threads alone, with so many flows.
+        let count = args.iter().find_map(|arg| arg.parse().ok());
+        let count = count.expect("--json FILE, and flows");
+        let mut figures = threads::compare(count);
+        figures.push(serde_json::json!({
+            "what": "global",
+            "live": count,
+            "bytes": bytes_of("ours: papaya", count),
+            "delta_bytes": size_of::<Published>(),
+            "record_bytes": size_of::<FlowRecord>(),
+        }));
+        return figures::write(file, &figures);
+    }
     let rest: Vec<&str> = args.iter().map(String::as_str).filter(|a| !a.starts_with('-')).collect();
     if !rest.is_empty() && !is_full {
         return run_child(&rest);
@@ -292,7 +312,7 @@ fn main() {
         sizes.iter().for_each(|&live| compare(live, if is_full { 3 } else { 1 }));
     }
     if wants("threads") {
-        threads::compare(if is_full { 2_000_000 } else { 2_000 });
+        let _ = threads::compare(if is_full { 2_000_000 } else { 2_000 });
     }
     if wants("memory") {
         let live = if is_full { 1_000_000 } else { 100_000 };

@@ -12,8 +12,9 @@ use flowtap::limits::{BATCH_DELTAS, RING_BATCHES};
 use flowtap::sync::ring::ring;
 use flowtap::table::Outlet;
 use flowtap::table::outbox::outbox;
-use nix::time::ClockId;
+use serde_json::{Value, json};
 
+use crate::clock::own_ns;
 use crate::{Flows, resident};
 
 /// Counts packets and drops records.
@@ -35,12 +36,6 @@ enum Shape {
     Whole,
     /// In two, with so many other flows between: they go through the map.
     Apart(usize),
-}
-
-/// Time on the processor that this thread has had, in ns.
-pub(crate) fn own_ns() -> u64 {
-    let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("Linux has it");
-    u64::try_from(time.tv_sec() * 1_000_000_000 + time.tv_nsec()).expect("it is past 0")
 }
 
 /// Sends `count` flows through `merges` merge threads. Returns ns of merge threads' own time
@@ -109,9 +104,11 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
     (own as f64 / count as f64, count as f64 / wall)
 }
 
-/// One and two merge threads, for flows that go through the map and past it.
-pub(crate) fn compare(count: usize) {
+/// One and two merge threads, for flows that go through the map and past it. Returns the same
+/// for programs.
+pub(crate) fn compare(count: usize) -> Vec<Value> {
     let live = count / 10;
+    let mut figures = Vec::new();
     println!("\nmerge threads, {count} flows, median of 3");
     println!("{:46}{:>10}{:>14}{:>14}", "", "own ns", "flows/s each", "flows/s wall");
     for (shape, name) in [
@@ -124,8 +121,14 @@ pub(crate) fn compare(count: usize) {
             runs.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (own, wall) = runs[1];
             println!("{name:36}{merges:10}{own:10.0}{:14.0}{wall:14.0}", 1e9 / own);
+            let deltas = if matches!(shape, Shape::Whole) { 1 } else { 2 };
+            figures.push(json!({
+                "what": "merge", "shape": name, "deltas": deltas, "threads": merges,
+                "own_ns": own, "flows_per_s": wall,
+            }));
         }
     }
+    figures
 }
 
 /// Prints the resident set after `flows` flows and after ten times as many, all of them

@@ -3,11 +3,17 @@
 //! batches take; and what an attack does to a small table.
 //!
 //! `cargo bench --bench table` runs it in full (4 minutes, 12 GB), `-- --flows N` up to so
-//! many flows, `-- compare scan batches attack` these parts of it; the tests run it small. In each round all meters count the same packets one
+//! many flows, `-- compare scan batches attack` these parts of it, and `-- --json FILE` what
+//! `cargo xtask bench scale` asks for ([`scale`]); the tests run it small. In each round all meters count the same packets one
 //! after the other, in an order that rotates; medians are compared. A sum of what was
 //! counted is held against the others' and printed.
 
+#[path = "../clock.rs"]
+mod clock;
+#[path = "../figures.rs"]
+mod figures;
 mod rivals;
+mod scale;
 mod traffic;
 
 use std::hint::black_box;
@@ -107,6 +113,11 @@ fn main() {
     } else {
         Size { flows: 1_000, packets: 1 << 12, rounds: 1 }
     };
+    if let Some(file) = figures::file() {
+        let is_small = arguments.iter().any(|argument| argument == "--small");
+        let rounds = if is_small { 3 } else { size.rounds };
+        return figures::write(file, &scale::figures(Size { rounds, ..size }));
+    }
     let wants = |part: &str| {
         let parts = ["compare", "scan", "batches", "attack"];
         let mut named = arguments.iter().filter(|name| parts.contains(&name.as_str())).peekable();

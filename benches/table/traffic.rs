@@ -1,4 +1,4 @@
-//! Decoded packets of many flows, ten million a second of packet time.
+//! Decoded packets of many flows, ten million a second of packet time unless said otherwise.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -14,6 +14,7 @@ const GAP_NS: u64 = 100;
 
 const TCP: u8 = 6;
 const ACK: u8 = 0x10;
+const RST: u8 = 0x04;
 
 /// How packets are spread over flows.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +35,7 @@ pub(crate) struct Traffic {
     scanned: usize,
     hasher: KeyHasher,
     tick: u64,
+    gap_ns: u64,
 }
 
 impl Traffic {
@@ -43,7 +45,15 @@ impl Traffic {
             Load::Zipf => Some(Zipf::new(flows as f64, 1.1).expect("there are flows")),
         };
         let random = SmallRng::seed_from_u64(1);
-        Self { random, zipf, flows, scanned: flows, hasher: hasher.clone(), tick: 0 }
+        Self {
+            random,
+            zipf,
+            flows,
+            scanned: flows,
+            hasher: hasher.clone(),
+            tick: 0,
+            gap_ns: GAP_NS,
+        }
     }
 
     /// One packet of each of these flows.
@@ -103,7 +113,7 @@ impl Traffic {
     }
 
     fn packet(&mut self, flow: usize) -> Packet {
-        self.tick += GAP_NS;
+        self.tick += self.gap_ns;
         let end = |address: [u8; 4], port| {
             let mut bytes = [0; 16];
             bytes[..4].copy_from_slice(&address);
@@ -130,6 +140,90 @@ impl Traffic {
             icmp: None,
             macs: [Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])],
         }
+    }
+}
+
+/// A seeded source of packets whose flows end, each by RST after so many packets, and are
+/// replaced by new ones.
+#[derive(Debug)]
+pub(crate) struct Turnover {
+    traffic: Traffic,
+    life: Option<u32>,
+    /// Flows that have packets to come: number, and how many.
+    active: Vec<(u32, u32)>,
+    /// Of these, how many have had their first packet.
+    opened: usize,
+    begun: u32,
+    /// The number of the flow that came last.
+    newest: u32,
+}
+
+impl Turnover {
+    /// For a table in which `flows` are at one time, if what is over stays for as long as so
+    /// many packets take.
+    pub(crate) fn new(
+        flows: usize,
+        life: Option<u32>,
+        hasher: &KeyHasher,
+        packets_per_s: usize,
+    ) -> Self {
+        let mut traffic = Traffic::new(Load::Uniform, flows, hasher);
+        traffic.gap_ns = 1_000_000_000 / packets_per_s as u64;
+        // One in `life` packets leaves a flow that is over.
+        let active = flows - life.map_or(0, |life| flows / life as usize);
+        let mut left = || match life {
+            // As if they had begun at any time before.
+            Some(life) => traffic.random.random_range(1..life.max(2)),
+            None => u32::MAX,
+        };
+        let active: Vec<_> = (1..).map(|flow| (flow, left())).take(active).collect();
+        let newest = u32::try_from(active.len()).expect("few flows");
+        Self { traffic, life, active, opened: 0, begun: 0, newest }
+    }
+
+    /// Flows that have had their first packet.
+    pub(crate) fn begun(&self) -> usize {
+        self.begun as usize
+    }
+
+    /// The next first packets of active flows, so many at most; `None` if all have begun.
+    pub(crate) fn firsts(&mut self, packets: usize) -> Option<Vec<Packet>> {
+        let end = self.active.len().min(self.opened + packets);
+        let flows = self.opened..end;
+        (!flows.is_empty()).then(|| {
+            self.opened = end;
+            self.begun += u32::try_from(flows.len()).expect("few flows");
+            let active = &self.active[flows];
+            active.iter().map(|&(flow, _)| self.traffic.packet(flow as usize)).collect()
+        })
+    }
+
+    /// Packets of any active flows, and of those that take the place of one that has ended.
+    pub(crate) fn some(&mut self, packets: usize) -> Vec<Packet> {
+        (0..packets).map(|_| self.next()).collect()
+    }
+
+    fn next(&mut self) -> Packet {
+        if self.active.is_empty() {
+            self.begun += 1;
+            return self.last(self.begun);
+        }
+        let at = self.traffic.random.random_range(0..self.active.len());
+        let (flow, left) = self.active[at];
+        // A flow that has yet to begin does so now.
+        self.begun += u32::from(self.life == Some(left));
+        self.active[at].1 = left.saturating_sub(u32::from(self.life.is_some()));
+        if left > 1 || self.life.is_none() {
+            return self.traffic.packet(flow as usize);
+        }
+        self.newest += 1;
+        self.active[at] = (self.newest, self.life.expect("flows end"));
+        self.last(flow)
+    }
+
+    fn last(&mut self, flow: u32) -> Packet {
+        let packet = self.traffic.packet(flow as usize);
+        Packet { tcp: packet.tcp.map(|tcp| TcpHeader { flags: RST | ACK, ..tcp }), ..packet }
     }
 }
 
