@@ -2,7 +2,8 @@
 //! make again. Micro-benchmarks are `cargo bench`.
 //!
 //! The path: [`offline`] makes captures and runs every meter on them by turns, each through
-//! [`usage`], which measures one process. [`report`] keeps what the benchmarks found, each in
+//! [`usage`], which measures one process. [`scale`] runs the micro-benchmarks for what they say
+//! of larger machines. [`report`] keeps what the benchmarks found, each in
 //! its part, and [`document`] is how that is shown, as a page and as text.
 
 mod document;
@@ -11,6 +12,7 @@ mod machine;
 mod offline;
 mod programs;
 mod report;
+mod scale;
 mod usage;
 
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ pub(crate) enum Args {
     Offline(offline::Args),
     /// Packets from a link to a flow file, beside a bare receiver and every peer (as root)
     Live(live::Args),
+    /// What a packet costs as flows, new flows and workers grow, and what 100 GbE would need
+    Scale(scale::Args),
     /// Write BENCHMARKS.md from the last report
     Text(TextArgs),
     /// Run a command and say what it took; for `offline`
@@ -51,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     match args {
         Args::Offline(args) => offline::run(args),
         Args::Live(args) => live::run(args),
+        Args::Scale(args) => scale::run(args),
         Args::Measure(args) => usage::run(args),
         Args::Walk(args) => offline::walk(args),
         Args::Text(args) => {

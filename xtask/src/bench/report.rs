@@ -10,6 +10,7 @@ use super::document::{self, Block};
 use super::live::result::Live;
 use super::machine::Machine;
 use super::offline::result::Offline;
+use super::scale::result::Scale;
 
 /// What one benchmark found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub(super) trait Findings {
 pub(super) struct Report {
     pub(super) offline: Option<Measured<Offline>>,
     pub(super) live: Option<Measured<Live>>,
+    pub(super) scale: Option<Measured<Scale>>,
 }
 
 /// What is not in a report, and how it is made.
@@ -96,6 +98,7 @@ impl Report {
         let mut parts = Parts::default();
         parts.add(self.offline.as_ref(), ("Offline", "cargo xtask bench offline"));
         parts.add(self.live.as_ref(), ("Live", "cargo xtask bench live"));
+        parts.add(self.scale.as_ref(), ("Scaling", "cargo xtask bench scale"));
         parts.document()
     }
 }

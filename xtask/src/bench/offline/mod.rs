@@ -60,7 +60,7 @@ const FACTOR: u64 = 10;
 const PATIENCE_S: f64 = 15.0;
 
 /// Removes the folder and everything in it.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
