@@ -19,7 +19,8 @@ mod tests;
 use std::fs;
 use std::path::PathBuf;
 
-use super::offline::{Folder, build};
+use super::offline::Folder;
+use super::programs::flowtap_program;
 use super::report::{Measured, Report};
 use figure::Caches;
 use needs::Receive;
@@ -93,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         (_, true) => LONG,
         _ => USUAL,
     };
-    let flowtap = build()?;
+    let flowtap = flowtap_program()?;
     let folder = fs::canonicalize(&args.folder)
         .map_err(|error| format!("find {}: {error}; name a folder", args.folder.display()))?;
     let folder = Folder(folder.join(format!("flowtap-scale-{}", std::process::id())));
