@@ -6,7 +6,7 @@ use crate::bench::document::{Block, short, table};
 use super::model::Model;
 use super::needs::{
     COUNT_LINES, L3_CORES, LINE, NEW_LINES, Needs, Prices, RATE, RECEIVE_LINES, SCENARIOS,
-    VISIT_LINES,
+    Scenario, TYPICAL, VISIT_LINES,
 };
 use super::outlook::worst;
 use super::result::Scale;
@@ -93,6 +93,36 @@ pub(super) fn line_rate(model: &Model, prices: &Prices, scale: &Scale) -> Vec<Bl
     blocks.push(Block::Text("Assumed:".into()));
     blocks.push(Block::List(assumptions(scale)));
     blocks
+}
+
+/// What of the program is in the way of line rate, whatever the number of cores; each a
+/// sentence.
+pub(super) fn limits(model: &Model, prices: &Prices) -> Vec<String> {
+    let Scenario { flows, new_share } = TYPICAL;
+    let needs = model.needs(&TYPICAL, prices);
+    let at = format!(
+        "100 GbE at 64 bytes with {} flows and {:.0} % of packets in new ones",
+        short(flows),
+        new_share * 100.0
+    );
+    let mut limits = Vec::new();
+    if needs.merge_threads > 1.0 {
+        limits.push(format!(
+            "Scaling: the program runs one merge thread, which takes {} deltas/s through the map; \
+             {at} brings {}, by the model.",
+            short(1e9 / prices.merge_delta_ns),
+            short(needs.deltas_per_s),
+        ));
+    }
+    if needs.export_threads > 1.0 {
+        limits.push(format!(
+            "Scaling: a sink has one thread, which takes {} records/s as CSV; {at} brings {}, by \
+             the model.",
+            short(1e9 / prices.export_ns),
+            short(needs.export_threads * 1e9 / prices.export_ns),
+        ));
+    }
+    limits
 }
 
 /// What it takes more where the card does not keep flows together.

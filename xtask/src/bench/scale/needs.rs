@@ -58,11 +58,14 @@ pub(super) struct Scenario {
     pub(super) new_share: f64,
 }
 
+/// A busy link.
+pub(super) const TYPICAL: Scenario = Scenario { flows: 1e7, new_share: 0.01 };
+
 pub(super) const SCENARIOS: [Scenario; 6] = [
     Scenario { flows: 1e6, new_share: 0.0 },
     Scenario { flows: 1e6, new_share: 0.001 },
     Scenario { flows: 1e7, new_share: 0.001 },
-    Scenario { flows: 1e7, new_share: 0.01 },
+    TYPICAL,
     Scenario { flows: 1e8, new_share: 0.01 },
     Scenario { flows: 1e8, new_share: 0.1 },
 ];

@@ -4,7 +4,7 @@
 use crate::bench::document::{Block, short, table};
 
 use super::fit::fit;
-use super::line_rate::line_rate;
+use super::line_rate::{limits, line_rate};
 use super::model::{Load, Model, TERMS};
 use super::needs::Prices;
 use super::result::Scale;
@@ -71,6 +71,16 @@ impl Outlook {
             ));
         }
         vec![Block::Heading(3, "Memory".into()), Block::List(items)]
+    }
+
+    /// What of the program is in the way.
+    pub(super) fn losses(&self, scale: &Scale) -> Vec<String> {
+        match (&self.model, &self.prices) {
+            (Some(model), Some(prices)) if model.reaches_memory(scale.tables()) => {
+                limits(model, prices)
+            }
+            _ => Vec::new(),
+        }
     }
 
     pub(super) fn gaps(scale: &Scale) -> Vec<String> {

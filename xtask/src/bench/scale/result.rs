@@ -276,7 +276,8 @@ impl Findings for Scale {
         let dear = self.passing().into_iter().filter(|(_, ns)| *ns > 100.0).map(|(cores, ns)| {
             format!("Scaling: passing a packet on among {cores} cores costs {ns:.0} ns.")
         });
-        self.losses_of_workers().into_iter().chain(dear).collect()
+        let limits = Outlook::of(self).losses(self);
+        self.losses_of_workers().into_iter().chain(dear).chain(limits).collect()
     }
 
     fn gaps(&self) -> Vec<String> {
