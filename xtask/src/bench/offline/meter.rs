@@ -4,10 +4,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::ipfix;
-use crate::bench::programs::{find, said_version};
+use super::peers::PEERS;
+use crate::bench::programs::said_version;
 
 /// Idle and active timeout of all meters, in seconds. No flow of the captures reaches them.
 pub(super) const TIMEOUTS: [u32; 2] = [120, 300];
@@ -41,7 +41,7 @@ pub(super) struct Meter {
     /// Found on PATH, but for flowtap itself.
     pub(super) program: PathBuf,
     /// The line of this command's output that has a digit in it is the version.
-    version: [&'static str; 2],
+    pub(super) version: [&'static str; 2],
     /// Processors it may use.
     pub(super) cpus: &'static str,
     pub(super) args: fn(&Case<'_>) -> Vec<String>,
@@ -49,6 +49,8 @@ pub(super) struct Meter {
     pub(super) sums: fn(&Case<'_>, &str) -> Result<Sums, String>,
     /// What it writes, in one word.
     pub(super) writes: &'static str,
+    /// Packets of the largest capture that it can be asked to read.
+    pub(super) most_packets: u64,
 }
 
 impl Meter {
@@ -58,11 +60,11 @@ impl Meter {
     }
 }
 
-fn path(path: impl AsRef<Path>) -> String {
+pub(super) fn path(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
 }
 
-fn strings(args: &[&str]) -> Vec<String> {
+pub(super) fn strings(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| (*arg).to_owned()).collect()
 }
 
@@ -77,6 +79,7 @@ pub(super) fn all(flowtap: &Path) -> (Vec<Meter>, Vec<&'static str>) {
         args,
         sums: format.1,
         writes: format.0,
+        most_packets: u64::MAX,
     };
     let mut meters = vec![
         ours(OURS, "0,1", IPFIX, |case| flowtap_args(case, "flows.ipfix", 1)),
@@ -92,42 +95,19 @@ pub(super) fn all(flowtap: &Path) -> (Vec<Meter>, Vec<&'static str>) {
             args: |case| vec!["bench".into(), "walk".into(), path(case.capture)],
             sums: walk_sums,
             writes: "nothing",
+            most_packets: u64::MAX,
         },
     ];
     let mut missing = Vec::new();
-    for (program, version, args, sums, writes) in PEERS {
-        match find(program) {
-            Some(found) => meters.push(Meter {
-                name: program,
-                program: found,
-                version,
-                cpus: "0",
-                args,
-                sums,
-                writes,
-            }),
-            None => missing.push(program),
+    for peer in PEERS {
+        match (peer.find)(peer.name) {
+            Some(program) => meters.push(peer.meter(program)),
+            None => missing.push(peer.name),
         }
     }
-    missing.extend(["NFStream, go-flows, ipfixprobe: not tried"]);
+    missing.extend(["go-flows, ipfixprobe, Suricata: not tried"]);
     (meters, missing)
 }
-
-type Peer = (
-    &'static str,
-    [&'static str; 2],
-    fn(&Case<'_>) -> Vec<String>,
-    fn(&Case<'_>, &str) -> Result<Sums, String>,
-    &'static str,
-);
-
-const PEERS: [Peer; 5] = [
-    ("yaf", ["--version", "yaf"], yaf_args, yaf_sums, "IPFIX"),
-    ("nfpcapd", ["-V", "Version"], nfpcapd_args, nfpcapd_sums, "nfdump"),
-    ("softflowd", ["-h", "version"], softflowd_args, softflowd_sums, "statistics"),
-    ("argus", ["-h", "Version"], argus_args, argus_sums, "argus"),
-    ("pmacctd", ["-V", "pmacctd"], pmacctd_args, pmacctd_sums, "CSV"),
-];
 
 /// What it writes, and how that is read.
 type Format = (&'static str, fn(&Case<'_>, &str) -> Result<Sums, String>);
@@ -148,12 +128,12 @@ fn flowtap_args(case: &Case<'_>, output: &str, workers: usize) -> Vec<String> {
     args
 }
 
-fn number(text: &str) -> u64 {
+pub(super) fn number(text: &str) -> u64 {
     text.trim().parse().unwrap_or(0)
 }
 
 /// Adds up columns of lines of text with a header.
-fn sum_columns(
+pub(super) fn sum_columns(
     lines: impl Iterator<Item = String>,
     packets: &[&str],
     bytes: &[&str],
@@ -179,7 +159,7 @@ fn sum_columns(
     Ok(sums)
 }
 
-fn lines_of(file: &Path) -> Result<impl Iterator<Item = String> + use<>, String> {
+pub(super) fn lines_of(file: &Path) -> Result<impl Iterator<Item = String> + use<>, String> {
     let opened = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(BufReader::with_capacity(1 << 20, opened).lines().map_while(Result::ok))
 }
@@ -208,7 +188,7 @@ fn sums_of_json(case: &Case<'_>, _: &str) -> Result<Sums, String> {
 }
 
 /// All numbers in the first line that holds `text`, in order.
-fn numbers_after(said: &str, text: &str) -> Result<Vec<u64>, String> {
+pub(super) fn numbers_after(said: &str, text: &str) -> Result<Vec<u64>, String> {
     let line = said.lines().find(|line| line.contains(text));
     let line = line.ok_or_else(|| format!("it did not say {text:?}"))?;
     let digits = line.split(|letter: char| !letter.is_ascii_digit());
@@ -220,92 +200,4 @@ fn walk_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
         [packets, bytes, ..] => Ok(Sums { records: 0, packets, bytes }),
         _ => Err("no sums".into()),
     }
-}
-
-fn yaf_args(case: &Case<'_>) -> Vec<String> {
-    let [idle, active] = TIMEOUTS.map(|seconds| seconds.to_string());
-    let mut args = strings(&["--in"]);
-    args.extend([path(case.capture), "--out".into(), "flows.yaf".into()]);
-    args.extend(["--idle-timeout".into(), idle, "--active-timeout".into(), active]);
-    args
-}
-
-fn yaf_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
-    let packets = numbers_after(said, "Processed")?;
-    Ok(Sums { records: 0, packets: packets.first().copied().unwrap_or(0), bytes: 0 })
-}
-
-fn nfpcapd_args(case: &Case<'_>) -> Vec<String> {
-    let [idle, active] = TIMEOUTS;
-    let mut args = strings(&["-w", ".", "-e"]);
-    args.extend([format!("{active},{idle}"), "-r".into(), path(case.capture)]);
-    args
-}
-
-fn nfpcapd_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
-    // One line for each five minutes; there is one.
-    match numbers_after(said, "Flows: ")?[..] {
-        [.., records, packets, bytes] => Ok(Sums { records, packets, bytes }),
-        _ => Err("no sums".into()),
-    }
-}
-
-fn softflowd_args(case: &Case<'_>) -> Vec<String> {
-    let [idle, active] = TIMEOUTS;
-    let mut args = strings(&["-d", "-t"]);
-    args.extend([format!("maxlife={active}s"), "-t".into(), format!("general={idle}s")]);
-    args.extend(["-m".into(), (2 * case.flows).to_string(), "-r".into(), path(case.capture)]);
-    args
-}
-
-fn softflowd_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
-    let mut sums = Sums { records: 0, packets: 0, bytes: 0 };
-    sums.records = numbers_after(said, "Flows expired:")?[0];
-    for protocol in ["tcp (6):", "udp (17):"] {
-        // Its number, octets, packets, and ages.
-        if let [_, bytes, packets, ..] = numbers_after(said, protocol)?[..] {
-            sums.packets += packets;
-            sums.bytes += bytes;
-        }
-    }
-    Ok(sums)
-}
-
-fn argus_args(case: &Case<'_>) -> Vec<String> {
-    let mut args = strings(&["-w", "flows.argus", "-r"]);
-    args.push(path(case.capture));
-    args
-}
-
-fn argus_sums(case: &Case<'_>, _: &str) -> Result<Sums, String> {
-    let ra = find("ra").ok_or("ra (argus-client) is not installed")?;
-    let output = Command::new(ra)
-        // Without its records about itself.
-        .args(["-r", "flows.argus", "-n", "-c", ",", "-s", "pkts", "bytes", "-", "ip"])
-        .current_dir(case.folder)
-        .output()
-        .map_err(|error| format!("ra: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines = ["pkts,bytes".to_owned()].into_iter().chain(text.lines().map(str::to_owned));
-    sum_columns(lines.filter(|line| !line.contains("TotPkts")), &["pkts"], &["bytes"])
-}
-
-fn pmacctd_args(case: &Case<'_>) -> Vec<String> {
-    // What is not said here it writes several times over, or loses on the way to itself.
-    let config = format!(
-        "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
-         print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
-         plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\n\
-         aggregate: src_host, dst_host, src_port, dst_port, proto\n",
-        4 * case.flows + 1
-    );
-    // Without it the run fails and says so.
-    let _ = std::fs::write(case.folder.join("pmacctd.conf"), config);
-    let mut args = strings(&["-f", "pmacctd.conf", "-I"]);
-    args.push(path(case.capture));
-    args
-}
-
-fn pmacctd_sums(case: &Case<'_>, _: &str) -> Result<Sums, String> {
-    sum_columns(lines_of(&case.folder.join("flows.csv"))?, &["packets"], &["bytes"])
 }

@@ -3,6 +3,7 @@
 
 mod ipfix;
 mod meter;
+mod peers;
 pub(super) mod result;
 mod walk;
 
@@ -170,7 +171,7 @@ fn take_turns(
     for round in 0..rounds {
         for turn in 0..meters.len() {
             let meter = &meters[(turn + round) % meters.len()];
-            if no_more.contains(&meter.name) {
+            if no_more.contains(&meter.name) || capture.packets > meter.most_packets {
                 continue;
             }
             match run_once(meter, capture, folder, flows) {
