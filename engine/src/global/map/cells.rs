@@ -98,6 +98,15 @@ const _: () = assert!(MAP_PARTS.is_power_of_two() && MAP_PARTS <= 256, "the part
 
 impl Default for Papaya {
     fn default() -> Self {
+        Self::seeded(KeyHasher::default())
+    }
+}
+
+impl Papaya {
+    /// With this hasher. For measurements that must repeat; all others want the default, which
+    /// nobody outside can aim collisions at.
+    #[must_use]
+    pub fn seeded(hasher: KeyHasher) -> Self {
         let collector = Arc::new(Collector::new());
         let part = |_| {
             let collector = Arc::clone(&collector);
@@ -108,11 +117,9 @@ impl Default for Papaya {
                 .resize_mode(ResizeMode::Blocking)
                 .build()
         };
-        Self { hasher: KeyHasher::default(), parts: (0..MAP_PARTS).map(part).collect() }
+        Self { hasher, parts: (0..MAP_PARTS).map(part).collect() }
     }
-}
 
-impl Papaya {
     fn hashed(&self, key: &FlowKey) -> Hashed {
         Hashed { hash: self.hasher.hash(key), key: *key }
     }
