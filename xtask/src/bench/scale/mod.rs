@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         table.push("--small");
     }
     let mut figures = measure::bench("table", &table, &folder.0)?;
-    for (name, args) in [("core", &[][..]), ("merge", &[size.merged]), ("export", &[])] {
+    for (name, args) in [("core", &[][..]), ("merge", &[size.merged])] {
         figures.extend(measure::bench(name, args, &folder.0)?);
     }
     let available = std::thread::available_parallelism().map_or(1, usize::from);

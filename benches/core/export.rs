@@ -1,0 +1,123 @@
+//! Records into each format, beside the general encoders of the same fields and values.
+
+use std::net::IpAddr;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use flowtap::export::Format;
+use flowtap::export::schema::{Fields, Row, visit};
+use flowtap::limits::KEY_VLANS;
+use flowtap::time::Timestamp;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer as _};
+
+use crate::again;
+use crate::pieces::ITEMS;
+use crate::pieces::export::{Encode, records};
+
+/// Every format for programs.
+pub(crate) const FORMATS: [Format; 3] = [Format::JsonLines, Format::Csv, Format::Ipfix];
+
+#[divan::bench(args = [FORMATS[0], FORMATS[1], FORMATS[2], Format::Table])]
+fn ours(bencher: Bencher<'_, '_>, format: Format) {
+    again(bencher, Encode::new(format));
+}
+
+/// Runs `encode` on every record.
+fn rival(bencher: Bencher<'_, '_>, encode: impl Fn(&[Row<'_>], &mut Vec<u8>)) {
+    let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
+    let row = |record| Row { record, interfaces: &interfaces };
+    let rows: Vec<_> = records.iter().map(row).collect();
+    let mut out = Vec::new();
+    bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
+        out.clear();
+        encode(&rows, &mut out);
+        out.len()
+    });
+}
+
+#[divan::bench(args = [Format::JsonLines])]
+fn serde_json(bencher: Bencher<'_, '_>, _: Format) {
+    rival(bencher, |rows, out| {
+        for row in rows {
+            let mut json = serde_json::Serializer::new(&mut *out);
+            let mut map = Map(json.serialize_map(None).expect("a vector takes anything"));
+            visit(row, &mut map);
+            map.0.end().expect("a vector takes anything");
+            out.push(b'\n');
+        }
+    });
+}
+
+#[divan::bench(args = [Format::Csv])]
+fn csv_crate(bencher: Bencher<'_, '_>, _: Format) {
+    rival(bencher, |rows, out| {
+        let mut columns = Columns(csv::Writer::from_writer(out));
+        for row in rows {
+            visit(row, &mut columns);
+            columns.0.write_record(None::<&[u8]>).expect("a vector takes anything");
+        }
+        columns.0.flush().expect("a vector takes anything");
+    });
+}
+
+/// Fields as serde writes them, absent ones left out.
+struct Map<M>(M);
+
+impl<M: SerializeMap> Map<M> {
+    fn add(&mut self, name: &'static str, value: Option<impl Serialize>) {
+        if let Some(value) = value {
+            let written = self.0.serialize_entry(name, &value);
+            assert!(written.is_ok(), "a vector takes anything");
+        }
+    }
+}
+
+/// Fields as the csv crate writes them, absent ones empty.
+struct Columns<'a>(csv::Writer<&'a mut Vec<u8>>);
+
+impl Columns<'_> {
+    fn add(&mut self, _: &'static str, value: Option<impl ToString>) {
+        let value = value.map_or_else(String::new, |value| value.to_string());
+        self.0.write_field(value).expect("a vector takes anything");
+    }
+}
+
+/// The text that a general encoder is given for what it has no type for.
+macro_rules! fields {
+    ($of:ty $(, $generic:tt: $bound:path)?) => {
+        impl<$($generic: $bound)?> Fields for $of {
+            fn number(&mut self, name: &'static str, value: Option<u64>) {
+                self.add(name, value);
+            }
+            fn word(&mut self, name: &'static str, value: Option<u64>) {
+                self.add(name, value.map(|word| format!("{word:016x}")));
+            }
+            fn plain(&mut self, name: &'static str, value: Option<&str>) {
+                self.add(name, value);
+            }
+            fn text(&mut self, name: &'static str, value: Option<&str>) {
+                self.add(name, value);
+            }
+            fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>) {
+                self.add(name, value.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":")));
+            }
+            fn address(&mut self, name: &'static str, value: Option<IpAddr>) {
+                self.add(name, value.map(|address| address.to_string()));
+            }
+            fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
+                let text = value.map(|ns| {
+                    let time = jiff::Timestamp::from_nanosecond(ns.into());
+                    format!("{:.9}", time.expect("64 bits of nanoseconds are a time"))
+                });
+                self.add(name, text);
+            }
+            fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+                self.add(name, value.map(|vlans| format!("{vlans:?}")));
+            }
+        }
+    };
+}
+
+fields!(Map<M>, M: SerializeMap);
+fields!(Columns<'_>);

@@ -1,0 +1,23 @@
+//! The busiest of all flows.
+
+use divan::Bencher;
+
+use crate::again;
+use crate::locked::on_locked;
+use crate::pieces::global::Busiest;
+
+#[divan::bench]
+fn ours_busiest(bencher: Bencher<'_, '_>) {
+    again(bencher, Busiest::new());
+}
+
+/// A copy of all under the lock, and the busiest of them.
+#[divan::bench]
+fn mutex_hashbrown_busiest(bencher: Bencher<'_, '_>) {
+    on_locked(bencher, |map| {
+        let copy = map.lock().expect("not poisoned").clone();
+        let mut bytes: Vec<u64> = copy.values().map(|delta| delta.sides[0].bytes).collect();
+        bytes.select_nth_unstable_by(9, |one, two| two.cmp(one));
+        bytes[..10].iter().sum()
+    });
+}

@@ -1,0 +1,59 @@
+//! The packet path in pieces: what is measured in time (`benches/core`) and in instructions
+//! (`benches/instructions.rs`), each of which has this module as its own.
+//!
+//! A piece is made ready, which costs nothing, and then works on [`ITEMS`] packets, deltas or
+//! records. Everything in it is seeded, so that it does the same in every run.
+
+pub(crate) mod decode;
+pub(crate) mod exchange;
+pub(crate) mod export;
+pub(crate) mod frames;
+pub(crate) mod global;
+pub(crate) mod table;
+
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
+use flowtap::flow::{FlowRecord, KeyHasher, Published};
+use flowtap::global::Ended;
+use flowtap::table::Outlet;
+
+/// What one run of a piece works on: packets, slots, deltas or records.
+pub(crate) const ITEMS: usize = 1 << 12;
+
+/// A piece of the path, ready to work.
+pub(crate) trait Piece {
+    /// Works on [`ITEMS`] items. A sum of what it made, so that it cannot be left out.
+    fn run(&mut self) -> u64;
+}
+
+/// The engine's hash, with the same seed in every run: keys then meet in the same buckets.
+pub(crate) fn hasher() -> KeyHasher {
+    KeyHasher::seeded(&BuildHasherDefault::<DefaultHasher>::default())
+}
+
+/// Takes deltas or ended records, and adds up the packets in them.
+#[derive(Debug, Default)]
+pub(crate) struct Sum {
+    pub(crate) taken: usize,
+    pub(crate) packets: u64,
+}
+
+impl Outlet for Sum {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn publish(&mut self, published: Published) {
+        self.taken += 1;
+        self.packets += published.delta.packets();
+    }
+}
+
+impl Ended for Sum {
+    fn ended(&mut self, record: FlowRecord) {
+        self.taken += 1;
+        self.packets += record.total.packets();
+    }
+
+    fn flush(&mut self) {}
+}
