@@ -1,11 +1,12 @@
 //! `cargo xtask bench`: flowtap beside its peers in the same run, and a report that anyone can
-//! make again. Micro-benchmarks are `cargo bench`.
+//! make again; and its pieces beside rivals and beside what they took before ([`core`]).
 //!
 //! The path: [`offline`] makes captures and runs every meter on them by turns, each through
 //! [`usage`], which measures one process. [`scale`] runs the micro-benchmarks for what they say
 //! of larger machines. [`report`] keeps what the benchmarks found, each in
 //! its part, and [`document`] is how that is shown, as a page and as text.
 
+mod core;
 mod document;
 mod live;
 mod machine;
@@ -26,6 +27,8 @@ pub(crate) enum Args {
     Live(live::Args),
     /// What a packet costs as flows, new flows and workers grow, and what 100 GbE would need
     Scale(scale::Args),
+    /// Pieces of the packet path: times beside rivals, instructions beside committed counts
+    Core(core::Args),
     /// Write BENCHMARKS.md from the last report
     Text(TextArgs),
     /// Run a command and say what it took; for `offline`
@@ -56,6 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         Args::Offline(args) => offline::run(args),
         Args::Live(args) => live::run(args),
         Args::Scale(args) => scale::run(args),
+        Args::Core(args) => core::run(args),
         Args::Measure(args) => usage::run(args),
         Args::Walk(args) => offline::walk(args),
         Args::Text(args) => {

@@ -1,0 +1,143 @@
+//! Times of `benches/core`, read from the table that divan prints, as it has no other form.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use super::ITEMS;
+
+/// What an item takes, in nanoseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Time {
+    pub(crate) group: String,
+    pub(crate) name: String,
+    pub(crate) median_ns: f64,
+    pub(crate) fastest_ns: f64,
+    pub(crate) slowest_ns: f64,
+    /// Of a rival: its median by ours.
+    pub(crate) ratio: Option<f64>,
+}
+
+/// Runs all of them: a minute.
+///
+/// # Errors
+/// If they cannot be run, or print something else.
+pub(super) fn measure() -> Result<Vec<Time>, String> {
+    let text = super::bench("flowtap", "core", "bench", &[])?;
+    let times = parse(&text);
+    if times.is_empty() {
+        return Err(format!("read benchmark core: no times in\n{text}"));
+    }
+    Ok(times)
+}
+
+/// The rows of divan's tree: three characters for each level, a name, and columns.
+fn parse(text: &str) -> Vec<Time> {
+    let mut path = Vec::new();
+    let mut times = Vec::new();
+    for line in text.lines() {
+        let Some((before, row)) = line.split_once("─ ") else { continue };
+        // The last character is the branch; each level above it has three.
+        let level = before.chars().count() / 3;
+        let mut cells = row.split('│');
+        let first = cells.next().unwrap_or_default();
+        let (name, fastest) = first.split_once(' ').unwrap_or((first, ""));
+        path.truncate(level);
+        path.push(name);
+        let cells = [Some(fastest), cells.next(), cells.next()];
+        if let [Some(fastest_ns), Some(slowest_ns), Some(median_ns)] = cells.map(per_item_ns) {
+            let (group, name) = (path[0].to_owned(), path[1..].join("/"));
+            times.push(Time { group, name, median_ns, fastest_ns, slowest_ns, ratio: None });
+        }
+    }
+    let ratios: Vec<_> = times.iter().map(|time| ratio(time, &times)).collect();
+    times.iter_mut().zip(ratios).for_each(|(time, ratio)| time.ratio = ratio);
+    times
+}
+
+/// `1.5 µs` for all items, as nanoseconds for each.
+fn per_item_ns(cell: Option<&str>) -> Option<f64> {
+    let (number, unit) = cell?.trim().split_once(' ')?;
+    let unit_ns = match unit {
+        "ns" => 1.0,
+        "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * unit_ns / ITEMS)
+}
+
+/// A rival by the one of ours whose name goes on after `ours` as the rival's name ends.
+fn ratio(time: &Time, times: &[Time]) -> Option<f64> {
+    if time.name.starts_with("ours") {
+        return None;
+    }
+    let in_group = times.iter().filter(|other| other.group == time.group);
+    let mut ours = in_group.filter(|other| {
+        other.name.strip_prefix("ours").is_some_and(|rest| time.name.ends_with(rest))
+    });
+    ours.next().map(|ours| time.median_ns / ours.median_ns)
+}
+
+/// All of them for people.
+pub(super) fn table(times: &[Time]) -> String {
+    let mut out = String::new();
+    if times.is_empty() {
+        return out;
+    }
+    let _ = writeln!(
+        out,
+        "{:10} {:32} {:>9} {:>9} {:>9} {:>8}",
+        "ns an item", "", "median", "fastest", "slowest", "by ours"
+    );
+    for Time { group, name, median_ns, fastest_ns, slowest_ns, ratio } in times {
+        let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{group:10} {name:32} {median_ns:9.1} {fastest_ns:9.1} {slowest_ns:9.1} {ratio:>8}"
+        );
+    }
+    out + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divan_s_tree_is_read() {
+        let text = "\
+Timer precision: 20 ns
+core                   fastest       │ slowest       │ median        │ mean          │ samples │ iters
+├─ decode                            │               │               │               │         │
+│  ├─ ours_general     4.096 ms      │ 40.96 ms      │ 8.192 ms      │ 8.192 ms      │ 100     │ 100
+│  │                   12.7 Mitem/s  │ 8.1 Mitem/s   │ 12.6 Mitem/s  │ 11.7 Mitem/s  │         │
+│  ╰─ walk_general     4.096 µs      │ 4.096 µs      │ 4.096 µs      │ 4.096 µs      │ 100     │ 100
+│                      278 Mitem/s   │ 4.2 Mitem/s   │ 274 Mitem/s   │ 64.2 Mitem/s  │         │
+╰─ exchange                          │               │               │               │         │
+   ╰─ pass_on                        │               │               │               │         │
+      ╰─ 2             409.6 ns      │ 819.2 ns      │ 409.6 ns      │ 91 ns         │ 20      │ 20
+                       48 Mitem/s    │ 25 Mitem/s    │ 47.4 Mitem/s  │ 44.9 Mitem/s  │         │
+";
+        let time =
+            |group: &str, name: &str, [median_ns, fastest_ns, slowest_ns]: [f64; 3], ratio| {
+                let (group, name) = (group.to_owned(), name.to_owned());
+                Time { group, name, median_ns, fastest_ns, slowest_ns, ratio }
+            };
+        let want = [
+            time("decode", "ours_general", [2_000.0, 1_000.0, 10_000.0], None),
+            time("decode", "walk_general", [1.0, 1.0, 1.0], Some(0.0005)),
+            time("exchange", "pass_on/2", [0.1, 0.1, 0.2], None),
+        ];
+        let round = |value: f64| (value * 1e6).round() / 1e6;
+        let mut times = parse(text);
+        for time in &mut times {
+            for ns in [&mut time.median_ns, &mut time.fastest_ns, &mut time.slowest_ns] {
+                *ns = round(*ns);
+            }
+            time.ratio = time.ratio.map(round);
+        }
+        assert_eq!(times, want);
+    }
+}
