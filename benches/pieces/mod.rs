@@ -3,7 +3,7 @@
 //!
 //! A piece is made ready, which costs nothing, and then works on [`ITEMS`] packets, deltas or
 //! records. It is seeded, so that it does the same in every run; only the decoder's memory of
-//! fragments and the overflow aggregates have seeds of their own, which moves less than 0.1 %.
+//! fragments and the overflow aggregates have seeds of their own, which moves 0.2 % at most.
 
 pub(crate) mod decode;
 pub(crate) mod exchange;
