@@ -99,6 +99,7 @@ fn view(piece: Made) -> Made {
 #[library_benchmark]
 #[bench::jsonl(made(Encode::new(Format::JsonLines)))]
 #[bench::csv(made(Encode::new(Format::Csv)))]
+#[bench::ipfix(made(Encode::new(Format::Ipfix)))]
 #[bench::table(made(Encode::new(Format::Table)))]
 fn export(piece: Made) -> Made {
     run(piece)

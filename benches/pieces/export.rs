@@ -65,8 +65,8 @@ impl Encode {
 impl Piece for Encode {
     fn run(&mut self) -> u64 {
         self.out.clear();
-        let Self { records, interfaces, .. } = &*self;
-        self.encoder.encode(&Rows { records, interfaces, before: 0 }, &mut self.out);
+        let rows = Rows { records: &self.records, interfaces: &self.interfaces, before: 0 };
+        self.encoder.encode(&rows, &mut self.out);
         self.out.len() as u64
     }
 }

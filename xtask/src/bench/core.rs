@@ -5,7 +5,6 @@
 mod counts;
 mod times;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -13,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use self::counts::{Baseline, Count};
 use self::times::Time;
-use super::machine::Machine;
+use super::document::{self, Block};
+use super::report::{Findings, Measured, Report};
 
 /// What one run of a benchmark works on: `ITEMS` of `benches/pieces`.
 const ITEMS: f64 = 4_096.0;
@@ -30,19 +30,18 @@ pub(crate) struct Args {
     /// What counts are held against
     #[arg(long, default_value = "benches/instructions/committed.json")]
     baseline: PathBuf,
-    /// Where the results go
-    #[arg(long, default_value = "target/bench/core.json")]
+    /// Where the report goes: report.json and report.html
+    #[arg(long, default_value = "target/bench")]
     output: PathBuf,
 }
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Results {
-    pub(super) machine: Machine,
-    pub(super) valgrind: String,
+pub(super) struct Pieces {
+    valgrind: String,
     /// Empty where only instructions were asked for.
-    pub(super) times: Vec<Time>,
-    pub(super) counts: Vec<Count>,
+    times: Vec<Time>,
+    counts: Vec<Count>,
 }
 
 /// Measures, prints, compares.
@@ -51,26 +50,61 @@ pub(super) struct Results {
 /// If a benchmark cannot be run, or takes more instructions than it may.
 pub(super) fn run(args: &Args) -> Result<(), String> {
     let times = if args.instructions { Vec::new() } else { times::measure()? };
-    print!("{}", times::table(&times));
     let mut counts = counts::measure()?;
-    let machine = Machine::here();
     let valgrind = super::machine::said("valgrind", &["--version"]);
-    let now = Baseline::new(&counts, &machine.compiler, &valgrind);
+    let compiler = super::machine::said("rustc", &["--version"]);
+    let now = Baseline::new(&counts, &compiler, &valgrind);
     if args.save_baseline {
         now.write(&args.baseline)?;
     }
     let baseline = Baseline::read(&args.baseline)?;
     baseline.apply_to(&mut counts);
-    print!("{}", counts::table(&counts));
-    let results = Results { machine, valgrind, times, counts };
-    let text = serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?;
-    let failed = |error: std::io::Error| format!("write {}: {error}", args.output.display());
-    if let Some(folder) = args.output.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
+    let pieces = Pieces { valgrind, times, counts };
+    print!("{}", document::text(&pieces.tables()));
+    let found = Measured::here(pieces.clone());
+    Report::change(&args.output, |report| report.core = Some(found))?;
+    baseline.check(&pieces.counts, &now)
+}
+
+impl Pieces {
+    fn tables(&self) -> Vec<Block> {
+        let times = (!self.times.is_empty()).then(|| times::shown(&self.times));
+        times.into_iter().chain([counts::shown(&self.counts)]).collect()
     }
-    fs::write(&args.output, text).map_err(failed)?;
-    eprintln!("bench: {}", args.output.display());
-    baseline.check(&results.counts, &now)
+}
+
+impl Findings for Pieces {
+    const TITLE: &'static str = "Pieces of the packet path";
+
+    fn blocks(&self) -> Vec<Block> {
+        let text = format!(
+            "An item is a packet, slot, delta or record. Times beside rivals that do the same in \
+             the same run; a rival above 1.00 is slower than ours. Instructions as callgrind \
+             ({}) counts them, which no other load can move: `scripts/test` fails on more than \
+             5 % above those that are committed.",
+            self.valgrind
+        );
+        [Block::Text(text)].into_iter().chain(self.tables()).collect()
+    }
+
+    fn losses(&self) -> Vec<String> {
+        let is_faster = |time: &&Time| time.ratio.is_some_and(|ratio| ratio < 1.0);
+        let faster: Vec<_> = self.times.iter().filter(is_faster).collect();
+        let name = |time: &&Time| format!("{}, {}", time.group, time.name);
+        if faster.is_empty() {
+            return Vec::new();
+        }
+        let names = faster.iter().map(name).collect::<Vec<_>>().join("; ");
+        vec![format!("Pieces whose rivals do what they do (often less) in less time: {names}.")]
+    }
+
+    fn gaps(&self) -> Vec<String> {
+        let mut gaps = vec!["Looking names up: there is none yet.".to_owned()];
+        if self.times.is_empty() {
+            gaps.push("Times of pieces: only instructions were counted.".into());
+        }
+        gaps
+    }
 }
 
 /// Runs a benchmark, and returns what it printed.

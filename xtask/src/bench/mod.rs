@@ -2,9 +2,9 @@
 //! make again; and its pieces beside rivals and beside what they took before ([`core`]).
 //!
 //! The path: [`offline`] makes captures and runs every meter on them by turns, each through
-//! [`usage`], which measures one process. [`scale`] runs the micro-benchmarks for what they say
-//! of larger machines. [`report`] keeps what the benchmarks found, each in
-//! its part, and [`document`] is how that is shown, as a page and as text.
+//! [`usage`], which measures one process; [`live`] does so on a link. [`scale`] runs the
+//! micro-benchmarks for what they say of larger machines. [`report`] keeps what the benchmarks
+//! found, each in its part, and [`document`] is how that is shown, as a page and as text.
 
 mod core;
 mod document;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::core::Pieces;
 use super::document::{self, Block};
 use super::live::result::Live;
 use super::machine::Machine;
@@ -52,6 +53,7 @@ pub(super) trait Findings {
 pub(super) struct Report {
     pub(super) offline: Option<Measured<Offline>>,
     pub(super) live: Option<Measured<Live>>,
+    pub(super) core: Option<Measured<Pieces>>,
     pub(super) scale: Option<Measured<Scale>>,
 }
 
@@ -98,6 +100,7 @@ impl Report {
         let mut parts = Parts::default();
         parts.add(self.offline.as_ref(), ("Offline", "cargo xtask bench offline"));
         parts.add(self.live.as_ref(), ("Live", "cargo xtask bench live"));
+        parts.add(self.core.as_ref(), ("Pieces", "cargo xtask bench core"));
         parts.add(self.scale.as_ref(), ("Scaling", "cargo xtask bench scale"));
         parts.document()
     }

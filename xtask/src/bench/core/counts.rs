@@ -7,7 +7,6 @@
 //! SHA-1 of Community IDs, which real processors do in fewer instructions.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ITEMS;
+use crate::bench::document::{Block, table};
 
 /// How many more instructions may go by, by how many there were.
 const MOST: f64 = 1.05;
@@ -69,19 +69,14 @@ fn parse(text: &str) -> Result<Vec<Count>, String> {
 }
 
 /// All of them for people.
-pub(super) fn table(counts: &[Count]) -> String {
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "{:10} {:14} {:>12} {:>10} {:>8}",
-        "an item", "", "instructions", "committed", "ratio"
-    );
-    for Count { group, name, instructions, baseline, ratio } in counts {
+pub(super) fn shown(counts: &[Count]) -> Block {
+    let rows = counts.iter().map(|count| {
+        let Count { group, name, instructions, baseline, ratio } = count;
         let baseline = baseline.map(|count| format!("{count:.1}")).unwrap_or_default();
         let ratio = ratio.map(|ratio| format!("{ratio:.3}")).unwrap_or_default();
-        let _ = writeln!(out, "{group:10} {name:14} {instructions:12.1} {baseline:>10} {ratio:>8}");
-    }
-    out + "\n"
+        [format!("{group}, {name}"), format!("{instructions:.1}"), baseline, ratio]
+    });
+    table(["instructions an item", "now", "committed", "ratio"], rows)
 }
 
 /// Committed counts, and what they were made with.

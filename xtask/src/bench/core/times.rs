@@ -1,10 +1,9 @@
 //! Times of `benches/core`, read from the table that divan prints, as it has no other form.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
 use super::ITEMS;
+use crate::bench::document::{Block, table};
 
 /// What an item takes, in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,24 +80,15 @@ fn ratio(time: &Time, times: &[Time]) -> Option<f64> {
 }
 
 /// All of them for people.
-pub(super) fn table(times: &[Time]) -> String {
-    let mut out = String::new();
-    if times.is_empty() {
-        return out;
-    }
-    let _ = writeln!(
-        out,
-        "{:10} {:32} {:>9} {:>9} {:>9} {:>8}",
-        "ns an item", "", "median", "fastest", "slowest", "by ours"
-    );
-    for Time { group, name, median_ns, fastest_ns, slowest_ns, ratio } in times {
+pub(super) fn shown(times: &[Time]) -> Block {
+    let rows = times.iter().map(|time| {
+        let Time { group, name, median_ns, fastest_ns, slowest_ns, ratio } = time;
+        let [median, fastest, slowest] =
+            [median_ns, fastest_ns, slowest_ns].map(|ns| format!("{ns:.1}"));
         let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "{group:10} {name:32} {median_ns:9.1} {fastest_ns:9.1} {slowest_ns:9.1} {ratio:>8}"
-        );
-    }
-    out + "\n"
+        [format!("{group}, {name}"), median, fastest, slowest, ratio]
+    });
+    table(["ns an item", "median", "fastest", "slowest", "by ours"], rows)
 }
 
 #[cfg(test)]
