@@ -1,53 +1,72 @@
 //! What the program `feed` and `cargo xtask gen --to` both know: the layout of its maps.
 //!
-//! Plain data for `no_std`. xtask compiles this very file (`xtask/src/live/feed.rs`), so that
+//! Plain data for `no_std`. xtask compiles this very file (`xtask/src/live/orders.rs`), so that
 //! the two sides cannot disagree. Values are arrays of words, since those need no promise about
 //! their layout.
 
-/// Where each of the orders is in the one value of the map `ORDERS`.
-pub mod order {
+/// How many kinds of frames there can be.
+pub(crate) const KINDS: u32 = 8;
+
+/// The value of the map `ORDERS`: what is the same for all frames.
+pub(crate) type Orders = [u32; order::COUNT];
+
+/// Where each of them is.
+pub(crate) mod order {
     /// Number of the interface that frames go to.
-    pub const INTERFACE: usize = 0;
+    pub(crate) const INTERFACE: usize = 0;
     /// How many flows there are.
-    pub const FLOWS: usize = 1;
+    pub(crate) const FLOWS: usize = 1;
     /// The low 16 bits of the first destination address, and how many there are.
-    pub const TO_FIRST: usize = 2;
+    pub(crate) const TO_FIRST: usize = 2;
     /// See [`TO_FIRST`].
-    pub const TO_SPAN: usize = 3;
+    pub(crate) const TO_SPAN: usize = 3;
     /// Likewise of the source.
-    pub const FROM_FIRST: usize = 4;
+    pub(crate) const FROM_FIRST: usize = 4;
     /// See [`FROM_FIRST`].
-    pub const FROM_SPAN: usize = 5;
+    pub(crate) const FROM_SPAN: usize = 5;
     /// The first source port, and how many there are.
-    pub const PORT_FIRST: usize = 6;
+    pub(crate) const PORT_FIRST: usize = 6;
     /// See [`PORT_FIRST`].
-    pub const PORT_SPAN: usize = 7;
-    /// Sum of the IPv4 header with zero for what is written, and for its checksum.
-    pub const IP_SUM: usize = 8;
-    /// Sum of the pseudo header and all above IP, likewise.
-    pub const TRANSPORT_SUM: usize = 9;
-    /// Where the checksum of the transport is in the frame.
-    pub const CHECKSUM_AT: usize = 10;
+    pub(crate) const PORT_SPAN: usize = 7;
+    /// 1 for UDP, 0 for TCP.
+    pub(crate) const IS_UDP: usize = 8;
     /// How many orders there are.
-    pub const COUNT: usize = 11;
+    pub(crate) const COUNT: usize = 9;
 }
 
-/// The value of the map `ORDERS`.
-pub type Orders = [u32; order::COUNT];
+/// A value of the map `KIND`: a kind of frames.
+pub(crate) type Kind = [u32; kind::COUNT];
 
-/// The value of the map `STATE`: frames made so far, and the last random number.
-pub type State = [u64; 2];
+/// Where what is in a kind.
+pub(crate) mod kind {
+    /// It is this kind if a random number is not greater, and greater than that of the kind
+    /// before.
+    pub(crate) const UP_TO: usize = 0;
+    /// Bytes to take from the end of the frame that the kernel made.
+    pub(crate) const SHORTER: usize = 1;
+    /// Length of the IP packet.
+    pub(crate) const IP_LEN: usize = 2;
+    /// Sum of the IPv4 header, with zero for addresses' low halves and for its checksum.
+    pub(crate) const IP_SUM: usize = 3;
+    /// Sum of the pseudo header and all above IP, likewise, and with zero for the source port.
+    pub(crate) const TRANSPORT_SUM: usize = 4;
+    /// Nanoseconds from one of these frames to the next frame, at least.
+    pub(crate) const INTERVAL_NS: usize = 5;
+    /// How many words there are.
+    pub(crate) const COUNT: usize = 6;
+}
 
-/// The flow of the next frame: each once, then any. All that is random is in `state`.
-#[inline(always)]
-pub fn next_flow(state: &mut State, flows: u32) -> u32 {
-    let made = state[0];
-    state[0] = made + 1;
-    if made < flows as u64 {
-        return made as u32;
-    }
-    // Constants of Knuth's MMIX; the high half is the random one.
-    state[1] =
-        state[1].wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    (((state[1] >> 32) * flows as u64) >> 32) as u32
+/// The value of the map `STATE`.
+pub(crate) type State = [u64; state::COUNT];
+
+/// Where what is in the state.
+pub(crate) mod state {
+    /// Frames made so far.
+    pub(crate) const MADE: usize = 0;
+    /// The last random number.
+    pub(crate) const RANDOM: usize = 1;
+    /// When the next frame may go, by the kernel's monotonic clock.
+    pub(crate) const DUE_NS: usize = 2;
+    /// How many words there are.
+    pub(crate) const COUNT: usize = 3;
 }
