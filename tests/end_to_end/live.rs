@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     // One after the other: they would disturb each other's timing.
     let mut trials = vec![
         Trial::test("live::a_tap_sees_every_packet", every_packet_on_both_queues),
+        Trial::test("live::what_gen_sends_is_what_arrives", what_gen_sends_is_what_arrives),
         Trial::test("live::killed_it_leaves_nothing_attached", killed_leaves_nothing_attached),
         Trial::test(
             "live::a_vanished_interface_keeps_what_came_before",
@@ -218,6 +219,46 @@ fn every_packet_on_both_queues() -> Outcome {
         difference.is_empty(),
         format!("live (+) and read (-) differ in {} records: {first:#?}", difference.len()),
     )
+}
+
+/// `gen --to`, by live frames that the kernel makes and frame by frame.
+fn what_gen_sends_is_what_arrives() -> Outcome {
+    for (mix, flows, more) in [
+        ("imix", 1_000, &["--rate", "40kpps"][..]),
+        ("scan", 3_000, &["--rate", "40kpps"]),
+        ("imix", 1_000, &["--rate", "20kpps", "--frame-by-frame"]),
+        ("tls-mix", 600, &["--rate", "20kpps"]),
+    ] {
+        let net = Net::up("flowtap-test")?;
+        let folder = crate::program::folder();
+        let file = |name: &str| folder.path().join(name);
+        let (out, stats, truth) = (file("live.jsonl"), file("s.json"), file("t.json"));
+        let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+        let arguments =
+            ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"];
+        let capture = net.capture(&arguments)?;
+        let mut send = xtask();
+        send.args(["gen", "--mix", mix, "--packets", "20000", "--flows", &flows.to_string()])
+            .args(["--to", "v0", "--netns", "flowtap-test-a", "--truth"])
+            .arg(&truth)
+            .args(more);
+        let said = Run::of(&mut send).expect(0)?.stderr;
+        ensure(said.contains("sent 20000 frames") && said.contains("counted 20000"), said)?;
+        capture.stop_after(20_000, &stats)?;
+        check_ledger(&stats, 20_000)?;
+        let records = json_lines(&fs::read_to_string(&out)?)?;
+        let sum = |field: &str| -> u64 {
+            let values = records.iter().flat_map(|r| {
+                ["src", "dst"].map(|side| r[format!("{side}_{field}")].as_u64().unwrap_or(0))
+            });
+            values.sum()
+        };
+        let (truth, found) = (json_file(&truth)?, [sum("packets"), sum("bytes")]);
+        let want = ["packets", "bytes"].map(|name| truth["totals"][name].as_u64().unwrap_or(0));
+        ensure(found == want, format!("{mix}: packets and bytes {found:?}, want {want:?}"))?;
+        ensure(records.len() == flows, format!("{mix}: {} records, want {flows}", records.len()))?;
+    }
+    Ok(())
 }
 
 /// Packets by receive queue of the tap port, as the driver counts them.

@@ -3,6 +3,7 @@
 mod bench;
 mod ebpf;
 mod r#gen;
+mod live;
 mod net;
 mod send;
 
@@ -16,7 +17,7 @@ use clap::Parser;
 enum Command {
     /// Build the XDP programs and write the objects that others embed
     Ebpf(ebpf::Options),
-    /// Write a capture of made-up traffic, and the truth about it
+    /// Write a capture of made-up traffic and the truth about it, or send it
     Gen(r#gen::Args),
     /// Measure flowtap beside its peers
     #[command(subcommand)]

@@ -7,15 +7,15 @@ use serde_json::Value;
 
 /// Builds flowtap as users do, and returns where it is.
 pub(super) fn flowtap_program() -> Result<PathBuf, String> {
-    build(&["build", "--release", "--bin", "flowtap"])
+    build("flowtap", &["build", "--release", "--bin", "flowtap"])
 }
 
 /// Builds one of flowtap's benchmarks, and returns where it is.
 pub(super) fn bench_program(name: &str) -> Result<PathBuf, String> {
-    build(&["bench", "--no-run", "--bench", name])
+    build(name, &["bench", "--no-run", "--bench", name])
 }
 
-fn build(args: &[&str]) -> Result<PathBuf, String> {
+fn build(name: &str, args: &[&str]) -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(args)
@@ -29,9 +29,9 @@ fn build(args: &[&str]) -> Result<PathBuf, String> {
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut programs =
-        messages.filter_map(|message| message["executable"].as_str().map(Into::into));
-    programs.next_back().ok_or_else(|| "build flowtap: cargo did not say where it is".into())
+    let mut ours = messages.filter(|message| message["target"]["name"] == name);
+    let program = ours.find_map(|message| message["executable"].as_str().map(Into::into));
+    program.ok_or_else(|| format!("build {name}: cargo did not say where it is"))
 }
 
 /// A program on PATH, or where Debian keeps those for root.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::deal::Budget;
 use super::plan::{Traffic, find_mix};
-use super::stream::{Rate, Sizes, Wishes};
+use super::stream::{Sizes, Wishes};
+use crate::live::link::Target;
+use crate::live::pace::Rate;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// From a millisecond to a week.
@@ -55,9 +57,23 @@ pub(crate) struct Args {
     #[arg(long, value_parser = parse_rate)]
     pub(super) rate: Option<Rate>,
     /// The capture to write (classic pcap, nanoseconds); - is standard output
-    #[arg(short, long)]
-    pub(super) output: PathBuf,
-    /// Where to write the truth (JSON)
+    #[arg(short, long, required_unless_present = "to", conflicts_with = "to")]
+    pub(super) output: Option<PathBuf>,
+    /// Send on this interface instead: small64, imix, attack and scan by live frames that the
+    /// kernel makes (one way only: UDP, or the SYNs), others frame by frame as in the file; as
+    /// fast as it goes without --rate or --duration
+    #[arg(long, value_name = "IF")]
+    pub(super) to: Option<String>,
+    /// The network namespace of the interface (`ip netns`)
+    #[arg(long, requires = "to")]
+    netns: Option<String>,
+    /// Also send on an interface that is not a veth
+    #[arg(long, requires = "to")]
+    any_interface: bool,
+    /// Send those four mixes frame by frame as well: slower, and as in the file
+    #[arg(long, requires = "to")]
+    pub(super) frame_by_frame: bool,
+    /// Where to write the truth (JSON): each flow, or of live frames and scans what they add up to
     #[arg(long)]
     pub(super) truth: Option<PathBuf>,
 }
@@ -79,6 +95,21 @@ impl Args {
             (_, duration) => duration.unwrap_or(10 * SECOND_NS),
         };
         Ok(Budget { packets, flows, seed, duration_ns })
+    }
+
+    /// Where to send it, if it is to be sent.
+    pub(super) fn target(&self) -> Option<Target> {
+        let interface = self.to.clone()?;
+        Some(Target { interface, netns: self.netns.clone(), any_interface: self.any_interface })
+    }
+
+    /// How fast to send: as fast as it goes, if nothing is said of time.
+    pub(super) fn live_rate(&self) -> Option<Rate> {
+        let by_duration = |ns: u64| {
+            let rate = u128::from(self.packets) * u128::from(SECOND_NS) / u128::from(ns);
+            Rate::Packets(u64::try_from(rate).unwrap_or(u64::MAX).max(1))
+        };
+        self.rate.or(self.duration.map(by_duration))
     }
 
     /// What it should be like.

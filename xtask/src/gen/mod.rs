@@ -1,5 +1,5 @@
 //! `cargo xtask gen`: writes a capture of made-up traffic, the same bytes for the same seed and
-//! arguments on every machine, and the truth about it. Refuses to touch any network.
+//! arguments on every machine, and the truth about it; or sends it ([`live`]), on a veth.
 //!
 //! The path: [`args`] says what is asked for and [`plan`] whether it can be; [`mix`] says what there is, [`deal`] gives each flow its ends, start and number of
 //! packets, [`tcp`], [`session`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
@@ -16,6 +16,7 @@ mod flow;
 mod frame;
 mod header;
 mod host;
+pub(crate) mod live;
 mod mix;
 mod number;
 pub(crate) mod pcap;
@@ -24,7 +25,7 @@ mod rng;
 mod scan;
 mod schedule;
 mod session;
-mod stream;
+pub(crate) mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ mod truth;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use args::Args;
 use deal::Budget;
@@ -42,15 +43,32 @@ use plan::{Plan, find_mix};
 use stream::Wishes;
 use truth::Truth;
 
-/// Writes the files and says on standard error what is in them.
+use crate::live::link::Target;
+
+/// Writes the files or sends the frames, and says on standard error what they are.
 ///
 /// # Errors
-/// If the budget is too small, or a file cannot be written.
+/// If the budget is too small, a file cannot be written, or the interface takes nothing.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
     let began = Instant::now();
-    // Before the file of that name is gone.
-    let plan = Plan::new(&args.mix, args.wishes(), args.budget()?)?;
-    let truth = write_file(&plan, args.truth.is_some(), &args.output)?;
+    let (keep_flows, wishes) = (args.truth.is_some(), args.wishes());
+    let truth = match (args.target(), &args.output) {
+        (Some(target), _) => send(args, &target, keep_flows, wishes)?,
+        (None, Some(path)) => {
+            // Before the file of that name is gone.
+            let plan = Plan::new(&args.mix, wishes, args.budget()?)?;
+            let truth = write_file(&plan, keep_flows, path)?;
+            eprintln!(
+                "gen: {} frames, {} bytes, {} flows in {:.2} s",
+                truth.frames,
+                truth.frame_bytes,
+                args.flows,
+                began.elapsed().as_secs_f64()
+            );
+            truth
+        }
+        (None, None) => unreachable!("one of them is required"),
+    };
     if let Some(path) = &args.truth {
         let mut out = create(path)?;
         truth
@@ -58,14 +76,36 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
             .and_then(|()| out.flush())
             .map_err(|error| format!("write {}: {error}", path.display()))?;
     }
-    eprintln!(
-        "gen: {} frames, {} bytes, {} flows in {:.2} s",
-        truth.frames,
-        truth.frame_bytes,
-        args.flows,
-        began.elapsed().as_secs_f64()
-    );
     Ok(())
+}
+
+fn send(args: &Args, target: &Target, keep_flows: bool, wishes: Wishes) -> Result<Truth, String> {
+    let feed = live::feed(&args.mix, &wishes).filter(|_| !args.frame_by_frame);
+    let (truth, sent) = match feed {
+        Some(feed) => feed.send(target, args.packets, args.flows, args.seed, args.live_rate())?,
+        None => {
+            let plan = Plan::new(&args.mix, wishes, args.budget()?)?;
+            live::send_frames(target, &plan, keep_flows, args.live_rate().is_some())?
+        }
+    };
+    let seconds = sent.elapsed.as_secs_f64();
+    eprintln!(
+        "gen: sent {} frames, {} bytes, {} flows on {} in {seconds:.2} s ({:.0} frames/s); the \
+         interface counted {}",
+        sent.frames,
+        sent.frame_bytes,
+        args.flows,
+        target.interface,
+        per_second(sent.frames, sent.elapsed),
+        sent.counted
+    );
+    Ok(truth)
+}
+
+fn per_second(count: u64, elapsed: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "to be read by people")]
+    let count = count as f64;
+    count / elapsed.as_secs_f64().max(1e-9)
 }
 
 /// Writes a capture of a mix by name, 20 seconds long, for benchmarks. Returns packets in flows,

@@ -12,6 +12,7 @@ use super::host::{Host, Side};
 use super::mix::EPOCH_NS;
 use super::number::{low16, low32, share};
 use super::truth::{FlowTruth, ScanTruth, Truth};
+use crate::live::orders::Spread;
 
 /// The name of this mix.
 pub(crate) const NAME: &str = "scan";
@@ -154,6 +155,15 @@ impl<E, S: FnMut(u64, &[u8]) -> Result<(), E>> Play<S> {
         self.truth.frames += 1;
         self.truth.frame_bytes += self.frame.len() as u64;
         (self.sink)(EPOCH_NS + at_ns, &self.frame)
+    }
+}
+
+/// The ends of the scan, for who makes it elsewhere.
+pub(crate) fn spread() -> Spread {
+    Spread {
+        to: (FIRST_TARGET, low32(TARGETS)),
+        from: (FIRST_SCANNER, low32(SCANNERS)),
+        ports: (0x8000, low32(SCANNER_PORTS)),
     }
 }
 

@@ -17,6 +17,7 @@ use super::mix::EPOCH_NS;
 use super::number::{low16, share};
 use super::truth::{FlowTruth, Truth};
 use cast::Cast;
+pub(crate) use cast::{CLIENTS, FIRST_CLIENT, FIRST_PORT, FIRST_SERVER, PORTS};
 use make::{Count, Made, Make};
 use order::Order;
 
@@ -30,6 +31,23 @@ pub(crate) struct Shape {
     tcp_percent: u32,
     /// Flows that are one SYN of an attack.
     attack_percent: u32,
+}
+
+impl Shape {
+    /// Whether frames of all flows are alike, whatever their protocol.
+    pub(crate) fn is_alike(&self) -> bool {
+        self.zipf == 0 && self.attack_percent == 0
+    }
+
+    /// Whether most flows are an attack.
+    pub(crate) fn is_flood(&self) -> bool {
+        self.attack_percent > 50
+    }
+
+    /// Frame lengths of what clients send.
+    pub(crate) fn client_sizes(&self) -> Sizes {
+        Sizes(self.sizes[0].to_vec())
+    }
 }
 
 /// The simple IMIX: 7, 4 and 1 of 12 frames have 64, 594 and 1,518 bytes, check sequence
@@ -75,15 +93,6 @@ pub(crate) struct Wishes {
 /// Frame lengths with their weights.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sizes(pub(crate) Vec<(u16, u64)>);
-
-/// How fast.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Rate {
-    /// Packets a second.
-    Packets(u64),
-    /// Bits of frames a second, as long as they are in the capture.
-    Bits(u64),
-}
 
 /// Whether there can be such a capture.
 ///

@@ -7,11 +7,11 @@ use super::super::number::low16;
 use super::super::rng::Rng;
 use super::{Shape, Sizes, Wishes};
 
-const FIRST_CLIENT: u64 = 16;
-const CLIENTS: u64 = 32_768;
-const FIRST_PORT: u64 = 1_024;
-const PORTS: u64 = 64_000;
-const FIRST_SERVER: u64 = 200;
+pub(crate) const FIRST_CLIENT: u64 = 16;
+pub(crate) const CLIENTS: u64 = 32_768;
+pub(crate) const FIRST_PORT: u64 = 1_024;
+pub(crate) const PORTS: u64 = 64_000;
+pub(crate) const FIRST_SERVER: u64 = 200;
 const SERVERS: u64 = 4_096;
 
 /// The most flows: each from another client's port.

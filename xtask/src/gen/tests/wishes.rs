@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use etherparse::{SlicedPacket, TransportSlice};
 
 use super::super::args::{parse_rate, parse_sizes};
-use super::super::stream::{Rate, Sizes};
+use super::super::stream::Sizes;
+use crate::live::pace::Rate;
+
 use super::{Budget, MIXES, Plan, SECOND_NS, SHAPES, Traffic, Wishes, frames, write};
 
 fn make(mix: &str, wishes: Wishes) -> Vec<u8> {
