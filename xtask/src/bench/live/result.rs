@@ -123,7 +123,9 @@ impl Curve<'_> {
     }
 
     fn loss_percent(&self) -> f64 {
-        self.points.last().map_or(0.0, |[offered, counted]| (1.0 - counted / offered) * 100.0)
+        self.points
+            .last()
+            .map_or(0.0, |[offered, counted]| (1.0 - counted / offered).max(0.0) * 100.0)
     }
 }
 
