@@ -50,6 +50,9 @@ const DELTAS_PER_PACKET: usize = 1;
 /// and the slot of a key in its second bucket half as many.
 const AHEAD: usize = 12;
 
+/// How many slots ahead a slot is asked for when all are taken out one after the other.
+const DRAINED_AHEAD: u32 = 16;
+
 /// Room that [`CoreTable::count`] needs to be able to close flows.
 pub const BATCH_ROOM: usize = BATCH_PACKETS * DELTAS_PER_PACKET;
 
@@ -280,6 +283,7 @@ impl<'a> CoreTable<'a> {
                 return false;
             }
             let slot = self.hand.next(self.slab.high_water());
+            self.slab.prefetch_all(slot + DRAINED_AHEAD);
             if self.slab.slot(slot).is_live() {
                 let over = self.slab.slot(slot).expired(now, &self.limits);
                 let forced = self.slab.slot(slot).end_reason(EndReason::Forced);

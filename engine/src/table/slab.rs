@@ -489,6 +489,13 @@ impl Slab {
         self.slots.prefetch(slot as usize);
     }
 
+    /// The same for a slot that is taken out: its origin too.
+    #[inline]
+    pub(crate) fn prefetch_all(&self, slot: u32) {
+        self.slots.prefetch(slot as usize);
+        self.origins.prefetch(slot as usize);
+    }
+
     #[inline]
     pub(crate) fn slot(&self, slot: u32) -> &Slot {
         &self.slots[slot as usize]
