@@ -87,6 +87,10 @@ pub const BATCH_RECORDS: usize = 256;
 /// sent; `read` waits, as its packets can wait too.
 pub const SINK_RECORDS: usize = BATCH_RECORDS * 256;
 
+/// The same where those who bring records can wait (`read`): few enough to stay in a
+/// processor's caches on their way.
+pub const SINK_RECORDS_READ: usize = BATCH_RECORDS * 8;
+
 /// Memory that the records waiting for one sink take at most. Sinks share their batches, so
 /// several that are equally slow take it once.
 pub const SINK_BYTES: usize = 24 << 20;

@@ -33,8 +33,10 @@ pub(crate) fn live_trials() -> Vec<Trial> {
     ]
 }
 
-/// The records that wait for one sink at most (`limits::SINK_RECORDS`).
+/// The records that wait for one sink at most (`limits::SINK_RECORDS`), and the same in `read`
+/// (`limits::SINK_RECORDS_READ`).
 const QUEUE: u64 = 65_536;
+const QUEUE_READ: u64 = 2_048;
 
 /// From the signal to the end with a stuck sink: 5 s of patience, and a busy machine.
 const END: Duration = Duration::from_secs(25);
@@ -81,7 +83,7 @@ struct Waiting {
 impl Waiting {
     /// Starts it, and waits until the pipe has stopped it.
     fn start() -> Result<Self, Failed> {
-        let made = generate_scan(QUEUE + 20_000);
+        let made = generate_scan(10 * QUEUE_READ);
         let (pipe, hold) = unread_pipe(made.folder.path(), "pipe.csv")?;
         let child = Command::new(FLOWTAP)
             .args(["read", "-q", "--strict", "--max-flows", "5000", "-o"])
@@ -95,8 +97,8 @@ impl Waiting {
             .stderr(Stdio::piped())
             .spawn()?;
         let waiting = Self { child, folder: made.folder, pipe, hold };
-        let stands =
-            || waiting.ledger().is_ok_and(|ledger| number(&ledger["sinks"][1]["records"]) >= QUEUE);
+        let written = |ledger: Value| number(&ledger["sinks"][1]["records"]);
+        let stands = || waiting.ledger().is_ok_and(|ledger| written(ledger) >= QUEUE_READ);
         ensure(wait_for(stands), "the pipe's queue is not full")?;
         Ok(waiting)
     }

@@ -61,11 +61,13 @@ pub(crate) struct Ipfix {
     is_known: Box<[bool; TEMPLATES]>,
     /// The records of a batch by template.
     sets: Vec<(Template, Vec<u8>)>,
+    record: Record,
 }
 
 impl Default for Ipfix {
     fn default() -> Self {
-        Self { is_known: Box::new([false; TEMPLATES]), sets: Vec::new() }
+        let record = Record { bytes: [0; RECORD_BYTES], len: 0 };
+        Self { is_known: Box::new([false; TEMPLATES]), sets: Vec::new(), record }
     }
 }
 
@@ -89,9 +91,10 @@ impl Ipfix {
         self.sets.iter_mut().for_each(|(_, set)| set.clear());
         for row in rows.iter() {
             let template = template_of(&row);
-            let mut record = Record { bytes: [0; RECORD_BYTES], len: 0 };
-            write(&row, template, &mut record);
-            self.set(template).extend_from_slice(&record.bytes[..record.len]);
+            self.record.len = 0;
+            write(&row, template, &mut self.record);
+            let place = self.place_of(template);
+            self.sets[place].1.extend_from_slice(&self.record.bytes[..self.record.len]);
         }
         self.write_new_templates(rows.before, out);
         let bytes = self.sets().map(|(_, set)| SET_HEADER + set.len()).sum::<usize>();
@@ -103,17 +106,16 @@ impl Ipfix {
     }
 
     /// Where records of a template go.
-    fn set(&mut self, template: Template) -> &mut Vec<u8> {
+    fn place_of(&mut self, template: Template) -> usize {
         let place = self.sets.iter().position(|&(known, _)| known == template);
-        let place = place.unwrap_or_else(|| {
+        place.unwrap_or_else(|| {
             // Those of files before count too, and few batches have more than a handful.
             if self.sets.len() >= SETS {
                 self.sets.retain(|(_, set)| !set.is_empty());
             }
             self.sets.push((template, Vec::new()));
             self.sets.len() - 1
-        });
-        &mut self.sets[place].1
+        })
     }
 
     fn sets(&self) -> impl Iterator<Item = (Template, &Vec<u8>)> {

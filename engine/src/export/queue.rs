@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::export::account::SinkAccount;
 use crate::flow::FlowRecord;
-use crate::limits::{SINK_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS};
+use crate::limits::{
+    SINK_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS, SINK_RECORDS_READ,
+};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 
 /// Records that all sinks share.
-pub(super) type Batch = Arc<[FlowRecord]>;
+pub(super) type Batch = Arc<Vec<FlowRecord>>;
 
 /// What a record takes at most while it waits: in a batch of its own, with the counts of
 /// its `Arc` and its place in the queue.
@@ -152,7 +154,11 @@ impl Queue {
     /// Takes a batch, or accounts for it as not sent.
     pub(super) fn offer(&self, batch: &Batch, when_full: WhenFull) {
         let mut state = self.state();
-        let has_room = |state: &State| state.records + batch.len() <= SINK_RECORDS;
+        let most = match when_full {
+            WhenFull::Wait => SINK_RECORDS_READ,
+            WhenFull::Drop => SINK_RECORDS,
+        };
+        let has_room = |state: &State| state.records + batch.len() <= most;
         while when_full == WhenFull::Wait && state.refuses.is_none() && !has_room(&state) {
             state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

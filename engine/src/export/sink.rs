@@ -179,7 +179,8 @@ impl Ended for Distributor {
         if self.batch.is_empty() {
             return;
         }
-        let batch: Batch = self.batch.drain(..).collect();
+        let next = Vec::with_capacity(BATCH_RECORDS);
+        let batch: Batch = Arc::new(std::mem::replace(&mut self.batch, next));
         self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }
