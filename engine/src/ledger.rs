@@ -12,7 +12,7 @@ use crate::decode::Cause;
 use crate::export::SinkAccount;
 use crate::global::GlobalCounters;
 use crate::memory::Pages;
-use crate::sync::{Arc, Counter};
+use crate::sync::{Arc, Counter, Gauge};
 use crate::table::TableCounters;
 
 /// What a source has counted of one interface or file. Its one writer is the thread that
@@ -50,25 +50,6 @@ pub struct ReceiveCounters {
     pub oversize: Gauge,
     /// Descriptors that did not fit the receive memory.
     pub invalid: Gauge,
-}
-
-/// A number that its one writer sets as a whole.
-#[derive(Debug, Default)]
-pub struct Gauge(crate::sync::AtomicU64);
-
-impl Gauge {
-    /// Sets the number.
-    pub fn set(&self, value: u64) {
-        // Relaxed: the number orders nothing else.
-        self.0.store(value, crate::sync::Ordering::Relaxed);
-    }
-
-    /// The number as of lately.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        // Relaxed: as above.
-        self.0.load(crate::sync::Ordering::Relaxed)
-    }
 }
 
 /// All counters of a run.

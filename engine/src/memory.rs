@@ -8,9 +8,10 @@
 
 mod fixed;
 
-pub(crate) use fixed::Fixed;
+pub(crate) use fixed::{Fixed, Share};
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
@@ -18,6 +19,9 @@ use serde::Serialize;
 
 /// The size of a huge page on x86-64, and with 4 KiB pages on arm64.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// A multiple of every page size that Linux has on x86-64 and arm64, but for huge ones.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// What kind of pages a mapping was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,6 +47,10 @@ pub(crate) struct Mapping {
 // SAFETY: a mapping belongs to the process, not to the thread that made it, and this is its
 // only owner.
 unsafe impl Send for Mapping {}
+
+// SAFETY: through a shared reference it hands out pointers, whose use is for their owner to
+// justify, and has the kernel take pages, which changes nothing that they hold.
+unsafe impl Sync for Mapping {}
 
 impl Mapping {
     /// Zeroed memory of our own.
@@ -79,9 +87,22 @@ impl Mapping {
     /// # Errors
     /// If the system has not got as much memory as it has promised.
     pub(crate) fn populate(&self) -> io::Result<()> {
-        let start = self.start.as_ptr().cast();
+        self.populate_part(0..self.bytes)
+    }
+
+    /// The same for the pages that these bytes are on.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn populate_part(&self, part: Range<usize>) -> io::Result<()> {
+        let (from, to) = (part.start / PAGE_BYTES * PAGE_BYTES, part.end.min(self.bytes));
+        if from >= to {
+            return Ok(());
+        }
+        // SAFETY: `from < bytes`, so the result is in the mapping.
+        let start = unsafe { self.start.add(from) }.as_ptr().cast();
         // SAFETY: on pages that are ours, whole; it changes nothing that they hold.
-        let done = unsafe { libc::madvise(start, self.bytes, libc::MADV_POPULATE_WRITE) };
+        let done = unsafe { libc::madvise(start, to - from, libc::MADV_POPULATE_WRITE) };
         match done {
             0 => Ok(()),
             _ => match io::Error::last_os_error() {

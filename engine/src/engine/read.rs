@@ -186,6 +186,14 @@ fn start_workers<'scope, 'env>(
         })
         .collect::<Result<_>>()?;
 
+    if std::thread::available_parallelism().is_ok_and(|there| there.get() > cores.len()) {
+        for (idx, core) in cores.iter().enumerate() {
+            let ahead = core.ahead();
+            // It ends when the core's table does.
+            spawn(scope, format!("memory-{idx}"), move || ahead.run())?;
+        }
+    }
+
     let reader = Reader { settings, accounts, shared, files, hasher };
     if cores.len() == 1 {
         let core = cores.remove(0);

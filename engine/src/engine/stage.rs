@@ -10,7 +10,7 @@ use crate::limits::BATCH_PACKETS;
 use crate::source::Frame;
 use crate::sync::thread;
 use crate::table::outbox::Outbox;
-use crate::table::{BATCH_ROOM, CoreTable, Outlet};
+use crate::table::{Ahead, BATCH_ROOM, CoreTable, Outlet};
 use crate::time::Tick;
 
 /// How long a thread that may wait sleeps when the next stage has no room.
@@ -49,6 +49,11 @@ impl<'a> Core<'a> {
         let batch_ns = Histogram::new_with_bounds(1, BATCH_NS_MAX, 3)
             .expect("these bounds are within what a histogram can hold");
         Self { table, outbox, batch_ns }
+    }
+
+    /// What takes the table's memory ahead of it.
+    pub(super) fn ahead(&self) -> Ahead<'a> {
+        self.table.ahead()
     }
 
     /// Counts a batch. Never waits: with the rings full, flows are closed later.

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
+use std::sync::{Arc, Weak};
 
 use crate::memory::{Mapping, Pages};
 
@@ -12,7 +13,7 @@ use crate::memory::{Mapping, Pages};
 /// that was promised and not touched yet.
 #[derive(Debug)]
 pub(crate) struct Fixed<T> {
-    mapping: Mapping,
+    mapping: Arc<Mapping>,
     start: NonNull<T>,
     len: usize,
     capacity: usize,
@@ -34,6 +35,7 @@ impl<T: Copy> Fixed<T> {
         let bytes = capacity.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let (mapping, pages) = Mapping::huge(bytes.max(1))?;
         let start = mapping.at(0, capacity).ok_or(io::ErrorKind::OutOfMemory)?;
+        let mapping = Arc::new(mapping);
         Ok(Self { mapping, start, len: 0, capacity, pages, values: PhantomData })
     }
 
@@ -75,6 +77,11 @@ impl<T: Copy> Fixed<T> {
         self.mapping.populate()
     }
 
+    /// What another thread needs to take memory before values are pushed there.
+    pub(crate) fn share(&self) -> Share {
+        Share { mapping: Arc::downgrade(&self.mapping), value_bytes: size_of::<T>() }
+    }
+
     /// Asks the processor to fetch the value at `idx`, all cache lines of it, if there is
     /// one. Changes nothing but time.
     #[inline]
@@ -91,6 +98,26 @@ impl<T: Copy> Fixed<T> {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = idx;
+    }
+}
+
+/// The memory of a [`Fixed`], without its values. It does not keep it.
+#[derive(Debug)]
+pub(crate) struct Share {
+    mapping: Weak<Mapping>,
+    value_bytes: usize,
+}
+
+impl Share {
+    /// Takes the memory of these places now. False if it is gone, or there is none to take.
+    pub(crate) fn populate(&self, places: Range<usize>) -> bool {
+        let bytes = places.start * self.value_bytes..places.end * self.value_bytes;
+        self.mapping.upgrade().is_some_and(|mapping| mapping.populate_part(bytes).is_ok())
+    }
+
+    /// Whether the vector is no more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.mapping.strong_count() == 0
     }
 }
 
@@ -133,6 +160,18 @@ mod tests {
             fixed.prefetch(0);
             fixed.prefetch(capacity);
         }
+    }
+
+    #[test]
+    fn memory_is_taken_ahead_while_the_vector_is_there() {
+        let mut fixed = Fixed::<[u64; 16]>::new(100_000).unwrap();
+        fixed.push([7; 16]);
+        let share = fixed.share();
+        assert!(share.populate(0..50_000) && share.populate(50_000..100_000));
+        assert_eq!(fixed[0], [7; 16]);
+        assert!(!share.is_gone());
+        drop(fixed);
+        assert!(share.is_gone() && !share.populate(0..1));
     }
 
     #[test]

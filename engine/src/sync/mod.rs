@@ -60,6 +60,25 @@ impl Counter {
     }
 }
 
+/// A number that its one writer sets as a whole.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Sets the number.
+    pub fn set(&self, value: u64) {
+        // Relaxed: the number orders nothing else.
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The number as of lately.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        // Relaxed: as above.
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A flag that a signal's handler sets. It is the standard library's under the model checker
 /// too, as that cannot stand for a handler.
 pub type SignalFlag = Arc<std::sync::atomic::AtomicBool>;

@@ -18,6 +18,7 @@
 //! **When the ring to `merge` is full** nothing is closed or published: packets are counted
 //! into the slots that they find, and splits happen later.
 
+mod ahead;
 pub mod exchange;
 mod hand;
 mod index;
@@ -25,6 +26,7 @@ pub mod outbox;
 mod overflow;
 mod slab;
 
+pub use ahead::Ahead;
 pub use hand::Pace;
 pub use overflow::prefix_bytes;
 
@@ -35,7 +37,7 @@ use crate::error::{Error, Result};
 use crate::flow::{Delta, EndReason, KeyHasher, Published, Timeouts};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::memory::Pages;
-use crate::sync::Counter;
+use crate::sync::{Counter, Gauge};
 use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
 use crate::table::overflow::Overflow;
@@ -95,6 +97,8 @@ pub struct TableCounters {
     pub congested_batches: Counter,
     /// Flows given up early for room.
     pub given_up: Counter,
+    /// Slots that have ever been in use.
+    pub slots_used: Gauge,
     /// What the table was promised at start.
     pub memory: OnceLock<TableMemory>,
 }
@@ -169,6 +173,13 @@ impl<'a> CoreTable<'a> {
         })
     }
 
+    /// What takes this table's memory ahead of it.
+    #[must_use]
+    pub fn ahead(&self) -> Ahead<'a> {
+        let [slots, origins] = self.slab.shares();
+        Ahead { slots, origins, counters: self.counters, capacity: self.config.capacity }
+    }
+
     /// Counts a batch of packets, then moves the hand.
     pub fn count(&mut self, packets: &[Packet], outlet: &mut impl Outlet) {
         assert!(packets.len() <= BATCH_PACKETS, "a batch has a bound");
@@ -205,6 +216,7 @@ impl<'a> CoreTable<'a> {
         }
         self.counters.in_flows.add(in_flows);
         self.counters.in_overflow.add(packets.len() as u64 - in_flows);
+        self.counters.slots_used.set(self.slab.high_water().into());
         if let Some(last) = packets.last() {
             self.advance(last.tick, outlet);
         }

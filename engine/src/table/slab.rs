@@ -10,7 +10,7 @@ use crate::decode::{Packet, TcpHeader};
 use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, TcpEvents, Timeouts};
-use crate::memory::{Fixed, Pages};
+use crate::memory::{Fixed, Pages, Share};
 use crate::time::{Tick, Timestamp};
 
 /// What a flow's idle timeout depends on: for TCP, how far the connection is.
@@ -460,6 +460,11 @@ impl Slab {
     pub(crate) fn populate(&self) -> io::Result<()> {
         self.slots.populate()?;
         self.origins.populate()
+    }
+
+    /// The memory of slots and origins, to be taken ahead.
+    pub(crate) fn shares(&self) -> [Share; 2] {
+        [self.slots.share(), self.origins.share()]
     }
 
     pub(crate) fn bytes(&self) -> usize {
