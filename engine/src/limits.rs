@@ -84,7 +84,7 @@ pub const MAP_PARTS: usize = 64;
 pub const BATCH_RECORDS: usize = 256;
 
 /// Records that wait for one sink at most. A live capture counts what comes on top as not
-/// sent; `read` waits, as its packets can wait too.
+/// sent, but at its end; `read` waits, as its packets can wait too.
 pub const SINK_RECORDS: usize = BATCH_RECORDS * 256;
 
 /// The same where those who bring records can wait (`read`): few enough to stay in a

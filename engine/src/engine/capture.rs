@@ -83,7 +83,8 @@ pub fn capture(
     let map = GlobalMap::default();
     let stages = Stages::default();
 
-    let (errors, batches) = thread::scope(|scope| {
+    let patience = Patience::default();
+    let (errors, batches, end) = thread::scope(|scope| {
         let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let rx_threads = make_threads(settings, &accounts, queues, outboxes)?;
@@ -108,8 +109,15 @@ pub fn capture(
             thread::park_timeout(TICK);
         }
         errors.extend(stop_sources(&accounts, &mut taps));
+        // All flows end now, more than a queue holds, and no packet suffers if that takes time.
+        let since = Instant::now();
+        sinks.iter().for_each(Sink::last_call);
         // Release: pairs with the acquire in `Rx::run`; what stopped before is seen there.
         stages.drained.store(true, Ordering::Release);
+        while !pipeline.is_finished() {
+            sinks.iter().for_each(|sink| _ = sink.give_up_if_stuck(since, &patience));
+            thread::park_timeout(TICK);
+        }
         let mut batches = None;
         for receiver in receivers {
             let (times, error) = receiver.join().expect("rx threads do not panic");
@@ -117,10 +125,9 @@ pub fn capture(
             batches = Some(with_times(batches, times));
         }
         pipeline.join();
-        Ok::<_, Error>((errors, batches))
+        Ok::<_, Error>((errors, batches, since))
     })?;
-    let end = Instant::now();
-    Sink::finish_all(sinks, &Patience::default(), || Some(end));
+    Sink::finish_all(sinks, &patience, || Some(end));
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
 }
 

@@ -117,6 +117,8 @@ struct State {
     records: usize,
     /// Given to the file that is written once all messages are done.
     in_file: u64,
+    /// Those who bring records wait for room, whoever they are.
+    is_last_call: bool,
     /// What comes after all messages.
     end: Option<Message>,
     /// Nothing is taken any more, for this cause.
@@ -159,7 +161,8 @@ impl Queue {
             WhenFull::Drop => SINK_RECORDS,
         };
         let has_room = |state: &State| state.records + batch.len() <= most;
-        while when_full == WhenFull::Wait && state.refuses.is_none() && !has_room(&state) {
+        let waits = |state: &State| when_full == WhenFull::Wait || state.is_last_call;
+        while waits(&state) && state.refuses.is_none() && !has_room(&state) {
             state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let records = batch.len() as u64;
@@ -175,6 +178,11 @@ impl Queue {
         } else {
             self.account.refused("queue full", records);
         }
+    }
+
+    /// No more packets come, so that nothing is lost by waiting for room: from now on all do.
+    pub(super) fn last_call(&self) {
+        self.state().is_last_call = true;
     }
 
     /// Asks for another file, after what waits now. Never lost, however full the queue is:

@@ -93,6 +93,12 @@ impl Sink {
         self.queue.reopen();
     }
 
+    /// No more packets come: from now on those who bring records wait for room, and none is
+    /// counted as not sent for the want of it.
+    pub fn last_call(&self) {
+        self.queue.last_call();
+    }
+
     /// Gives the sink up if it has held up the end of a run, which began at `since`, for too
     /// long. Whether it has been given up.
     pub fn give_up_if_stuck(&self, since: Instant, patience: &Patience) -> bool {

@@ -178,6 +178,18 @@ fn send_too_much(sink: &Sink) -> u64 {
 }
 
 #[test]
+fn after_the_last_call_nothing_is_turned_away() {
+    let folder = Folder::new("last_call");
+    let path = folder.path("a.jsonl");
+    let sink = start(&spec(&path, Compression::Zstd));
+    sink.last_call();
+    let records = send_too_much(&sink);
+    let account = sink.account();
+    finish(sink);
+    assert_eq!((account.records(), account.not_sent().len()), (records, 0));
+}
+
+#[test]
 fn a_stuck_sink_is_given_up_at_the_end_and_counted() {
     for compression in [Compression::None, Compression::Gzip] {
         let folder = Folder::new("stuck");
