@@ -76,6 +76,6 @@ fn record(
 }
 
 /// A TCP flow between two ports, whose initiator has the higher address.
-fn tcp_record() -> FlowRecord {
+pub(super) fn tcp_record() -> FlowRecord {
     record(6, PortKind::Ports, ("192.0.2.9", 5_000), ("192.0.2.1", 443), [7, 9], None)
 }

@@ -1,0 +1,216 @@
+//! What a record has, and in which elements it is written: a template for each set of fields.
+
+use std::net::IpAddr;
+
+use crate::export::schema::{Row, Side};
+use crate::flow::{RecordKind, protocol};
+use crate::limits::KEY_VLANS;
+use crate::time::{SECOND_NS, Timestamp};
+
+/// RFC 5103 section 6.1: the enterprise number whose elements are those of the reverse
+/// direction.
+const REVERSE_PEN: u32 = 29_305;
+const ENTERPRISE: u16 = 0x8000;
+/// Seconds from 1900, where NTP's time begins (RFC 7011 section 6.1.10), to 1970.
+const NTP_SECONDS: i64 = 2_208_988_800;
+
+/// Bytes of the longest record.
+pub(super) const RECORD_BYTES: usize = 192;
+/// What a record has, as the number of its template.
+pub(super) type Template = u16;
+
+/// IPv6 addresses.
+const V6: Template = 1;
+/// TCP's flags in both directions.
+const FLAGS: Template = 1 << 1;
+const PORTS: Template = 1 << 2;
+/// ICMP's type and code.
+const ICMP: Template = 1 << 3;
+const SRC_MAC: Template = 1 << 4;
+const DST_MAC: Template = 1 << 5;
+const VLAN: Template = 1 << 6;
+const INNER_VLAN: Template = 1 << 7;
+/// First and last packet's time.
+const TIMES: Template = 1 << 8;
+/// An overflow aggregate: a destination prefix instead of ends.
+const PREFIX: Template = 1 << 9;
+/// How many numbers there are.
+pub(super) const TEMPLATES: usize = 1 << 10;
+
+/// An element of a template.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Element {
+    number: u16,
+    pub(super) bytes: u16,
+    is_reverse: bool,
+}
+
+impl Element {
+    /// RFC 7011 section 3.2.
+    pub(super) fn describe(self, out: &mut Vec<u8>) {
+        let bit = if self.is_reverse { ENTERPRISE } else { 0 };
+        out.extend_from_slice(&(self.number | bit).to_be_bytes());
+        out.extend_from_slice(&self.bytes.to_be_bytes());
+        if self.is_reverse {
+            out.extend_from_slice(&REVERSE_PEN.to_be_bytes());
+        }
+    }
+}
+
+/// The elements of a template, in the order in which [`write()`] writes them.
+pub(super) fn elements(template: Template) -> Vec<Element> {
+    let has = |what: Template| template & what != 0;
+    let mut elements = Vec::new();
+    let mut add = |is_there: bool, number: u16, bytes: u16| {
+        if is_there {
+            elements.push(Element { number, bytes, is_reverse: false });
+        }
+    };
+    add(has(TIMES), 156, 8); // flowStartNanoseconds
+    add(has(TIMES), 157, 8); // flowEndNanoseconds
+    add(true, 4, 1); // protocolIdentifier
+    add(true, 136, 1); // flowEndReason
+    if has(PREFIX) {
+        add(!has(V6), 45, 4); // destinationIPv4Prefix
+        add(has(V6), 169, 16); // destinationIPv6Prefix
+        add(true, if has(V6) { 30 } else { 13 }, 1); // destinationIPv6(4)PrefixLength
+    } else {
+        add(true, 148, 8); // flowId
+        add(!has(V6), 8, 4); // sourceIPv4Address
+        add(!has(V6), 12, 4); // destinationIPv4Address
+        add(has(V6), 27, 16); // sourceIPv6Address
+        add(has(V6), 28, 16); // destinationIPv6Address
+    }
+    add(has(PORTS), 7, 2); // sourceTransportPort
+    add(has(PORTS), 11, 2); // destinationTransportPort
+    add(has(ICMP), if has(V6) { 139 } else { 32 }, 2); // icmpTypeCodeIPv6(4)
+    add(has(SRC_MAC), 56, 6); // sourceMacAddress
+    add(has(DST_MAC), 80, 6); // destinationMacAddress
+    add(has(VLAN), 243, 2); // dot1qVlanId
+    add(has(INNER_VLAN), 245, 2); // dot1qCustomerVlanId
+    for is_reverse in [false, true] {
+        // packetDeltaCount, octetDeltaCount, layer2OctetDeltaCount, transportOctetDeltaCount
+        let counts = [2, 1, 352, 401].map(|number| Element { number, bytes: 8, is_reverse });
+        elements.extend(counts);
+        if has(FLAGS) {
+            elements.push(Element { number: 6, bytes: 2, is_reverse }); // tcpControlBits
+        }
+    }
+    elements
+}
+
+/// What a record has.
+pub(super) fn template_of(row: &Row<'_>) -> Template {
+    let record = row.record;
+    let bit = |what: Template, is_there: bool| if is_there { what } else { 0 };
+    let vlans = record.key.vlan();
+    let common = bit(V6, record.key.ip_version() == 6)
+        | bit(FLAGS, record.key.protocol() == protocol::TCP)
+        | bit(TIMES, row.times().is_some())
+        | bit(VLAN, vlans[0] != 0)
+        | bit(INNER_VLAN, vlans[1] != 0);
+    if record.kind == RecordKind::Overflow {
+        return common | PREFIX;
+    }
+    common
+        | bit(PORTS, row.port(Side::Src).is_some())
+        | bit(ICMP, row.icmp().is_some())
+        | bit(SRC_MAC, row.mac(Side::Src).is_some())
+        | bit(DST_MAC, row.mac(Side::Dst).is_some())
+}
+
+/// A record while it is written, in copies of a fixed length.
+pub(super) struct Record {
+    bytes: [u8; RECORD_BYTES],
+    len: usize,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { bytes: [0; RECORD_BYTES], len: 0 }
+    }
+}
+
+impl Record {
+    /// What was written since the last call.
+    pub(super) fn take(&mut self) -> &[u8] {
+        let len = std::mem::take(&mut self.len);
+        &self.bytes[..len]
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
+        self.len += N;
+    }
+
+    #[inline(always)]
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.put(address.octets()),
+            IpAddr::V6(address) => self.put(address.octets()),
+        }
+    }
+}
+
+/// Writes the values of [`elements`].
+#[inline]
+pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
+    let has = |what: Template| template & what != 0;
+    let record = row.record;
+    if let Some((first, last)) = row.times() {
+        to.put(ntp_time(first));
+        to.put(ntp_time(last));
+    }
+    to.put([record.key.protocol()]);
+    to.put([record.total.end.map_or(0, |reason| reason as u8)]);
+    if has(PREFIX) {
+        to.address(row.address(Side::Dst));
+        to.put([u8::try_from(row.prefix_length().unwrap_or(0)).unwrap_or(0)]);
+    } else {
+        to.put(record.flow_id().to_be_bytes());
+        to.address(row.address(Side::Src));
+        to.address(row.address(Side::Dst));
+    }
+    if has(PORTS) {
+        to.put(row.port(Side::Src).unwrap_or(0).to_be_bytes());
+        to.put(row.port(Side::Dst).unwrap_or(0).to_be_bytes());
+    }
+    if has(ICMP) {
+        let (kind, code) = row.icmp().unwrap_or_default();
+        to.put([kind, code]);
+    }
+    for (what, side) in [(SRC_MAC, Side::Src), (DST_MAC, Side::Dst)] {
+        if has(what) {
+            to.put(row.mac(side).unwrap_or_default());
+        }
+    }
+    let vlans: [u16; KEY_VLANS] = record.key.vlan();
+    for (what, vlan) in [(VLAN, vlans[0]), (INNER_VLAN, vlans[1])] {
+        if has(what) {
+            to.put(vlan.to_be_bytes());
+        }
+    }
+    for side in [Side::Src, Side::Dst] {
+        let counts = row.side(side);
+        to.put(counts.packets.to_be_bytes());
+        to.put(counts.bytes.to_be_bytes());
+        to.put(counts.frame_bytes.to_be_bytes());
+        to.put(counts.payload_bytes.to_be_bytes());
+        if has(FLAGS) {
+            to.put(u16::from(counts.tcp_flags).to_be_bytes());
+        }
+    }
+}
+
+/// NTP's format (RFC 7011 section 6.1.10): seconds and their fraction, whose unit is 0.23 ns. It
+/// is a little after the nanosecond, less than half of one, so that the nanosecond comes back
+/// whether a reader rounds down, with exact numbers or floating ones, or to the nearest.
+#[expect(clippy::cast_possible_truncation, reason = "eras of 2^32 seconds; a fraction is below 1")]
+pub(super) fn ntp_time(time: Timestamp) -> [u8; 8] {
+    let second_ns = SECOND_NS.cast_signed();
+    let (second, ns) = (time.div_euclid(second_ns), time.rem_euclid(second_ns).cast_unsigned());
+    let seconds = second.wrapping_add(NTP_SECONDS) as u32;
+    let fraction = (((4 * ns + 1) << 30) / SECOND_NS) as u32;
+    ((u64::from(seconds) << 32) | u64::from(fraction)).to_be_bytes()
+}
