@@ -50,6 +50,16 @@ impl Link {
     /// Those of [`run`].
     pub(crate) fn up(name: &'static str) -> Result<Self, String> {
         expect_root()?;
+        for netns in [format!("{name}-a"), format!("{name}-b")] {
+            // Without such a namespace it fails, and nobody is in it.
+            let inside = ip(&["netns", "pids", &netns]).map(|output| output.stdout);
+            if inside.is_ok_and(|pids| !pids.is_empty()) {
+                return Err(format!(
+                    "make namespace {netns}: another run uses it; wait for its end, or remove it \
+                     with cargo xtask net down --name {name}"
+                ));
+            }
+        }
         down(name)?;
         let link = Self { name };
         make(name)?;

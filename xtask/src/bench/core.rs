@@ -49,6 +49,7 @@ pub(super) struct Pieces {
 /// # Errors
 /// If a benchmark cannot be run, or takes more instructions than it may.
 pub(super) fn run(args: &Args) -> Result<(), String> {
+    Report::expect(&args.output)?;
     let times = if args.instructions { Vec::new() } else { times::measure()? };
     let mut counts = counts::measure()?;
     let valgrind = super::machine::said("valgrind", &["--version"]);
@@ -61,8 +62,14 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     baseline.apply_to(&mut counts);
     let pieces = Pieces { valgrind, times, counts };
     print!("{}", document::text(&pieces.tables()));
-    let found = Measured::here(pieces.clone());
-    Report::change(&args.output, |report| report.core = Some(found))?;
+    let mut found = Measured::here(pieces.clone());
+    Report::change(&args.output, |report| {
+        if let Some(before) = report.core.take().filter(|_| args.instructions) {
+            // They were not measured anew.
+            found.result.times = before.result.times;
+        }
+        report.core = Some(found);
+    })?;
     baseline.check(&pieces.counts, &now)
 }
 

@@ -6,14 +6,21 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use super::meter::Sums;
-
 const MESSAGE_HEADER: usize = 16;
 const SET_HEADER: usize = 4;
 const REVERSE_PEN: u32 = 29_305;
 /// octetDeltaCount and packetDeltaCount.
 const OCTETS: u16 = 1;
 const PACKETS: u16 = 2;
+
+/// What a flow file adds up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Sums {
+    /// Records; some meters write one for each direction.
+    pub(super) records: u64,
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
 
 /// A template's elements: number, enterprise, bytes.
 type Template = Vec<(u16, u32, usize)>;
@@ -25,7 +32,7 @@ type Template = Vec<(u16, u32, usize)>;
 pub(super) fn sums(path: &Path) -> Result<Sums, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(failed)?);
-    let mut sums = Sums { records: 0, packets: 0, bytes: 0 };
+    let mut sums = Sums::default();
     let mut templates = HashMap::new();
     let mut message = Vec::new();
     loop {
@@ -81,7 +88,10 @@ fn learn(mut set: &[u8], templates: &mut HashMap<u16, Template>) -> Result<(), S
 
 fn add(mut set: &[u8], template: &Template, sums: &mut Sums) -> Result<(), String> {
     let record_bytes: usize = template.iter().map(|element| element.2).sum();
-    while set.len() >= record_bytes.max(1) {
+    if record_bytes == 0 {
+        return Err("a template without elements".into());
+    }
+    while set.len() >= record_bytes {
         sums.records += 1;
         let mut at = 0;
         for &(number, enterprise, bytes) in template {

@@ -8,6 +8,7 @@
 
 mod core;
 mod document;
+mod ipfix;
 mod live;
 mod machine;
 mod offline;

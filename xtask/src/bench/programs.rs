@@ -34,6 +34,23 @@ fn build(name: &str, args: &[&str]) -> Result<PathBuf, String> {
     program.ok_or_else(|| format!("build {name}: cargo did not say where it is"))
 }
 
+/// pmacctd's, with room for so many flows. What is not said here it writes several times over,
+/// or loses on the way to itself.
+pub(super) fn pmacctd_config(flows: u64) -> String {
+    format!(
+        "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
+         print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
+         plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\n\
+         aggregate: src_host, dst_host, src_port, dst_port, proto\n",
+        4 * flows + 1
+    )
+}
+
+/// Arguments of a command.
+pub(super) fn strings(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
 /// A program on PATH, or where Debian keeps those for root.
 pub(super) fn find(program: &str) -> Option<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();

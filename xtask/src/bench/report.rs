@@ -72,6 +72,15 @@ impl Report {
         })
     }
 
+    /// What is in `folder` is a report, or nothing: asked before hours are spent.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub(super) fn expect(folder: &Path) -> Result<(), String> {
+        let path = folder.join("report.json");
+        if path.exists() { Self::read(&path).map(drop) } else { Ok(()) }
+    }
+
     /// Changes one part of the report in `folder`, and writes `report.json` and `report.html`
     /// there. What other benchmarks have found stays.
     ///

@@ -2,16 +2,19 @@
 //! how many packets its results add up to.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bench::programs::{find, said_version};
+use crate::bench::ipfix;
+use crate::bench::programs::{find, pmacctd_config, said_version, strings};
 
 /// flowtap, and what it cannot be faster than.
 pub(super) const OURS: &str = "flowtap";
@@ -110,9 +113,10 @@ impl Meter {
             .stdin(Stdio::null())
             .stdout(said.try_clone().map_err(failed)?)
             .stderr(said)
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let mut running = Running { child };
+        let mut running = Running::new(child)?;
         let since = Instant::now();
         while !self.is_ready(place) {
             if running.child.try_wait().map_err(failed)?.is_some() || since.elapsed() > PATIENCE {
@@ -142,27 +146,33 @@ fn said_in(place: &Place<'_>) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A meter that runs; killed when dropped.
+/// A meter that runs, with all processes that it starts; killed when dropped.
 pub(super) struct Running {
     child: Child,
+    group: Pid,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.child.kill();
+        // They may have ended.
+        let _ = killpg(self.group, Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }
 
 impl Running {
+    fn new(child: Child) -> Result<Self, String> {
+        let group = i32::try_from(child.id()).map_err(|error| error.to_string())?;
+        Ok(Self { child, group: Pid::from_raw(group) })
+    }
+
     /// Stops the meter, and returns how many packets its results have.
     pub(super) fn stop(mut self, meter: &Meter, place: &Place<'_>) -> Result<u64, String> {
-        let pid = i32::try_from(self.child.id()).map_err(|error| error.to_string())?;
         // tcpdump and pmacctd say what they have on INT; the others take either.
-        kill(Pid::from_raw(pid), Signal::SIGINT).map_err(|errno| errno.to_string())?;
+        kill(self.group, Signal::SIGINT).map_err(|errno| errno.to_string())?;
         let since = Instant::now();
-        while self.child.try_wait().map_err(|error| error.to_string())?.is_none() {
+        // Some leave the writing to a process of their own, which ends after them.
+        while !self.has_ended()? {
             if since.elapsed() > PATIENCE {
                 return Err("does not end".into());
             }
@@ -170,10 +180,11 @@ impl Running {
         }
         (meter.count)(place, &said_in(place))
     }
-}
 
-fn strings(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
+    fn has_ended(&mut self) -> Result<bool, String> {
+        let child = self.child.try_wait().map_err(|error| error.to_string())?;
+        Ok(child.is_some() && killpg(self.group, None) == Err(Errno::ESRCH))
+    }
 }
 
 fn number_before(said: &str, text: &str) -> Result<u64, String> {
@@ -186,6 +197,9 @@ fn number_before(said: &str, text: &str) -> Result<u64, String> {
 /// The sum of a column of numbers that a program prints.
 fn printed_sum(command: &mut Command) -> Result<u64, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text.lines().filter_map(|line| line.trim().parse::<u64>().ok()).sum())
 }
@@ -206,7 +220,12 @@ fn flowtap_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
     }
     let packets = &ledger["packets"];
     let number = |name: &str| packets[name].as_u64().ok_or_else(|| format!("no packets.{name}"));
-    Ok(number("in_flows")? + number("in_overflow")?)
+    let in_ledger = number("in_flows")? + number("in_overflow")?;
+    let in_file = ipfix::sums(&place.folder.join("flows.ipfix"))?.packets;
+    if in_file == in_ledger {
+        return Ok(in_file);
+    }
+    Err(format!("{in_file} packets in the file, {in_ledger} in the ledger"))
 }
 
 fn bare_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
@@ -227,13 +246,15 @@ fn softflowd_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("no count: {}", said.trim()))
 }
 
-fn nfpcapd_args(_: &Place<'_>) -> Vec<String> {
-    strings(&["-i", "v1", "-w", "."])
+fn nfpcapd_args(place: &Place<'_>) -> Vec<String> {
+    // Without it the run fails and says so.
+    let _ = fs::create_dir(place.folder.join("flows"));
+    strings(&["-i", "v1", "-w", "flows"])
 }
 
 fn nfpcapd_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
     let mut command = Command::new(find("nfdump").ok_or("nfdump is not installed")?);
-    command.args(["-R", ".", "-q", "-N", "-o", "fmt:%pkt"]).current_dir(place.folder);
+    command.args(["-R", "flows", "-q", "-N", "-o", "fmt:%pkt"]).current_dir(place.folder);
     printed_sum(&mut command)
 }
 
@@ -248,31 +269,14 @@ fn argus_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
 }
 
 fn pmacctd_args(place: &Place<'_>) -> Vec<String> {
-    let config = format!(
-        "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
-         print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
-         plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\npcap_interface: v1\n\
-         aggregate: src_host, dst_host, src_port, dst_port, proto\n",
-        4 * place.flows + 1
-    );
+    let config = pmacctd_config(place.flows) + "pcap_interface: v1\n";
     // Without it the run fails and says so.
     let _ = fs::write(place.folder.join("pmacctd.conf"), config);
     strings(&["-f", "pmacctd.conf"])
 }
 
 fn pmacctd_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
-    // Its writer is a process of its own, which ends after it.
     let path = place.folder.join("flows.csv");
-    let since = Instant::now();
-    let mut size = None;
-    loop {
-        thread::sleep(Duration::from_millis(500));
-        let now = fs::metadata(&path).ok().map(|found| found.len());
-        if (now.is_some() && now == size) || since.elapsed() > PATIENCE {
-            break;
-        }
-        size = now;
-    }
     let text = fs::read_to_string(&path).map_err(|error| format!("flows.csv: {error}"))?;
     let mut lines = text.lines();
     let header = lines.next().ok_or("no header")?.to_lowercase();

@@ -19,6 +19,7 @@ use meter::{Meter, Place};
 use result::{Live, Run, Series};
 
 use super::document;
+use super::offline::Folder;
 use super::programs::{bench_program, flowtap_program};
 use super::report::{Measured, Report};
 use crate::net::Link;
@@ -46,8 +47,8 @@ pub(crate) struct Args {
     output: PathBuf,
 }
 
-/// The namespaces: `bench-a` sends, `bench-b` receives.
-const LINK: &str = "bench";
+/// The namespaces: `flowtap-bench-a` sends, `flowtap-bench-b` receives.
+const LINK: &str = "flowtap-bench";
 
 /// What is sent: name, bytes of each frame, flows.
 const CASES: [(&str, &str, u64); 3] = [
@@ -56,7 +57,8 @@ const CASES: [(&str, &str, u64); 3] = [
     ("508 bytes, 10 k flows", "508", 10_000),
 ];
 
-/// After the last frame, for meters that are behind.
+/// Before the first frame, for meters that say too early that they are ready; and after the
+/// last one, for those that are behind.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// Rates, for how long, and how often each.
@@ -82,9 +84,11 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
+    Report::expect(&args.output)?;
     let _link = Link::up(LINK)?;
     let (meters, missing) = meter::all(&flowtap_program()?, &bench_program("receive")?, args.alone);
     let folder = args.folder.join(format!("flowtap-bench-live-{}", std::process::id()));
+    let folder = Folder(folder);
     let plan = args.plan();
     let mut series = Vec::new();
     for (name, frame_bytes, flows) in CASES {
@@ -97,7 +101,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
                     let meter = &meters[(turn + round) % meters.len()];
                     let job =
                         Job { rate, seconds: plan.seconds, frame_bytes, flows, seed: args.seed };
-                    runs.push(run_once(meter, &job, &folder)?);
+                    runs.push(run_once(meter, &job, &folder.0)?);
                 }
             }
         }
@@ -130,14 +134,18 @@ fn run_once(meter: &Meter, job: &Job, folder: &Path) -> Result<Run, String> {
     fs::create_dir_all(folder).map_err(failed)?;
     set_gro(!meter.is_xdp)?;
     let place = Place { netns: format!("{LINK}-b"), folder, flows: job.flows };
-    let running = meter.start(&place)?;
-    let (sent, seconds) = send(job)?;
-    thread::sleep(SETTLE);
-    let counted = running.stop(meter, &place).map_err(|error| format!("{}: {error}", meter.name));
-    let _ = fs::remove_dir_all(folder);
+    let (counted, sent, seconds) = match meter.start(&place) {
+        Err(error) => (Err(error), 1, 1.0),
+        Ok(running) => {
+            thread::sleep(SETTLE);
+            let (sent, seconds) = send(job)?;
+            thread::sleep(SETTLE);
+            (running.stop(meter, &place), sent, seconds)
+        }
+    };
     let (counted, error) = match counted {
         Ok(counted) => (counted, String::new()),
-        Err(error) if meter.is_ours() => return Err(error),
+        Err(error) if meter.is_ours() => return Err(format!("{}: {error}", meter.name)),
         Err(error) => (0, error),
     };
     #[expect(clippy::cast_precision_loss, reason = "counts of packets of some seconds")]

@@ -134,7 +134,7 @@ impl Findings for Live {
 
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = vec![Block::Text(format!(
-            "{} rounds by turns of {} s at each rate, medians; a veth between two namespaces, \
+            "{} rounds by turns of {} s at each rate (longer until each flow has had a packet), medians; a veth between two namespaces, \
              frames made by the kernel and delivered on processor 1, addressed to another host \
              (as on a mirror port), all of the receiver on processor 0; Debian's meters on \
              packet sockets. A packet is counted if it is in the receiver's results. The bare \
@@ -174,7 +174,7 @@ impl Findings for Live {
 
     fn commands(&self) -> Vec<String> {
         let versions = self.versions.iter();
-        versions.map(|(meter, version)| format!("live: {meter} ({version})")).collect()
+        versions.map(|(meter, version)| format!("{meter}, live ({version})")).collect()
     }
 }
 

@@ -5,17 +5,18 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::ipfix;
 use super::peers::PEERS;
-use crate::bench::programs::said_version;
+use crate::bench::ipfix::{self, Sums};
+use crate::bench::programs::{said_version, strings};
 
-/// Idle and active timeout of all meters, in seconds. No flow of the captures reaches them.
+/// Idle and active timeout of all meters that have them, in seconds. No flow of the captures
+/// reaches them.
 pub(super) const TIMEOUTS: [u32; 2] = [120, 300];
 
 /// The meter that all others are held against; others of ours have longer names.
 pub(super) const OURS: &str = "flowtap";
 
-/// What no meter can be faster than.
+/// What no meter of one thread can be faster than.
 pub(super) const CEILING: &str = "ceiling";
 
 /// One run of a meter.
@@ -24,15 +25,6 @@ pub(super) struct Case<'a> {
     /// Its own, and empty before.
     pub(super) folder: &'a Path,
     pub(super) flows: u64,
-}
-
-/// What a meter's result adds up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sums {
-    /// Records; some meters write one for each direction.
-    pub(super) records: u64,
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
 }
 
 /// A flow meter.
@@ -62,10 +54,6 @@ impl Meter {
 
 pub(super) fn path(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
-}
-
-pub(super) fn strings(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
 }
 
 /// flowtap, by format and processors; then every peer that is installed. Also names the
@@ -120,7 +108,8 @@ fn flowtap_args(case: &Case<'_>, output: &str, workers: usize) -> Vec<String> {
     let [idle, active] = TIMEOUTS.map(|seconds| format!("{seconds}s"));
     let mut args = strings(&["read", "--quiet", "--idle-timeout"]);
     args.extend([idle, "--active-timeout".into(), active, "--max-flows".into()]);
-    args.extend([case.flows.to_string(), "-o".into(), output.into()]);
+    // Room for twice the flows: they spread over tables as their hashes fall.
+    args.extend([(2 * case.flows).to_string(), "-o".into(), output.into()]);
     if workers > 1 {
         args.extend(["--workers".into(), workers.to_string()]);
     }

@@ -1,7 +1,6 @@
 //! `cargo xtask bench offline`: from a capture file to a flow file, as a whole process. Every
 //! meter takes its turn in every round; results are held against the truth before a time counts.
 
-mod ipfix;
 mod meter;
 mod peers;
 pub(super) mod result;
@@ -10,10 +9,11 @@ mod walk;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use meter::{Case, Meter, Sums};
+use meter::{Case, Meter};
 use result::{Offline, Run, Series};
 
 use super::document;
+use super::ipfix::Sums;
 use super::programs::flowtap_program;
 use super::report::{Measured, Report};
 use super::usage::measure;
@@ -73,6 +73,7 @@ impl Drop for Folder {
 pub(super) use walk::{Args as WalkArgs, run as walk};
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
+    Report::expect(&args.output)?;
     let flowtap = flowtap_program()?;
     let (mut meters, missing) = meter::all(&flowtap);
     if args.alone {
@@ -126,6 +127,7 @@ struct Capture {
     path: PathBuf,
     file_bytes: u64,
     packets: u64,
+    flows: u64,
     /// By IP length.
     bytes: u64,
     frame_bytes: u64,
@@ -138,11 +140,14 @@ impl Capture {
         let made = crate::r#gen::write(mix, packets, flows, seed, &path)?;
         let file_bytes = fs::metadata(&path).map_err(|error| error.to_string())?.len();
         let (packets, bytes, frame_bytes) = made;
-        Ok(Self { path, file_bytes, packets, bytes, frame_bytes })
+        Ok(Self { path, file_bytes, packets, flows, bytes, frame_bytes })
     }
 
-    /// What is wrong with a result; empty if nothing is.
-    fn check(&self, sums: &Sums) -> String {
+    /// What is wrong with a result; empty if nothing is. Of ours each flow is one record.
+    fn check(&self, sums: &Sums, is_ours: bool) -> String {
+        if is_ours && sums.records != 0 && sums.records != self.flows {
+            return format!("wrong: {} records of {} flows", sums.records, self.flows);
+        }
         if sums.packets != self.packets {
             return format!("wrong: {} packets of {}", sums.packets, self.packets);
         }
@@ -214,7 +219,7 @@ fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Resu
         cpus: meter.cpus.to_owned(),
         usage,
         records: sums.records,
-        wrong: capture.check(&sums),
+        wrong: capture.check(&sums, meter.is_ours()),
     })
 }
 

@@ -4,10 +4,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::meter::{
-    Case, Meter, Sums, TIMEOUTS, lines_of, number, numbers_after, path, strings, sum_columns,
-};
-use crate::bench::programs::find;
+use super::meter::{Case, Meter, TIMEOUTS, lines_of, number, numbers_after, path, sum_columns};
+use crate::bench::ipfix::Sums;
+use crate::bench::programs::{find, pmacctd_config, strings};
 
 /// A meter that may be here.
 pub(super) struct Peer {
@@ -30,7 +29,7 @@ pub(super) const PEERS: [Peer; 7] = [
     peer("pmacctd", ["-V", "pmacctd"], pmacctd_args, pmacctd_sums, "CSV"),
     Peer {
         find: |_| Some(PathBuf::from(NFSTREAM)).filter(|python| python.exists()),
-        ..peer("NFStream", ["--version", "Python"], nfstream_args, nfstream_sums, "CSV")
+        ..peer("NFStream", [NFSTREAM_VERSION, "NFStream"], nfstream_args, nfstream_sums, "CSV")
     },
     Peer {
         // It holds on to all that it has read: a kilobyte a packet.
@@ -41,6 +40,8 @@ pub(super) const PEERS: [Peer; 7] = [
 
 /// The Python that scripts/bench has installed NFStream for.
 const NFSTREAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tools/nfstream/bin/python");
+
+const NFSTREAM_VERSION: &str = "-cimport nfstream; print('NFStream', nfstream.__version__)";
 
 const fn peer(
     name: &'static str,
@@ -53,18 +54,17 @@ const fn peer(
 }
 
 impl Peer {
-    /// The meter that `program` is. All peers have one processor.
+    /// The meter that `program` is. Peers have the processors that ours has.
     pub(super) fn meter(self, program: PathBuf) -> Meter {
         let Self { name, version, args, sums, writes, most_packets, .. } = self;
-        Meter { name, program, version, cpus: "0", args, sums, writes, most_packets }
+        Meter { name, program, version, cpus: "0,1", args, sums, writes, most_packets }
     }
 }
 
 fn nfstream_args(case: &Case<'_>) -> Vec<String> {
     let [idle, active] = TIMEOUTS;
     let script = format!(
-        "import sys, nfstream; print('NFStream', nfstream.__version__); nfstream.NFStreamer(\
-         source=sys.argv[1], idle_timeout={idle}, active_timeout={active}, n_dissections=0, \
+        "import sys, nfstream; nfstream.NFStreamer(source=sys.argv[1], idle_timeout={idle}, active_timeout={active}, n_dissections=0, \
          accounting_mode=1, n_meters=1).to_csv('flows.csv')"
     );
     vec!["-c".into(), script, path(case.capture)]
@@ -83,7 +83,7 @@ fn tshark_args(case: &Case<'_>) -> Vec<String> {
 
 /// Bytes are rounded in its tables.
 fn tshark_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
-    let mut sums = Sums { records: 0, packets: 0, bytes: 0 };
+    let mut sums = Sums::default();
     for line in said.lines().filter(|line| line.contains(" <-> ")) {
         // Ends; frames and bytes (a number and its unit) one way, the other way, and both ways.
         let words: Vec<_> = line.split_whitespace().collect();
@@ -130,8 +130,8 @@ fn softflowd_args(case: &Case<'_>) -> Vec<String> {
 }
 
 fn softflowd_sums(_: &Case<'_>, said: &str) -> Result<Sums, String> {
-    let mut sums = Sums { records: 0, packets: 0, bytes: 0 };
-    sums.records = numbers_after(said, "Flows expired:")?[0];
+    let records = numbers_after(said, "Flows expired:")?[0];
+    let mut sums = Sums { records, ..Sums::default() };
     for protocol in ["tcp (6):", "udp (17):"] {
         // Its number, octets, packets, and ages.
         if let [_, bytes, packets, ..] = numbers_after(said, protocol)?[..] {
@@ -162,14 +162,7 @@ fn argus_sums(case: &Case<'_>, _: &str) -> Result<Sums, String> {
 }
 
 fn pmacctd_args(case: &Case<'_>) -> Vec<String> {
-    // What is not said here it writes several times over, or loses on the way to itself.
-    let config = format!(
-        "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
-         print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
-         plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\n\
-         aggregate: src_host, dst_host, src_port, dst_port, proto\n",
-        4 * case.flows + 1
-    );
+    let config = pmacctd_config(case.flows);
     // Without it the run fails and says so.
     let _ = std::fs::write(case.folder.join("pmacctd.conf"), config);
     let mut args = strings(&["-f", "pmacctd.conf", "-I"]);

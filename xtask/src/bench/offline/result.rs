@@ -96,6 +96,7 @@ impl Series {
                     format!("{:.2} to {:.2}", least / 1e6, most / 1e6),
                     format!("{cpu_s:.2}"),
                     format!("{:.0}", rss_bytes / 1e6),
+                    run.records.to_string(),
                     run.writes.clone(),
                     run.cpus.clone(),
                     if run.wrong.is_empty() { "right".into() } else { run.wrong.clone() },
@@ -109,6 +110,7 @@ impl Series {
                 "range",
                 "processor s",
                 "memory MB",
+                "records",
                 "writes",
                 "processors",
                 "result",
@@ -136,15 +138,15 @@ impl Series {
         )
     }
 
-    /// Peers that beat all of ours by `figure`, whose least is best; those that get packets
-    /// wrong are not counted.
+    /// Peers that beat ours by `figure`, whose least is best; those that get packets wrong are
+    /// not counted.
     fn beaten_by(&self, figure: impl Fn(&Row<'_>) -> f64) -> Vec<String> {
         let rows = self.rows();
-        let (ours, peers): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.run.is_ours);
-        let best = ours.into_iter().map(&figure).fold(f64::MAX, f64::min);
-        let better = peers.into_iter().filter(|row| {
-            let is_meter = row.run.meter != super::meter::CEILING;
-            is_meter && !row.run.wrong.starts_with("wrong") && figure(row) < best
+        let ours = rows.iter().find(|row| row.run.meter == super::meter::OURS);
+        let ours = ours.map_or(f64::MAX, &figure);
+        let better = rows.iter().filter(|row| {
+            let is_peer = !row.run.is_ours && row.run.meter != super::meter::CEILING;
+            is_peer && !row.run.wrong.starts_with("wrong") && figure(row) < ours
         });
         better.map(|row| format!("{} on {}", row.run.meter, self.capture)).collect()
     }
@@ -156,9 +158,11 @@ impl Findings for Offline {
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = vec![Block::Text(format!(
             "Seed {}, {} rounds by turns, medians; the whole process, from a capture file to a \
-             flow file, both on tmpfs; idle timeout {} s, active {} s. Results are held against \
-             the truth. The ceiling reads the file, walks its packets' headers and hashes their \
-             keys, and does nothing else. A meter that takes too long runs once.",
+             flow file, both on tmpfs; idle timeout {} s, active {} s where a meter has them. \
+             Results are held against the truth; 0 records: it does not say. Memory is that of \
+             the largest process. The ceiling is one thread that reads the file, walks its \
+             packets' headers and hashes their keys, and does nothing else. A meter that takes \
+             too long runs once.",
             self.seed, self.rounds, self.timeouts_s[0], self.timeouts_s[1],
         ))];
         for series in &self.series {

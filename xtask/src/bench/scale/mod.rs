@@ -94,6 +94,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         (_, true) => LONG,
         _ => USUAL,
     };
+    Report::expect(&args.output)?;
     let flowtap = flowtap_program()?;
     let folder = fs::canonicalize(&args.folder)
         .map_err(|error| format!("find {}: {error}; name a folder", args.folder.display()))?;
