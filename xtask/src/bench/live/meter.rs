@@ -168,6 +168,9 @@ impl Running {
 
     /// Stops the meter, and returns how many packets its results have.
     pub(super) fn stop(mut self, meter: &Meter, place: &Place<'_>) -> Result<u64, String> {
+        if meter.name == "softflowd" {
+            ask_softflowd(place)?;
+        }
         // tcpdump and pmacctd say what they have on INT; the others take either.
         kill(self.group, Signal::SIGINT).map_err(|errno| errno.to_string())?;
         let since = Instant::now();
@@ -238,6 +241,18 @@ fn softflowd_args(place: &Place<'_>) -> Vec<String> {
     let mut args = strings(&["-d", "-i", "v1", "-p", "pid", "-c", "control", "-m"]);
     args.push((2 * place.flows).to_string());
     args
+}
+
+/// It says what it has when it is asked, and not at its end.
+fn ask_softflowd(place: &Place<'_>) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("ask softflowd: {error}");
+    let said = place.folder.join("said.txt");
+    let said = File::options().append(true).open(said).map_err(failed)?;
+    let program = find("softflowctl").ok_or("softflowctl is not installed")?;
+    let control = place.folder.join("control");
+    let mut ask = Command::new(program);
+    ask.arg("-c").arg(control).arg("statistics").stdout(said).status().map_err(failed)?;
+    Ok(())
 }
 
 fn softflowd_count(_: &Place<'_>, said: &str) -> Result<u64, String> {

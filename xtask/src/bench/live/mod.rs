@@ -57,9 +57,11 @@ const CASES: [(&str, &str, u64); 3] = [
     ("508 bytes, 10 k flows", "508", 10_000),
 ];
 
-/// Before the first frame, for meters that say too early that they are ready; and after the
-/// last one, for those that are behind.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Before the first frame, for meters that say too early that they are ready.
+const WARM: Duration = Duration::from_millis(500);
+
+/// After the last frame, for those that are behind, or get packets in blocks of a second.
+const SETTLE: Duration = Duration::from_millis(1_500);
 
 /// Rates, for how long, and how often each.
 struct Plan {
@@ -137,7 +139,7 @@ fn run_once(meter: &Meter, job: &Job, folder: &Path) -> Result<Run, String> {
     let (counted, sent, seconds) = match meter.start(&place) {
         Err(error) => (Err(error), 1, 1.0),
         Ok(running) => {
-            thread::sleep(SETTLE);
+            thread::sleep(WARM);
             let (sent, seconds) = send(job)?;
             thread::sleep(SETTLE);
             (running.stop(meter, &place), sent, seconds)
