@@ -27,6 +27,7 @@ use crate::table::outbox::Outbox;
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::time::{Tick, Timestamp};
 use crate::view::Views;
+use crate::xdp::interface::Interface;
 
 /// How long an `rx` thread sleeps in poll(2) when its queue is empty: also how often its
 /// hand moves then.
@@ -68,11 +69,7 @@ pub fn capture(
     let names: Arc<[String]> = interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
     let sinks = Sink::start_all(&settings.sinks, &names)?;
-    let (mut taps, queues) = open_taps(settings, interfaces, force)?;
-    for tap in &taps {
-        observer.notice(&format!("capturing on {}: {}", tap.interface(), tap.description()));
-    }
-    let cores = queues.len();
+    let cores = count_queues(settings, interfaces)?;
     let accounts = Accounts::new(
         names,
         cores,
@@ -82,12 +79,19 @@ pub fn capture(
     );
     let map = GlobalMap::default();
     let stages = Stages::default();
+    let hasher = KeyHasher::default();
+    // Before any packet comes to us: the memory of large tables takes its time to arrive.
+    let tables = make_tables(settings, &accounts, &hasher)?;
+    let (mut taps, queues) = open_taps(interfaces, force, cores)?;
+    for tap in &taps {
+        observer.notice(&format!("capturing on {}: {}", tap.interface(), tap.description()));
+    }
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {
         let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let rx_threads = make_threads(settings, &accounts, queues, outboxes)?;
+        let rx_threads = make_threads(&accounts, &hasher, queues, tables, outboxes);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
@@ -134,19 +138,34 @@ pub fn capture(
 /// A queue with the number of its interface.
 type Queue = (u16, TapQueue);
 
-/// Taps every interface, and opens all their queues.
-fn open_taps(
-    settings: &Settings,
-    interfaces: &[String],
-    force: bool,
-) -> Result<(Vec<Tap>, Vec<Queue>)> {
-    let mut taps = Vec::with_capacity(interfaces.len());
-    let mut queues = Vec::new();
+/// How many queues all interfaces have.
+fn count_queues(settings: &Settings, interfaces: &[String]) -> Result<usize> {
+    let mut queues = 0;
     for (idx, interface) in interfaces.iter().enumerate() {
         if interfaces[..idx].contains(interface) {
             return Err(Error::new(format!("capture on {interface}"), "given twice")
                 .advise("name each interface once"));
         }
+        queues += Interface::find(interface)?.rx_queues() as usize;
+    }
+    if queues > MAX_CORES {
+        let cause = format!("{queues} queues on all interfaces together");
+        return Err(Error::new("capture", cause).advise(format!(
+            "reduce them to {MAX_CORES} with ethtool -L, or name fewer interfaces"
+        )));
+    }
+    if settings.workers.is_some_and(|workers| workers != queues) {
+        let cause = format!("the interfaces have {queues} queues");
+        return Err(Error::new("--workers", cause).advise("leave it out: each queue has a worker"));
+    }
+    Ok(queues)
+}
+
+/// Taps every interface, and opens all their queues, of which there are `cores`.
+fn open_taps(interfaces: &[String], force: bool, cores: usize) -> Result<(Vec<Tap>, Vec<Queue>)> {
+    let mut taps = Vec::with_capacity(interfaces.len());
+    let mut queues = Vec::new();
+    for (idx, interface) in interfaces.iter().enumerate() {
         let config = TapConfig { force, ..TapConfig::new(interface) };
         let (tap, more) = Tap::open(&config)?;
         taps.push(tap);
@@ -154,15 +173,9 @@ fn open_taps(
             u16::try_from(idx).map_err(|_| Error::new("capture", "too many interfaces"))?;
         queues.extend(more.into_iter().map(|queue| (number, queue)));
     }
-    if queues.len() > MAX_CORES {
-        let cause = format!("{} queues on all interfaces together", queues.len());
-        return Err(Error::new("capture", cause).advise(format!(
-            "reduce them to {MAX_CORES} with ethtool -L, or name fewer interfaces"
-        )));
-    }
-    if settings.workers.is_some_and(|workers| workers != queues.len()) {
-        let cause = format!("the interfaces have {} queues", queues.len());
-        return Err(Error::new("--workers", cause).advise("leave it out: each queue has a worker"));
+    if queues.len() != cores {
+        let cause = "the number of queues changed meanwhile";
+        return Err(Error::new("capture", cause).advise("start it again"));
     }
     Ok((taps, queues))
 }
@@ -232,45 +245,59 @@ struct Rx<'a> {
     last_sent: Tick,
 }
 
-/// One for each queue; none runs yet.
-fn make_threads<'a>(
+/// One for each queue.
+fn make_tables<'a>(
     settings: &Settings,
     accounts: &'a Accounts,
-    queues: Vec<Queue>,
-    outboxes: Vec<Outbox>,
-) -> Result<Vec<Rx<'a>>> {
-    let cores = queues.len();
-    let (hasher, start) = (KeyHasher::default(), Instant::now());
+    hasher: &KeyHasher,
+) -> Result<Vec<CoreTable<'a>>> {
     let config = TableConfig {
-        capacity: settings.max_flows.div_ceil(cores),
+        capacity: settings.max_flows.div_ceil(accounts.tables.len()),
         timeouts: settings.timeouts,
         pace: Pace::LIVE,
         sweep_slots: SWEEP_SLOTS,
         is_populated: true,
     };
+    accounts
+        .tables
+        .iter()
+        .map(|counters| CoreTable::new(config, hasher.clone(), counters))
+        .collect()
+}
+
+/// One for each queue; none runs yet.
+fn make_threads<'a>(
+    accounts: &'a Accounts,
+    hasher: &KeyHasher,
+    queues: Vec<Queue>,
+    tables: Vec<CoreTable<'a>>,
+    outboxes: Vec<Outbox>,
+) -> Vec<Rx<'a>> {
+    let cores = queues.len();
+    let start = Instant::now();
     let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
     let mut exchanges = Vec::new();
     if cores > 1 {
         exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
     }
     let mut exchanges = exchanges.into_iter();
-    let make = |(number, ((interface, queue), outbox)): (usize, (Queue, Outbox))| {
-        let table = CoreTable::new(config, hasher.clone(), &accounts.tables[number])?;
+    let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
+    let make = |(number, ((interface, queue), core)): (usize, (Queue, Core<'a>))| {
         let mut decoder = Decoder::of_queue(hasher.clone(), number);
         decoder.set_interface(interface);
-        Ok(Rx {
+        Rx {
             queue,
             decoder,
-            core: Core::new(table, outbox),
+            core,
             batch: PacketBatch::new(),
             exchange: exchanges.next(),
             counters: &accounts.receives[number][usize::from(interface)],
             clock: Clock::since(start),
             last_flush: 0,
             last_sent: 0,
-        })
+        }
     };
-    queues.into_iter().zip(outboxes).enumerate().map(make).collect()
+    queues.into_iter().zip(cores).enumerate().map(make).collect()
 }
 
 impl Rx<'_> {
