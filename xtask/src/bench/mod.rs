@@ -8,6 +8,7 @@
 
 mod core;
 mod document;
+mod form;
 mod ipfix;
 mod live;
 mod machine;

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::wait::wait;
 use serde::{Deserialize, Serialize};
 
 /// What a process took, its children included.
@@ -29,12 +32,15 @@ pub(crate) struct Args {
     command: Vec<String>,
 }
 
-/// Runs the command, as this process's only child.
+/// Runs the command, as this process's only child, and waits for all that it has started.
 pub(super) fn run(args: &Args) -> Result<(), String> {
     let (program, rest) = args.command.split_first().ok_or("no command")?;
     let failed = |error: std::io::Error| format!("run {program}: {error}");
+    // What a meter leaves behind to write its results comes to us when it ends.
+    set_child_subreaper(true).map_err(|errno| failed(errno.into()))?;
     let start = Instant::now();
     let status = Command::new(program).args(rest).status().map_err(failed)?;
+    while !matches!(wait(), Err(Errno::ECHILD)) {}
     let wall_s = start.elapsed().as_secs_f64();
     let used = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|errno| errno.to_string())?;
     #[expect(clippy::cast_precision_loss, reason = "seconds and microseconds of a run")]

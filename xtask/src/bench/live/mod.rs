@@ -10,7 +10,7 @@ mod meter;
 pub(super) mod result;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use meter::{Meter, Place};
 use result::{Live, Run, Series};
 
 use super::document;
-use super::offline::Folder;
+use super::form::Form;
 use super::programs::{bench_program, flowtap_program};
 use super::report::{Measured, Report};
 use crate::net::Link;
@@ -27,24 +27,14 @@ use crate::net::Link;
 /// How much to run, and where.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Ten rates for three seconds each, three rounds
-    #[arg(long, conflicts_with = "small")]
-    long: bool,
-    /// Two low rates, shortly: to see that it works
-    #[arg(long)]
-    small: bool,
+    #[command(flatten)]
+    form: Form,
     /// Without peers
     #[arg(long)]
     alone: bool,
     /// Another seed makes other traffic
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// A folder for flow files; a tmpfs
-    #[arg(long, default_value = "/dev/shm")]
-    folder: PathBuf,
-    /// Where the report goes: report.json and report.html
-    #[arg(long, default_value = "target/bench")]
-    output: PathBuf,
 }
 
 /// The namespaces: `flowtap-bench-a` sends, `flowtap-bench-b` receives.
@@ -73,12 +63,12 @@ struct Plan {
 impl Args {
     fn plan(&self) -> Plan {
         const K: u64 = 1_000;
-        if self.small {
+        if self.form.small {
             return Plan { rates: vec![20 * K, 50 * K], seconds: 0.5, rounds: 1 };
         }
         let most = [100, 200, 300, 450, 600, 800, 1_000, 1_300, 1_600, 2_000];
         let rates = most.iter().map(|rate| rate * K);
-        if self.long {
+        if self.form.long {
             return Plan { rates: rates.collect(), seconds: 3.0, rounds: 3 };
         }
         Plan { rates: rates.skip(1).step_by(2).collect(), seconds: 1.5, rounds: 1 }
@@ -86,16 +76,15 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    Report::expect(&args.output)?;
+    Report::expect(&args.form.output)?;
     let _link = Link::up(LINK)?;
     let (meters, missing) = meter::all(&flowtap_program()?, &bench_program("receive")?, args.alone);
-    let folder = args.folder.join(format!("flowtap-bench-live-{}", std::process::id()));
-    let folder = Folder(folder);
+    let folder = args.form.work_folder()?;
     let plan = args.plan();
     let mut series = Vec::new();
     for (name, frame_bytes, flows) in CASES {
         // Every flow has a packet.
-        let flows = if args.small { flows.min(5_000) } else { flows };
+        let flows = if args.form.small { flows.min(5_000) } else { flows };
         let mut runs = Vec::new();
         for round in 0..plan.rounds {
             for &rate in &plan.rates {
@@ -118,7 +107,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         missing: missing.into_iter().map(str::to_owned).collect(),
         series,
     });
-    Report::change(&args.output, |report| report.live = Some(found))
+    Report::change(&args.form.output, |report| report.live = Some(found))
 }
 
 /// What is sent.

@@ -13,6 +13,7 @@ use meter::{Case, Meter};
 use result::{Offline, Run, Series};
 
 use super::document;
+use super::form::Form;
 use super::ipfix::Sums;
 use super::programs::flowtap_program;
 use super::report::{Measured, Report};
@@ -21,12 +22,8 @@ use super::usage::measure;
 /// How much to run, and where.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Captures of ten times the size, and five rounds
-    #[arg(long, conflicts_with = "small")]
-    long: bool,
-    /// Captures of a tenth of the size, and one round: to see that it works
-    #[arg(long)]
-    small: bool,
+    #[command(flatten)]
+    form: Form,
     /// Without peers
     #[arg(long)]
     alone: bool,
@@ -39,12 +36,6 @@ pub(crate) struct Args {
     /// Another seed makes other traffic
     #[arg(long, default_value_t = 7)]
     seed: u64,
-    /// A folder for captures and flow files: the disk's speed counts, so a tmpfs
-    #[arg(long, default_value = "/dev/shm")]
-    folder: PathBuf,
-    /// Where the report goes: report.json and report.html
-    #[arg(long, default_value = "target/bench")]
-    output: PathBuf,
 }
 
 /// A capture to run on: name, what it is, packets and flows in the short form.
@@ -54,26 +45,16 @@ const CAPTURES: [(&str, &str, u64, u64); 3] = [
     ("scan", "one-packet flows beside a thousand long ones", 1_000_000, 500_000),
 ];
 
-/// How much larger the long form is, and smaller the small one.
+/// How much larger captures of the long form are, and smaller those of the small one.
 const FACTOR: u64 = 10;
 
 /// A meter that takes longer, in seconds, runs once and no more.
 const PATIENCE_S: f64 = 15.0;
 
-/// Removes the folder and everything in it.
-pub(super) struct Folder(pub(super) PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What is left there is no harm but for its size.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 pub(super) use walk::{Args as WalkArgs, run as walk};
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    Report::expect(&args.output)?;
+    Report::expect(&args.form.output)?;
     let flowtap = flowtap_program()?;
     let (mut meters, missing) = meter::all(&flowtap);
     if args.alone {
@@ -86,13 +67,11 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         eprintln!("bench: {} ({})", meter.name, meter.version());
     }
     eprintln!("bench: not here: {}", missing.join(", "));
-    // Meters run in folders of their own: they need whole paths.
-    let folder = fs::canonicalize(&args.folder)
-        .map_err(|error| format!("find {}: {error}; name a folder", args.folder.display()))?;
-    let folder = Folder(folder.join(format!("flowtap-bench-{}", std::process::id())));
-    let size = |n| if args.long { n * FACTOR } else { n / if args.small { FACTOR } else { 1 } };
-    let by_size = if args.long { 5 } else { 3 };
-    let rounds = args.rounds.unwrap_or(if args.small { 1 } else { by_size });
+    let folder = args.form.work_folder()?;
+    let size =
+        |n| if args.form.long { n * FACTOR } else { n / if args.form.small { FACTOR } else { 1 } };
+    let by_size = if args.form.long { 5 } else { 3 };
+    let rounds = args.rounds.unwrap_or(if args.form.small { 1 } else { by_size });
     let mut series = Vec::new();
     for (name, about, packets, flows) in CAPTURES {
         let (packets, flows) = (size(packets), size(flows));
@@ -119,7 +98,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         missing: missing.into_iter().map(str::to_owned).collect(),
         series,
     });
-    Report::change(&args.output, |report| report.offline = Some(found))
+    Report::change(&args.form.output, |report| report.offline = Some(found))
 }
 
 /// A capture file and its truth.

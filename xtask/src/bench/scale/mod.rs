@@ -16,10 +16,7 @@ pub(super) mod result;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::path::PathBuf;
-
-use super::offline::Folder;
+use super::form::Form;
 use super::programs::flowtap_program;
 use super::report::{Measured, Report};
 use figure::Caches;
@@ -29,22 +26,12 @@ use result::Scale;
 /// How much to run, and where.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Up to ten million flows: some ten minutes, 12 GB
-    #[arg(long, conflicts_with = "small")]
-    long: bool,
-    /// Few flows, and few rounds: to see that it works
-    #[arg(long)]
-    small: bool,
+    #[command(flatten)]
+    form: Form,
     /// What receiving a packet of 64 bytes costs a core, driver and all, in nanoseconds; without
     /// it an assumption
     #[arg(long, value_name = "NS")]
     receive_ns: Option<f64>,
-    /// A folder for captures and flow files: the disk's speed counts, so a tmpfs
-    #[arg(long, default_value = "/dev/shm")]
-    folder: PathBuf,
-    /// Where the report goes: report.json and report.html
-    #[arg(long, default_value = "target/bench")]
-    output: PathBuf,
 }
 
 /// What one size of this benchmark runs.
@@ -89,20 +76,18 @@ const LONG: Size = Size {
 /// # Errors
 /// If something does not build or fails, or the report cannot be written.
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let size = match (args.small, args.long) {
+    let size = match (args.form.small, args.form.long) {
         (true, _) => SMALL,
         (_, true) => LONG,
         _ => USUAL,
     };
-    Report::expect(&args.output)?;
+    Report::expect(&args.form.output)?;
     let flowtap = flowtap_program()?;
-    let folder = fs::canonicalize(&args.folder)
-        .map_err(|error| format!("find {}: {error}; name a folder", args.folder.display()))?;
-    let folder = Folder(folder.join(format!("flowtap-scale-{}", std::process::id())));
-    fs::create_dir_all(&folder.0)
+    let folder = args.form.work_folder()?;
+    std::fs::create_dir_all(&folder.0)
         .map_err(|error| format!("create {}: {error}", folder.0.display()))?;
     let mut table = vec!["--flows", size.flows];
-    if args.small {
+    if args.form.small {
         table.push("--small");
     }
     let mut figures = measure::bench("table", &table, &folder.0)?;
@@ -120,5 +105,5 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     let receive = args.receive_ns.map_or_else(Receive::assumed, Receive::given);
     let found = Scale { caches: Caches::here(), receive, available, figures, programs };
     println!("{}", found.text());
-    Report::change(&args.output, |report| report.scale = Some(Measured::here(found)))
+    Report::change(&args.form.output, |report| report.scale = Some(Measured::here(found)))
 }
