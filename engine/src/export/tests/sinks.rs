@@ -11,7 +11,7 @@ use crate::export::queue::Progress;
 use crate::export::{Compression, Distributor, Format, Patience, Sink, SinkSpec, Target, WhenFull};
 use crate::global::Ended;
 use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
-use crate::sync::{Arc, thread};
+use crate::sync::{Arc, Counter, thread};
 
 /// A folder of its own for a test, gone afterwards.
 struct Folder(PathBuf);
@@ -180,13 +180,38 @@ fn send_too_much(sink: &Sink) -> u64 {
 #[test]
 fn after_the_last_call_nothing_is_turned_away() {
     let folder = Folder::new("last_call");
-    let path = folder.path("a.jsonl");
-    let sink = start(&spec(&path, Compression::Zstd));
+    let (path, hold) = pipe(&folder);
+    let sink = start(&spec(&path, Compression::None));
     sink.last_call();
-    let records = send_too_much(&sink);
+    let (records, given) = (3 * SINK_RECORDS, Counter::default());
+    let mut distributor = Distributor::new(std::slice::from_ref(&sink), WhenFull::Drop);
     let account = sink.account();
-    finish(sink);
-    assert_eq!((account.records(), account.not_sent().len()), (records, 0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..records {
+                distributor.ended(tcp_record());
+                given.add(1);
+            }
+            drop(distributor);
+        });
+        // Nobody reads until the queue is full.
+        while given.get() < SINK_RECORDS as u64 {
+            thread::yield_now();
+        }
+        let mut reader = File::open(&path).unwrap();
+        let read = scope.spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text.lines().count()
+        });
+        while given.get() < records as u64 {
+            thread::yield_now();
+        }
+        finish(sink);
+        drop(hold);
+        assert_eq!(read.join().unwrap(), records);
+    });
+    assert_eq!((account.records(), account.not_sent().len()), (records as u64, 0));
 }
 
 #[test]
