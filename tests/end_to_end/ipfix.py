@@ -88,6 +88,10 @@ def from_tshark(flow):
             vlans.append(int(text))
     if vlans:
         record["vlan"] = vlans
+    # Who sent nothing is not in the record.
+    for name in BOTH.values():
+        if f"src_{name}" in record:
+            record.setdefault(f"dst_{name}", 0)
     return record
 
 

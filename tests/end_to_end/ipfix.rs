@@ -26,6 +26,12 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("ipfix::tshark_reads_many_messages", || {
             compare(&generate_scan(20_000).capture, &[], 20_000)
         }),
+        Trial::test("ipfix::tshark_reads_counts_beyond_32_bits", || {
+            let folder = folder();
+            let capture = folder.path().join("large.pcap");
+            std::fs::write(&capture, two_large_packets())?;
+            compare(&capture, &[], 1)
+        }),
     ]
 }
 
@@ -39,4 +45,19 @@ fn compare(capture: &Path, arguments: &[&str], at_least: usize) -> Outcome {
     let run = Run::of(Command::new("python3").arg(COMPARE).arg(&ipfix).arg(&jsonl)).expect(0)?;
     let records: usize = run.stdout.trim().parse()?;
     ensure(records >= at_least, format!("{records} records, fewer than {at_least}"))
+}
+
+/// A capture of a UDP packet, twice, that claims to have been of 4,026,531,840 bytes.
+fn two_large_packets() -> Vec<u8> {
+    let words = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_le_bytes()).collect() };
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    frame.extend([0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([0, 53, 0, 53, 0, 8, 0, 0]);
+    let mut file = words(&[0xa1b2_c3d4, 4 << 16 | 2, 0, 0, 65_535, 1]);
+    for second in 0..2 {
+        let captured = u32::try_from(frame.len()).expect("it is short");
+        file.extend(words(&[1_767_225_600 + second, 0, captured, 0xf000_0000]));
+        file.extend(&frame);
+    }
+    file
 }

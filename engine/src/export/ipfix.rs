@@ -3,9 +3,11 @@
 //!
 //! Each batch of records is one message: new templates in the message before it, one data set
 //! for each template. A template is made for each family of addresses and each set of fields
-//! that a record has, as IPFIX has no absent values; its number says which. Elements are
-//! IANA's (<https://www.iana.org/assignments/ipfix>). What has none there is left out:
-//! `part`, `community_id`, `tcp_state`, fragments; and the interface, whose index we do not have.
+//! that a record has, as IPFIX has no absent values; its number says which. Counts take four
+//! bytes where all of a record fit (RFC 7011 section 6.2), and those of a responder who sent
+//! nothing are left out: most of a file is counts. Elements are IANA's
+//! (<https://www.iana.org/assignments/ipfix>). What has none there is left out: `part`,
+//! `community_id`, `tcp_state`, fragments; and the interface, whose index we do not have.
 
 mod template;
 

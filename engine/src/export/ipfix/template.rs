@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::low_half;
 use crate::export::schema::{Row, Side};
 use crate::flow::{RecordKind, protocol};
 use crate::limits::KEY_VLANS;
@@ -34,8 +35,12 @@ const INNER_VLAN: Template = 1 << 7;
 const TIMES: Template = 1 << 8;
 /// An overflow aggregate: a destination prefix instead of ends.
 const PREFIX: Template = 1 << 9;
+/// Counts in eight bytes: one of them does not fit four (RFC 7011 section 6.2).
+const WIDE: Template = 1 << 10;
+/// The responder has sent something; else its counts, all zero, are left out.
+const REVERSE: Template = 1 << 11;
 /// How many numbers there are.
-pub(super) const TEMPLATES: usize = 1 << 10;
+pub(super) const TEMPLATES: usize = 1 << 12;
 
 /// An element of a template.
 #[derive(Debug, Clone, Copy)]
@@ -88,9 +93,10 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
     add(has(DST_MAC), 80, 6); // destinationMacAddress
     add(has(VLAN), 243, 2); // dot1qVlanId
     add(has(INNER_VLAN), 245, 2); // dot1qCustomerVlanId
-    for is_reverse in [false, true] {
+    for is_reverse in [false, true].into_iter().filter(|&is_reverse| !is_reverse || has(REVERSE)) {
+        let bytes = if has(WIDE) { 8 } else { 4 };
         // packetDeltaCount, octetDeltaCount, layer2OctetDeltaCount, transportOctetDeltaCount
-        let counts = [2, 1, 352, 401].map(|number| Element { number, bytes: 8, is_reverse });
+        let counts = [2, 1, 352, 401].map(|number| Element { number, bytes, is_reverse });
         elements.extend(counts);
         if has(FLAGS) {
             elements.push(Element { number: 6, bytes: 2, is_reverse }); // tcpControlBits
@@ -104,7 +110,11 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
     let record = row.record;
     let bit = |what: Template, is_there: bool| if is_there { what } else { 0 };
     let vlans = record.key.vlan();
-    let common = bit(V6, record.key.ip_version() == 6)
+    let all_bits = |side: Side| counts(row, side).into_iter().fold(0, std::ops::BitOr::bitor);
+    let (forward, reverse) = (all_bits(Side::Src), all_bits(Side::Dst));
+    let common = bit(WIDE, (forward | reverse) > u64::from(u32::MAX))
+        | bit(REVERSE, reverse != 0)
+        | bit(V6, record.key.ip_version() == 6)
         | bit(FLAGS, record.key.protocol() == protocol::TCP)
         | bit(TIMES, row.times().is_some())
         | bit(VLAN, vlans[0] != 0)
@@ -117,6 +127,13 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
         | bit(ICMP, row.icmp().is_some())
         | bit(SRC_MAC, row.mac(Side::Src).is_some())
         | bit(DST_MAC, row.mac(Side::Dst).is_some())
+}
+
+/// What is counted of one side, in the order of its elements.
+#[inline(always)]
+fn counts(row: &Row<'_>, side: Side) -> [u64; 4] {
+    let counts = row.side(side);
+    [counts.packets, counts.bytes, counts.frame_bytes, counts.payload_bytes]
 }
 
 /// A record while it is written, in copies of a fixed length.
@@ -192,13 +209,17 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
         }
     }
     for side in [Side::Src, Side::Dst] {
-        let counts = row.side(side);
-        to.put(counts.packets.to_be_bytes());
-        to.put(counts.bytes.to_be_bytes());
-        to.put(counts.frame_bytes.to_be_bytes());
-        to.put(counts.payload_bytes.to_be_bytes());
+        if side == Side::Dst && !has(REVERSE) {
+            continue;
+        }
+        for count in counts(row, side) {
+            match has(WIDE) {
+                true => to.put(count.to_be_bytes()),
+                false => to.put(low_half(count).to_be_bytes()),
+            }
+        }
         if has(FLAGS) {
-            to.put(u16::from(counts.tcp_flags).to_be_bytes());
+            to.put(u16::from(row.side(side).tcp_flags).to_be_bytes());
         }
     }
 }
