@@ -22,7 +22,7 @@ pub(crate) trait Store: Sync {
 
 impl<C: Cells> Store for GlobalMap<C> {
     fn merge(&self, published: &Published) {
-        self.merge(published, |_| panic!("every flow has a key of its own"));
+        self.merge(&published.key, &published.delta, |_| panic!("every flow has a key of its own"));
     }
 
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {

@@ -154,9 +154,10 @@ pub(crate) fn leak(flows: usize) {
             }
         });
         for number in 0..10 * flows {
-            map.merge(&source.delta(number, true, false), |_| panic!("keys do not meet"));
+            let delta = source.delta(number, true, false);
+            map.merge(&delta.key, &delta.delta, |_| panic!("keys do not meet"));
             let ends = source.delta(number, false, true);
-            map.merge(&ends, |_| panic!("keys do not meet"));
+            map.merge(&ends.key, &ends.delta, |_| panic!("keys do not meet"));
             evict.send(ends.key).expect("the other thread waits");
             if number + 1 == flows || number + 1 == 10 * flows {
                 println!("{}", resident());

@@ -52,7 +52,7 @@ fn deltas(begins: bool, ends: bool) -> Vec<Published> {
 fn filled(deltas: &[&[Published]]) -> GlobalMap {
     let map = GlobalMap::over(Papaya::seeded(hasher()));
     for published in deltas.iter().copied().flatten() {
-        map.merge(published, |_| panic!("none is complete"));
+        map.merge(&published.key, &published.delta, |_| panic!("none is complete"));
     }
     map
 }
@@ -75,7 +75,7 @@ impl PublishAndMerge {
     fn new(deltas: Vec<Published>, map: GlobalMap) -> Self {
         let (outbox, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS);
         let (keys, finished) = ring(FINISHED_KEYS);
-        let ended = deltas.iter().filter(|published| published.is_whole()).count();
+        let ended = deltas.iter().filter(|published| published.delta.is_whole()).count();
         let complete = deltas.iter().filter(|published| published.delta.is_complete()).count();
         Self {
             deltas,

@@ -20,9 +20,15 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 /// Records that all sinks share.
 pub(super) type Batch = Arc<Vec<FlowRecord>>;
 
-/// What a record takes at most while it waits: in a batch of its own, with the counts of
-/// its `Arc` and its place in the queue.
-const RECORD_BYTES: usize = size_of::<FlowRecord>() + 2 * size_of::<usize>() + size_of::<Message>();
+/// Whether a batch's memory is not much more than its records take: a quarter may be empty.
+pub(super) fn is_well_filled(batch: &Vec<FlowRecord>) -> bool {
+    4 * batch.len() >= 3 * batch.capacity()
+}
+
+/// What a record takes at most while it waits: in a batch of its own, or in one that is no more
+/// than well filled, with the counts of its `Arc` and its place in the queue.
+const RECORD_BYTES: usize =
+    size_of::<FlowRecord>() * 4 / 3 + 2 * size_of::<usize>() + size_of::<Message>();
 const _: () = assert!(SINK_RECORDS * RECORD_BYTES <= SINK_BYTES);
 
 /// What becomes of records when a sink's queue is full.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::export::output::Output;
-use crate::export::queue::{Batch, Message, Queue};
+use crate::export::queue::{Batch, Message, Queue, is_well_filled};
 use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target, WhenFull};
 use crate::flow::FlowRecord;
 use crate::global::Ended;
@@ -181,12 +181,30 @@ impl Ended for Distributor {
         }
     }
 
-    fn flush(&mut self) {
-        if self.batch.is_empty() {
-            return;
+    /// Passes a batch on as it is: copying a record takes as long as encoding it. But not one
+    /// whose memory is mostly empty.
+    fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+        if !is_well_filled(&batch) {
+            batch.drain(..).for_each(|record| self.ended(record));
+            return batch;
         }
-        let next = Vec::with_capacity(BATCH_RECORDS);
-        let batch: Batch = Arc::new(std::mem::replace(&mut self.batch, next));
+        let next = Vec::with_capacity(batch.capacity());
+        self.offer(batch);
+        next
+    }
+
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            let next = Vec::with_capacity(BATCH_RECORDS);
+            let batch = std::mem::replace(&mut self.batch, next);
+            self.offer(batch);
+        }
+    }
+}
+
+impl Distributor {
+    fn offer(&self, batch: Vec<FlowRecord>) {
+        let batch: Batch = Arc::new(batch);
         self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }

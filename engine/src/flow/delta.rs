@@ -167,33 +167,31 @@ impl Delta {
     pub fn is_complete(&self) -> bool {
         self.end.is_some_and(|end| end != EndReason::Active)
     }
+
+    /// Whether this holds the flow from its first packet to its last.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.opening.is_some() && self.is_complete()
+    }
+
+    /// Whether a part of the flow ends with this, and the flow goes on.
+    #[must_use]
+    pub fn ends_part(&self) -> bool {
+        self.end == Some(EndReason::Active)
+    }
 }
 
-/// A delta on its way from a core table to the global map.
+/// A delta as a core table hands it to its outlet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// The flow.
     pub key: FlowKey,
-    /// Its hash.
+    /// Its hash, which says who merges it.
     pub hash: u64,
     /// What its core counted since it last published this flow.
     pub delta: Delta,
     /// Whether the delta is an overflow aggregate and not a flow.
     pub overflow: bool,
-}
-
-impl Published {
-    /// Whether the delta holds the flow from its first packet to its last.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.delta.opening.is_some() && self.delta.is_complete()
-    }
-
-    /// Whether a part of the flow ends with the delta, and the flow goes on.
-    #[must_use]
-    pub fn ends_part(&self) -> bool {
-        self.delta.end == Some(EndReason::Active)
-    }
 }
 
 #[cfg(test)]

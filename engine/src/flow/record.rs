@@ -40,7 +40,8 @@ pub enum TcpState {
     Midstream,
 }
 
-/// A flow and everything that was counted of it. Never changed in place.
+/// A flow and everything that was counted of it, or that one delta has of it. Never changed
+/// in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowRecord {
     /// Flow or overflow aggregate.
@@ -52,8 +53,9 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    /// The record of a first delta.
+    /// The record of one delta.
     #[must_use]
+    #[inline]
     pub fn new(published: &Published) -> Self {
         let kind = if published.overflow { RecordKind::Overflow } else { RecordKind::Flow };
         Self { kind, key: published.key, total: published.delta }

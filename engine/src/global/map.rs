@@ -23,7 +23,7 @@
 
 pub mod cells;
 
-use crate::flow::{Delta, FlowKey, FlowRecord, Published, RecordKind};
+use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
 use crate::global::cell::{FlowCell, Refused};
 use crate::global::map::cells::{Cells, Papaya};
 use crate::sync::epoch::{Guard, pin};
@@ -81,9 +81,9 @@ impl<C: Cells> GlobalMap<C> {
     /// the way and passed to `evicted`.
     ///
     /// Only one thread may merge deltas of one key: it is the only one to enter cells.
-    pub fn merge(&self, published: &Published, evicted: impl FnOnce(FlowRecord)) -> Merged {
+    pub fn merge(&self, key: &FlowKey, delta: &Delta, evicted: impl FnOnce(FlowRecord)) -> Merged {
         let mut displaced = None;
-        let merged = self.merge_pinned(published, &mut displaced);
+        let merged = self.merge_pinned(key, delta, &mut displaced);
         // Not pinned any more: the sinks may make this thread wait.
         if let Some(record) = displaced {
             evicted(record);
@@ -91,27 +91,30 @@ impl<C: Cells> GlobalMap<C> {
         merged
     }
 
-    fn merge_pinned(&self, published: &Published, displaced: &mut Option<FlowRecord>) -> Merged {
+    fn merge_pinned(
+        &self,
+        key: &FlowKey,
+        delta: &Delta,
+        displaced: &mut Option<FlowRecord>,
+    ) -> Merged {
         let Pinned { cells, epoch } = self.pin();
-        let key = &published.key;
-        let folded =
-            self.cells.with(key, &cells, |cell| match cell.merge(&published.delta, &epoch) {
-                Ok(total) => Some(total.is_complete()),
-                Err(Refused::Closed) => None,
-                Err(Refused::Complete) => {
-                    // `reap` may be faster; then the record is its to hand on.
-                    let total = cell.close(|_| true, &epoch);
-                    *displaced = total.map(|total| flow_record(key, &total));
-                    None
-                }
-            });
+        let folded = self.cells.with(key, &cells, |cell| match cell.merge(delta, &epoch) {
+            Ok(total) => Some(total.is_complete()),
+            Err(Refused::Closed) => None,
+            Err(Refused::Complete) => {
+                // `reap` may be faster; then the record is its to hand on.
+                let total = cell.close(|_| true, &epoch);
+                *displaced = total.map(|total| flow_record(key, &total));
+                None
+            }
+        });
         if let Some(Some(complete)) = folded {
             return Merged::Folded { complete };
         }
         // No cell, or a closed one that whoever closed it has not taken out yet: a new
         // cell takes its place, and `evict` leaves the new one alone.
-        self.cells.insert(*key, FlowCell::new(published.delta), &cells);
-        Merged::Created { complete: published.delta.is_complete() }
+        self.cells.insert(*key, FlowCell::new(*delta), &cells);
+        Merged::Created { complete: delta.is_complete() }
     }
 
     /// Takes the record of `key` out of the map, if it is there and `when` holds for it.

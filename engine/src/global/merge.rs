@@ -3,7 +3,7 @@
 //! There are one or more merge threads; each has a ring from every core and owns the keys
 //! whose hash falls to its lane.
 
-use crate::flow::{Delta, FlowKey, FlowRecord, Published};
+use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
 use crate::global::map::{GlobalMap, Merged};
 use crate::global::{Ended, GlobalCounters, Step};
 use crate::sync::Idle;
@@ -57,25 +57,36 @@ impl<E: Ended> Merge<'_, E> {
         let mut any = false;
         let mut inboxes = std::mem::take(&mut self.inboxes);
         for inbox in &mut inboxes {
-            any |= inbox.receive(|batch| batch.iter().for_each(|published| self.merge(published)));
+            if let Some(batch) = inbox.take() {
+                any = true;
+                inbox.give_back(self.merge_all(batch));
+            }
         }
         self.inboxes = inboxes;
         any
     }
 
-    fn merge(&mut self, published: &Published) {
-        if published.overflow {
-            self.counters.created.add(1);
-            return self.counters.end(FlowRecord::new(published), &mut self.ended);
-        }
-        if published.is_whole() {
+    /// Merges a batch. Returns an empty one: those that need no merging go on in theirs.
+    fn merge_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+        batch.retain(|published| {
             // Begun and ended between two publications: no need to enter the map. Only a
             // complete record of an earlier flow can be in it; `reap` will take that.
-            self.counters.created.add(1);
-            return self.counters.end(FlowRecord::new(published), &mut self.ended);
-        }
+            let is_ended = published.kind == RecordKind::Overflow || published.total.is_whole();
+            if is_ended {
+                self.counters.created.add(1);
+                self.counters.count_ended(published);
+            } else {
+                self.merge(published);
+            }
+            is_ended
+        });
+        self.ended.ended_all(batch)
+    }
+
+    fn merge(&mut self, published: &FlowRecord) {
+        let FlowRecord { key, total: delta, .. } = published;
         let (counters, ended) = (self.counters, &mut self.ended);
-        let merged = self.map.merge(published, |record| counters.end(record, ended));
+        let merged = self.map.merge(key, delta, |record| counters.end(record, ended));
         let complete = match merged {
             Merged::Created { complete } => {
                 self.counters.created.add(1);
@@ -83,12 +94,12 @@ impl<E: Ended> Merge<'_, E> {
             }
             Merged::Folded { complete } => complete,
         };
-        if published.ends_part() {
-            self.cut(&published.key);
+        if delta.ends_part() {
+            self.cut(key);
         }
-        if complete && self.finished.push(published.key).is_err() {
+        if complete && self.finished.push(*key).is_err() {
             // `reap` is behind: it is helped, or complete records would pile up.
-            self.evict(&published.key);
+            self.evict(key);
         }
     }
 

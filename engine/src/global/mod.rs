@@ -15,6 +15,11 @@ use crate::sync::Counter;
 pub trait Ended {
     /// Takes a record that has left the engine's hands.
     fn ended(&mut self, record: FlowRecord);
+    /// Takes many, and gives back the batch, or an empty one with as much room in its place.
+    fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+        batch.drain(..).for_each(|record| self.ended(record));
+        batch
+    }
     /// Sends on what has been taken so far.
     fn flush(&mut self);
 }
@@ -46,12 +51,16 @@ pub struct GlobalCounters {
 impl GlobalCounters {
     /// Counts an ended record and hands it on.
     fn end(&self, record: FlowRecord, ended: &mut impl Ended) {
+        self.count_ended(&record);
+        ended.ended(record);
+    }
+
+    fn count_ended(&self, record: &FlowRecord) {
         self.ended.add(1);
         match record.kind {
             crate::flow::RecordKind::Flow => &self.packets_in_flows,
             crate::flow::RecordKind::Overflow => &self.packets_in_overflow,
         }
         .add(record.total.packets());
-        ended.ended(record);
     }
 }

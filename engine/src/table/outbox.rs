@@ -1,16 +1,17 @@
 //! How deltas leave a core: over one bounded lane to each `merge` thread.
 
-use crate::flow::Published;
+use crate::flow::{FlowRecord, Published};
 use crate::sync::lane::{Receiver, Sender, lane};
 use crate::table::Outlet;
 
-/// Where a `merge` thread receives the deltas of one core.
-pub type Inbox = Receiver<Published>;
+/// Where a `merge` thread receives the deltas of one core, each as the record that it would be
+/// alone: what holds a flow from its first packet to its last is one, and goes on as it is.
+pub type Inbox = Receiver<FlowRecord>;
 
 /// The sending end: owned by the core.
 #[derive(Debug)]
 pub struct Outbox {
-    lanes: Vec<Sender<Published>>,
+    lanes: Vec<Sender<FlowRecord>>,
 }
 
 /// An outbox for one core, with a lane to each of `merges` merge threads; each lane holds
@@ -44,7 +45,7 @@ impl Outlet for Outbox {
 
     fn publish(&mut self, published: Published) {
         let lane = lane_of(published.hash, self.lanes.len());
-        self.lanes[lane].push(published);
+        self.lanes[lane].push(FlowRecord::new(&published));
     }
 }
 

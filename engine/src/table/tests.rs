@@ -100,13 +100,13 @@ fn records(published: &[Published]) -> Vec<FlowRecord> {
     let map = GlobalMap::default();
     let mut ended = Vec::new();
     for published in published {
-        if published.overflow || published.is_whole() {
+        if published.overflow || published.delta.is_whole() {
             ended.push(FlowRecord::new(published));
             continue;
         }
-        let merged = map.merge(published, |record| ended.push(record));
+        let merged = map.merge(&published.key, &published.delta, |record| ended.push(record));
         let (Merged::Created { complete } | Merged::Folded { complete }) = merged;
-        if published.ends_part() {
+        if published.delta.ends_part() {
             ended.extend(map.cut(&published.key));
         }
         if complete {

@@ -177,6 +177,27 @@ fn send_too_much(sink: &Sink) -> u64 {
     records as u64
 }
 
+/// However well they are filled: some go on as they are, the records of others are copied.
+#[test]
+fn all_records_of_whole_batches_are_written() {
+    let folder = Folder::new("batches");
+    let path = folder.path("flows.jsonl");
+    let sink = start(&spec(&path, Compression::None));
+    let mut distributor = Distributor::new(std::slice::from_ref(&sink), WhenFull::Wait);
+    let mut batch = Vec::with_capacity(128);
+    let filled = [128, 1, 95, 96, 97, 0, 128, 64, 127];
+    for records in filled {
+        batch.extend(std::iter::repeat_n(tcp_record(), records));
+        batch = distributor.ended_all(batch);
+        assert!(batch.is_empty() && batch.capacity() >= 128, "the lane gets one like it back");
+        distributor.ended(tcp_record());
+    }
+    drop(distributor);
+    finish(sink);
+    let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+    assert_eq!(lines, filled.iter().sum::<usize>() + filled.len());
+}
+
 #[test]
 fn after_the_last_call_nothing_is_turned_away() {
     let folder = Folder::new("last_call");

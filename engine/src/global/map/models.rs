@@ -73,7 +73,7 @@ fn key() -> FlowKey {
 }
 
 /// `n` packets of a flow, which begins and ends with them if it is `whole`.
-fn published(n: u64, whole: bool) -> Published {
+fn delta(n: u64, whole: bool) -> Delta {
     let mut delta = Delta::EMPTY;
     delta.sides[0].packets = n;
     delta.sides[1].bytes = n * 10;
@@ -89,7 +89,7 @@ fn published(n: u64, whole: bool) -> Published {
             interface: 0,
         });
     }
-    Published { key: key(), hash: 0, delta, overflow: false }
+    delta
 }
 
 /// The packets of a record, which must be whole.
@@ -101,7 +101,7 @@ fn packets(record: &Delta) -> u64 {
 /// A thread that merges two deltas meets threads that evict and that read.
 fn meet(evictions: usize, reads: usize, whole: bool) {
     let map = Arc::new(GlobalMap::over(OnePlace::default()));
-    map.merge(&published(1, whole), |_| unreachable!("the map was empty"));
+    map.merge(&key(), &delta(1, whole), |_| unreachable!("the map was empty"));
     let begin = |run: fn(&GlobalMap<OnePlace>, bool) -> (u64, Vec<FlowRecord>)| {
         let map = Arc::clone(&map);
         thread::spawn(move || run(&map, whole))
@@ -109,7 +109,7 @@ fn meet(evictions: usize, reads: usize, whole: bool) {
     let merging = begin(|map, whole| {
         let (mut created, mut ended) = (0, Vec::new());
         for n in [2, 4] {
-            let merged = map.merge(&published(n, whole), |record| ended.push(record));
+            let merged = map.merge(&key(), &delta(n, whole), |record| ended.push(record));
             created += u64::from(matches!(merged, Merged::Created { .. }));
         }
         (created, ended)

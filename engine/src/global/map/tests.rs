@@ -27,7 +27,7 @@ fn delta(
     packets: u64,
     opens: bool,
     closes: bool,
-) -> Published {
+) -> (FlowKey, Delta) {
     let mut delta = Delta::EMPTY;
     delta.sides[way].packets = packets;
     delta.sides[way].bytes = packets * 10;
@@ -45,7 +45,7 @@ fn delta(
     if closes {
         delta.end = Some(EndReason::Idle);
     }
-    Published { key: key(number), hash: 0, delta, overflow: false }
+    (key(number), delta)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,17 +68,17 @@ fn step() -> impl Strategy<Value = Step> {
 struct Twin(HashMap<FlowKey, FlowRecord>);
 
 impl Twin {
-    fn merge(&mut self, published: &Published, evicted: &mut Vec<FlowRecord>) -> Merged {
-        if let Some(record) = self.0.get_mut(&published.key) {
+    fn merge(&mut self, key: &FlowKey, delta: &Delta, evicted: &mut Vec<FlowRecord>) -> Merged {
+        if let Some(record) = self.0.get_mut(key) {
             if record.total.end.is_none() {
-                record.total.combine(&published.delta);
+                record.total.combine(delta);
                 return Merged::Folded { complete: record.total.is_complete() };
             }
-            evicted.extend(self.0.remove(&published.key));
+            evicted.extend(self.0.remove(key));
         }
-        let record = FlowRecord::new(published);
+        let record = flow_record(key, delta);
         let complete = record.total.is_complete();
-        self.0.insert(published.key, record);
+        self.0.insert(*key, record);
         Merged::Created { complete }
     }
 }
@@ -97,10 +97,10 @@ proptest! {
                     if closes {
                         open.remove(&key);
                     }
-                    let published = delta(key, way, ordinal, packets, opens, closes);
+                    let (key, delta) = delta(key, way, ordinal, packets, opens, closes);
                     prop_assert_eq!(
-                        map.merge(&published, |record| evicted.push(record)),
-                        twin.merge(&published, &mut twins_evicted)
+                        map.merge(&key, &delta, |record| evicted.push(record)),
+                        twin.merge(&key, &delta, &mut twins_evicted)
                     );
                 }
                 Step::Evict { key: number, complete_only } => {
@@ -145,8 +145,8 @@ fn three_threads_lose_nothing_and_see_whole_records() {
                     let number = u8::try_from(flow % u32::from(KEYS)).unwrap();
                     let mut send = |way, packet, opens, closes| {
                         packets += packet;
-                        let published = delta(number, way, flow, packet, opens, closes);
-                        map.merge(&published, |record| evicted.push(record));
+                        let (key, delta) = delta(number, way, flow, packet, opens, closes);
+                        map.merge(&key, &delta, |record| evicted.push(record));
                     };
                     // Of one, two or three deltas.
                     send(0, 1, true, flow % 3 == 0);
@@ -207,13 +207,17 @@ fn three_threads_lose_nothing_and_see_whole_records() {
 #[test]
 fn a_cut_takes_what_was_counted_and_the_flow_goes_on_as_the_next_part() {
     let map = GlobalMap::default();
-    let key = delta(1, 0, 0, 0, false, false).key;
-    map.merge(&delta(1, 0, 0, 3, true, false), |_| panic!("nothing to evict"));
-    map.merge(&delta(1, 1, 0, 4, false, false), |_| panic!("nothing to evict"));
+    let key = key(1);
+    let merge = |way, packets, opens, closes| {
+        let (key, delta) = delta(1, way, 0, packets, opens, closes);
+        map.merge(&key, &delta, |_| panic!("nothing to evict"));
+    };
+    merge(0, 3, true, false);
+    merge(1, 4, false, false);
     let first = map.cut(&key).expect("it was long");
-    map.merge(&delta(1, 0, 0, 2, false, false), |_| panic!("nothing to evict"));
+    merge(0, 2, false, false);
     assert!(map.evict(&key, Delta::is_complete).is_none(), "the flow goes on");
-    map.merge(&delta(1, 1, 0, 0, false, true), |_| panic!("nothing to evict"));
+    merge(1, 0, false, true);
     let second = map.evict(&key, Delta::is_complete).expect("complete");
     assert_eq!((first.total.part, first.total.packets()), (0, 7));
     assert_eq!((second.total.part, second.total.packets()), (1, 2));

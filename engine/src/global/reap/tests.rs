@@ -45,7 +45,7 @@ fn what_is_said_to_be_complete_ends_and_the_rest_at_the_end() {
     assert_eq!(reap.step(), Step::Idle);
     for number in 0..FLOWS {
         let published = delta(number, number % 2 == 0);
-        map.merge(&published, |_| panic!("nothing to evict"));
+        map.merge(&published.key, &published.delta, |_| panic!("nothing to evict"));
         // Said of all of them: `reap` looks before it evicts.
         say.push(published.key).expect("there is room");
     }
