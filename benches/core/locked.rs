@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::flow::{Delta, FlowKey, Published};
+use flowtap::flow::{Delta, FlowKey, FlowRecord};
 use hashbrown::HashMap;
 
 use crate::pieces::ITEMS;
@@ -16,7 +16,7 @@ pub(crate) type Locked = Mutex<HashMap<FlowKey, Delta, foldhash::fast::RandomSta
 /// With all flows in it.
 fn locked() -> Locked {
     let flows = (0..ITEMS).map(|number| delta(number, true, false));
-    Mutex::new(flows.map(|published| (published.key, published.delta)).collect())
+    Mutex::new(flows.map(|published| (published.key, published.total)).collect())
 }
 
 /// Measures what one does with all flows, on a map of its own each time.
@@ -26,6 +26,6 @@ pub(crate) fn on_locked(bencher: Bencher<'_, '_>, run: impl Fn(&Locked) -> u64) 
 }
 
 /// Later deltas of all flows.
-pub(crate) fn later() -> Vec<Published> {
+pub(crate) fn later() -> Vec<FlowRecord> {
     (0..ITEMS).map(|number| delta(number, false, true)).collect()
 }

@@ -34,7 +34,7 @@ fn mutex_hashbrown_fold(bencher: Bencher<'_, '_>) {
     on_locked(bencher, |map| {
         for published in &later {
             let mut map = map.lock().expect("not poisoned");
-            map.entry(published.key).or_insert(Delta::EMPTY).combine(&published.delta);
+            map.entry(published.key).or_insert(Delta::EMPTY).combine(&published.total);
         }
         later.len() as u64
     });

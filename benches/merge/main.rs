@@ -24,8 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use flowtap::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, KeyHasher, Opening, PortKind,
-    Published,
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind,
 };
 use flowtap::global::cell::FlowCell;
 use flowtap::global::map::GlobalMap;
@@ -46,7 +45,7 @@ const SLACK_BYTES: u64 = 16 << 20;
 
 /// Makes the deltas of flow after flow.
 #[derive(Clone)]
-pub(crate) struct Flows(KeyHasher);
+pub(crate) struct Flows;
 
 impl Flows {
     /// The key of flow `number`, below 2^24.
@@ -62,7 +61,7 @@ impl Flows {
     }
 
     /// What a core says of a flow: one packet each way, and that it begins or ends.
-    pub(crate) fn delta(&self, number: usize, opens: bool, closes: bool) -> Published {
+    pub(crate) fn delta(&self, number: usize, opens: bool, closes: bool) -> FlowRecord {
         let mut delta = Delta::EMPTY;
         for side in &mut delta.sides {
             (side.packets, side.bytes, side.frame_bytes) = (1, 60, 74);
@@ -83,7 +82,7 @@ impl Flows {
             delta.end = Some(EndReason::EndDetected);
         }
         let key = Self::key(number);
-        Published { hash: self.0.hash(&key), key, delta, overflow: false }
+        FlowRecord::flow(key, delta)
     }
 }
 
@@ -118,7 +117,7 @@ fn churn(store: &impl Store, flows: &Flows, live: usize, from: usize, count: usi
 }
 
 fn measure(store: &impl Store, live: usize, is_read: bool) -> Times {
-    let flows = Flows(KeyHasher::default());
+    let flows = Flows;
     let mut times = Times::default();
     // As many as are live: long enough to see what maps pay for removed places.
     let count = live;
@@ -242,7 +241,7 @@ fn resident() -> u64 {
 
 /// By how much the process grows with `live` flows, each merged once after its creation.
 fn grown(store: &impl Store, live: usize) -> u64 {
-    let flows = Flows(KeyHasher::default());
+    let flows = Flows;
     let before = resident();
     fill(store, &flows, live);
     for number in 0..live {
@@ -297,7 +296,7 @@ fn main() {
             "what": "global",
             "live": count,
             "bytes": bytes_of("ours: papaya", count),
-            "delta_bytes": size_of::<Published>(),
+            "delta_bytes": size_of::<FlowRecord>(),
             "record_bytes": size_of::<FlowRecord>(),
         }));
         return figures::write(file, &figures);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
 
-use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord, Published, RecordKind};
+use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord, RecordKind};
 use flowtap::global::cell::FlowCell;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Cells;
@@ -13,7 +13,7 @@ type State = ahash::RandomState;
 /// What every rival does.
 pub(crate) trait Store: Sync {
     /// Begins a record or folds into it.
-    fn merge(&self, published: &Published);
+    fn merge(&self, published: &FlowRecord);
     /// Takes a complete record out.
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord>;
     /// The packets of all live records.
@@ -21,8 +21,8 @@ pub(crate) trait Store: Sync {
 }
 
 impl<C: Cells> Store for GlobalMap<C> {
-    fn merge(&self, published: &Published) {
-        self.merge(&published.key, &published.delta, |_| panic!("every flow has a key of its own"));
+    fn merge(&self, published: &FlowRecord) {
+        self.merge(&published.key, &published.total, |_| panic!("every flow has a key of its own"));
     }
 
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
@@ -178,13 +178,13 @@ impl Cells for Scc {
 pub(crate) struct PapayaRecords(papaya::HashMap<FlowKey, Delta, State>);
 
 impl Store for PapayaRecords {
-    fn merge(&self, published: &Published) {
+    fn merge(&self, published: &FlowRecord) {
         let sum = |total: &Delta| {
             let mut sum = *total;
-            sum.combine(&published.delta);
+            sum.combine(&published.total);
             sum
         };
-        self.0.pin().update_or_insert(published.key, sum, published.delta);
+        self.0.pin().update_or_insert(published.key, sum, published.total);
     }
 
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
@@ -256,9 +256,9 @@ impl Cells for Array<FlowCell> {
 
 /// Neither map nor epochs: a record allocated, replaced and freed.
 impl Store for Array<Box<Delta>> {
-    fn merge(&self, published: &Published) {
+    fn merge(&self, published: &FlowRecord) {
         let mut place = self.place(&published.key).write().expect("no panic");
-        let mut sum = published.delta;
+        let mut sum = published.total;
         if let Some(total) = place.as_ref() {
             sum.combine(total);
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use flowtap::flow::{FlowRecord, KeyHasher};
+use flowtap::flow::FlowRecord;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::merge::Merge;
 use flowtap::global::reap::{FINISHED_KEYS, Reap};
@@ -44,7 +44,7 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
     let map = GlobalMap::default();
     let counters: Vec<_> = (0..=merges).map(|_| GlobalCounters::default()).collect();
     let packets = AtomicU64::new(0);
-    let flows = Flows(KeyHasher::default());
+    let flows = Flows;
     let start = Instant::now();
     let own: u64 = std::thread::scope(|scope| {
         let mut hints = Vec::new();
@@ -71,13 +71,15 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
                         step(&mut merge);
                     }
                     match shape {
-                        Shape::Whole => out.publish(flows.delta(turn * merges + idx, true, true)),
+                        Shape::Whole => {
+                            out.publish(0, flows.delta(turn * merges + idx, true, true))
+                        }
                         Shape::Apart(_) => {
                             if turn < count / merges {
-                                out.publish(flows.delta(turn * merges + idx, true, false));
+                                out.publish(0, flows.delta(turn * merges + idx, true, false));
                             }
                             if let Some(old) = turn.checked_sub(distance) {
-                                out.publish(flows.delta(old * merges + idx, false, true));
+                                out.publish(0, flows.delta(old * merges + idx, false, true));
                             }
                         }
                     }
@@ -136,7 +138,7 @@ pub(crate) fn compare(count: usize) -> Vec<Value> {
 pub(crate) fn leak(flows: usize) {
     const LIVE: usize = 10_000;
     let map = GlobalMap::default();
-    let source = Flows(KeyHasher::default());
+    let source = Flows;
     let (evict, evicted) = std::sync::mpsc::sync_channel(LIVE);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -155,9 +157,9 @@ pub(crate) fn leak(flows: usize) {
         });
         for number in 0..10 * flows {
             let delta = source.delta(number, true, false);
-            map.merge(&delta.key, &delta.delta, |_| panic!("keys do not meet"));
+            map.merge(&delta.key, &delta.total, |_| panic!("keys do not meet"));
             let ends = source.delta(number, false, true);
-            map.merge(&ends.key, &ends.delta, |_| panic!("keys do not meet"));
+            map.merge(&ends.key, &ends.total, |_| panic!("keys do not meet"));
             evict.send(ends.key).expect("the other thread waits");
             if number + 1 == flows || number + 1 == 10 * flows {
                 println!("{}", resident());

@@ -1,6 +1,8 @@
 //! What becomes of deltas: published and merged, evicted, looked at.
 
-use flowtap::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, Opening, PortKind, Published};
+use flowtap::flow::{
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind,
+};
 use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Papaya;
 use flowtap::global::merge::{FinishedKeys, Merge};
@@ -17,7 +19,7 @@ use super::{ITEMS, Piece, Sum, hasher};
 const _: () = assert!(ITEMS <= FINISHED_KEYS, "all keys wait at the same time");
 
 /// What a core says of flow `number`: a packet each way, and that it begins or ends.
-pub(crate) fn delta(number: usize, begins: bool, ends: bool) -> Published {
+pub(crate) fn delta(number: usize, begins: bool, ends: bool) -> FlowRecord {
     let [a, b, c, ..] = number.to_le_bytes();
     let end = |first: [u8; 4], port| {
         let mut address = [0; 16];
@@ -41,18 +43,18 @@ pub(crate) fn delta(number: usize, begins: bool, ends: bool) -> Published {
         interface: 0,
     });
     delta.end = ends.then_some(EndReason::EndDetected);
-    Published { hash: hasher().hash(&key), key, delta, overflow: false }
+    FlowRecord::flow(key, delta)
 }
 
-fn deltas(begins: bool, ends: bool) -> Vec<Published> {
+fn deltas(begins: bool, ends: bool) -> Vec<FlowRecord> {
     (0..ITEMS).map(|number| delta(number, begins, ends)).collect()
 }
 
 /// A map that deltas of all flows were merged into.
-fn filled(deltas: &[&[Published]]) -> GlobalMap {
+fn filled(deltas: &[&[FlowRecord]]) -> GlobalMap {
     let map = GlobalMap::over(Papaya::seeded(hasher()));
     for published in deltas.iter().copied().flatten() {
-        map.merge(&published.key, &published.delta, |_| panic!("none is complete"));
+        map.merge(&published.key, &published.total, |_| panic!("none is complete"));
     }
     map
 }
@@ -60,7 +62,7 @@ fn filled(deltas: &[&[Published]]) -> GlobalMap {
 /// Publishes deltas over a lane to `merge`, and merges them.
 #[derive(Debug)]
 pub(crate) struct PublishAndMerge {
-    deltas: Vec<Published>,
+    deltas: Vec<FlowRecord>,
     outbox: Outbox,
     map: GlobalMap,
     merge: Option<(Vec<Inbox>, FinishedKeys)>,
@@ -72,11 +74,11 @@ pub(crate) struct PublishAndMerge {
 }
 
 impl PublishAndMerge {
-    fn new(deltas: Vec<Published>, map: GlobalMap) -> Self {
+    fn new(deltas: Vec<FlowRecord>, map: GlobalMap) -> Self {
         let (outbox, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS);
         let (keys, finished) = ring(FINISHED_KEYS);
-        let ended = deltas.iter().filter(|published| published.delta.is_whole()).count();
-        let complete = deltas.iter().filter(|published| published.delta.is_complete()).count();
+        let ended = deltas.iter().filter(|published| published.total.is_whole()).count();
+        let complete = deltas.iter().filter(|published| published.total.is_complete()).count();
         Self {
             deltas,
             outbox,
@@ -117,7 +119,7 @@ impl Piece for PublishAndMerge {
         let mut merge = Merge { inboxes, map, finished, ended: Sum::default(), counters };
         // Half of what a lane holds at a time, so that it is never full.
         for some in self.deltas.chunks(RING_BATCHES / 2 * BATCH_DELTAS) {
-            some.iter().for_each(|published| self.outbox.publish(*published));
+            some.iter().for_each(|published| self.outbox.publish(0, *published));
             self.outbox.flush();
             while merge.step() == Step::Worked {}
         }

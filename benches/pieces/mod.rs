@@ -14,7 +14,7 @@ pub(crate) mod table;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
-use flowtap::flow::{FlowRecord, KeyHasher, Published};
+use flowtap::flow::{FlowRecord, KeyHasher};
 use flowtap::global::Ended;
 use flowtap::table::Outlet;
 
@@ -44,9 +44,9 @@ impl Outlet for Sum {
         usize::MAX
     }
 
-    fn publish(&mut self, published: Published) {
+    fn publish(&mut self, _hash: u64, published: FlowRecord) {
         self.taken += 1;
-        self.packets += published.delta.packets();
+        self.packets += published.total.packets();
     }
 }
 
@@ -54,6 +54,14 @@ impl Ended for Sum {
     fn ended(&mut self, record: FlowRecord) {
         self.taken += 1;
         self.packets += record.total.packets();
+    }
+
+    /// As the engine's: records stay where they are.
+    fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+        self.taken += batch.len();
+        self.packets += batch.iter().map(|record| record.total.packets()).sum::<u64>();
+        batch.clear();
+        batch
     }
 
     fn flush(&mut self) {}

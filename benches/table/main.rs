@@ -22,7 +22,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use flowtap::decode::{Decoder, Packet};
-use flowtap::flow::{KeyHasher, Published, Timeouts};
+use flowtap::flow::{FlowRecord, KeyHasher, Timeouts};
 use flowtap::limits::{BATCH_PACKETS, SWEEP_SLOTS};
 use flowtap::source::{Frame, LinkType};
 use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
@@ -48,8 +48,8 @@ impl Outlet for Sum {
         usize::MAX
     }
 
-    fn publish(&mut self, published: Published) {
-        self.0 += black_box(published).delta.packets();
+    fn publish(&mut self, _hash: u64, published: FlowRecord) {
+        self.0 += black_box(published).total.packets();
     }
 }
 

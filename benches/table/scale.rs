@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use flowtap::decode::Packet;
-use flowtap::flow::{KeyHasher, Published, Timeouts};
+use flowtap::flow::{FlowRecord, KeyHasher, Timeouts};
 use flowtap::limits::SWEEP_SLOTS;
 use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
 use flowtap::time::SECOND_NS;
@@ -78,8 +78,8 @@ impl Outlet for Ends {
         usize::MAX
     }
 
-    fn publish(&mut self, published: Published) {
-        self.0 += usize::from(black_box(published).delta.end.is_some());
+    fn publish(&mut self, _hash: u64, published: FlowRecord) {
+        self.0 += usize::from(black_box(published).total.end.is_some());
     }
 }
 

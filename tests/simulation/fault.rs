@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use flowtap::flow::{FlowRecord, Published};
+use flowtap::flow::{FlowRecord, RecordKind};
 use flowtap::table::Outlet;
 use flowtap::table::outbox::Outbox;
 
@@ -69,8 +69,8 @@ impl Injector {
     }
 
     /// What a delta becomes.
-    fn deltas(&self, mut published: Published) -> impl Iterator<Item = Published> {
-        let delta = &mut published.delta;
+    fn deltas(&self, mut published: FlowRecord) -> impl Iterator<Item = FlowRecord> {
+        let delta = &mut published.total;
         let mut times = 1;
         if delta.packets() > 0 {
             if self.is_now(Fault::LoseDelta) {
@@ -82,7 +82,8 @@ impl Injector {
         if delta.sides[0] != delta.sides[1] && self.is_now(Fault::TurnDelta) {
             delta.sides.reverse();
         }
-        if delta.end.is_some() && !published.overflow && self.is_now(Fault::LoseEnd) {
+        if delta.end.is_some() && published.kind == RecordKind::Flow && self.is_now(Fault::LoseEnd)
+        {
             delta.end = None;
         }
         std::iter::repeat_n(published, times)
@@ -117,9 +118,9 @@ impl Outlet for Tap {
         self.outbox.room().saturating_sub(spare)
     }
 
-    fn publish(&mut self, published: Published) {
+    fn publish(&mut self, hash: u64, published: FlowRecord) {
         for published in self.injector.deltas(published) {
-            self.outbox.publish(published);
+            self.outbox.publish(hash, published);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Each field combines by sum, minimum, maximum, or, or earliest-wins; [`Delta::EMPTY`]
 //! is the identity.
 
-use crate::flow::key::{Direction, FlowKey};
+use crate::flow::key::Direction;
 use crate::time::Timestamp;
 
 /// Why a flow, or a part of it, ended: IPFIX flowEndReason (RFC 5102 section 5.11.3).
@@ -179,19 +179,6 @@ impl Delta {
     pub fn ends_part(&self) -> bool {
         self.end == Some(EndReason::Active)
     }
-}
-
-/// A delta as a core table hands it to its outlet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
-    /// The flow.
-    pub key: FlowKey,
-    /// Its hash, which says who merges it.
-    pub hash: u64,
-    /// What its core counted since it last published this flow.
-    pub delta: Delta,
-    /// Whether the delta is an overflow aggregate and not a flow.
-    pub overflow: bool,
 }
 
 #[cfg(test)]

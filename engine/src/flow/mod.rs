@@ -8,7 +8,7 @@ pub mod protocol;
 pub mod record;
 pub mod timeouts;
 
-pub use delta::{Delta, EndReason, Opening, Published, SideCounts, TcpEvents};
+pub use delta::{Delta, EndReason, Opening, SideCounts, TcpEvents};
 pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
 pub use record::{FlowRecord, RecordKind, TcpState};
 pub use timeouts::Timeouts;

@@ -1,6 +1,6 @@
 //! A flow's record: the immutable state in the global map, and what is exported.
 
-use crate::flow::delta::{Delta, Opening, Published, TcpEvents};
+use crate::flow::delta::{Delta, Opening, TcpEvents};
 use crate::flow::key::{Direction, FlowKey};
 use crate::flow::protocol;
 
@@ -42,7 +42,7 @@ pub enum TcpState {
 
 /// A flow and everything that was counted of it, or that one delta has of it. Never changed
 /// in place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowRecord {
     /// Flow or overflow aggregate.
     pub kind: RecordKind,
@@ -53,12 +53,11 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    /// The record of one delta.
+    /// The record of a flow, or of one delta of it.
     #[must_use]
     #[inline]
-    pub fn new(published: &Published) -> Self {
-        let kind = if published.overflow { RecordKind::Overflow } else { RecordKind::Flow };
-        Self { kind, key: published.key, total: published.delta }
+    pub fn flow(key: FlowKey, total: Delta) -> Self {
+        Self { kind: RecordKind::Flow, key, total }
     }
 
     /// How the flow began, if its first packet has been merged.

@@ -23,7 +23,7 @@
 
 pub mod cells;
 
-use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
+use crate::flow::{Delta, FlowKey, FlowRecord};
 use crate::global::cell::{FlowCell, Refused};
 use crate::global::map::cells::{Cells, Papaya};
 use crate::sync::epoch::{Guard, pin};
@@ -104,7 +104,7 @@ impl<C: Cells> GlobalMap<C> {
             Err(Refused::Complete) => {
                 // `reap` may be faster; then the record is its to hand on.
                 let total = cell.close(|_| true, &epoch);
-                *displaced = total.map(|total| flow_record(key, &total));
+                *displaced = total.map(|total| FlowRecord::flow(*key, total));
                 None
             }
         });
@@ -125,7 +125,7 @@ impl<C: Cells> GlobalMap<C> {
         // A merge may have put another cell in this one's place by now. If that one is closed
         // too it may as well go: it is nobody's any more.
         self.cells.remove_if(key, &cells, |cell| cell.is_closed(&epoch));
-        Some(flow_record(key, &total))
+        Some(FlowRecord::flow(*key, total))
     }
 
     /// Whether the map holds a record of this key that has not been evicted.
@@ -139,7 +139,7 @@ impl<C: Cells> GlobalMap<C> {
     pub fn cut(&self, key: &FlowKey) -> Option<FlowRecord> {
         let Pinned { cells, epoch } = self.pin();
         let total = self.cells.with(key, &cells, |cell| cell.cut(&epoch))??;
-        Some(flow_record(key, &total))
+        Some(FlowRecord::flow(*key, total))
     }
 
     /// Passes what every live record counts to `each`: each consistent in itself, not all
@@ -172,11 +172,6 @@ impl<C: Cells> GlobalMap<C> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// Only flows have cells.
-fn flow_record(key: &FlowKey, total: &Delta) -> FlowRecord {
-    FlowRecord { kind: RecordKind::Flow, key: *key, total: *total }
 }
 
 #[cfg(test)]

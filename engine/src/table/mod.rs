@@ -34,7 +34,7 @@ use std::sync::OnceLock;
 
 use crate::decode::Packet;
 use crate::error::{Error, Result};
-use crate::flow::{Delta, EndReason, KeyHasher, Published, Timeouts};
+use crate::flow::{Delta, EndReason, FlowRecord, KeyHasher, Timeouts};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::memory::Pages;
 use crate::sync::{Counter, Gauge};
@@ -62,8 +62,9 @@ pub const BATCH_ROOM: usize = BATCH_PACKETS * DELTAS_PER_PACKET;
 pub trait Outlet {
     /// How many deltas are sure to be taken.
     fn room(&self) -> usize;
-    /// Takes a delta. Must succeed while there is [`Outlet::room`].
-    fn publish(&mut self, published: Published);
+    /// Takes a delta, as the record that it would be alone. The flow's hash says who merges it.
+    /// Must succeed while there is [`Outlet::room`].
+    fn publish(&mut self, hash: u64, published: FlowRecord);
 }
 
 /// What a table is made with.
@@ -419,7 +420,7 @@ impl<'a> CoreTable<'a> {
     fn send(&mut self, slot: u32, delta: Delta, outlet: &mut impl Outlet) -> u64 {
         let key = *self.slab.slot(slot).key();
         let hash = self.hasher.hash(&key);
-        outlet.publish(Published { key, hash, delta, overflow: false });
+        outlet.publish(hash, FlowRecord::flow(key, delta));
         hash
     }
 }

@@ -1,6 +1,6 @@
 //! How deltas leave a core: over one bounded lane to each `merge` thread.
 
-use crate::flow::{FlowRecord, Published};
+use crate::flow::FlowRecord;
 use crate::sync::lane::{Receiver, Sender, lane};
 use crate::table::Outlet;
 
@@ -43,9 +43,10 @@ impl Outlet for Outbox {
         self.lanes.iter().map(Sender::room).min().unwrap_or(0)
     }
 
-    fn publish(&mut self, published: Published) {
-        let lane = lane_of(published.hash, self.lanes.len());
-        self.lanes[lane].push(FlowRecord::new(&published));
+    #[inline]
+    fn publish(&mut self, hash: u64, published: FlowRecord) {
+        let lane = lane_of(hash, self.lanes.len());
+        self.lanes[lane].push(published);
     }
 }
 

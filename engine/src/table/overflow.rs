@@ -3,7 +3,8 @@
 
 use crate::decode::Packet;
 use crate::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, KeyHasher, Opening, PortKind, Published,
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, KeyHasher, Opening, PortKind,
+    RecordKind,
 };
 use crate::limits::{KEY_VLANS, OVERFLOW_AGGREGATES};
 use crate::table::Outlet;
@@ -111,7 +112,7 @@ impl Overflow {
         self.places.fill(0);
         for (key, mut delta) in self.aggregates.drain(..) {
             delta.end = Some(EndReason::Resources);
-            outlet.publish(Published { key, hash: 0, delta, overflow: true });
+            outlet.publish(0, FlowRecord { kind: RecordKind::Overflow, key, total: delta });
         }
     }
 }

@@ -6,7 +6,7 @@ mod rules;
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::{
-    Direction, Endpoint, FlowKey, FlowRecord, KeyHasher, PortKind, Published, RecordKind, Timeouts,
+    Direction, Endpoint, FlowKey, FlowRecord, KeyHasher, PortKind, RecordKind, Timeouts,
 };
 use crate::global::map::{GlobalMap, Merged};
 use crate::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
@@ -20,7 +20,7 @@ const GRE: u8 = 47;
 /// Takes deltas as long as there is room.
 struct Tray {
     room: usize,
-    published: Vec<Published>,
+    published: Vec<FlowRecord>,
 }
 
 impl Tray {
@@ -34,7 +34,7 @@ impl Outlet for Tray {
         self.room
     }
 
-    fn publish(&mut self, published: Published) {
+    fn publish(&mut self, _hash: u64, published: FlowRecord) {
         assert!(self.room > 0, "published without room");
         self.room -= 1;
         self.published.push(published);
@@ -96,17 +96,17 @@ fn hasher() -> KeyHasher {
 }
 
 /// What `merge` and `reap` make of deltas, where one core sees each flow.
-fn records(published: &[Published]) -> Vec<FlowRecord> {
+fn records(published: &[FlowRecord]) -> Vec<FlowRecord> {
     let map = GlobalMap::default();
     let mut ended = Vec::new();
     for published in published {
-        if published.overflow || published.delta.is_whole() {
-            ended.push(FlowRecord::new(published));
+        if (published.kind == RecordKind::Overflow) || published.total.is_whole() {
+            ended.push(*published);
             continue;
         }
-        let merged = map.merge(&published.key, &published.delta, |record| ended.push(record));
+        let merged = map.merge(&published.key, &published.total, |record| ended.push(record));
         let (Merged::Created { complete } | Merged::Folded { complete }) = merged;
-        if published.delta.ends_part() {
+        if published.total.ends_part() {
             ended.extend(map.cut(&published.key));
         }
         if complete {
@@ -129,7 +129,7 @@ fn run(
     batch: usize,
     extra: usize,
     end: Tick,
-) -> Vec<Published> {
+) -> Vec<FlowRecord> {
     let counters = TableCounters::default();
     let mut table = CoreTable::new(config, hasher(), &counters).unwrap();
     let mut tray = Tray::unlimited();

@@ -76,7 +76,7 @@ impl Twin {
             }
             evicted.extend(self.0.remove(key));
         }
-        let record = flow_record(key, delta);
+        let record = FlowRecord::flow(*key, *delta);
         let complete = record.total.is_complete();
         self.0.insert(*key, record);
         Merged::Created { complete }
@@ -114,7 +114,7 @@ proptest! {
             }
             prop_assert_eq!(&evicted, &twins_evicted);
             let mut seen = HashMap::new();
-            map.for_each(|key, total| _ = seen.insert(*key, flow_record(key, total)));
+            map.for_each(|key, total| _ = seen.insert(*key, FlowRecord::flow(*key, *total)));
             prop_assert_eq!(&seen, &twin.0);
             prop_assert_eq!((map.len(), map.is_empty()), (seen.len(), seen.is_empty()));
             for number in 0..3 {

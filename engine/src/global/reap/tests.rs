@@ -1,7 +1,7 @@
 //! What `reap` takes out of the map, and when.
 
 use super::*;
-use crate::flow::{Direction, EndReason, Endpoint, FlowRecord, Opening, PortKind, Published};
+use crate::flow::{Direction, EndReason, Endpoint, FlowRecord, Opening, PortKind};
 use crate::sync::ring::ring;
 
 /// Keeps the keys of ended records.
@@ -16,7 +16,7 @@ impl Ended for Keep<'_> {
 }
 
 /// One packet of flow `number`, which `closes` with it or stays open.
-fn delta(number: u16, closes: bool) -> Published {
+fn delta(number: u16, closes: bool) -> FlowRecord {
     let end = |port| Endpoint { address: [1; 16], port };
     let (key, _) = FlowKey::canonical(end(number), end(0), 6, 17, PortKind::Ports, [0; 2]);
     let mut delta = Delta::EMPTY;
@@ -31,7 +31,7 @@ fn delta(number: u16, closes: bool) -> Published {
         icmp: None,
         interface: 0,
     });
-    Published { key, hash: 0, delta, overflow: false }
+    FlowRecord::flow(key, delta)
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn what_is_said_to_be_complete_ends_and_the_rest_at_the_end() {
     assert_eq!(reap.step(), Step::Idle);
     for number in 0..FLOWS {
         let published = delta(number, number % 2 == 0);
-        map.merge(&published.key, &published.delta, |_| panic!("nothing to evict"));
+        map.merge(&published.key, &published.total, |_| panic!("nothing to evict"));
         // Said of all of them: `reap` looks before it evicts.
         say.push(published.key).expect("there is room");
     }

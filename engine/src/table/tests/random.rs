@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{CONFIG, ICMP, Sent, TCP, Tray, UDP, hasher, packets, records, run};
 use crate::decode::TcpHeader;
-use crate::flow::{Published, Timeouts};
+use crate::flow::{FlowRecord, RecordKind, Timeouts};
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
@@ -67,11 +67,11 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 /// Each flow is opened once and closed once, in this order, and nothing is counted outside.
-fn check_parts(published: &[Published]) -> Result<(), TestCaseError> {
+fn check_parts(published: &[FlowRecord]) -> Result<(), TestCaseError> {
     let mut open = HashSet::new();
     let mut opened = HashSet::new();
-    for published in published.iter().filter(|p| !p.overflow) {
-        let Published { key, delta, .. } = published;
+    for published in published.iter().filter(|p| p.kind == RecordKind::Flow) {
+        let FlowRecord { key, total: delta, .. } = published;
         if let Some(o) = delta.opening {
             prop_assert!(opened.insert((*key, o.flow_start, o.ordinal)), "opened twice");
             prop_assert!(open.insert(*key), "opened before the last was closed");
@@ -116,15 +116,15 @@ proptest! {
         while !table.drain(now, &mut tray) {
             tray.room += 1;
         }
-        let sum = |overflow, get: fn(&Published) -> u64| -> u64 {
-            tray.published.iter().filter(|p| p.overflow == overflow).map(get).sum()
+        let sum = |overflow, get: fn(&FlowRecord) -> u64| -> u64 {
+            tray.published.iter().filter(|p| (p.kind == RecordKind::Overflow) == overflow).map(get).sum()
         };
-        let flows = sum(false, |p| p.delta.packets());
-        let overflow = sum(true, |p| p.delta.packets());
+        let flows = sum(false, |p| p.total.packets());
+        let overflow = sum(true, |p| p.total.packets());
         prop_assert_eq!(flows + overflow, counted as u64);
         prop_assert_eq!(counters.in_flows.get(), flows);
         prop_assert_eq!(counters.in_overflow.get(), overflow);
-        let bytes = |p: &Published| p.delta.sides[0].bytes + p.delta.sides[1].bytes;
+        let bytes = |p: &FlowRecord| p.total.sides[0].bytes + p.total.sides[1].bytes;
         prop_assert_eq!(sum(false, bytes) + sum(true, bytes), counted as u64 * 100);
         check_parts(&tray.published)?;
         let ended = records(&tray.published);

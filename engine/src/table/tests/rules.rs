@@ -1,7 +1,7 @@
 //! One row for each rule of what a flow is.
 
 use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with, hasher, packets, parse, records, run};
-use crate::flow::{Endpoint, FlowKey, PortKind, Timeouts};
+use crate::flow::{Endpoint, FlowKey, PortKind, RecordKind, Timeouts};
 use crate::limits::OVERFLOW_AGGREGATES;
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
@@ -251,9 +251,10 @@ fn destinations_beyond_the_aggregates_share_the_last_one() {
     }
     let full = TableConfig { capacity: 1, ..CONFIG };
     let published = run(full, &packets, 64, 0, 0);
-    let aggregates: Vec<_> = published.iter().filter(|published| published.overflow).collect();
+    let aggregates: Vec<_> =
+        published.iter().filter(|published| published.kind == RecordKind::Overflow).collect();
     assert_eq!(aggregates.len(), OVERFLOW_AGGREGATES);
     let (rest, own) = aggregates.split_last().unwrap();
-    assert!(own.iter().all(|aggregate| aggregate.delta.packets() == 1));
-    assert_eq!(rest.delta.packets() + own.len() as u64, u64::from(PREFIXES));
+    assert!(own.iter().all(|aggregate| aggregate.total.packets() == 1));
+    assert_eq!(rest.total.packets() + own.len() as u64, u64::from(PREFIXES));
 }
