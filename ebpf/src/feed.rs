@@ -1,4 +1,5 @@
-//! The XDP program `feed`: gives frames of a template to an interface, each from another end.
+//! The XDP program `feed`: gives frames of a template to an interface, each from another end; or
+//! to another XDP program, as if its interface had received them.
 //!
 //! It runs on frames that the kernel makes itself (BPF_PROG_TEST_RUN with live frames), and is
 //! attached to no interface. Each frame gets its length, addresses, port and checksums anew,
@@ -16,7 +17,7 @@ use aya_ebpf::{
     bindings::xdp_action,
     helpers::{bpf_ktime_get_ns, bpf_redirect, bpf_xdp_adjust_tail},
     macros::{map, xdp},
-    maps::Array,
+    maps::{Array, ProgramArray},
     programs::XdpContext,
 };
 use orders::{KINDS, Kind, Orders, State, kind, order, state};
@@ -36,6 +37,10 @@ static SENT: Array<u64> = Array::with_max_entries(KINDS, 0);
 /// One entry: how far we are.
 #[map]
 static STATE: Array<State> = Array::with_max_entries(1, 0);
+
+/// One entry: who gets the frames instead of an interface.
+#[map]
+static RECEIVER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 /// Ethernet, IPv4, and as much of TCP as has the checksum.
 const HEADERS_LEN: usize = 14 + 20 + 18;
@@ -72,6 +77,11 @@ fn make(frame: &XdpContext) -> Option<u32> {
     // SAFETY: so many bytes are there, as was just asked, and nothing else refers to them.
     let headers = unsafe { &mut *(data as *mut [u8; HEADERS_LEN]) };
     write(headers, orders, kind, flow)?;
+    if orders[order::IS_RECEIVED] == 1 {
+        // SAFETY: nothing here waits to be dropped. What returns has found nobody.
+        unsafe { RECEIVER.tail_call(frame, 0) };
+        return None;
+    }
     // SAFETY: a call of the kernel that takes two numbers.
     Some(unsafe { bpf_redirect(orders[order::INTERFACE], 0) } as u32)
 }

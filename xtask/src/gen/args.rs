@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::deal::Budget;
 use super::plan::{Traffic, find_mix};
 use super::stream::{Sizes, Wishes};
+use crate::live::feed::Way;
 use crate::live::link::Target;
 use crate::live::pace::Rate;
 
@@ -73,6 +74,10 @@ pub(crate) struct Args {
     /// Send those four mixes frame by frame as well: slower, and as in the file
     #[arg(long, requires = "to")]
     pub(super) frame_by_frame: bool,
+    /// Give live frames to the XDP program of the interface, as if it had received them on its
+    /// first queue: several times as many as come over a link
+    #[arg(long, requires = "to", conflicts_with = "frame_by_frame")]
+    received: bool,
     /// Where to write the truth (JSON): each flow, or of live frames and scans what they add up to
     #[arg(long)]
     pub(super) truth: Option<PathBuf>,
@@ -101,6 +106,11 @@ impl Args {
     pub(super) fn target(&self) -> Option<Target> {
         let interface = self.to.clone()?;
         Some(Target { interface, netns: self.netns.clone(), any_interface: self.any_interface })
+    }
+
+    /// Which way frames go on it.
+    pub(super) fn way(&self) -> Way {
+        if self.received { Way::In } else { Way::Out }
     }
 
     /// How fast to send: as fast as it goes, if nothing is said of time.

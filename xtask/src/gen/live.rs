@@ -13,7 +13,7 @@ use super::plan::{Plan, Traffic};
 use super::stream::{CLIENTS, FIRST_CLIENT, FIRST_PORT, FIRST_SERVER, PORTS, Sizes, Wishes};
 use super::truth::Truth;
 use super::{number, scan};
-use crate::live::feed::{self, Job, Sent};
+use crate::live::feed::{self, Job, Sent, Way};
 use crate::live::link::Target;
 use crate::live::orders::{MAX_TEMPLATES, Spread, Template};
 use crate::live::pace::Rate;
@@ -27,6 +27,7 @@ pub(crate) struct Feed {
     /// Of UDP; else SYNs of TCP, which have none.
     sizes: Option<Sizes>,
     spread: Spread,
+    way: Way,
 }
 
 /// How live frames do for this mix, if they do.
@@ -56,17 +57,22 @@ fn clients() -> Spread {
 impl Feed {
     /// UDP frames of these lengths.
     pub(crate) fn udp(sizes: Sizes) -> Self {
-        Self { sizes: Some(sizes), spread: clients() }
+        Self { sizes: Some(sizes), spread: clients(), way: Way::Out }
     }
 
     /// SYNs of TCP from clients to a server.
     pub(crate) fn syns() -> Self {
-        Self { sizes: None, spread: clients() }
+        Self { sizes: None, spread: clients(), way: Way::Out }
     }
 
     /// SYNs of TCP to many servers.
     pub(crate) fn scan() -> Self {
-        Self { sizes: None, spread: scan::spread() }
+        Self { sizes: None, spread: scan::spread(), way: Way::Out }
+    }
+
+    /// The same, another way.
+    pub(crate) fn by(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// Sends so many frames of so many flows, as fast as it goes or at a rate, by live frames.
@@ -120,6 +126,7 @@ impl Feed {
             flows: u32::try_from(flows).map_err(|_| format!("{flows} flows: too many"))?,
             seed,
             rate,
+            way: self.way,
         };
         Ok((job, ip_lens))
     }

@@ -43,6 +43,7 @@ use plan::{Plan, find_mix};
 use stream::Wishes;
 use truth::Truth;
 
+use crate::live::feed::Way;
 use crate::live::link::Target;
 
 /// Writes the files or sends the frames, and says on standard error what they are.
@@ -82,7 +83,18 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
 fn send(args: &Args, target: &Target, keep_flows: bool, wishes: Wishes) -> Result<Truth, String> {
     let feed = live::feed(&args.mix, &wishes).filter(|_| !args.frame_by_frame);
     let (truth, sent) = match feed {
-        Some(feed) => feed.send(target, args.packets, args.flows, args.seed, args.live_rate())?,
+        Some(feed) => feed.by(args.way()).send(
+            target,
+            args.packets,
+            args.flows,
+            args.seed,
+            args.live_rate(),
+        )?,
+        None if args.way() == Way::In => {
+            return Err("--received: only live frames can be; not of this mix, and not with its \
+                        options"
+                .into());
+        }
         None => {
             let plan = Plan::new(&args.mix, wishes, args.budget()?)?;
             live::send_frames(target, &plan, keep_flows, args.live_rate().is_some())?

@@ -1,14 +1,16 @@
 //! Sending by live frames: the kernel makes frames of templates by itself and runs a small
 //! program (`ebpf/src/feed.rs`) on each, which gives it an end of its own and redirects it to the
 //! interface. Some two million a second over a veth, four times what a socket sends.
-//! Refuses IPv6, VLAN tags and IP options, which the program does not know.
+//! Or it hands each to the XDP program of the interface, as if that had received it: several times
+//! as many, as there is no link between. Refuses IPv6, VLAN tags and IP options, which the program
+//! does not know.
 //! <https://docs.kernel.org/bpf/bpf_prog_run.html>
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use aya::maps::{Array, MapData, MapError};
-use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
+use aya::maps::{Array, MapData, MapError, ProgramArray};
+use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, loaded_programs};
 use aya::{Ebpf, Pod};
 
 use super::link::Target;
@@ -43,6 +45,16 @@ pub(crate) struct Job {
     pub(crate) seed: u64,
     /// As fast as it goes, if none.
     pub(crate) rate: Option<Rate>,
+    pub(crate) way: Way,
+}
+
+/// Which way frames go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Out on the interface.
+    Out,
+    /// Into its XDP program, as if they came in on its first queue.
+    In,
 }
 
 /// What was sent.
@@ -68,6 +80,10 @@ pub(crate) fn send(target: &Target, job: &Job) -> Result<Sent, String> {
         let feed = Feed::load(target, job)?;
         let before = target.sent_packets()?;
         let mut sent = feed.run(job)?;
+        if job.way == Way::In {
+            // The program has had each; no interface counts them.
+            return Ok(Sent { counted: sent.frames, ..sent });
+        }
         sent.counted = target.sent_since(before, sent.frames)?;
         if sent.counted == 0 {
             return Err(format!(
@@ -87,6 +103,8 @@ struct Feed<'a> {
     object: Ebpf,
     /// The longest template.
     whole: Vec<u8>,
+    /// `struct xdp_md` of the frames (linux/bpf.h), where the kernel is not to choose it.
+    context: Option<[u8; 24]>,
     is_slow: bool,
     batch: u32,
 }
@@ -105,6 +123,10 @@ impl<'a> Feed<'a> {
                 whole.len()
             ));
         }
+        let (program_id, context) = match job.way {
+            Way::Out => (0, None),
+            Way::In => (target.xdp_program()?, Some(context(index, whole.len()))),
+        };
         let interval_ns = job.rate.map_or(0, |rate| rate.interval_ns(whole.len() as u64));
         let is_slow = interval_ns > SLOW_NS;
         let load = || {
@@ -114,7 +136,10 @@ impl<'a> Feed<'a> {
             let mut state: State = [0; state::COUNT];
             (state[state::MADE], state[state::RANDOM], state[state::DUE_NS]) = (0, job.seed, 0);
             array::<State>(&mut object, "STATE")?.set(0, state, 0)?;
-            let orders = orders(index, job.flows, &job.spread, &whole);
+            if job.way == Way::In {
+                receive(&mut object, program_id)?;
+            }
+            let orders = orders(index, job.flows, &job.spread, &whole, job.way);
             array::<Orders>(&mut object, "ORDERS")?.set(0, orders, 0)?;
             let rate = job.rate.filter(|_| !is_slow);
             let mut places = array::<Kind>(&mut object, "KIND")?;
@@ -126,7 +151,7 @@ impl<'a> Feed<'a> {
         let object = load().map_err(|error| failed("load the program for", interface, &error))?;
         let a_second = 1_000_000_000_u64.checked_div(interval_ns).unwrap_or(u64::MAX);
         let batch = u32::try_from(a_second).unwrap_or(u32::MAX) / BATCHES_A_SECOND;
-        Ok(Self { interface, object, whole, is_slow, batch: batch.clamp(1, BATCH_FRAMES) })
+        Ok(Self { interface, object, whole, context, is_slow, batch: batch.clamp(1, BATCH_FRAMES) })
     }
 
     fn run(&self, job: &Job) -> Result<Sent, String> {
@@ -159,6 +184,7 @@ impl<'a> Feed<'a> {
         let program = self.object.program("feed").expect("it is there");
         let options = TestRunOptions {
             data_in: Some(&self.whole),
+            ctx_in: self.context.as_ref().map(<[u8; 24]>::as_slice),
             repeat: u32::try_from(count).expect("a run"),
             attrs: TestRunAttrs::new().xdp_live_frames(self.batch),
             ..TestRunOptions::default()
@@ -188,6 +214,26 @@ impl<'a> Feed<'a> {
             by_template,
         })
     }
+}
+
+/// Says that the frames come in on the first queue of an interface.
+fn context(interface: u32, frame_len: usize) -> [u8; 24] {
+    let end = u32::try_from(frame_len).expect("frames are short");
+    // data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+    let words = [0, end, 0, interface, 0, 0].map(u32::to_ne_bytes);
+    *words.as_flattened().first_chunk().expect("six words")
+}
+
+/// Has a program get the frames.
+fn receive(object: &mut Ebpf, program_id: u32) -> Result<(), aya::EbpfError> {
+    let mut receiver = ProgramArray::try_from(object.map_mut("RECEIVER").expect("it is there"))?;
+    for program in loaded_programs() {
+        let program = program?;
+        if program.id() == program_id {
+            receiver.set(0, &program.fd()?, 0)?;
+        }
+    }
+    Ok(())
 }
 
 /// A map of the program, which is there.

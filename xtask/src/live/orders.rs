@@ -1,6 +1,7 @@
 //! What the program `feed` has to know to give the frames of templates ends of their own.
 //! Called by [`super::feed`].
 
+use super::feed::Way;
 use super::pace::Rate;
 pub(super) use shared::{KINDS, Kind, Orders, State, state};
 use shared::{kind, order};
@@ -45,7 +46,13 @@ impl Spread {
 }
 
 /// What all frames are like.
-pub(super) fn orders(interface: u32, flows: u32, spread: &Spread, frame: &[u8]) -> Orders {
+pub(super) fn orders(
+    interface: u32,
+    flows: u32,
+    spread: &Spread,
+    frame: &[u8],
+    way: Way,
+) -> Orders {
     let mut orders = [0; order::COUNT];
     orders[order::INTERFACE] = interface;
     orders[order::FLOWS] = flows;
@@ -53,6 +60,7 @@ pub(super) fn orders(interface: u32, flows: u32, spread: &Spread, frame: &[u8]) 
     (orders[order::TO_FIRST], orders[order::TO_SPAN]) = wide(spread.to);
     (orders[order::FROM_FIRST], orders[order::FROM_SPAN]) = wide(spread.from);
     (orders[order::PORT_FIRST], orders[order::PORT_SPAN]) = wide(spread.ports);
+    orders[order::IS_RECEIVED] = u32::from(way == Way::In);
     orders[order::IS_UDP] = u32::from(frame[IP_AT + 9] == UDP);
     orders
 }
