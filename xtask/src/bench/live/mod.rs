@@ -1,7 +1,8 @@
 //! `cargo xtask bench live`: how many packets a second each meter takes from a link before it
 //! loses any, and how many it loses beyond. Two network namespaces with a veth between them;
 //! the kernel makes the frames (`gen --to`) and delivers them on one processor, the meter has
-//! another for all that it does.
+//! another for all that it does. Receivers by AF_XDP are fed without the link as well, which
+//! gives them several times as many (`gen --received`).
 //!
 //! The path: [`run`] sets each rate for each meter by turns, [`meter`] starts and stops it and
 //! reads what it has counted, [`result`] says what that comes to.
@@ -40,12 +41,39 @@ pub(crate) struct Args {
 /// The namespaces: `flowtap-bench-a` sends, `flowtap-bench-b` receives.
 const LINK: &str = "flowtap-bench";
 
-/// What is sent: name, bytes of each frame, flows.
-const CASES: [(&str, &str, u64); 3] = [
-    ("60 bytes, 10 k flows", "60", 10_000),
-    ("60 bytes, 1 M flows", "60", 1_000_000),
-    ("508 bytes, 10 k flows", "508", 10_000),
+/// What is sent.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    frame_bytes: &'static str,
+    flows: u64,
+    way: Way,
+}
+
+/// Whether frames come over the link, or from the kernel into the receiver's XDP program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Link,
+    Fed,
+}
+
+const CASES: [Case; 5] = [
+    case("60 bytes, 10 k flows", "60", 10_000, Way::Link),
+    case("60 bytes, 1 M flows", "60", 1_000_000, Way::Link),
+    case("508 bytes, 10 k flows", "508", 10_000, Way::Link),
+    case("60 bytes, 10 k flows, without a link", "60", 10_000, Way::Fed),
+    case("60 bytes, 1 M flows, without a link", "60", 1_000_000, Way::Fed),
 ];
+
+const fn case(name: &'static str, frame_bytes: &'static str, flows: u64, way: Way) -> Case {
+    Case { name, frame_bytes, flows, way }
+}
+
+/// As fast as the kernel makes frames: it takes its time to look at the clock, too.
+const UNPACED: u64 = u64::MAX;
+
+/// What that is about, to know for how many frames to ask.
+const UNPACED_ABOUT: u64 = 6_000_000;
 
 /// Before the first frame, for meters that say too early that they are ready.
 const WARM: Duration = Duration::from_millis(500);
@@ -53,9 +81,9 @@ const WARM: Duration = Duration::from_millis(500);
 /// After the last frame, for those that are behind, or get packets in blocks of a second.
 const SETTLE: Duration = Duration::from_millis(1_500);
 
-/// Rates, for how long, and how often each.
+/// Rates over the link and without it, for how long, and how often each.
 struct Plan {
-    rates: Vec<u64>,
+    rates: [Vec<u64>; 2],
     seconds: f64,
     rounds: usize,
 }
@@ -64,14 +92,19 @@ impl Args {
     fn plan(&self) -> Plan {
         const K: u64 = 1_000;
         if self.form.small {
-            return Plan { rates: vec![20 * K, 50 * K], seconds: 0.5, rounds: 1 };
+            let rates = [20 * K, 50 * K].to_vec();
+            return Plan { rates: [rates.clone(), rates], seconds: 0.5, rounds: 1 };
         }
-        let most = [100, 200, 300, 450, 600, 800, 1_000, 1_300, 1_600, 2_000];
-        let rates = most.iter().map(|rate| rate * K);
+        let link = [100, 200, 300, 450, 600, 800, 1_000, 1_300, 1_600, 2_000];
+        let fed = [500, 1_000, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 6_500];
+        let rates = [&link[..], &fed].map(|rates| rates.iter().map(|rate| rate * K));
         if self.form.long {
-            return Plan { rates: rates.collect(), seconds: 3.0, rounds: 3 };
+            let [link, fed] = rates.map(Vec::from_iter);
+            let rates = [link, [fed, vec![UNPACED]].concat()];
+            return Plan { rates, seconds: 3.0, rounds: 3 };
         }
-        Plan { rates: rates.skip(1).step_by(2).collect(), seconds: 1.5, rounds: 1 }
+        let [link, fed] = rates.map(|rates| Vec::from_iter(rates.skip(1).step_by(2)));
+        Plan { rates: [link, [fed, vec![UNPACED]].concat()], seconds: 1.5, rounds: 1 }
     }
 }
 
@@ -82,21 +115,24 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     let folder = args.form.work_folder()?;
     let plan = args.plan();
     let mut series = Vec::new();
-    for (name, frame_bytes, flows) in CASES {
-        // Every flow has a packet.
-        let flows = if args.form.small { flows.min(5_000) } else { flows };
+    for mut case in CASES {
+        if args.form.small {
+            // Every flow has a packet.
+            case.flows = case.flows.min(5_000);
+        }
+        let takers: Vec<_> =
+            meters.iter().filter(|meter| meter.is_xdp || case.way == Way::Link).collect();
         let mut runs = Vec::new();
         for round in 0..plan.rounds {
-            for &rate in &plan.rates {
-                for turn in 0..meters.len() {
-                    let meter = &meters[(turn + round) % meters.len()];
-                    let job =
-                        Job { rate, seconds: plan.seconds, frame_bytes, flows, seed: args.seed };
+            for &rate in &plan.rates[case.way as usize] {
+                for turn in 0..takers.len() {
+                    let meter = takers[(turn + round) % takers.len()];
+                    let job = Job { case, rate, seconds: plan.seconds, seed: args.seed };
                     runs.push(run_once(meter, &job, &folder.0)?);
                 }
             }
         }
-        let one = Series { name: name.to_owned(), runs };
+        let one = Series { name: case.name.to_owned(), runs };
         println!("{}", document::text(&one.blocks()));
         series.push(one);
     }
@@ -112,10 +148,9 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
 
 /// What is sent.
 struct Job {
+    case: Case,
     rate: u64,
     seconds: f64,
-    frame_bytes: &'static str,
-    flows: u64,
     seed: u64,
 }
 
@@ -124,7 +159,7 @@ fn run_once(meter: &Meter, job: &Job, folder: &Path) -> Result<Run, String> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(failed)?;
     set_gro(!meter.is_xdp)?;
-    let place = Place { netns: format!("{LINK}-b"), folder, flows: job.flows };
+    let place = Place { netns: format!("{LINK}-b"), folder, flows: job.case.flows };
     let (counted, sent, seconds) = match meter.start(&place) {
         Err(error) => (Err(error), 1, 1.0),
         Ok(running) => {
@@ -160,21 +195,27 @@ fn set_gro(on: bool) -> Result<(), String> {
 
 /// Sends on processor 1, and says how much, and how long that took in seconds.
 fn send(job: &Job) -> Result<(u64, f64), String> {
+    let about = if job.rate == UNPACED { UNPACED_ABOUT } else { job.rate };
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "some millions"
     )]
-    let packets = ((job.rate as f64 * job.seconds) as u64).max(job.flows);
+    let packets = ((about as f64 * job.seconds) as u64).max(job.case.flows);
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("taskset")
         .args(["-c", "1"])
         .arg(this)
-        .args(["gen", "--mix", "small64", "--frame-bytes", job.frame_bytes])
-        .args(["--packets", &packets.to_string(), "--flows", &job.flows.to_string()])
-        .args(["--rate", &job.rate.to_string(), "--seed", &job.seed.to_string()])
-        .args(["--to", "v0", "--netns", &format!("{LINK}-a")])
+        .args(["gen", "--mix", "small64", "--frame-bytes", job.case.frame_bytes])
+        .args(["--packets", &packets.to_string(), "--flows", &job.case.flows.to_string()])
+        .args((job.rate != UNPACED).then(|| format!("--rate={}", job.rate)))
+        .args(["--seed", &job.seed.to_string()])
+        .args(match job.case.way {
+            Way::Link => ["--to=v0".to_owned(), format!("--netns={LINK}-a")],
+            Way::Fed => ["--to=v1".to_owned(), format!("--netns={LINK}-b")],
+        })
+        .args((job.case.way == Way::Fed).then_some("--received"))
         .output()
         .map_err(|error| format!("run taskset: {error}; install util-linux"))?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -137,7 +137,8 @@ impl Findings for Live {
             "{} rounds by turns of {} s at each rate (longer until each flow has had a packet), medians; a veth between two namespaces, \
              frames made by the kernel and delivered on processor 1, addressed to another host \
              (as on a mirror port), all of the receiver on processor 0; Debian's meters on \
-             packet sockets. A packet is counted if it is in the receiver's results. The bare \
+             packet sockets. Without a link: the kernel gives the frames to the receiver's XDP \
+             program itself, as if its first queue had received them. A packet is counted if it is in the receiver's results. The bare \
              receiver has flowtap's XDP program and sockets, and counts. tcpdump writes to \
              nowhere.",
             self.rounds, self.seconds
@@ -163,7 +164,7 @@ impl Findings for Live {
     fn gaps(&self) -> Vec<String> {
         let mut gaps = vec![
             "Live: real network cards, zero-copy drivers, several queues at once, frames for \
-             the host itself, the receiver fed without a link."
+             the host itself."
                 .to_owned(),
         ];
         if !self.missing.is_empty() {
