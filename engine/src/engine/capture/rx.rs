@@ -1,0 +1,238 @@
+//! One `rx` thread: receives, decodes, passes on and counts a batch at a time, until its
+//! queue has nothing more to give.
+
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::clock::Clock;
+use crate::decode::Decoder;
+use crate::engine::stage::{Core, PacketBatch, decode};
+use crate::error::{Error, Result};
+use crate::flow::KeyHasher;
+use crate::ledger::{Accounts, ReceiveCounters};
+use crate::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
+use crate::source::afxdp::TapQueue;
+use crate::source::{Frame, LinkType};
+use crate::sync::{AtomicBool, Ordering, thread};
+use crate::table::CoreTable;
+use crate::table::exchange::{Exchange, Order, exchange};
+use crate::table::outbox::Outbox;
+use crate::time::Tick;
+
+/// How long an `rx` thread sleeps in poll(2) when its queue is empty: also how often its
+/// hand moves then.
+const IDLE: Duration = Duration::from_millis(10);
+
+/// The same, where other queues may have packets for its core: nobody wakes it for them.
+const IDLE_BETWEEN: Duration = Duration::from_millis(1);
+
+/// Batches of other queues' packets that are counted before the own queue is looked at again,
+/// when that is busy: it must not run full for them.
+const BATCHES_BETWEEN: usize = 2;
+
+/// How long packets may wait for their batch to be full, on their way to their flow's core.
+const PASS_ON_NS: u64 = 50_000;
+
+/// How long a thread that has nothing more to receive waits for others to pass on the rest.
+const WAIT: Duration = Duration::from_micros(50);
+
+/// How often published deltas are sent on under load, and lost packets are looked up.
+const FLUSH_NS: u64 = 100_000_000;
+
+/// A queue with the number of its interface.
+pub(super) type Queue = (u16, TapQueue);
+
+/// What `main` and the `rx` threads tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Stages {
+    /// The interfaces are detached, and what comes is in the queues.
+    pub(super) drained: AtomicBool,
+    /// A queue has nothing more to give: its interface is gone.
+    pub(super) failed: AtomicBool,
+}
+
+/// One `rx` thread.
+pub(super) struct Rx<'a> {
+    queue: TapQueue,
+    decoder: Decoder,
+    core: Core<'a>,
+    batch: PacketBatch,
+    /// With the other queues, if there are any.
+    exchange: Option<Exchange>,
+    counters: &'a ReceiveCounters,
+    clock: Clock,
+    last_flush: Tick,
+    /// When packets were last passed on.
+    last_sent: Tick,
+}
+
+/// One for each queue; none runs yet.
+pub(super) fn make_threads<'a>(
+    accounts: &'a Accounts,
+    hasher: &KeyHasher,
+    queues: Vec<Queue>,
+    tables: Vec<CoreTable<'a>>,
+    outboxes: Vec<Outbox>,
+) -> Vec<Rx<'a>> {
+    let cores = queues.len();
+    let start = Instant::now();
+    let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
+    let mut exchanges = Vec::new();
+    if cores > 1 {
+        exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
+    }
+    let mut exchanges = exchanges.into_iter();
+    let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
+    let make = |(number, ((interface, queue), core)): (usize, (Queue, Core<'a>))| {
+        let mut decoder = Decoder::of_queue(hasher.clone(), number);
+        decoder.set_interface(interface);
+        Rx {
+            queue,
+            decoder,
+            core,
+            batch: PacketBatch::new(),
+            exchange: exchanges.next(),
+            counters: &accounts.receives[number][usize::from(interface)],
+            clock: Clock::since(start),
+            last_flush: 0,
+            last_sent: 0,
+        }
+    };
+    queues.into_iter().zip(cores).enumerate().map(make).collect()
+}
+
+impl Rx<'_> {
+    /// Runs until the sources have stopped and the queue is empty, or the interface is
+    /// gone. Then ends every flow. Returns how long batches took, and what failed.
+    pub(super) fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {
+        let mut failure = None;
+        while failure.is_none() {
+            // Acquire: pairs with the release in `capture`: nothing comes after it.
+            let is_last = stages.drained.load(Ordering::Acquire);
+            let now = self.clock.tick();
+            self.decoder.set_tick(now);
+            let received = self.receive();
+            self.pass_on(received, now);
+            let taken = self.take(received);
+            let is_idle = received == 0 && !taken;
+            if is_idle || now - self.last_flush >= FLUSH_NS {
+                self.last_flush = now;
+                if !taken {
+                    self.idle(now);
+                }
+                self.core.flush();
+                self.clock.set_by_wall();
+                failure = self.note_drops().err();
+            }
+            if !is_idle {
+                continue;
+            }
+            if is_last {
+                break;
+            }
+            let wait = if self.exchange.is_some() { IDLE_BETWEEN } else { IDLE };
+            failure = failure.or(self.queue.wait(wait).err());
+        }
+        if failure.is_some() {
+            // Relaxed: a request is about itself only.
+            stages.failed.store(true, Ordering::Relaxed);
+        }
+        (self.finish(), failure)
+    }
+
+    /// Moves the hand where no packets do.
+    fn idle(&mut self, now: Tick) {
+        self.core.idle(self.exchange.as_mut().map_or(now, |exchange| exchange.now(now)));
+    }
+
+    /// Waits for what other queues have for this core, and ends every flow.
+    fn finish(mut self) -> Histogram<u64> {
+        let mut end = self.decoder.tick();
+        while self.exchange.as_ref().is_some_and(|exchange| !exchange.is_finished()) {
+            let taken = self.take(0);
+            let exchange = self.exchange.as_mut().expect("just seen");
+            exchange.close();
+            end = end.max(exchange.newest());
+            if !taken {
+                self.core.flush();
+                thread::park_timeout(WAIT);
+            }
+        }
+        self.core.finish(end)
+    }
+
+    /// Sends on what was received for any core, when it is time.
+    fn pass_on(&mut self, received: usize, now: Tick) {
+        let Some(exchange) = &mut self.exchange else { return };
+        if received == 0 {
+            exchange.rest();
+            // What comes next is sent on at once: until then nobody waits for it.
+            self.last_sent = 0;
+        } else if now - self.last_sent >= PASS_ON_NS {
+            self.last_sent = now;
+            exchange.flush(now);
+        }
+    }
+
+    /// Counts packets that were passed on to this core, after so many were received. Whether
+    /// there were any.
+    fn take(&mut self, received: usize) -> bool {
+        let Some(exchange) = &mut self.exchange else { return false };
+        let mut any = false;
+        // As many as are received at a time from each queue, before it is looked at again.
+        let is_busy = received == BATCH_PACKETS;
+        let most = exchange.cores();
+        for _ in 0..if is_busy { most.min(BATCHES_BETWEEN) } else { most } {
+            let packets = exchange.receive(BATCH_PACKETS);
+            if packets.is_empty() {
+                break;
+            }
+            self.core.count(packets);
+            any = true;
+        }
+        any
+    }
+
+    /// Receives, decodes and counts one batch. Returns the number of frames.
+    fn receive(&mut self) -> usize {
+        let now = self.clock.wall(self.decoder.tick());
+        let Self { decoder, batch, counters, exchange, core, .. } = self;
+        let received = self.queue.receive(BATCH_PACKETS, |bytes| {
+            let frame = Frame {
+                bytes,
+                wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                timestamp: Some(now),
+                link: LinkType::ETHERNET,
+            };
+            if !decode(decoder, &frame, counters, batch.next()) {
+                return;
+            }
+            match exchange {
+                None => _ = batch.keep(),
+                Some(exchange) => {
+                    let packet = batch.next();
+                    if !exchange.send(packet) {
+                        core.count_not_passed_on(packet);
+                    }
+                }
+            }
+        });
+        counters.received.add(received as u64);
+        if !batch.packets().is_empty() {
+            self.core.count(batch.packets());
+            batch.clear();
+        }
+        received
+    }
+
+    /// Takes over what the socket has lost.
+    fn note_drops(&self) -> Result<()> {
+        let drops = self.queue.drops()?;
+        self.counters.rx_ring_full.set(drops.rx_ring_full);
+        self.counters.fill_ring_empty.set(drops.fill_ring_empty);
+        self.counters.oversize.set(drops.oversize);
+        self.counters.invalid.set(drops.invalid);
+        Ok(())
+    }
+}
