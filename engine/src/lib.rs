@@ -11,6 +11,7 @@ pub mod global;
 pub mod ledger;
 pub mod limits;
 pub mod memory;
+mod socket;
 pub mod source;
 pub mod sync;
 pub mod table;

@@ -2,7 +2,7 @@
 //!
 //! From the bottom up: `umem` (the frames and who owns each),
 //! `ring` (indexes and descriptors shared with the kernel), `socket` (one queue's frames
-//! and rings, over `syscall`), `program` (the XDP program that sends frames to sockets), `interface` (what
+//! and rings), `program` (the XDP program that sends frames to sockets), `interface` (what
 //! the kernel says of an interface), `refusal` (what its refusals mean). It is called by
 //! [`crate::source::afxdp`] only, which has no unsafe code.
 //!
@@ -23,5 +23,4 @@ pub mod program;
 pub mod refusal;
 mod ring;
 pub mod socket;
-mod syscall;
 mod umem;

@@ -15,11 +15,11 @@ use super::{
     interface::Interface,
     refusal::refused,
     ring::{Consumer, Descriptor, Entry, Offsets, Producer},
-    syscall,
     umem::Umem,
 };
 use crate::error::Result;
 use crate::memory::Mapping;
+use crate::socket as syscall;
 
 /// How large a socket's memory is. All numbers are powers of two.
 #[derive(Clone, Copy, Debug)]
@@ -85,10 +85,10 @@ impl Socket {
         let fail = |step: &str, cause: io::Error| {
             refused(format!("{step} queue {queue} of {name}"), name, &cause)
         };
-        let fd = syscall::open().map_err(|cause| fail("open a socket for", cause))?;
+        let fd = syscall::open(libc::AF_XDP).map_err(|cause| fail("open a socket for", cause))?;
         let mut umem = Umem::new(layout.frames, layout.frame_bytes)
             .map_err(|cause| fail("map the frames of", cause))?;
-        syscall::set_option(&fd, libc::XDP_UMEM_REG, &umem.registration())
+        syscall::set_option(&fd, xdp(libc::XDP_UMEM_REG), &umem.registration())
             .map_err(|cause| fail("register the frames of", cause))?;
         let (rx, mut fill) =
             map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
@@ -160,7 +160,7 @@ impl Socket {
     /// # Errors
     /// If the kernel does not say.
     pub fn losses(&self) -> Result<Losses> {
-        let counted: libc::xdp_statistics = syscall::option(&self.fd, libc::XDP_STATISTICS)
+        let counted: libc::xdp_statistics = syscall::option(&self.fd, xdp(libc::XDP_STATISTICS))
             .map_err(|c| {
                 let operation =
                     format!("read the losses of queue {} of {}", self.queue, self.interface);
@@ -187,10 +187,10 @@ impl AsFd for Socket {
 }
 
 fn map_rings(fd: &OwnedFd, layout: Layout) -> io::Result<(Consumer<Descriptor>, Producer<u64>)> {
-    syscall::set_option(fd, libc::XDP_UMEM_FILL_RING, &layout.frames)?;
-    syscall::set_option(fd, libc::XDP_UMEM_COMPLETION_RING, &1_u32)?;
-    syscall::set_option(fd, libc::XDP_RX_RING, &layout.rx_entries)?;
-    let offsets: libc::xdp_mmap_offsets = syscall::option(fd, libc::XDP_MMAP_OFFSETS)?;
+    syscall::set_option(fd, xdp(libc::XDP_UMEM_FILL_RING), &layout.frames)?;
+    syscall::set_option(fd, xdp(libc::XDP_UMEM_COMPLETION_RING), &1_u32)?;
+    syscall::set_option(fd, xdp(libc::XDP_RX_RING), &layout.rx_entries)?;
+    let offsets: libc::xdp_mmap_offsets = syscall::option(fd, xdp(libc::XDP_MMAP_OFFSETS))?;
     let misfit = || io::Error::other("the kernel's ring layout does not fit its mapping");
 
     let (mapping, parts) =
@@ -222,13 +222,13 @@ fn map_ring<T: Entry>(
 /// Binds the socket: zero-copy if the program is in the driver and the driver can, else copy.
 fn bind(fd: &OwnedFd, interface: u32, queue: u32, native: bool) -> io::Result<Mode> {
     if !native {
-        syscall::bind(fd, interface, queue, libc::XDP_COPY)?;
+        bind_with(fd, interface, queue, libc::XDP_COPY)?;
         return Ok(Mode::Copy("zero-copy needs native XDP".to_owned()));
     }
-    match syscall::bind(fd, interface, queue, libc::XDP_ZEROCOPY) {
+    match bind_with(fd, interface, queue, libc::XDP_ZEROCOPY) {
         Ok(()) => Ok(Mode::ZeroCopy),
         Err(refusal) => {
-            syscall::bind(fd, interface, queue, libc::XDP_COPY)?;
+            bind_with(fd, interface, queue, libc::XDP_COPY)?;
             let why = match refusal.raw_os_error() {
                 Some(libc::EOPNOTSUPP) => "the driver has no zero-copy".to_owned(),
                 _ => format!("the driver refused zero-copy: {refusal}"),
@@ -236,4 +236,21 @@ fn bind(fd: &OwnedFd, interface: u32, queue: u32, native: bool) -> io::Result<Mo
             Ok(Mode::Copy(why))
         }
     }
+}
+
+/// An option of level `SOL_XDP`.
+fn xdp(name: libc::c_int) -> syscall::Name {
+    (libc::SOL_XDP, name)
+}
+
+fn bind_with(fd: &OwnedFd, interface: u32, queue: u32, flags: u16) -> io::Result<()> {
+    let address = libc::sockaddr_xdp {
+        // 44: fits.
+        sxdp_family: libc::AF_XDP.unsigned_abs().try_into().unwrap_or_default(),
+        sxdp_flags: flags,
+        sxdp_ifindex: interface,
+        sxdp_queue_id: queue,
+        sxdp_shared_umem_fd: 0,
+    };
+    syscall::bind(fd, &address)
 }

@@ -1,4 +1,7 @@
-//! The system calls of AF_XDP sockets, each as a safe function that says why it is one.
+//! The system calls of AF_XDP and packet sockets that no crate has, each as a safe function
+//! that says why it is one. Called by `xdp` and [`crate::source::packet`].
+
+#![expect(unsafe_code, reason = "system calls")]
 
 use std::{
     io,
@@ -7,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-/// A new AF_XDP socket.
-pub(super) fn open() -> io::Result<OwnedFd> {
+/// A new raw socket of a family (`AF_XDP`, `AF_PACKET`) that receives nothing yet.
+pub(crate) fn open(family: libc::c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers.
-    let fd = unsafe { libc::socket(libc::AF_XDP, kind, 0) };
+    let fd = unsafe { libc::socket(family, kind, 0) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -19,24 +22,25 @@ pub(super) fn open() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Binds the socket to a queue of the interface with this number.
-pub(super) fn bind(fd: &OwnedFd, interface: u32, queue: u32, flags: u16) -> io::Result<()> {
-    let address = libc::sockaddr_xdp {
-        // 44: fits.
-        sxdp_family: libc::AF_XDP.unsigned_abs().try_into().unwrap_or_default(),
-        sxdp_flags: flags,
-        sxdp_ifindex: interface,
-        sxdp_queue_id: queue,
-        sxdp_shared_umem_fd: 0,
-    };
-    let len = len_of::<libc::sockaddr_xdp>();
+/// What a socket may be bound to.
+///
+/// # Safety
+/// It must be an address of its family as the kernel reads it, whole.
+pub(crate) unsafe trait Address {}
+// SAFETY: the address of AF_XDP.
+unsafe impl Address for libc::sockaddr_xdp {}
+
+/// Binds the socket.
+pub(crate) fn bind<A: Address>(fd: &OwnedFd, address: &A) -> io::Result<()> {
+    let len = len_of::<A>();
+    let address = std::ptr::from_ref(address).cast();
     // SAFETY: the kernel reads `len` bytes, which is all of `address`.
-    let result = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) };
+    let result = unsafe { libc::bind(fd.as_raw_fd(), address, len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What poll(2) says of `fd` within `timeout`; nothing after a signal.
-pub(super) fn poll(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<i16> {
+pub(crate) fn poll(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<i16> {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // Rounded up, so that a short wait is not a spin.
     let millis = timeout.as_nanos().div_ceil(1_000_000);
@@ -54,7 +58,7 @@ pub(super) fn poll(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<i16> {
 }
 
 /// Whether the socket is still bound to an interface that is up: `xsk_recvmsg` says.
-pub(super) fn check_bound(fd: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn check_bound(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = libc::MSG_DONTWAIT;
     // SAFETY: a buffer of no bytes.
     let result = unsafe { libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), 0, flags) };
@@ -74,12 +78,15 @@ fn len_of<T>() -> libc::socklen_t {
     libc::socklen_t::try_from(size_of::<T>()).unwrap_or_default()
 }
 
-/// Sets an option of level `SOL_XDP`.
-pub(super) fn set_option<T>(fd: &OwnedFd, name: libc::c_int, value: &T) -> io::Result<()> {
+/// Which option: its level and its name.
+pub(crate) type Name = (libc::c_int, libc::c_int);
+
+/// Sets an option.
+pub(crate) fn set_option<T>(fd: &OwnedFd, (level, name): Name, value: &T) -> io::Result<()> {
     let value = std::ptr::from_ref(value).cast();
     let len = len_of::<T>();
     // SAFETY: the kernel reads `len` bytes, which is all of `value`.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_XDP, name, value, len) };
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value, len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -87,19 +94,19 @@ pub(super) fn set_option<T>(fd: &OwnedFd, name: libc::c_int, value: &T) -> io::R
 ///
 /// # Safety
 /// All zeros must be a value, as must anything the kernel writes: integers only.
-pub(super) unsafe trait SocketOption: Copy {}
+pub(crate) unsafe trait SocketOption: Copy {}
 // SAFETY: integers.
 unsafe impl SocketOption for libc::xdp_statistics {}
 // SAFETY: integers.
 unsafe impl SocketOption for libc::xdp_mmap_offsets {}
 
-/// Reads an option of level `SOL_XDP`.
-pub(super) fn option<T: SocketOption>(fd: &OwnedFd, name: libc::c_int) -> io::Result<T> {
+/// Reads an option.
+pub(crate) fn option<T: SocketOption>(fd: &OwnedFd, (level, name): Name) -> io::Result<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     let mut len = len_of::<T>();
     let to = value.as_mut_ptr().cast();
     // SAFETY: the kernel writes at most `len` bytes, which is what `value` has.
-    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_XDP, name, to, &raw mut len) };
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, to, &raw mut len) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
