@@ -124,6 +124,21 @@ pub const FILE_ZSTD_WINDOW_LOG: u32 = 27;
 /// Interfaces that one pcapng section may describe; more is a damaged file.
 pub const FILE_INTERFACES: usize = 65_536;
 
-/// Frames that one AF_XDP queue may hold (256 MiB of 4,096 bytes). When all are in use the
+/// Frames that one receive queue may hold (256 MiB of 4,096 bytes). When all are in use the
 /// kernel drops packets and counts them, by the ring that was short.
 pub const MAX_QUEUE_FRAMES: u32 = 65_536;
+
+/// The fewest that a receive queue may be told to hold: a batch.
+pub const MIN_QUEUE_FRAMES: u32 = 64;
+
+const _: () = assert!(MIN_QUEUE_FRAMES as usize >= BATCH_PACKETS);
+
+/// Frames that a receive queue holds unless `--ring-frames` says otherwise.
+pub const DEFAULT_QUEUE_FRAMES: u32 = 4_096;
+
+/// Bytes of a packet that `observe` has the kernel copy: enough for all headers and for the
+/// names in first packets. What is longer is cut, and counts with its length on the wire.
+pub const SNAP_BYTES: u32 = 4_096;
+
+/// After so long the kernel hands a block of packets over that is not full (`observe`).
+pub const RETIRE_BLOCK_MS: u32 = 10;

@@ -29,6 +29,8 @@ pub(crate) fn open(family: libc::c_int) -> io::Result<OwnedFd> {
 pub(crate) unsafe trait Address {}
 // SAFETY: the address of AF_XDP.
 unsafe impl Address for libc::sockaddr_xdp {}
+// SAFETY: the address of AF_PACKET, with room for a longer hardware address than Ethernet's.
+unsafe impl Address for libc::sockaddr_ll {}
 
 /// Binds the socket.
 pub(crate) fn bind<A: Address>(fd: &OwnedFd, address: &A) -> io::Result<()> {
@@ -37,6 +39,42 @@ pub(crate) fn bind<A: Address>(fd: &OwnedFd, address: &A) -> io::Result<()> {
     // SAFETY: the kernel reads `len` bytes, which is all of `address`.
     let result = unsafe { libc::bind(fd.as_raw_fd(), address, len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What kind of link a packet socket is bound to: `ARPHRD_ETHER` and others.
+pub(crate) fn link_kind(fd: &OwnedFd) -> io::Result<u16> {
+    let mut address = MaybeUninit::<libc::sockaddr_ll>::zeroed();
+    let mut len = len_of::<libc::sockaddr_ll>();
+    let to = address.as_mut_ptr().cast();
+    // SAFETY: the kernel writes at most `len` bytes, which is what `address` has.
+    let result = unsafe { libc::getsockname(fd.as_raw_fd(), to, &raw mut len) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: zeroed, then written in part or whole; any bits are integers.
+    Ok(unsafe { address.assume_init() }.sll_hatype)
+}
+
+/// The longest packet above the link that an interface sends, in bytes.
+pub(crate) fn mtu(fd: &OwnedFd, interface: &str) -> io::Result<u32> {
+    /// `struct ifreq`, with the member that this request writes, at its full size.
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        mtu: libc::c_int,
+        rest: [u32; 5],
+    }
+    const _: () = assert!(size_of::<Request>() == size_of::<libc::ifreq>());
+    let mut request = Request { name: [0; libc::IFNAMSIZ], mtu: 0, rest: [0; 5] };
+    let too_long = || io::Error::from_raw_os_error(libc::ENODEV);
+    let name = request.name.get_mut(..interface.len()).ok_or_else(too_long)?;
+    name.copy_from_slice(interface.as_bytes());
+    // SAFETY: the request is as long as `struct ifreq` and begins with its name.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u32::try_from(request.mtu).unwrap_or_default())
 }
 
 /// What poll(2) says of `fd` within `timeout`; nothing after a signal.
@@ -99,6 +137,10 @@ pub(crate) unsafe trait SocketOption: Copy {}
 unsafe impl SocketOption for libc::xdp_statistics {}
 // SAFETY: integers.
 unsafe impl SocketOption for libc::xdp_mmap_offsets {}
+// SAFETY: integers.
+unsafe impl SocketOption for libc::tpacket_stats_v3 {}
+// SAFETY: an integer.
+unsafe impl SocketOption for libc::c_int {}
 
 /// Reads an option.
 pub(crate) fn option<T: SocketOption>(fd: &OwnedFd, (level, name): Name) -> io::Result<T> {

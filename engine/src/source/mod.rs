@@ -1,10 +1,11 @@
-//! Where frames come from: capture files, AF_XDP sockets.
+//! Where frames come from: capture files, AF_XDP sockets, packet sockets.
 //!
 //! A source hands over one [`Frame`] at a time, in the order of the wire or the file,
 //! borrowed from its own memory. It counts what it saw and what it had to drop; it does
 //! not decode and does not know flows.
 
 pub mod afxdp;
+pub mod packet;
 pub mod pcap;
 
 use crate::time::Timestamp;
