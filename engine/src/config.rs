@@ -10,7 +10,7 @@ use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, SinkSpec, Target};
 use crate::flow::Timeouts;
-use crate::limits::{MAX_CORES, MAX_FLOWS};
+use crate::limits::{MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
 use crate::time::Tick;
 
 /// A duration on the command line: `500ms`, `15s`, `5m`, `1h`.
@@ -38,6 +38,18 @@ pub fn parse_timeout(text: &str) -> std::result::Result<Tick, String> {
     }
     let duration = parse_duration(text).map_err(|wrong| format!("{wrong}, or off"))?;
     Tick::try_from(duration.as_nanos()).map_err(|_| format!("'{text}' is too long; write off"))
+}
+
+/// Frames of a receive queue: a power of two within bounds.
+///
+/// # Errors
+/// A text for the user, if it is not.
+pub fn parse_ring_frames(text: &str) -> std::result::Result<u32, String> {
+    let bounds = MIN_QUEUE_FRAMES..=MAX_QUEUE_FRAMES;
+    let is_right = |frames: &u32| frames.is_power_of_two() && bounds.contains(frames);
+    text.parse().ok().filter(is_right).ok_or_else(|| {
+        format!("'{text}' is not a power of two from {MIN_QUEUE_FRAMES} to {MAX_QUEUE_FRAMES}")
+    })
 }
 
 /// What both `read` and `capture` are told.
@@ -153,6 +165,15 @@ mod tests {
         assert_eq!(parse_timeout("off"), Ok(Timeouts::NEVER));
         for wrong in ["", "5", "s", "-5s", "5 parsecs", "999999999999h", "off"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_ring_has_a_power_of_two_of_frames() {
+        assert_eq!(parse_ring_frames("64"), Ok(64));
+        assert_eq!(parse_ring_frames("65536"), Ok(65_536));
+        for wrong in ["", "0", "32", "100", "131072", "-64", "64k"] {
+            assert!(parse_ring_frames(wrong).is_err(), "{wrong}");
         }
     }
 

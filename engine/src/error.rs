@@ -23,6 +23,12 @@ impl Error {
         Self { operation: operation.into(), cause: lower_first(&cause.to_string()), advice: None }
     }
 
+    /// Why it failed.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
     /// The same error with a word on what to do.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {

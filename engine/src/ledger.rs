@@ -36,6 +36,8 @@ pub struct SourceCounters {
 /// What one receiving thread has counted of its frames.
 #[derive(Debug, Default)]
 pub struct ReceiveCounters {
+    /// Packets that came to the queue, where it is the kernel that counts them there.
+    pub seen: Gauge,
     /// Frames taken from the source.
     pub received: Counter,
     /// Frames given to the decoder.
@@ -50,6 +52,14 @@ pub struct ReceiveCounters {
     pub oversize: Gauge,
     /// Descriptors that did not fit the receive memory.
     pub invalid: Gauge,
+    /// Lost by the kernel, as the ring of a packet socket was full.
+    pub kernel: Gauge,
+    /// How often that ring ran full.
+    pub freezes: Gauge,
+    /// Packets that this host has sent.
+    pub outgoing: Gauge,
+    /// Frames longer than the interface's MTU.
+    pub above_mtu: Gauge,
 }
 
 /// All counters of a run.
@@ -106,6 +116,13 @@ pub struct InterfaceLedger {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Frames taken from the source.
     pub delivered: u64,
+    /// Those of them that this host has sent (`observe`).
+    pub outgoing: u64,
+    /// Frames longer than the interface's MTU, each counted as one packet: several segments,
+    /// which the kernel has merged (GRO) or the NIC is yet to cut (TSO).
+    pub frames_above_mtu: u64,
+    /// How often the ring of a packet socket ran full (`observe`).
+    pub ring_freezes: u64,
     /// Frames without a usable timestamp, which are in flows all the same.
     pub untimed: u64,
     /// Files that broke in their middle.
@@ -293,16 +310,20 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         ("fill_ring_empty", sum(|r| r.fill_ring_empty.get())),
         ("oversize", sum(|r| r.oversize.get())),
         ("invalid", sum(|r| r.invalid.get())),
+        ("kernel", sum(|r| r.kernel.get())),
         ("aborted", source.aborted.get()),
     ];
     InterfaceLedger {
         name: accounts.names[idx].clone(),
         nic_rx: Some(source.nic_rx.get()).filter(|&n| n != u64::MAX),
-        seen: source.seen.get(),
+        seen: source.seen.get() + sum(|r| r.seen.get()),
         passed: source.passed.get(),
         filtered: 0,
         dropped: dropped.into_iter().collect(),
         delivered: sum(|r| r.received.get()),
+        outgoing: sum(|r| r.outgoing.get()),
+        frames_above_mtu: sum(|r| r.above_mtu.get()),
+        ring_freezes: sum(|r| r.freezes.get()),
         untimed: source.untimed.get(),
         file_errors: source.file_errors.get(),
     }

@@ -142,3 +142,6 @@ pub const SNAP_BYTES: u32 = 4_096;
 
 /// After so long the kernel hands a block of packets over that is not full (`observe`).
 pub const RETIRE_BLOCK_MS: u32 = 10;
+
+/// The longest that `--busy-poll` may have the kernel poll a device for, in microseconds.
+pub const MAX_BUSY_POLL_US: i64 = 10_000;

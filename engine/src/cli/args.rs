@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Options, parse_duration, parse_timeout};
-use crate::limits::DEFAULT_MAX_FLOWS;
+use crate::config::{Options, parse_duration, parse_ring_frames, parse_timeout};
+use crate::engine::CaptureSettings;
+use crate::engine::capture::CpuList;
+use crate::limits::{DEFAULT_MAX_FLOWS, DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US};
 use crate::time::Tick;
 
 /// Turns packets into flow records, and accounts for every one.
@@ -44,12 +46,25 @@ pub(crate) struct CaptureArguments {
     /// Interface to capture from; may be given several times.
     #[arg(short, long = "interface", required = true, value_name = "IF")]
     pub(crate) interfaces: Vec<String>,
-    /// How to capture. tap: AF_XDP, the interface is ours and its packets go no further.
+    /// How to capture.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,
     /// Take an interface over even if it has an address or a default route.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Processors for the threads that receive, in turn: 0-3,8.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpus: Option<CpuList>,
+    /// How these threads wait for packets.
+    #[arg(long, value_enum, default_value_t = Wait::Adaptive)]
+    pub(crate) wait: Wait,
+    /// Have the kernel poll the device for so many microseconds whenever these threads wait
+    /// (tap; the driver must support it, and napi_defer_hard_irqs be set).
+    #[arg(long, value_name = "USEC", value_parser = clap::value_parser!(u32).range(1..=MAX_BUSY_POLL_US))]
+    pub(crate) busy_poll: Option<u32>,
+    /// Room in each receive queue, in frames of 4,096 bytes: a power of two from 64 to 65536.
+    #[arg(long, value_name = "N", value_parser = parse_ring_frames, default_value_t = DEFAULT_QUEUE_FRAMES)]
+    pub(crate) ring_frames: u32,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -74,12 +89,57 @@ impl From<Dispatch> for crate::engine::Dispatch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
-    /// AF_XDP: the interface is ours.
+    /// AF_XDP: the interface is ours, and its packets go no further.
     Tap,
-    /// AF_PACKET: the host keeps its network. Not supported yet.
+    /// AF_PACKET: the host keeps its network. Its own packets are seen in both directions.
     Observe,
-    /// What suits the interface: now always tap.
+    /// Tap, where the interface has no address and no default route and the kernel can; else
+    /// observe.
     Auto,
+}
+
+impl From<Mode> for crate::engine::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Tap => Self::Tap,
+            Mode::Observe => Self::Observe,
+            Mode::Auto => Self::Auto,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// Never sleep: each takes a processor of its own whole.
+    Spin,
+    /// Look again for up to 50 us where that has paid lately, then sleep.
+    Adaptive,
+    /// Sleep as soon as there is nothing.
+    Poll,
+}
+
+impl From<Wait> for crate::engine::Wait {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Spin => Self::Spin,
+            Wait::Adaptive => Self::Adaptive,
+            Wait::Poll => Self::Poll,
+        }
+    }
+}
+
+impl CaptureArguments {
+    pub(crate) fn settings(&self) -> CaptureSettings {
+        CaptureSettings {
+            mode: self.mode.into(),
+            force: self.force,
+            cpus: self.cpus.clone(),
+            wait: self.wait.into(),
+            busy_poll_us: self.busy_poll,
+            ring_frames: self.ring_frames,
+            ..CaptureSettings::new(&self.interfaces)
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -107,7 +167,8 @@ pub(crate) struct Common {
     /// Which IP header makes the flow. Tunnels are not decoded yet: both mean the outermost.
     #[arg(long, value_enum, default_value_t = Tunnels::Inner)]
     tunnels: Tunnels,
-    /// Flow-table workers [default: 1 for read, one per queue for capture].
+    /// Flow-table workers [default: 1 for read; one per receive queue for capture, and no more
+    /// than processors where it observes]. capture: rings of each interface that is observed.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Room for so many flows, all workers together.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::args::{Arguments, CaptureArguments, Command, Common, Mode, ReadArguments};
+use crate::cli::args::{Arguments, CaptureArguments, Command, Common, ReadArguments};
 use crate::cli::console::Console;
 use crate::config::Options;
 use crate::engine::{Control, Observer, Outcome};
@@ -100,21 +100,12 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
 }
 
 fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
-    if arguments.mode == Mode::Observe {
-        return Err(Error::new("--mode observe", "not supported yet").advise("use --mode tap"));
-    }
     let settings = arguments.common.options().settings()?;
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, false)?;
     let views = Views::default();
-    let outcome = crate::engine::capture(
-        &settings,
-        &arguments.interfaces,
-        arguments.force,
-        &control,
-        &views,
-        &mut console,
-    );
+    let outcome =
+        crate::engine::capture(&settings, &arguments.settings(), &control, &views, &mut console);
     console.finish();
     outcome
 }

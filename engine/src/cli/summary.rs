@@ -67,12 +67,15 @@ fn text(ledger: &Ledger) -> String {
         }
         let _ = write!(
             text,
-            ": {} delivered, {} passed on, {lost} lost{}  [{}]",
+            ": {} delivered, {} passed on, {lost} lost{}",
             interface.delivered,
             interface.passed,
             causes(&interface.dropped),
-            interface.name,
         );
+        if interface.frames_above_mtu > 0 {
+            let _ = write!(text, ", {} longer than the MTU", interface.frames_above_mtu);
+        }
+        let _ = write!(text, "  [{}]", interface.name);
         line("interface", text);
     }
     let flows = &ledger.flows;

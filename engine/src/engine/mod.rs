@@ -4,12 +4,13 @@
 //! [`pipeline`]: core tables, `merge`, `reap`, sinks. Threads are scoped, so none outlives
 //! its run, and all shared state is borrowed from the run's frame.
 
-mod capture;
+pub mod capture;
 mod pipeline;
 mod read;
 mod stage;
 
 pub use capture::capture;
+pub use capture::settings::{CaptureSettings, Mode, Wait};
 pub use read::read;
 
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use std::{os::fd::AsFd, time::Duration};
 
 use crate::{
     error::{Error, Result},
-    limits::{MAX_CORES, MAX_QUEUE_FRAMES},
+    limits::{DEFAULT_QUEUE_FRAMES, MAX_CORES, MAX_QUEUE_FRAMES},
     xdp::{
         interface::Interface,
         program::{Attachment, Program},
@@ -27,6 +27,9 @@ pub struct TapConfig {
     pub force: bool,
     /// Frames that one queue may hold while we are busy: a power of two.
     pub frames_per_queue: u32,
+    /// For how many microseconds the kernel may poll the device from our system calls, if it is
+    /// to do so.
+    pub busy_poll_us: Option<u32>,
     /// Bytes of one frame: 4,096, or 2,048 where no packet is longer than 1,792 bytes.
     pub frame_bytes: u32,
 }
@@ -35,7 +38,8 @@ impl TapConfig {
     /// The defaults for `interface`: 4,096 frames of 4,096 bytes for each queue.
     pub fn new(interface: impl Into<String>) -> Self {
         let interface = interface.into();
-        Self { interface, force: false, frames_per_queue: 4096, frame_bytes: 4096 }
+        let frames_per_queue = DEFAULT_QUEUE_FRAMES;
+        Self { interface, force: false, frames_per_queue, busy_poll_us: None, frame_bytes: 4096 }
     }
 
     fn check(&self) -> Result<Layout> {
@@ -105,10 +109,13 @@ impl Tap {
         // of them is in place passes on to the host, and is counted as passed.
         let attachment = program.attach()?;
         let native = attachment == Attachment::Native;
-        let sockets = (0..queues)
+        let mut sockets = (0..queues)
             .map(|queue| Socket::open(&interface, queue, layout, native))
             .collect::<Result<Vec<_>>>()?;
-        for socket in &sockets {
+        for socket in &mut sockets {
+            if let Some(us) = config.busy_poll_us {
+                socket.poll_device_for(us)?;
+            }
             program.insert(socket.queue(), socket.as_fd())?;
         }
         let description = describe(&attachment, &sockets);
@@ -192,7 +199,10 @@ impl TapQueue {
 }
 
 /// Refuses an interface that is down, or that the host uses, unless `force`.
-fn check_free(interface: &Interface, force: bool) -> Result<()> {
+///
+/// # Errors
+/// If it is one.
+pub fn check_free(interface: &Interface, force: bool) -> Result<()> {
     let name = &interface.name;
     let refuse = |cause: String| Error::new(format!("tap {name}"), cause);
     if !interface.is_up {

@@ -5,6 +5,7 @@
 //! not decode and does not know flows.
 
 pub mod afxdp;
+pub mod live;
 pub mod packet;
 pub mod pcap;
 

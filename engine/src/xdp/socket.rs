@@ -17,9 +17,15 @@ use super::{
     ring::{Consumer, Descriptor, Entry, Offsets, Producer},
     umem::Umem,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::limits::BATCH_PACKETS;
 use crate::memory::Mapping;
 use crate::socket as syscall;
+
+/// Packets that one busy poll takes from the device at most.
+const BUSY_POLL_PACKETS: u32 = 64;
+
+const _: () = assert!(BUSY_POLL_PACKETS as usize <= BATCH_PACKETS);
 
 /// How large a socket's memory is. All numbers are powers of two.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +78,8 @@ pub struct Socket {
     queue: u32,
     interface: String,
     invalid: u64,
+    /// Whether the kernel polls the device when we ask it for something.
+    polls_device: bool,
 }
 
 impl Socket {
@@ -98,7 +106,17 @@ impl Socket {
         let lent = umem.lend_all().filter(|&address| fill.put(address)).count();
         assert_eq!(lent, layout.frames as usize, "the fill ring is as long as there are frames");
         fill.submit();
-        Ok(Self { fd, rx, fill, umem, mode, queue, interface: name.clone(), invalid: 0 })
+        Ok(Self {
+            fd,
+            rx,
+            fill,
+            umem,
+            mode,
+            queue,
+            interface: name.clone(),
+            invalid: 0,
+            polls_device: false,
+        })
     }
 
     /// The queue it is bound to.
@@ -111,12 +129,43 @@ impl Socket {
         &self.mode
     }
 
+    /// Has the kernel poll the device for up to `us` microseconds whenever we wait, instead of
+    /// by interrupts, as far as the driver can
+    /// (<https://docs.kernel.org/networking/napi.html#busy-polling>).
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn poll_device_for(&mut self, us: u32) -> Result<()> {
+        let (queue, name) = (self.queue, &self.interface);
+        for (option, value) in [
+            (libc::SO_PREFER_BUSY_POLL, 1),
+            (libc::SO_BUSY_POLL, us),
+            (libc::SO_BUSY_POLL_BUDGET, BUSY_POLL_PACKETS),
+        ] {
+            syscall::set_option(&self.fd, (libc::SOL_SOCKET, option), &value).map_err(|cause| {
+                let error = Error::new(format!("busy-poll queue {queue} of {name}"), &cause);
+                match cause.raw_os_error() {
+                    Some(libc::EPERM) => error.advise("run as root, or with CAP_NET_ADMIN"),
+                    _ => error.advise("it takes Linux 5.11; leave --busy-poll out"),
+                }
+            })?;
+        }
+        self.polls_device = true;
+        Ok(())
+    }
+
     /// Shows up to `max` packets to `each`, in the order they came, then gives their frames
     /// back. Returns how many it has shown.
     pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8])) -> usize {
         // As there are as many places as frames, the second bound never binds; it is what makes
         // `put` below succeed without trust in the kernel.
-        let waiting = self.rx.look().min(self.fill.look());
+        let mut waiting = self.rx.look();
+        if waiting == 0 && self.polls_device {
+            // What it finds comes to the ring at once. If it fails, `wait` says so.
+            let _ = syscall::check_bound(self.fd.as_fd());
+            waiting = self.rx.look();
+        }
+        let waiting = waiting.min(self.fill.look());
         let mut shown = 0;
         for _ in 0..max.min(waiting as usize) {
             let Some(descriptor) = self.rx.take() else { break };
@@ -143,6 +192,10 @@ impl Socket {
             let operation = format!("wait for queue {} of {}", self.queue, self.interface);
             refused(operation, &self.interface, &cause)
         };
+        if self.polls_device {
+            // xsk_recvmsg polls the device, which poll(2) does only by a system-wide setting.
+            syscall::check_bound(self.fd.as_fd()).map_err(fail)?;
+        }
         let events = syscall::poll(self.fd.as_fd(), timeout).map_err(fail)?;
         if events & libc::POLLIN != 0 {
             return Ok(true);

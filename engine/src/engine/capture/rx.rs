@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::clock::Clock;
+use super::cpus;
+use super::open::Numbered;
+use super::settings::CaptureSettings;
+use super::waiting::{Next, Waiting};
 use crate::decode::Decoder;
 use crate::engine::stage::{Core, PacketBatch, decode};
 use crate::error::{Error, Result};
 use crate::flow::KeyHasher;
 use crate::ledger::{Accounts, ReceiveCounters};
 use crate::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
-use crate::source::afxdp::TapQueue;
-use crate::source::{Frame, LinkType};
+use crate::source::live::Queue;
 use crate::sync::{AtomicBool, Ordering, thread};
 use crate::table::CoreTable;
 use crate::table::exchange::{Exchange, Order, exchange};
@@ -37,11 +40,11 @@ const PASS_ON_NS: u64 = 50_000;
 /// How long a thread that has nothing more to receive waits for others to pass on the rest.
 const WAIT: Duration = Duration::from_micros(50);
 
+/// How long a queue whose source has stopped may take to give the rest.
+const DRAIN_NS: u64 = 500_000_000;
+
 /// How often published deltas are sent on under load, and lost packets are looked up.
 const FLUSH_NS: u64 = 100_000_000;
-
-/// A queue with the number of its interface.
-pub(super) type Queue = (u16, TapQueue);
 
 /// What `main` and the `rx` threads tell each other.
 #[derive(Debug, Default)]
@@ -54,7 +57,10 @@ pub(super) struct Stages {
 
 /// One `rx` thread.
 pub(super) struct Rx<'a> {
-    queue: TapQueue,
+    queue: Queue,
+    /// The processor that it runs on, if that was said.
+    cpu: Option<usize>,
+    waiting: Waiting,
     decoder: Decoder,
     core: Core<'a>,
     batch: PacketBatch,
@@ -71,7 +77,8 @@ pub(super) struct Rx<'a> {
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     hasher: &KeyHasher,
-    queues: Vec<Queue>,
+    live: &CaptureSettings,
+    queues: Vec<Numbered>,
     tables: Vec<CoreTable<'a>>,
     outboxes: Vec<Outbox>,
 ) -> Vec<Rx<'a>> {
@@ -83,12 +90,15 @@ pub(super) fn make_threads<'a>(
         exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
     }
     let mut exchanges = exchanges.into_iter();
+    let sleep = if cores > 1 { IDLE_BETWEEN } else { IDLE };
     let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
-    let make = |(number, ((interface, queue), core)): (usize, (Queue, Core<'a>))| {
+    let make = |(number, ((interface, queue), core)): (usize, (Numbered, Core<'a>))| {
         let mut decoder = Decoder::of_queue(hasher.clone(), number);
         decoder.set_interface(interface);
         Rx {
             queue,
+            cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
+            waiting: Waiting::new(live.wait, sleep),
             decoder,
             core,
             batch: PacketBatch::new(),
@@ -106,8 +116,18 @@ impl Rx<'_> {
     /// Runs until the sources have stopped and the queue is empty, or the interface is
     /// gone. Then ends every flow. Returns how long batches took, and what failed.
     pub(super) fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {
-        let mut failure = None;
-        while failure.is_none() {
+        let failure = self.cpu.map_or(Ok(()), cpus::pin).and_then(|()| self.receive_all(stages));
+        let failure = failure.err();
+        if failure.is_some() {
+            // Relaxed: a request is about itself only.
+            stages.failed.store(true, Ordering::Relaxed);
+        }
+        (self.finish(), failure)
+    }
+
+    fn receive_all(&mut self, stages: &Stages) -> Result<()> {
+        let mut last = None;
+        loop {
             // Acquire: pairs with the release in `capture`: nothing comes after it.
             let is_last = stages.drained.load(Ordering::Acquire);
             let now = self.clock.tick();
@@ -115,30 +135,32 @@ impl Rx<'_> {
             let received = self.receive();
             self.pass_on(received, now);
             let taken = self.take(received);
-            let is_idle = received == 0 && !taken;
-            if is_idle || now - self.last_flush >= FLUSH_NS {
+            let next = if received == 0 && !taken {
+                self.waiting.next(now)
+            } else {
+                self.waiting.found();
+                Next::Look
+            };
+            if matches!(next, Next::Sleep(_)) || now - self.last_flush >= FLUSH_NS {
                 self.last_flush = now;
                 if !taken {
                     self.idle(now);
                 }
                 self.core.flush();
                 self.clock.set_by_wall();
-                failure = self.note_drops().err();
+                self.note_counts()?;
             }
-            if !is_idle {
-                continue;
-            }
+            let Next::Sleep(longest) = next else { continue };
             if is_last {
-                break;
+                let since = *last.get_or_insert(now);
+                if self.queue.is_drained()? || now - since > DRAIN_NS {
+                    return self.note_counts();
+                }
             }
-            let wait = if self.exchange.is_some() { IDLE_BETWEEN } else { IDLE };
-            failure = failure.or(self.queue.wait(wait).err());
+            if self.queue.wait(longest)? {
+                self.waiting.woken(self.clock.tick() - now);
+            }
         }
-        if failure.is_some() {
-            // Relaxed: a request is about itself only.
-            stages.failed.store(true, Ordering::Relaxed);
-        }
-        (self.finish(), failure)
     }
 
     /// Moves the hand where no packets do.
@@ -198,14 +220,8 @@ impl Rx<'_> {
     fn receive(&mut self) -> usize {
         let now = self.clock.wall(self.decoder.tick());
         let Self { decoder, batch, counters, exchange, core, .. } = self;
-        let received = self.queue.receive(BATCH_PACKETS, |bytes| {
-            let frame = Frame {
-                bytes,
-                wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-                timestamp: Some(now),
-                link: LinkType::ETHERNET,
-            };
-            if !decode(decoder, &frame, counters, batch.next()) {
+        let received = self.queue.receive(BATCH_PACKETS, now, |frame| {
+            if !decode(decoder, frame, counters, batch.next()) {
                 return;
             }
             match exchange {
@@ -226,13 +242,19 @@ impl Rx<'_> {
         received
     }
 
-    /// Takes over what the socket has lost.
-    fn note_drops(&self) -> Result<()> {
-        let drops = self.queue.drops()?;
-        self.counters.rx_ring_full.set(drops.rx_ring_full);
-        self.counters.fill_ring_empty.set(drops.fill_ring_empty);
-        self.counters.oversize.set(drops.oversize);
-        self.counters.invalid.set(drops.invalid);
+    /// Takes over what the queue has counted and lost.
+    fn note_counts(&mut self) -> Result<()> {
+        let counts = self.queue.counts()?;
+        let counters = self.counters;
+        counters.seen.set(counts.seen);
+        counters.rx_ring_full.set(counts.rx_ring_full);
+        counters.fill_ring_empty.set(counts.fill_ring_empty);
+        counters.oversize.set(counts.oversize);
+        counters.invalid.set(counts.invalid);
+        counters.kernel.set(counts.kernel);
+        counters.freezes.set(counts.freezes);
+        counters.outgoing.set(counts.outgoing);
+        counters.above_mtu.set(counts.above_mtu);
         Ok(())
     }
 }

@@ -1,0 +1,63 @@
+//! What a live capture is told beyond what every run is.
+
+use super::cpus::CpuList;
+use crate::limits::DEFAULT_QUEUE_FRAMES;
+
+/// How interfaces are captured from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// AF_XDP: the interface is ours.
+    Tap,
+    /// AF_PACKET: the host keeps its network.
+    Observe,
+    /// For each interface: tap, where that does not cut the host off and the kernel does it;
+    /// else observe.
+    #[default]
+    Auto,
+}
+
+/// How an `rx` thread waits for packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wait {
+    /// It never sleeps: a processor of its own, always busy.
+    Spin,
+    /// It looks again for a while where that has paid lately, then sleeps.
+    #[default]
+    Adaptive,
+    /// It sleeps as soon as there is nothing.
+    Poll,
+}
+
+/// What a live capture is told.
+#[derive(Debug, Clone)]
+pub struct CaptureSettings {
+    /// Names of interfaces.
+    pub interfaces: Vec<String>,
+    /// How they are captured from.
+    pub mode: Mode,
+    /// Tap an interface even if that cuts the host off.
+    pub force: bool,
+    /// Processors for `rx` threads, in turn; where the system likes if there are none.
+    pub cpus: Option<CpuList>,
+    /// How `rx` threads wait.
+    pub wait: Wait,
+    /// For how many microseconds AF_XDP sockets may poll their device themselves.
+    pub busy_poll_us: Option<u32>,
+    /// Frames that a queue may hold.
+    pub ring_frames: u32,
+}
+
+impl CaptureSettings {
+    /// The defaults for these interfaces.
+    pub fn new(interfaces: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            interfaces: interfaces.into_iter().map(Into::into).collect(),
+            mode: Mode::default(),
+            force: false,
+            cpus: None,
+            wait: Wait::default(),
+            busy_poll_us: None,
+            ring_frames: DEFAULT_QUEUE_FRAMES,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! A live source, whichever it is: [`Tap`] or [`Observe`], and their queues behind one face.
+//!
+//! One `rx` thread's code serves both. Which one it is, is asked once for a batch and not for
+//! a packet: [`Queue::receive`] is two loops, not one over a pointer to a function.
+
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::source::afxdp::{Tap, TapQueue};
+use crate::source::packet::{Observe, ObserveQueue};
+use crate::source::{Frame, LinkType};
+use crate::time::Timestamp;
+
+/// One interface that is captured from.
+pub enum Source {
+    /// By AF_XDP.
+    Tap(Box<Tap>),
+    /// By AF_PACKET.
+    Observe(Observe),
+}
+
+/// What is counted for an interface as a whole. What is not counted there is 0: packets that
+/// an observed interface has seen are counted by its queues.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// Packets that the NIC says it received.
+    pub nic_rx: Option<u64>,
+    /// Packets at the source's entry.
+    pub seen: u64,
+    /// Packets left to the host alone.
+    pub passed: u64,
+    /// Packets that the XDP program could not handle.
+    pub aborted: u64,
+}
+
+impl Source {
+    /// The interface's name.
+    pub fn interface(&self) -> &str {
+        match self {
+            Self::Tap(tap) => tap.interface(),
+            Self::Observe(observe) => observe.interface(),
+        }
+    }
+
+    /// How frames come.
+    pub fn description(&self) -> String {
+        match self {
+            Self::Tap(tap) => format!("tap, {}", tap.description()),
+            Self::Observe(observe) => format!("observe, {}", observe.description()),
+        }
+    }
+
+    /// What happened so far; one moment's truth only once nothing arrives any more.
+    ///
+    /// # Errors
+    /// If the kernel does not give the counters.
+    pub fn counts(&self) -> Result<SourceCounts> {
+        match self {
+            Self::Tap(tap) => tap.counters().map(|counters| SourceCounts {
+                nic_rx: counters.nic_rx,
+                seen: counters.seen,
+                passed: counters.passed,
+                aborted: counters.aborted,
+            }),
+            Self::Observe(observe) => {
+                Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
+            }
+        }
+    }
+
+    /// Nothing new arrives after this, and what is in the queues can still be received.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn detach(&mut self) -> Result<()> {
+        match self {
+            Self::Tap(tap) => tap.detach(),
+            Self::Observe(observe) => observe.detach(),
+        }
+    }
+}
+
+/// One queue of an interface; owned by one thread.
+#[derive(Debug)]
+pub enum Queue {
+    /// An AF_XDP socket.
+    Tap(TapQueue),
+    /// A ring of a packet socket.
+    Observe(ObserveQueue),
+}
+
+/// What was counted at a queue since it was opened. What does not happen there is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Packets that came to it; of a tap its source counts them.
+    pub seen: u64,
+    /// Lost, as there was no room on the receive ring.
+    pub rx_ring_full: u64,
+    /// Lost, as there was no frame on the fill ring.
+    pub fill_ring_empty: u64,
+    /// Lost, as they were too long.
+    pub oversize: u64,
+    /// Lost, as the kernel described them wrongly.
+    pub invalid: u64,
+    /// Lost, as there was no room in the ring of a packet socket.
+    pub kernel: u64,
+    /// How often that ring ran full.
+    pub freezes: u64,
+    /// Packets that this host has sent.
+    pub outgoing: u64,
+    /// Packets longer than the interface's MTU: several on the wire.
+    pub above_mtu: u64,
+}
+
+impl Queue {
+    /// Receives up to `max` frames, and calls `each` with every one in the order they came;
+    /// `now` is the time of those that come without. Returns how many.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        max: usize,
+        now: Timestamp,
+        mut each: impl FnMut(&Frame<'_>),
+    ) -> usize {
+        match self {
+            Self::Tap(queue) => queue.receive(max, |bytes| {
+                each(&Frame {
+                    bytes,
+                    wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                    timestamp: Some(now),
+                    link: LinkType::ETHERNET,
+                });
+            }),
+            Self::Observe(queue) => queue.receive(max, each),
+        }
+    }
+
+    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
+    ///
+    /// # Errors
+    /// If the interface is gone or down.
+    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+        match self {
+            Self::Tap(queue) => queue.wait(timeout),
+            Self::Observe(queue) => queue.wait(timeout),
+        }
+    }
+
+    /// What was counted so far.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn counts(&mut self) -> Result<QueueCounts> {
+        match self {
+            Self::Tap(queue) => queue.drops().map(|drops| QueueCounts {
+                rx_ring_full: drops.rx_ring_full,
+                fill_ring_empty: drops.fill_ring_empty,
+                oversize: drops.oversize,
+                invalid: drops.invalid,
+                ..QueueCounts::default()
+            }),
+            Self::Observe(queue) => queue.counts().map(|counts| QueueCounts {
+                seen: counts.seen,
+                kernel: counts.dropped,
+                freezes: counts.freezes,
+                invalid: counts.invalid,
+                outgoing: counts.outgoing,
+                above_mtu: counts.above_mtu,
+                ..QueueCounts::default()
+            }),
+        }
+    }
+
+    /// Whether nothing is on its way, of a queue that was found empty after its source was
+    /// detached: a packet socket has packets in a block that is not handed over yet.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn is_drained(&mut self) -> Result<bool> {
+        match self {
+            Self::Tap(_) => Ok(true),
+            Self::Observe(queue) => queue.is_empty(),
+        }
+    }
+}
