@@ -6,6 +6,7 @@ pub mod decode;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod filter;
 pub mod flow;
 pub mod global;
 pub mod ledger;

@@ -56,6 +56,15 @@ pub const KEY_VLANS: usize = 2;
 /// IPv6 extension headers that are walked in one packet; more is counted as `bad_ip`.
 pub const IPV6_EXTENSIONS: usize = 64;
 
+/// Instructions that a filter may be compiled to (a list of some ten thousand addresses); a longer
+/// one is refused.
+pub const FILTER_INSTRUCTIONS: usize = 1 << 18;
+
+/// How often a filter may go back for one frame, as it does in `ip6 protochain` for each header:
+/// a frame for which that is not enough is rejected, as newer versions of libpcap do after as many
+/// turns (`MAX_BACKWARD_JUMPS`).
+pub const FILTER_TURNS: usize = 64;
+
 /// How far packet time may step back and still count as reordering; a larger step is
 /// taken as a new recording (see [`crate::time::PacketClock`]).
 pub const REORDER_NS: u64 = 60 * 1_000_000_000;

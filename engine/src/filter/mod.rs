@@ -1,0 +1,3 @@
+//! Which frames count: pcap-filter expressions, as tcpdump takes them.
+
+pub mod cbpf;
