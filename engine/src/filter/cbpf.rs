@@ -6,7 +6,7 @@
 //! what is in its frame (`SKF_AD_OFF`), this does not. Source, with the meaning of each
 //! instruction: <https://github.com/the-tcpdump-group/libpcap/blob/libpcap-1.10.5/bpf_filter.c>.
 
-mod code;
+pub(super) mod code;
 #[cfg(test)]
 mod tests;
 
