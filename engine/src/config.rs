@@ -9,8 +9,10 @@ use jiff::SignedDuration;
 use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, SinkSpec, Target};
+use crate::filter::Filter;
 use crate::flow::Timeouts;
 use crate::limits::{MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
+use crate::sync::Arc;
 use crate::time::Tick;
 
 /// A duration on the command line: `500ms`, `15s`, `5m`, `1h`.
@@ -71,6 +73,8 @@ pub struct Options {
     pub dispatch: Dispatch,
     /// Flow-table slots.
     pub max_flows: usize,
+    /// A pcap-filter expression, if given.
+    pub filter: Option<String>,
     /// Stop after so many packets.
     pub count: Option<u64>,
     /// Stop after so long.
@@ -81,7 +85,7 @@ impl Options {
     /// Settings for the engine.
     ///
     /// # Errors
-    /// If an option is out of range, or two sinks would write the same file.
+    /// If an option is out of range, the filter is none, or two sinks would write the same file.
     pub fn settings(&self) -> Result<Settings> {
         let workers = self.workers.unwrap_or(1);
         if !(1..=MAX_CORES).contains(&workers) {
@@ -99,9 +103,14 @@ impl Options {
             merges: 1,
             max_flows: self.max_flows,
             sinks: self.sinks()?,
+            filter: self.filter()?.map(Arc::new),
             count: self.count,
             duration: self.duration,
         })
+    }
+
+    fn filter(&self) -> Result<Option<Filter>> {
+        self.filter.as_deref().map(Filter::new).transpose()
     }
 
     fn sinks(&self) -> Result<Vec<SinkSpec>> {

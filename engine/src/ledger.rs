@@ -38,8 +38,10 @@ pub struct SourceCounters {
 pub struct ReceiveCounters {
     /// Packets that came to the queue, where it is the kernel that counts them there.
     pub seen: Gauge,
-    /// Frames taken from the source.
+    /// Frames taken from the source that the filter let through: all, if there is none.
     pub received: Counter,
+    /// Frames taken from the source that the filter rejected.
+    pub filtered: Counter,
     /// Frames given to the decoder.
     pub decoded: Counter,
     /// Frames without a packet, by [`Cause`].
@@ -110,11 +112,11 @@ pub struct InterfaceLedger {
     pub seen: u64,
     /// Packets left to the host.
     pub passed: u64,
-    /// Packets that a filter rejected.
+    /// Packets that the filter rejected.
     pub filtered: u64,
     /// Lost packets by cause.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Frames taken from the source.
+    /// Frames taken from the source that the filter let through.
     pub delivered: u64,
     /// Those of them that this host has sent (`observe`).
     pub outgoing: u64,
@@ -318,7 +320,7 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         nic_rx: Some(source.nic_rx.get()).filter(|&n| n != u64::MAX),
         seen: source.seen.get() + sum(|r| r.seen.get()),
         passed: source.passed.get(),
-        filtered: 0,
+        filtered: sum(|r| r.filtered.get()),
         dropped: dropped.into_iter().collect(),
         delivered: sum(|r| r.received.get()),
         outgoing: sum(|r| r.outgoing.get()),

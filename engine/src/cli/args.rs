@@ -174,6 +174,10 @@ pub(crate) struct Common {
     /// Room for so many flows, all workers together.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_FLOWS)]
     max_flows: usize,
+    /// Count only packets that this expression accepts, as tcpdump takes it (pcap-filter(7)):
+    /// 'tcp port 443 and not net 10.0.0.0/8'. Needs libpcap.
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
     /// Write the ledger to this file, as JSON, at the end.
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
@@ -183,7 +187,7 @@ pub(crate) struct Common {
     /// Stop after so long.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Stop after so many packets; capture: soon after.
+    /// Stop after so many packets, those that --filter rejects included; capture: soon after.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
     /// Exit with 1 if anything was lost or does not add up.
@@ -214,6 +218,7 @@ impl Common {
             active_timeout: self.active_timeout,
             workers: self.workers,
             max_flows: self.max_flows,
+            filter: self.filter.clone(),
             count: self.count,
             duration: self.duration,
         }

@@ -67,8 +67,12 @@ fn text(ledger: &Ledger) -> String {
         }
         let _ = write!(
             text,
-            ": {} delivered, {} passed on, {lost} lost{}",
+            ": {} delivered{}, {} passed on, {lost} lost{}",
             interface.delivered,
+            match interface.filtered {
+                0 => String::new(),
+                count => format!(", {count} filtered"),
+            },
             interface.passed,
             causes(&interface.dropped),
         );

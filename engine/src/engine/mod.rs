@@ -19,10 +19,11 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::error::Error;
 use crate::export::SinkSpec;
+use crate::filter::Filter;
 use crate::flow::Timeouts;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
-use crate::sync::{Ordering, SignalFlag, StopRequest};
+use crate::sync::{Arc, Ordering, SignalFlag, StopRequest};
 use crate::view::{View, Views, busiest};
 
 /// Which worker of `read` gets a packet.
@@ -50,7 +51,9 @@ pub struct Settings {
     pub max_flows: usize,
     /// Where records go.
     pub sinks: Vec<SinkSpec>,
-    /// Stop after so many packets.
+    /// Which packets count: all, if there is none.
+    pub filter: Option<Arc<Filter>>,
+    /// Stop after so many packets, of which the filter may reject some.
     pub count: Option<u64>,
     /// Stop after so long.
     pub duration: Option<Duration>,

@@ -17,10 +17,11 @@ use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
 use crate::engine::pipeline::{Pipeline, Shape, spawn};
-use crate::engine::stage::{Core, PacketBatch, decode, with_times};
+use crate::engine::stage::{Core, PacketBatch, admit, decode, with_times};
 use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Patience, Sink, WhenFull};
+use crate::filter::AnyLinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
@@ -42,7 +43,7 @@ const STOP_EVERY: u64 = 1_024;
 /// Reads `files` in their order into flow records.
 ///
 /// # Errors
-/// If the first file or a sink cannot be opened. Damage in a file, and a later file that
+/// If the first file or a sink cannot be opened, or the filter does not suit that file. Damage in a file, and a later file that
 /// cannot be opened, are errors of the [`Outcome`]: what could be read is.
 pub fn read(
     settings: &Settings,
@@ -54,6 +55,10 @@ pub fn read(
     let start = Instant::now();
     let workers = settings.workers.unwrap_or(1);
     let first = open_inputs(files, &control.stop)?;
+    if let (Some(filter), Some(link)) = (&settings.filter, first.link()) {
+        // Before anything is written.
+        filter.for_link(link, &files[0].display().to_string())?;
+    }
     let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
     let sinks = Sink::start_all(&settings.sinks, &names)?;
     let accounts = Accounts::new(
@@ -375,21 +380,33 @@ struct Reader<'a> {
     hasher: KeyHasher,
 }
 
+/// What the reader takes from file to file.
+struct State<'a> {
+    filter: Option<AnyLinkFilter<'a>>,
+    decoder: Decoder,
+    /// Packets that may still be read.
+    left: u64,
+    /// Bytes of the files before this one.
+    bytes_before: u64,
+}
+
 impl Reader<'_> {
     /// Reads all files to their end. Returns what failed, and the packet clock at the end.
     fn run(&self, first: CaptureFile, packets: &mut impl PacketSink) -> (Vec<Error>, Tick) {
-        let mut decoder = Decoder::new(self.hasher.clone());
+        let mut state = State {
+            filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),
+            decoder: Decoder::new(self.hasher.clone()),
+            left: self.settings.count.unwrap_or(u64::MAX),
+            bytes_before: 0,
+        };
         let mut errors = Vec::new();
-        let mut left = self.settings.count.unwrap_or(u64::MAX);
-        let mut before = 0;
         let mut opened = Some(first);
         for (idx, path) in self.files.iter().enumerate() {
             let file = opened.take().map_or_else(|| CaptureFile::open(path, &self.shared.stop), Ok);
             let result = file.and_then(|mut file| {
-                let result =
-                    self.run_file(idx, &mut file, &mut decoder, &mut left, packets, before);
+                let result = self.run_file(idx, &mut file, &mut state, packets);
                 self.accounts.sources[idx].untimed.set(file.untimed_frames());
-                before += file.progress().0;
+                state.bytes_before += file.progress().0;
                 result
             });
             // A pipe that was left at a stop may have ended inside a packet.
@@ -399,11 +416,11 @@ impl Reader<'_> {
                 self.accounts.sources[idx].file_errors.add(1);
                 errors.push(error);
             }
-            if left == 0 || self.shared.stop.is_made() {
+            if state.left == 0 || self.shared.stop.is_made() {
                 break;
             }
         }
-        let end = decoder.tick();
+        let end = state.decoder.tick();
         (errors, end)
     }
 
@@ -411,11 +428,10 @@ impl Reader<'_> {
         &self,
         idx: usize,
         file: &mut CaptureFile,
-        decoder: &mut Decoder,
-        left: &mut u64,
+        state: &mut State<'_>,
         packets: &mut impl PacketSink,
-        bytes_before: u64,
     ) -> Result<()> {
+        let State { filter, decoder, left, bytes_before } = state;
         decoder.set_interface(u16::try_from(idx).unwrap_or(u16::MAX));
         let counters = &self.accounts.receives[0][idx];
         let mut seen = 0;
@@ -425,14 +441,19 @@ impl Reader<'_> {
                     break;
                 }
                 // Relaxed: for show.
-                self.shared.taken_bytes.store(bytes_before + file.progress().0, Ordering::Relaxed);
+                let taken = *bytes_before + file.progress().0;
+                self.shared.taken_bytes.store(taken, Ordering::Relaxed);
             }
             let Some(frame) = file.next_frame()? else { break };
+            let accepts = match filter {
+                // A frame that it does not suit ends the file, as damage does.
+                Some(filter) => filter.accepts(&frame, &self.accounts.names[idx])?,
+                None => true,
+            };
             seen += 1;
             self.accounts.sources[idx].seen.set(seen);
             *left -= 1;
-            counters.received.add(1);
-            if decode(decoder, &frame, counters, packets.next()) {
+            if admit(accepts, counters) && decode(decoder, &frame, counters, packets.next()) {
                 packets.keep();
             }
         }

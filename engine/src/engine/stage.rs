@@ -1,4 +1,5 @@
-//! The two stages of the packet path: frames into packets, packets into a table.
+//! The stages of the packet path: frames past the filter, frames into packets, packets into a
+//! table.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,15 @@ const WAIT: Duration = Duration::from_micros(50);
 
 /// Batches longer than this are recorded as this long, in ns.
 const BATCH_NS_MAX: u64 = 60_000_000_000;
+
+/// Counts a frame by the filter's verdict on it, and says that again. What is filtered out is
+/// neither decoded nor moves the packet clock: the records are those of a capture without it.
+#[inline]
+pub(super) fn admit(accepts: bool, counters: &ReceiveCounters) -> bool {
+    let counter = if accepts { &counters.received } else { &counters.filtered };
+    counter.add(1);
+    accepts
+}
 
 /// Decodes a frame to `packet` and counts what became of it. Whether there is one.
 #[inline]

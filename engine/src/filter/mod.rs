@@ -140,22 +140,13 @@ impl<'a> AnyLinkFilter<'a> {
     pub fn accepts(&mut self, frame: &Frame<'_>, subject: &str) -> Result<bool> {
         match self.links.iter().find(|(link, _)| *link == frame.link) {
             Some((_, filter)) => Ok(filter.accepts(frame)),
-            None => {
-                self.prepare(frame.link, subject)?;
-                self.accepts(frame, subject)
-            }
+            None => self.add(frame.link, subject).map(|filter| filter.accepts(frame)),
         }
     }
 
-    /// Compiles it for a link type, if it is not yet.
-    ///
-    /// # Errors
-    /// As [`Filter::for_link`].
     #[cold]
-    pub fn prepare(&mut self, link: LinkType, subject: &str) -> Result<()> {
-        if self.links.iter().all(|(known, _)| *known != link) {
-            self.links.push((link, self.filter.for_link(link, subject)?));
-        }
-        Ok(())
+    fn add(&mut self, link: LinkType, subject: &str) -> Result<&LinkFilter> {
+        let (_, filter) = self.links.push_mut((link, self.filter.for_link(link, subject)?));
+        Ok(filter)
     }
 }

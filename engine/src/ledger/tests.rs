@@ -2,15 +2,17 @@
 
 use super::*;
 
-/// Accounts that balance: of 20 packets 3 were passed, 2 lost, 1 undecodable, 4 in overflow
-/// and 10 in flows, of which one record with 6 packets has ended and one with 4 lives.
+/// Accounts that balance: of 26 packets 3 were passed, 2 lost, 6 filtered, 1 undecodable, 4 in
+/// overflow and 10 in flows, of which one record with 6 packets has ended and one with 4 lives.
 fn balanced() -> Accounts {
     let accounts = Accounts::new(Arc::from(["eth0".to_owned()]), 2, 2, 1, Vec::new());
-    accounts.sources[0].seen.set(20);
+    accounts.sources[0].seen.set(26);
     accounts.sources[0].passed.set(3);
     let receives = [&accounts.receives[0][0], &accounts.receives[1][0]];
     receives[0].rx_ring_full.set(1);
     receives[1].oversize.set(1);
+    receives[0].filtered.add(2);
+    receives[1].filtered.add(4);
     for (receive, frames) in receives.iter().zip([5, 10]) {
         receive.received.add(frames);
         receive.decoded.add(frames);
@@ -46,9 +48,19 @@ fn check(name: &str, change: impl Fn(&Accounts), running: [u64; 3], complete: [u
 #[test]
 fn each_packet_and_record_that_goes_missing_is_a_residual() {
     check("nothing", |_| {}, [0; 3], [0; 3]);
-    check("seen, not delivered", |a| a.sources[0].seen.set(22), [2, 0, 0], [2, 0, 0]);
-    check("delivered, not seen", |a| a.sources[0].seen.set(19), [1, 0, 0], [1, 0, 0]);
+    check("seen, not delivered", |a| a.sources[0].seen.set(28), [2, 0, 0], [2, 0, 0]);
+    check("delivered, not seen", |a| a.sources[0].seen.set(25), [1, 0, 0], [1, 0, 0]);
     check("received, not decoded", |a| a.receives[0][0].received.add(1), [1, 1, 0], [1, 1, 0]);
+    check("filtered twice", |a| a.receives[1][0].filtered.add(1), [1, 0, 0], [1, 0, 0]);
+    check(
+        "filtered and received",
+        |a| {
+            a.receives[0][0].filtered.add(1);
+            a.receives[0][0].received.add(1);
+        },
+        [2, 1, 0],
+        [2, 1, 0],
+    );
     // While running it is on its way; at the end it is lost.
     check("decoded, not received", |a| a.receives[0][0].decoded.add(1), [0, 1, 0], [0, 2, 0]);
     check("undecodable twice", |a| a.receives[0][0].undecodable[0].add(1), [0, 1, 0], [0, 1, 0]);
@@ -87,6 +99,7 @@ fn losses_are_summed_and_named() {
     assert_eq!(ledger.lost(), 2);
     assert_eq!(ledger.interfaces[0].dropped["rx_ring_full"], 1);
     assert_eq!(ledger.interfaces[0].dropped["oversize"], 1);
+    assert_eq!(ledger.interfaces[0].filtered, 6);
     assert_eq!(ledger.interfaces[0].nic_rx, None);
     assert_eq!(ledger.packets.undecodable, BTreeMap::from([("arp", 1)]));
     assert_eq!((ledger.packets.in_flows, ledger.packets.in_overflow), (10, 4));

@@ -113,6 +113,14 @@ pub struct QueueCounts {
 }
 
 impl Queue {
+    /// What its frames begin with.
+    pub fn link(&self) -> LinkType {
+        match self {
+            Self::Tap(_) => LinkType::ETHERNET,
+            Self::Observe(queue) => queue.link(),
+        }
+    }
+
     /// Receives up to `max` frames, and calls `each` with every one in the order they came;
     /// `now` is the time of those that come without. Returns how many.
     #[inline]

@@ -24,6 +24,7 @@ use crate::engine::stage::with_times;
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Patience, Sink, WhenFull};
+use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
@@ -32,6 +33,7 @@ use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::view::Views;
+use open::Numbered;
 use rx::{Stages, make_threads};
 use settings::CaptureSettings;
 
@@ -72,12 +74,13 @@ pub fn capture(
     // Before any packet comes to us: the memory of large tables takes its time to arrive.
     let tables = make_tables(settings, &accounts, &hasher)?;
     let (mut sources, queues) = open::open(plans, live, |text| observer.notice(&text))?;
+    let filters = make_filters(settings, &live.interfaces, &queues)?;
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {
         let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let rx_threads = make_threads(&accounts, &hasher, live, queues, tables, outboxes);
+        let rx_threads = make_threads(&accounts, &hasher, live, filters, queues, tables, outboxes);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
@@ -123,7 +126,8 @@ pub fn capture(
 
 fn should_stop(watch: &Watch<'_>, settings: &Settings, stages: &Stages) -> bool {
     let received = || -> u64 {
-        watch.accounts.receives.iter().flatten().map(|counters| counters.received.get()).sum()
+        let counters = watch.accounts.receives.iter().flatten();
+        counters.map(|counters| counters.received.get() + counters.filtered.get()).sum()
     };
     watch.should_stop(settings)
         || settings.count.is_some_and(|count| received() >= count)
@@ -161,6 +165,19 @@ fn stop_sources(accounts: &Accounts, sources: &mut [Source]) -> Vec<Error> {
         }
         thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// The filter for each queue, if there is one: it depends on what frames there begin with.
+fn make_filters(
+    settings: &Settings,
+    interfaces: &[String],
+    queues: &[Numbered],
+) -> Result<Vec<Option<LinkFilter>>> {
+    let make = |(interface, queue): &Numbered| {
+        let name = &interfaces[usize::from(*interface)];
+        settings.filter.as_ref().map(|filter| filter.for_link(queue.link(), name)).transpose()
+    };
+    queues.iter().map(make).collect()
 }
 
 /// One for each queue.

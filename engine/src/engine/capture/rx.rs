@@ -11,8 +11,9 @@ use super::open::Numbered;
 use super::settings::CaptureSettings;
 use super::waiting::{Next, Waiting};
 use crate::decode::Decoder;
-use crate::engine::stage::{Core, PacketBatch, decode};
+use crate::engine::stage::{Core, PacketBatch, admit, decode};
 use crate::error::{Error, Result};
+use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::ledger::{Accounts, ReceiveCounters};
 use crate::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
@@ -61,6 +62,7 @@ pub(super) struct Rx<'a> {
     /// The processor that it runs on, if that was said.
     cpu: Option<usize>,
     waiting: Waiting,
+    filter: Option<LinkFilter>,
     decoder: Decoder,
     core: Core<'a>,
     batch: PacketBatch,
@@ -78,6 +80,7 @@ pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     hasher: &KeyHasher,
     live: &CaptureSettings,
+    filters: Vec<Option<LinkFilter>>,
     queues: Vec<Numbered>,
     tables: Vec<CoreTable<'a>>,
     outboxes: Vec<Outbox>,
@@ -92,6 +95,7 @@ pub(super) fn make_threads<'a>(
     let mut exchanges = exchanges.into_iter();
     let sleep = if cores > 1 { IDLE_BETWEEN } else { IDLE };
     let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
+    let mut filters = filters.into_iter();
     let make = |(number, ((interface, queue), core)): (usize, (Numbered, Core<'a>))| {
         let mut decoder = Decoder::of_queue(hasher.clone(), number);
         decoder.set_interface(interface);
@@ -99,6 +103,7 @@ pub(super) fn make_threads<'a>(
             queue,
             cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
             waiting: Waiting::new(live.wait, sleep),
+            filter: filters.next().expect("there is one for each queue, or none for each"),
             decoder,
             core,
             batch: PacketBatch::new(),
@@ -219,9 +224,10 @@ impl Rx<'_> {
     /// Receives, decodes and counts one batch. Returns the number of frames.
     fn receive(&mut self) -> usize {
         let now = self.clock.wall(self.decoder.tick());
-        let Self { decoder, batch, counters, exchange, core, .. } = self;
+        let Self { filter, decoder, batch, counters, exchange, core, .. } = self;
         let received = self.queue.receive(BATCH_PACKETS, now, |frame| {
-            if !decode(decoder, frame, counters, batch.next()) {
+            let accepts = filter.as_ref().is_none_or(|filter| filter.accepts(frame));
+            if !admit(accepts, counters) || !decode(decoder, frame, counters, batch.next()) {
                 return;
             }
             match exchange {
@@ -234,7 +240,6 @@ impl Rx<'_> {
                 }
             }
         });
-        counters.received.add(received as u64);
         if !batch.packets().is_empty() {
             self.core.count(batch.packets());
             batch.clear();

@@ -224,6 +224,11 @@ pub struct ObserveQueue {
 }
 
 impl ObserveQueue {
+    /// What its frames begin with.
+    pub fn link(&self) -> LinkType {
+        self.link_type
+    }
+
     /// Receives up to `max` frames, and calls `each` with every one in the order they came.
     /// Returns how many.
     pub fn receive(&mut self, max: usize, mut each: impl FnMut(&Frame<'_>)) -> usize {

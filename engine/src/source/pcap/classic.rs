@@ -62,6 +62,11 @@ impl Classic {
         Ok(Classic { order, fraction_ns, record_bytes, link })
     }
 
+    /// The link type of all packets.
+    pub(super) fn link(&self) -> LinkType {
+        self.link
+    }
+
     /// The next packet, `None` at the end.
     #[inline]
     pub(super) fn next(&self, window: &mut Window) -> Result<Option<Found>> {

@@ -156,6 +156,15 @@ impl CaptureFile {
         }
     }
 
+    /// The link type of all its frames; `None` if each interface has its own.
+    #[must_use]
+    pub fn link(&self) -> Option<LinkType> {
+        match &self.format {
+            Format::Classic(classic) => Some(classic.link()),
+            Format::Pcapng(_) | Format::Ended => None,
+        }
+    }
+
     /// Bytes that were read from the file so far (as stored: compressed if it is), and its
     /// size if that is known, as it is for a regular file.
     #[must_use]
