@@ -24,16 +24,24 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures")
 }
 
+/// All captures; none if they are not here.
+pub(crate) fn files() -> Vec<PathBuf> {
+    let entries = root().join("pcap").read_dir();
+    let mut files: Vec<_> =
+        entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
 pub(crate) fn trials() -> Vec<Trial> {
     let root = root();
-    let Ok(entries) = root.join("pcap").read_dir() else {
+    let files = files();
+    if files.is_empty() {
         return not_here(
             "captures",
             "there is no folder of captures with truth beside the project",
         );
-    };
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.sort();
+    }
     files
         .into_iter()
         .flat_map(|file| {

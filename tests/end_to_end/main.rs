@@ -6,6 +6,7 @@
 
 mod captures;
 mod cli;
+mod filter;
 mod generated;
 mod ipfix;
 mod live;
@@ -41,6 +42,7 @@ fn main() {
     trials.extend(captures::trials());
     trials.extend(generated::trials());
     trials.extend(cli::trials());
+    trials.extend(filter::trials());
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());
     trials.extend(scan::trials());
