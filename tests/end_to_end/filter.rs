@@ -12,6 +12,7 @@ use flowtap::sync::StopRequest;
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
+use crate::live::Net;
 use crate::program::{Run, flowtap, folder, generate, generate_with, json_file, json_lines};
 use crate::{Outcome, captures, ensure, not_here};
 
@@ -291,6 +292,43 @@ fn accounts() -> Outcome {
     ensure(run("less 1", &["--workers", "2"])? == [frames, frames, 0], "none")?;
     let [seen, filtered, delivered] = run("tcp", &["--count", "100"])?;
     ensure(seen == 100 && filtered + delivered == 100, "--count is of what is read")
+}
+
+pub(crate) fn live_trials() -> Vec<Trial> {
+    vec![Trial::test("live::a_filter_accounts_for_what_it_rejects", live)]
+}
+
+/// On both queues of a tap port, the verdicts are those of reading what was sent.
+fn live() -> Outcome {
+    const EXPRESSION: &str = "udp or (vlan and ip6)";
+    let made = generate(5_000, 300, 12);
+    let file = |name: &str| made.folder.path().join(name).display().to_string();
+    let (read_stats, stats) = (file("read.json"), file("stats.json"));
+    read(&made.capture, EXPRESSION, &["-q", "-o", "-", "--stats", &read_stats]).expect(0)?;
+    let want = books(Path::new(&read_stats))?;
+    ensure(want[1] > 100 && want[2] > 100, format!("{want:?}"))?;
+
+    let net = Net::up("flowtap-filter")?;
+    let capture = net.capture(&[
+        "--filter",
+        EXPRESSION,
+        "-o",
+        &file("live.jsonl"),
+        "--strict",
+        "--stats",
+        &stats,
+        "--stats-interval",
+        "50ms",
+    ])?;
+    net.send(&made.capture)?;
+    capture.stop_after(want[2], Path::new(&stats))?;
+    let found = books(Path::new(&stats))?;
+    ensure(found == want, format!("seen, filtered, delivered: {found:?}, want {want:?}"))?;
+
+    // What was filtered counts too.
+    let mut capture = net.capture(&["--filter", "less 1", "--count", "1000", "-o", "-"])?;
+    net.send(&made.capture)?;
+    capture.finish(0).map(drop)
 }
 
 /// A second interface with raw IP, in which there are no Ethernet addresses.

@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
     ];
     trials.extend(crate::stuck::live_trials());
+    trials.extend(crate::filter::live_trials());
     trials
 }
 
@@ -95,7 +96,7 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// Waits until `frames` frames are taken in, stops by TERM, and waits for the end.
-    fn stop_after(mut self, frames: u64, stats: &Path) -> Result<String, Failed> {
+    pub(crate) fn stop_after(mut self, frames: u64, stats: &Path) -> Result<String, Failed> {
         let arrived = || {
             let ledger = json_file(stats);
             ledger.is_ok_and(|l| l["interfaces"][0]["delivered"].as_u64() >= Some(frames))
@@ -113,7 +114,8 @@ impl Capture {
         self.finish(code)
     }
 
-    fn finish(&mut self, code: i32) -> Result<String, Failed> {
+    /// Waits for the end. Returns what was said.
+    pub(crate) fn finish(&mut self, code: i32) -> Result<String, Failed> {
         let mut said = String::new();
         std::io::Read::read_to_string(&mut self.stderr, &mut said)?;
         let status = self.child.wait()?;
