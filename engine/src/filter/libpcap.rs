@@ -169,9 +169,9 @@ impl Libpcap {
 
     /// Whether libpcap's own interpreter accepts a frame.
     pub(super) fn accepts(&self, program: &Program, frame: &Frame<'_>) -> bool {
-        let mut instructions = program.instructions().to_vec();
+        let instructions = program.instructions();
         let len = c_uint::try_from(instructions.len()).expect("a program is bounded");
-        let code = Code { len, instructions: instructions.as_mut_ptr() };
+        let code = Code { len, instructions: instructions.as_ptr().cast_mut() };
         let captured = u32::try_from(frame.bytes.len()).expect("a frame is bounded");
         let header = Header { time: [0; 2], captured, wire_len: frame.wire_len };
         // SAFETY: a program that was checked, all of which is there, and a frame with as many
