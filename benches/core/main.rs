@@ -1,6 +1,6 @@
-//! The packet path beside rivals, in small pieces: decode a frame, hash a key, pass a packet on
-//! to another core, count it, go round with the hand, merge, evict, find the busiest flows,
-//! encode a record. `benches/table` and `benches/merge` look closer at their parts.
+//! The packet path beside rivals, in small pieces: filter and decode a frame, hash a key, pass a
+//! packet on to another core, count it, go round with the hand, merge, evict, find the busiest
+//! flows, encode a record. `benches/table` and `benches/merge` look closer at their parts.
 //!
 //! `cargo xtask bench core` runs it in full and says what an item costs; the tests run each
 //! once. Rivals do the same work in the same group: only ratios mean anything. What ours is
@@ -16,6 +16,7 @@ mod exchange;
 mod export;
 #[path = "../figures.rs"]
 mod figures;
+mod filter;
 mod hand;
 mod hash;
 mod locked;
