@@ -98,7 +98,18 @@ fn live_bad_input() -> Outcome {
     let refused = |arguments: &[&str], words: &[&str]| check_refused(flowtap(arguments), words);
     refused(&["capture", "-i", "no-such-if", "--mode", "tap"], &["no-such-if", "no such", ";"])?;
     refused(&["capture", "-i", "lo", "--mode", "tap"], &["lo", "--force"])?;
-    refused(&["capture", "-i", "lo", "--mode", "observe"], &["observe", "not supported"])
+    refused(
+        &["capture", "-i", "no-such-if", "--mode", "observe"],
+        &["no-such-if", "no such", ";"],
+    )?;
+    let observe = |more: [&str; 2], words: [&str; 2]| {
+        refused(&[&["capture", "-i", "lo", "--mode", "observe"], &more[..]].concat(), &words)
+    };
+    observe(["--busy-poll", "50"], ["--busy-poll", "leave it out"])?;
+    observe(["--ring-frames", "100"], ["power of two", "64"])?;
+    observe(["--cpus", "3-1"], ["3-1", "0-3,8"])?;
+    observe(["--cpus", "1023"], ["processor 1023", "it may on"])?;
+    observe(["--workers", "65"], ["--workers 65", "1 to 64"])
 }
 
 fn not_root() -> Outcome {
