@@ -28,8 +28,10 @@ use crate::time::Tick;
 /// hand moves then.
 const IDLE: Duration = Duration::from_millis(10);
 
-/// The same, where other queues may have packets for its core: nobody wakes it for them.
-const IDLE_BETWEEN: Duration = Duration::from_millis(1);
+/// The same, where other queues may have packets for its core, for which nobody wakes it: from
+/// the first to the second, as long as there are none. In that time others can send it more
+/// than four million a second before a lane is full.
+const IDLE_BETWEEN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
 
 /// Batches of other queues' packets that are counted before the own queue is looked at again,
 /// when that is busy: it must not run full for them.
@@ -93,7 +95,7 @@ pub(super) fn make_threads<'a>(
         exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
     }
     let mut exchanges = exchanges.into_iter();
-    let sleep = if cores > 1 { IDLE_BETWEEN } else { IDLE };
+    let [shortest, longest] = if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] };
     let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
     let mut filters = filters.into_iter();
     let make = |(number, ((interface, queue), core)): (usize, (Numbered, Core<'a>))| {
@@ -102,7 +104,7 @@ pub(super) fn make_threads<'a>(
         Rx {
             queue,
             cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
-            waiting: Waiting::new(live.wait, sleep),
+            waiting: Waiting::new(live.wait, shortest, longest),
             filter: filters.next().expect("there is one for each queue, or none for each"),
             decoder,
             core,

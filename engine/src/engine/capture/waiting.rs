@@ -33,8 +33,11 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Waiting {
     how: Wait,
-    /// The longest sleep.
+    /// The next sleep: from `shortest` on each is twice as long as the one before, as long as
+    /// nothing is found.
     sleep: Duration,
+    shortest: Duration,
+    longest: Duration,
     /// When the queue was first found empty.
     empty_since: Option<Tick>,
     /// How long looking again is worth it, in ns.
@@ -42,20 +45,23 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(how: Wait, sleep: Duration) -> Self {
-        Self { how, sleep, empty_since: None, worth_ns: 0 }
+    /// Sleeps of these lengths, from the shortest on.
+    pub(super) fn new(how: Wait, shortest: Duration, longest: Duration) -> Self {
+        let sleep = shortest;
+        Self { how, sleep, shortest, longest, empty_since: None, worth_ns: 0 }
     }
 
     /// There was something.
     pub(super) fn found(&mut self) {
         self.empty_since = None;
+        self.sleep = self.shortest;
     }
 
     /// There was nothing at `now`.
     pub(super) fn next(&mut self, now: Tick) -> Next {
         let empty_ns = now.saturating_sub(*self.empty_since.get_or_insert(now));
         match self.how {
-            Wait::Poll => Next::Sleep(self.sleep),
+            Wait::Poll => self.sleep(),
             Wait::Spin if empty_ns < REST_NS => Next::Look,
             Wait::Spin => {
                 self.empty_since = None;
@@ -70,11 +76,17 @@ impl Waiting {
                         self.worth_ns = 0;
                     }
                 }
-                // What comes next is a new wait.
-                self.empty_since = None;
-                Next::Sleep(self.sleep)
+                self.sleep()
             }
         }
+    }
+
+    fn sleep(&mut self) -> Next {
+        // What comes after it is a new wait.
+        self.empty_since = None;
+        let sleep = self.sleep;
+        self.sleep = (sleep * 2).min(self.longest);
+        Next::Sleep(sleep)
     }
 
     /// It slept for `slept_ns`, and woke as something had come.
@@ -89,13 +101,22 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    const SLEEP: Duration = Duration::from_millis(10);
+    const SLEEPS: [Duration; 3] =
+        [Duration::from_millis(1), Duration::from_millis(2), Duration::from_millis(3)];
+
+    fn waiting(how: Wait) -> Waiting {
+        Waiting::new(how, SLEEPS[0], SLEEPS[2])
+    }
 
     #[test]
     fn poll_sleeps_and_spin_looks() {
-        let mut poll = Waiting::new(Wait::Poll, SLEEP);
-        assert_eq!(poll.next(0), Next::Sleep(SLEEP));
-        let mut spin = Waiting::new(Wait::Spin, SLEEP);
+        let mut poll = waiting(Wait::Poll);
+        for sleep in [0, 1, 2, 2].map(|length| SLEEPS[length]) {
+            assert_eq!(poll.next(0), Next::Sleep(sleep), "longer, up to a bound");
+        }
+        poll.found();
+        assert_eq!(poll.next(0), Next::Sleep(SLEEPS[0]), "from the start");
+        let mut spin = waiting(Wait::Spin);
         for now in 0..REST_NS {
             if now % 1_000_000 == 0 {
                 assert_eq!(spin.next(now), Next::Look);
@@ -113,7 +134,7 @@ mod tests {
 
     #[test]
     fn adaptive_looks_only_where_it_pays() {
-        let mut waiting = Waiting::new(Wait::Adaptive, SLEEP);
+        let mut waiting = waiting(Wait::Adaptive);
         assert_eq!(looks(&mut waiting, 0), 0, "an idle link");
         waiting.woken(5_000_000);
         assert_eq!(looks(&mut waiting, 0), 0, "packets that are far between");
