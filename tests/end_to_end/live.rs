@@ -35,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             a_vanished_interface_keeps_what_came_before,
         ),
     ];
+    trials.extend(crate::observe::trials());
     trials.extend(crate::stuck::live_trials());
     trials.extend(crate::filter::live_trials());
     trials
@@ -50,18 +51,27 @@ impl Net {
     }
 
     /// A command in the namespace of the tap port.
-    fn inside(&self, program: &str) -> Command {
+    pub(crate) fn inside(&self, program: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &format!("{}-b", self.0), program]);
         command
     }
 
-    /// Starts a capture on the tap port, and waits until it runs.
+    /// Starts a tap on the tap port, and waits until it runs.
     pub(crate) fn capture(&self, arguments: &[&str]) -> Result<Capture, Failed> {
+        self.capture_by("tap", arguments).map(|(capture, _)| capture)
+    }
+
+    /// Starts a capture on the tap port by this mode, and waits until it runs. What it said.
+    pub(crate) fn capture_by(
+        &self,
+        mode: &str,
+        arguments: &[&str],
+    ) -> Result<(Capture, String), Failed> {
         let mut child = self
             // Before whatever else this machine does: no packet may be lost for that.
             .inside("nice")
-            .args(["-n", "-15", FLOWTAP, "capture", "-i", "v1", "--mode", "tap"])
+            .args(["-n", "-15", FLOWTAP, "capture", "-i", "v1", "--mode", mode])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,8 +80,8 @@ impl Net {
         let mut stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         let mut said = String::new();
         stderr.read_line(&mut said)?;
-        ensure(said.contains("capturing on v1"), said)?;
-        Ok(Capture { child, stderr })
+        ensure(said.contains("capturing on v1"), said.as_str())?;
+        Ok((Capture { child, stderr }, said))
     }
 
     /// Sends a capture file through the link.
@@ -90,7 +100,7 @@ impl Drop for Net {
 }
 
 pub(crate) struct Capture {
-    child: Child,
+    pub(crate) child: Child,
     stderr: BufReader<std::process::ChildStderr>,
 }
 
@@ -174,8 +184,12 @@ fn lower_end_first(record: Map<String, Value>) -> Map<String, Value> {
     record.into_iter().map(|(name, value)| (swapped(name), value)).collect()
 }
 
-/// Of so many frames, of which the NIC has counted `by_nic`.
-fn check_ledger(stats: &Path, frames: u64, by_nic: u64) -> Outcome {
+/// Of so many frames, all of which the NIC has counted.
+pub(crate) fn check_ledger(stats: &Path, frames: u64) -> Outcome {
+    check_ledger_and_nic(stats, frames, frames)
+}
+
+fn check_ledger_and_nic(stats: &Path, frames: u64, by_nic: u64) -> Outcome {
     let ledger = json_file(stats)?;
     let interface = &ledger["interfaces"][0];
     ensure(interface["seen"] == frames, format!("seen: {interface}"))?;
@@ -202,17 +216,17 @@ fn every_packet_on_both_queues() -> Outcome {
     let queues = receive_queues(&net)?;
     ensure(queues.iter().all(|&packets| packets > 0), format!("packets by queue: {queues:?}"))?;
     capture.stop_after(frames, &stats)?;
-    check_ledger(&stats, frames, frames)?;
+    check_ledger(&stats, frames)?;
 
-    let read = flowtap([
-        "read".as_ref(),
-        "-q".as_ref(),
-        "-o".as_ref(),
-        "-".as_ref(),
-        made.capture.as_os_str(),
-    ]);
+    check_records(&made.capture, &out)
+}
+
+/// Whether the records of a live capture are those of the file that was sent.
+pub(crate) fn check_records(sent: &Path, out: &Path) -> Outcome {
+    let read =
+        flowtap(["read".as_ref(), "-q".as_ref(), "-o".as_ref(), "-".as_ref(), sent.as_os_str()]);
     let want = timeless(&json_lines(&read.expect(0)?.stdout)?);
-    let mut difference = timeless(&json_lines(&fs::read_to_string(&out)?)?);
+    let mut difference = timeless(&json_lines(&fs::read_to_string(out)?)?);
     for (record, count) in want {
         *difference.entry(record).or_default() -= count;
     }
@@ -254,7 +268,7 @@ fn what_gen_sends_is_what_arrives() -> Outcome {
         let said = Run::of(&mut send).expect(0)?.stderr;
         ensure(said.contains("sent 20000 frames") && said.contains("counted 20000"), said)?;
         capture.stop_after(20_000, &stats)?;
-        check_ledger(&stats, 20_000, if is_received { 0 } else { 20_000 })?;
+        check_ledger_and_nic(&stats, 20_000, if is_received { 0 } else { 20_000 })?;
         let records = json_lines(&fs::read_to_string(&out)?)?;
         let sum = |field: &str| -> u64 {
             let values = records.iter().flat_map(|r| {

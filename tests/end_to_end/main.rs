@@ -10,6 +10,7 @@ mod filter;
 mod generated;
 mod ipfix;
 mod live;
+mod observe;
 mod program;
 mod scan;
 mod sinks;

@@ -1,0 +1,246 @@
+//! Live, by packet sockets: the same link as in `live`, where the host keeps its network.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::live::{Capture, Net, check_ledger, check_records};
+use crate::program::{Run, folder, generate, json_file, json_lines, signal, wait_for};
+use crate::{Outcome, ensure};
+
+const LINK: &str = "flowtap-test";
+
+/// Processor time that an idle capture may take, in permille of one: a fifth of it is what a
+/// release build takes, and this machine may be busy.
+const IDLE_PERMILLE: u64 = 50;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("live::an_observer_sees_every_packet_by_one_ring", || every_packet("1")),
+        Trial::test("live::an_observer_sees_every_packet_by_two_rings", || every_packet("2")),
+        Trial::test("live::what_an_observer_misses_is_counted", overload_is_exact),
+        Trial::test("live::auto_leaves_the_host_its_network", auto_leaves_the_host_its_network),
+        Trial::test("live::an_observed_interface_that_vanishes", vanished_keeps_what_came_before),
+        Trial::test("live::killed_an_observer_leaves_nothing", killed_leaves_nothing),
+        Trial::test("live::an_idle_capture_rests", idle_rests),
+    ]
+}
+
+/// Frames of 60 to 1,500 bytes, IPv4 and IPv6, some with VLAN tags.
+fn every_packet(workers: &str) -> Outcome {
+    let made = generate(20_000, 1_000, 10);
+    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    let net = Net::up(LINK)?;
+    let arguments =
+        ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"];
+    let (capture, said) =
+        net.capture_by("observe", &[&arguments[..], &["--workers", workers]].concat())?;
+    ensure(said.contains(&format!("AF_PACKET, {workers} ring")), said)?;
+    net.send(&made.capture)?;
+    capture.stop_after(frames, &stats)?;
+    check_ledger(&stats, frames)?;
+    let records = json_lines(&fs::read_to_string(&out)?)?;
+    for (kind, field) in [("VLAN", "vlan"), ("IPv6", "ip_version")] {
+        let is_kind = |record: &&Value| !record[field].is_null() && record[field] != 4;
+        ensure(records.iter().any(|record| is_kind(&record)), format!("no {kind} in the test"))?;
+    }
+    check_records(&made.capture, &out)
+}
+
+/// While the program is stopped its ring runs full.
+fn overload_is_exact() -> Outcome {
+    let made = generate(20_000, 1_000, 12);
+    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    let net = Net::up(LINK)?;
+    let small = ["--ring-frames", "64", "--workers", "1", "--strict"];
+    let (capture, _) = net.capture_by(
+        "observe",
+        &[&["-o", &out_text, "--stats", &stats_text], &small[..]].concat(),
+    )?;
+    signal(&capture.child, Signal::SIGSTOP);
+    net.send(&made.capture)?;
+    signal(&capture.child, Signal::SIGCONT);
+    // Loss: 1 under --strict.
+    capture.stop(1)?;
+    let ledger = json_file(&stats)?;
+    let interface = &ledger["interfaces"][0];
+    let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
+    let lost = number(&interface["dropped"]["kernel"]);
+    let sum = in_records(&fs::read_to_string(&out)?)?;
+    let undecodable = ledger["packets"]["undecodable"].as_object().into_iter().flatten();
+    let undecodable: u64 = undecodable.map(|(_, count)| number(count)).sum();
+    ensure(lost > 0 && lost < frames, format!("{lost} of {frames} lost"))?;
+    ensure(interface["ring_freezes"] != 0, "the ring never ran full")?;
+    ensure(
+        sum + undecodable + lost == frames && interface["seen"] == frames,
+        format!("{sum} in flows, {undecodable} undecodable, {lost} lost of {frames}: {interface}"),
+    )?;
+    for residual in ["interface", "packets", "flows"] {
+        ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
+    }
+    Ok(())
+}
+
+/// Packets of all records.
+fn in_records(text: &str) -> Result<u64, Failed> {
+    let records = json_lines(text)?;
+    let sides = records.iter().flat_map(|record| [&record["src_packets"], &record["dst_packets"]]);
+    Ok(sides.filter_map(Value::as_u64).sum())
+}
+
+/// On an interface with an address: it is observed, and two hosts go on talking over it.
+fn auto_leaves_the_host_its_network() -> Outcome {
+    let folder = folder();
+    let (out, stats) = (folder.path().join("live.jsonl"), folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    let net = Net::up(LINK)?;
+    for (end, interface, address) in [("a", "v0", "10.9.0.1/24"), ("b", "v1", "10.9.0.2/24")] {
+        let netns = format!("{LINK}-{end}");
+        let ip = |arguments: &[&str]| {
+            Run::of(std::process::Command::new("ip").args(["-n", &netns]).args(arguments)).expect(0)
+        };
+        ip(&["link", "set", "dev", interface, "arp", "on"])?;
+        ip(&["address", "add", address, "dev", interface])?;
+    }
+    // Segments that are cut late are longer than the MTU.
+    let offload = net.inside("ethtool").args(["-K", "v1", "tx", "on", "tso", "on"]).output()?;
+    ensure(offload.status.success(), "ethtool -K v1 tx on tso on")?;
+
+    let arguments = ["-o", &out_text, "--stats", &stats_text];
+    let (capture, said) = net.capture_by("auto", &arguments)?;
+    ensure(said.contains("observe") && said.contains("it has the address 10.9.0.2"), said)?;
+    let (asked, answered) = talk()?;
+    capture.stop(0)?;
+
+    let ledger = json_file(&stats)?;
+    let interface = &ledger["interfaces"][0];
+    for residual in ["interface", "packets", "flows"] {
+        ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
+    }
+    ensure(interface["outgoing"] != 0, format!("none sent: {interface}"))?;
+    ensure(interface["frames_above_mtu"] != 0, format!("none above the MTU: {interface}"))?;
+    let records = json_lines(&fs::read_to_string(&out)?)?;
+    let tcp: Vec<_> = records.iter().filter(|record| record["protocol"] == 6).collect();
+    ensure(tcp.len() == 1, format!("want one flow with both directions: {tcp:#?}"))?;
+    let flow = tcp[0];
+    // Each byte once, but for those that TCP has sent twice.
+    for (side, bytes) in [("src", asked), ("dst", answered)] {
+        let counted = flow[format!("{side}_payload_bytes")].as_u64().unwrap_or(0);
+        ensure(
+            (bytes..bytes + bytes / 2).contains(&counted),
+            format!("{side}: {counted} bytes of {bytes}: {flow}"),
+        )?;
+    }
+    ensure(flow["src_ip"] == "10.9.0.1" && flow["tcp_state"] == "closed", flow.to_string())
+}
+
+/// A conversation between the two ends of the link. How many bytes went each way.
+fn talk() -> Result<(u64, u64), Failed> {
+    let inside = |end: &str| {
+        let netns = File::open(format!("/run/netns/{LINK}-{end}"))?;
+        setns(netns, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)
+    };
+    let address: SocketAddr = ([10, 9, 0, 2], 7_777).into();
+    let (asked, answered) = (b"what is there?", vec![7; 300_000]);
+    thread::scope(|scope| {
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let answer = &answered;
+        let server = scope.spawn(move || {
+            inside("b")?;
+            let listener = TcpListener::bind(address)?;
+            // Nobody is there to tell if it is gone.
+            let _ = ready.send(());
+            let (mut stream, _) = listener.accept()?;
+            let mut question = [0; 14];
+            stream.read_exact(&mut question)?;
+            stream.write_all(answer)
+        });
+        let client = scope.spawn(move || {
+            inside("a")?;
+            let patience = Duration::from_secs(10);
+            let _ = is_ready.recv_timeout(patience);
+            let mut stream = TcpStream::connect_timeout(&address, patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(asked)?;
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all)?;
+            Ok::<_, std::io::Error>(all.len())
+        });
+        let len = client.join().expect("it does not panic")?;
+        server.join().expect("it does not panic")?;
+        ensure(len == answered.len(), format!("{len} bytes arrived"))
+    })?;
+    Ok((asked.len() as u64, answered.len() as u64))
+}
+
+fn vanished_keeps_what_came_before() -> Outcome {
+    let made = generate(2_000, 100, 11);
+    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    for command in [["link", "del", "v1"].as_slice(), &["link", "set", "v1", "down"]] {
+        let net = Net::up(LINK)?;
+        let (mut capture, _) =
+            net.capture_by("observe", &["-o", &out_text, "--stats", &stats_text])?;
+        net.send(&made.capture)?;
+        // At once: what came last is in a block that is not handed over yet.
+        Run::of(net.inside("ip").args(command)).expect(0)?;
+        let said = capture.finish(2)?;
+        ensure(said.contains("v1: network is down"), format!("no word of the interface: {said}"))?;
+        let ledger = json_file(&stats)?;
+        ensure(ledger["interfaces"][0]["delivered"] == frames, format!("not all came: {ledger}"))?;
+        ensure(ledger["residuals"]["interface"] == 0, format!("residual: {ledger}"))?;
+        let sum = in_records(&fs::read_to_string(&out)?)?;
+        ensure(ledger["packets"]["in_flows"] == sum, format!("{sum} in records: {ledger}"))?;
+    }
+    Ok(())
+}
+
+fn killed_leaves_nothing() -> Outcome {
+    let net = Net::up(LINK)?;
+    let (mut capture, _) = net.capture_by("observe", &["-o", "-"])?;
+    let is_promiscuous = || {
+        let link = Run::of(net.inside("ip").args(["-details", "link", "show", "v1"]));
+        !link.stdout.contains("promiscuity 0")
+    };
+    ensure(is_promiscuous(), "not promiscuous while it runs")?;
+    capture.child.kill()?;
+    capture.child.wait()?;
+    // The kernel lets go of a dead process's descriptors in its own time.
+    ensure(wait_for(|| !is_promiscuous()), "a killed process has left it promiscuous")
+}
+
+/// Where nothing comes, hardly anything is done.
+fn idle_rests() -> Outcome {
+    for mode in ["tap", "observe"] {
+        let net = Net::up(LINK)?;
+        let (capture, _) = net.capture_by(mode, &["-o", "-", "--max-flows", "1000"])?;
+        thread::sleep(Duration::from_millis(500));
+        let before = processor_ticks(&capture)?;
+        thread::sleep(Duration::from_secs(3));
+        // Of 10 ms each: USER_HZ is 100.
+        let permille = (processor_ticks(&capture)? - before) * 1_000 / 300;
+        capture.stop(0)?;
+        ensure(permille <= IDLE_PERMILLE, format!("{mode}: {permille} permille of a processor"))?;
+    }
+    Ok(())
+}
+
+/// Processor time of all threads (proc_pid_stat(5): the 14th and 15th field).
+fn processor_ticks(capture: &Capture) -> Result<u64, Failed> {
+    let text = fs::read_to_string(format!("/proc/{}/stat", capture.child.id()))?;
+    let fields = text.rsplit(')').next().unwrap_or_default();
+    let times = fields.split_whitespace().skip(11).take(2);
+    Ok(times.filter_map(|time| time.parse::<u64>().ok()).sum())
+}
