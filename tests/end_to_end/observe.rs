@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
@@ -117,10 +117,13 @@ fn auto_leaves_the_host_its_network() -> Outcome {
     let offload = net.inside("ethtool").args(["-K", "v1", "tx", "on", "tso", "on"]).output()?;
     ensure(offload.status.success(), "ethtool -K v1 tx on tso on")?;
 
-    let arguments = ["-o", &out_text, "--stats", &stats_text];
+    ensure(net.inside("ip").args(["link", "set", "lo", "up"]).status()?.success(), "lo up")?;
+
+    let arguments = ["-i", "lo", "-o", &out_text, "--stats", &stats_text];
     let (capture, said) = net.capture_by("auto", &arguments)?;
     ensure(said.contains("observe") && said.contains("it has the address 10.9.0.2"), said)?;
     let (asked, answered) = talk()?;
+    talk_to_itself()?;
     capture.stop(0)?;
 
     let ledger = json_file(&stats)?;
@@ -128,6 +131,8 @@ fn auto_leaves_the_host_its_network() -> Outcome {
     for residual in ["interface", "packets", "flows"] {
         ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
     }
+    let loopback = &ledger["interfaces"][1];
+    ensure(loopback["seen"] == TO_ITSELF, format!("not each once: {loopback}"))?;
     ensure(interface["outgoing"] != 0, format!("none sent: {interface}"))?;
     ensure(interface["frames_above_mtu"] != 0, format!("none above the MTU: {interface}"))?;
     let records = json_lines(&fs::read_to_string(&out)?)?;
@@ -145,19 +150,36 @@ fn auto_leaves_the_host_its_network() -> Outcome {
     ensure(flow["src_ip"] == "10.9.0.1" && flow["tcp_state"] == "closed", flow.to_string())
 }
 
+/// Datagrams that a host sends to itself.
+const TO_ITSELF: usize = 10;
+
+fn talk_to_itself() -> Outcome {
+    thread::scope(|scope| {
+        let all = scope.spawn(|| {
+            enter("b")?;
+            let socket = UdpSocket::bind("127.0.0.1:0")?;
+            let to = socket.local_addr()?;
+            (0..TO_ITSELF).try_for_each(|_| socket.send_to(b"hello", to).map(drop))
+        });
+        Ok(all.join().expect("it does not panic")?)
+    })
+}
+
+/// Has this thread go to one end of the link.
+fn enter(end: &str) -> std::io::Result<()> {
+    let netns = File::open(format!("/run/netns/{LINK}-{end}"))?;
+    setns(netns, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)
+}
+
 /// A conversation between the two ends of the link. How many bytes went each way.
 fn talk() -> Result<(u64, u64), Failed> {
-    let inside = |end: &str| {
-        let netns = File::open(format!("/run/netns/{LINK}-{end}"))?;
-        setns(netns, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)
-    };
     let address: SocketAddr = ([10, 9, 0, 2], 7_777).into();
     let (asked, answered) = (b"what is there?", vec![7; 300_000]);
     thread::scope(|scope| {
         let (ready, is_ready) = std::sync::mpsc::channel();
         let answer = &answered;
         let server = scope.spawn(move || {
-            inside("b")?;
+            enter("b")?;
             let listener = TcpListener::bind(address)?;
             // Nobody is there to tell if it is gone.
             let _ = ready.send(());
@@ -167,7 +189,7 @@ fn talk() -> Result<(u64, u64), Failed> {
             stream.write_all(answer)
         });
         let client = scope.spawn(move || {
-            inside("a")?;
+            enter("a")?;
             let patience = Duration::from_secs(10);
             let _ = is_ready.recv_timeout(patience);
             let mut stream = TcpStream::connect_timeout(&address, patience)?;

@@ -20,21 +20,21 @@
 //! Packets are as the kernel's stack has them: segments that GRO has merged or that the NIC is
 //! yet to cut (TSO) are one, and those are counted ([`Counts::above_mtu`]).
 
+mod queue;
 mod ring;
 mod socket;
 
+pub use queue::{Counts, ObserveQueue};
+
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
 use crate::limits::{MAX_CORES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
-use crate::socket::poll;
-use crate::source::{Frame, LinkType};
+use crate::source::LinkType;
 use crate::sync::Arc;
-use crate::time::{SECOND_NS, Timestamp};
 use crate::xdp::interface::Interface;
-use ring::{Ring, RingPacket};
+use ring::Ring;
 use socket::{Layout, Link};
 
 /// Memory for one frame of `frames_per_ring`: as much as the other mode takes.
@@ -46,9 +46,6 @@ const BLOCK_BYTES: u32 = 256 << 10;
 const BLOCKS: u32 = 4;
 
 const _: () = assert!(MIN_QUEUE_FRAMES * FRAME_BYTES / BLOCKS > 2 * crate::limits::SNAP_BYTES);
-
-/// How long an interface that is gone may take to hand over what it has received.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// An Ethernet header with two VLAN tags, which are not in the MTU.
 const LINK_BYTES: u32 = 14 + 2 * ring::TAG_BYTES;
@@ -82,25 +79,6 @@ impl ObserveConfig {
         let block_bytes = BLOCK_BYTES.min(bytes / BLOCKS);
         Ok(Layout { blocks: bytes / block_bytes, block_bytes })
     }
-}
-
-/// What has become of the packets of one ring.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Packets that came to the socket, as the kernel counts them.
-    pub seen: u64,
-    /// Those of them for which there was no room, as the kernel counts them.
-    pub dropped: u64,
-    /// How often the ring ran full.
-    pub freezes: u64,
-    /// Packets that the kernel described wrongly.
-    pub invalid: u64,
-    /// Packets taken from the ring.
-    pub delivered: u64,
-    /// Those of them that this host sent.
-    pub outgoing: u64,
-    /// Those that are longer than the interface's MTU allows: several on the wire.
-    pub above_mtu: u64,
 }
 
 /// One interface that is observed; left alone when this and its queues are dropped.
@@ -162,16 +140,9 @@ impl Observe {
             let is_ethernet = link_type == LinkType::ETHERNET;
             let ring = Ring::new(mapping, layout.blocks, layout.block_bytes, is_ethernet)
                 .expect("it was mapped with these sizes");
-            queues.push(ObserveQueue {
-                fd: Arc::clone(fd),
-                ring,
-                link_type,
-                longest: mtu.saturating_add(LINK_BYTES),
-                counts: Counts::default(),
-                failure: None,
-                interface: name.to_owned(),
-                number,
-            });
+            let longest = mtu.saturating_add(LINK_BYTES);
+            let name = name.to_owned();
+            queues.push(ObserveQueue::new(Arc::clone(fd), ring, link_type, longest, name, number));
         }
         Ok((Self { sockets, interface, nic_rx_before, nic_rx_after: None }, queues))
     }
@@ -206,106 +177,6 @@ impl Observe {
                 .map_err(|cause| refused(format!("close the sockets of {name}"), name, &cause))
         })
     }
-}
-
-/// One ring; owned by one thread.
-#[derive(Debug)]
-pub struct ObserveQueue {
-    fd: Arc<OwnedFd>,
-    ring: Ring,
-    link_type: LinkType,
-    /// The longest frame that the MTU allows.
-    longest: u32,
-    counts: Counts,
-    /// What the socket has come to, and since when: the interface is gone or down.
-    failure: Option<(io::Error, Instant)>,
-    interface: String,
-    number: usize,
-}
-
-impl ObserveQueue {
-    /// What its frames begin with.
-    pub fn link(&self) -> LinkType {
-        self.link_type
-    }
-
-    /// Receives up to `max` frames, and calls `each` with every one in the order they came.
-    /// Returns how many.
-    pub fn receive(&mut self, max: usize, mut each: impl FnMut(&Frame<'_>)) -> usize {
-        let Self { ring, link_type, longest, counts, .. } = self;
-        let found = ring.receive(max, |packet| {
-            counts.outgoing += u64::from(packet.is_outgoing);
-            counts.above_mtu += u64::from(packet.wire_len > *longest);
-            each(&Frame {
-                bytes: packet.bytes,
-                wire_len: packet.wire_len,
-                timestamp: Some(timestamp(&packet)),
-                link: *link_type,
-            });
-        });
-        counts.delivered += found.shown as u64;
-        counts.invalid += u64::from(found.invalid);
-        found.shown
-    }
-
-    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
-    ///
-    /// # Errors
-    /// If the interface is gone or down, once all it had received was taken.
-    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
-        let events = poll(self.fd.as_fd(), timeout).map_err(|c| self.refused("wait for", &c))?;
-        if events & libc::POLLIN != 0 {
-            return Ok(true);
-        }
-        if events != 0 && self.failure.is_none() {
-            // Takes it from the socket, so that the next wait waits: a last block is handed
-            // over when its time is up.
-            let error = socket::take_error(&self.fd).map_err(|c| self.refused("wait for", &c))?;
-            self.failure = error.map(|error| (error, Instant::now()));
-        }
-        let since = self.failure.as_ref().map(|(_, since)| *since);
-        if since.is_some_and(|since| since.elapsed() > SETTLE)
-            || since.is_some() && self.is_empty()?
-        {
-            let (error, _) = self.failure.as_ref().expect("just seen");
-            return Err(self.refused("wait for", error));
-        }
-        Ok(false)
-    }
-
-    /// What has become of the packets so far.
-    ///
-    /// # Errors
-    /// If the kernel does not say.
-    pub fn counts(&mut self) -> Result<Counts> {
-        let more = socket::statistics(&self.fd)
-            .map_err(|cause| self.refused("read the counters of", &cause))?;
-        self.counts.seen += u64::from(more.seen);
-        self.counts.dropped += u64::from(more.dropped);
-        self.counts.freezes += u64::from(more.freezes);
-        Ok(self.counts)
-    }
-
-    /// Whether everything was taken that the kernel has put into the ring, also into the block
-    /// that it still fills.
-    ///
-    /// # Errors
-    /// If the kernel does not say.
-    pub fn is_empty(&mut self) -> Result<bool> {
-        let Counts { seen, dropped, invalid, delivered, .. } = self.counts()?;
-        Ok(seen <= dropped + invalid + delivered)
-    }
-
-    fn refused(&self, step: &str, cause: &io::Error) -> Error {
-        let Self { interface, number, .. } = self;
-        refused(format!("{step} ring {number} of {interface}"), interface, cause)
-    }
-}
-
-/// The kernel's time of a packet.
-fn timestamp(packet: &RingPacket<'_>) -> Timestamp {
-    const _: () = assert!(u32::MAX as u64 * SECOND_NS < i64::MAX as u64 / 2, "until 2106");
-    Timestamp::from(packet.seconds) * SECOND_NS.cast_signed() + Timestamp::from(packet.nanoseconds)
 }
 
 /// What a refusal means here.
