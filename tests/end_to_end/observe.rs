@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::live::{Capture, Net, check_ledger, check_records};
-use crate::program::{Run, folder, generate, json_file, json_lines, signal, wait_for};
+use crate::program::{Run, folder, generate, json_file, json_lines, signal, wait_for, xtask};
 use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-test";
@@ -28,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("live::what_an_observer_misses_is_counted", overload_is_exact),
         Trial::test("live::auto_leaves_the_host_its_network", auto_leaves_the_host_its_network),
         Trial::test("live::an_observed_interface_that_vanishes", vanished_keeps_what_came_before),
+        Trial::test("live::an_observer_ends_whole_under_load", ends_whole_under_load),
         Trial::test("live::killed_an_observer_leaves_nothing", killed_leaves_nothing),
         Trial::test("live::an_idle_capture_rests", idle_rests),
     ]
@@ -216,7 +218,6 @@ fn vanished_keeps_what_came_before() -> Outcome {
         let (mut capture, _) =
             net.capture_by("observe", &["-o", &out_text, "--stats", &stats_text])?;
         net.send(&made.capture)?;
-        // At once: what came last is in a block that is not handed over yet.
         Run::of(net.inside("ip").args(command)).expect(0)?;
         let said = capture.finish(2)?;
         ensure(said.contains("v1: network is down"), format!("no word of the interface: {said}"))?;
@@ -225,6 +226,47 @@ fn vanished_keeps_what_came_before() -> Outcome {
         ensure(ledger["residuals"]["interface"] == 0, format!("residual: {ledger}"))?;
         let sum = in_records(&fs::read_to_string(&out)?)?;
         ensure(ledger["packets"]["in_flows"] == sum, format!("{sum} in records: {ledger}"))?;
+    }
+    Ok(())
+}
+
+/// Stopped, or with its interface gone, while packets come: what the kernel has put into a
+/// block that it has not handed over is waited for.
+fn ends_whole_under_load() -> Outcome {
+    let made = generate(20_000, 1_000, 13);
+    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    for ends_by_signal in [true, false] {
+        let net = Net::up(LINK)?;
+        let arguments = ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "20ms"];
+        let (mut capture, _) = net.capture_by("observe", &arguments)?;
+        let mut sending = xtask()
+            .arg("send")
+            .arg(&made.capture)
+            .args(["--to", "v0", "--netns", &format!("{LINK}-a"), "--rate", "10000"])
+            .stderr(Stdio::null())
+            .spawn()?;
+        let delivered = || {
+            let ledger = json_file(&stats).unwrap_or_default();
+            ledger["interfaces"][0]["delivered"].as_u64().unwrap_or(0)
+        };
+        let some = wait_for(|| (2_000..18_000).contains(&delivered()));
+        if ends_by_signal {
+            signal(&capture.child, Signal::SIGTERM);
+        } else {
+            Run::of(net.inside("ip").args(["link", "del", "v1"])).expect(0)?;
+        }
+        let said = capture.finish(if ends_by_signal { 0 } else { 2 })?;
+        // It fails where the link has gone.
+        sending.wait()?;
+        ensure(some, format!("no packets came: {said}"))?;
+        let ledger = json_file(&stats)?;
+        for residual in ["interface", "packets", "flows"] {
+            ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
+        }
+        let sum = in_records(&fs::read_to_string(&out)?)?;
+        ensure(ledger["packets"]["in_flows"] == sum, format!("{sum} in records: {ledger}"))?;
+        fs::remove_file(&stats)?;
     }
     Ok(())
 }
