@@ -9,7 +9,6 @@ use crate::limits::MAX_CORES;
 use crate::source::afxdp::{Tap, TapConfig, check_free};
 use crate::source::live::{Queue, Source};
 use crate::source::packet::{Observe, ObserveConfig};
-use crate::sync::thread;
 use crate::xdp::interface::Interface;
 
 /// How one interface is to be captured from.
@@ -97,8 +96,7 @@ fn count_rings(
     if let Some(workers) = workers {
         return (workers, "as --workers says");
     }
-    let all = || thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let processors = settings.cpus.as_ref().map_or_else(all, |cpus| cpus.len());
+    let processors = settings.processors();
     if queues <= processors {
         (queues, "one per receive queue")
     } else {

@@ -2,6 +2,7 @@
 
 use super::cpus::CpuList;
 use crate::limits::DEFAULT_QUEUE_FRAMES;
+use crate::sync::thread;
 
 /// How interfaces are captured from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,7 +22,8 @@ pub enum Mode {
 pub enum Wait {
     /// It never sleeps: a processor of its own, always busy.
     Spin,
-    /// It looks again for a while where that has paid lately, then sleeps.
+    /// It looks again for a while where that has paid lately, then sleeps. Where there are
+    /// fewer processors than threads it sleeps at once.
     #[default]
     Adaptive,
     /// It sleeps as soon as there is nothing.
@@ -59,5 +61,12 @@ impl CaptureSettings {
             busy_poll_us: None,
             ring_frames: DEFAULT_QUEUE_FRAMES,
         }
+    }
+
+    /// How many processors `rx` threads may run on.
+    #[must_use]
+    pub fn processors(&self) -> usize {
+        let all = || thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.cpus.as_ref().map_or_else(all, CpuList::len)
     }
 }
