@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("live::an_observer_sees_every_packet_by_two_rings", || every_packet("2")),
         Trial::test("live::what_an_observer_misses_is_counted", overload_is_exact),
         Trial::test("live::auto_leaves_the_host_its_network", auto_leaves_the_host_its_network),
+        Trial::test("live::auto_taps_what_is_free_and_only_once", auto_taps_what_is_free),
         Trial::test("live::an_observed_interface_that_vanishes", vanished_keeps_what_came_before),
         Trial::test("live::an_observer_ends_whole_under_load", ends_whole_under_load),
         Trial::test("live::killed_an_observer_leaves_nothing", killed_leaves_nothing),
@@ -150,6 +151,21 @@ fn auto_leaves_the_host_its_network() -> Outcome {
         )?;
     }
     ensure(flow["src_ip"] == "10.9.0.1" && flow["tcp_state"] == "closed", flow.to_string())
+}
+
+/// What nobody uses is tapped; what another program has taken is observed.
+fn auto_taps_what_is_free() -> Outcome {
+    let net = Net::up(LINK)?;
+    let (first, said) = net.capture_by("auto", &["-o", "-"])?;
+    ensure(said.contains("v1: tap, native"), said)?;
+    let (second, said) = net.capture_by("auto", &["-o", "-"])?;
+    ensure(said.contains("v1: observe") && said.contains("another program"), said)?;
+    second.stop(0)?;
+    // Each queue has its worker; as many as are asked for has an observer.
+    first.stop(0)?;
+    let (third, said) = net.capture_by("auto", &["-o", "-", "--workers", "3"])?;
+    ensure(said.contains("3 rings") && said.contains("2 queues, and --workers 3"), said)?;
+    third.stop(0).map(drop)
 }
 
 /// Datagrams that a host sends to itself.

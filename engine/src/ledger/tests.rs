@@ -50,6 +50,12 @@ fn each_packet_and_record_that_goes_missing_is_a_residual() {
     check("nothing", |_| {}, [0; 3], [0; 3]);
     check("seen, not delivered", |a| a.sources[0].seen.set(28), [2, 0, 0], [2, 0, 0]);
     check("delivered, not seen", |a| a.sources[0].seen.set(25), [1, 0, 0], [1, 0, 0]);
+    check("in a ring, not delivered", |a| a.receives[0][0].seen.set(2), [2, 0, 0], [2, 0, 0]);
+    let dropped = |a: &Accounts| {
+        a.receives[0][0].seen.set(2);
+        a.receives[0][0].kernel.set(2);
+    };
+    check("no room in a ring", dropped, [0; 3], [0; 3]);
     check("received, not decoded", |a| a.receives[0][0].received.add(1), [1, 1, 0], [1, 1, 0]);
     check("filtered twice", |a| a.receives[1][0].filtered.add(1), [1, 0, 0], [1, 0, 0]);
     check(
