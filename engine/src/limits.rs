@@ -154,3 +154,9 @@ pub const RETIRE_BLOCK_MS: u32 = 10;
 
 /// The longest that `--busy-poll` may have the kernel poll a device for, in microseconds.
 pub const MAX_BUSY_POLL_US: i64 = 10_000;
+
+/// The N of one in N of `--sample`: more leaves nothing that says anything.
+pub const MAX_SAMPLING: u32 = 1_000_000;
+
+/// Address prefixes of one family in a filter in the kernel. A filter with more is refused.
+pub const MAX_KERNEL_PREFIXES: usize = 4_096;
