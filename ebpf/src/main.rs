@@ -1,20 +1,26 @@
 //! The XDP program `flowtap`: every frame goes to the AF_XDP socket of the queue it came
 //! from, if there is one, else on to the host's network stack; what was decided is counted.
 //!
-//! It looks at no byte of the frame, so nothing on the wire can change what it does. It is
+//! Unless it is told to filter or to sample it looks at no byte of the frame. Then it reads the
+//! headers in bounded steps (`parse`), and drops what the rules reject (`filter`) and what
+//! sampling leaves out (`sample`): the interface is ours, so neither goes any further. It is
 //! loaded by `engine/src/xdp/program.rs`.
 #![no_std]
 #![no_main]
 
+mod filter;
+mod hash;
+mod parse;
+mod sample;
 mod shared;
 
 use aya_ebpf::{
     bindings::xdp_action,
     macros::{map, xdp},
-    maps::{PerCpuArray, XskMap},
+    maps::{Array, PerCpuArray, XskMap},
     programs::XdpContext,
 };
-use shared::{SOCKETS, Verdicts};
+use shared::{Control, SOCKETS, Verdicts};
 
 /// The socket of each queue of the interface.
 #[map]
@@ -23,6 +29,10 @@ static XSKS: XskMap = XskMap::with_max_entries(SOCKETS, 0);
 /// One entry: what this CPU has decided so far.
 #[map]
 static VERDICTS: PerCpuArray<Verdicts> = PerCpuArray::with_max_entries(1, 0);
+
+/// One entry: what is asked of the program, as `shared::Control` reads it.
+#[map]
+static CONTROL: Array<u64> = Array::with_max_entries(1, 0);
 
 /// The entry point, once per frame.
 #[xdp]
@@ -33,8 +43,11 @@ pub fn flowtap(frame: XdpContext) -> u32 {
     // no other run of the program interleaves on this CPU, and the engine reads by copying.
     let verdicts = unsafe { &mut *verdicts };
     verdicts.seen_packets += 1;
-    verdicts.seen_bytes += (frame.data_end() - frame.data()) as u64;
 
+    let control = control();
+    if control != Control::default() && is_left_out(&frame, control, verdicts) {
+        return xdp_action::XDP_DROP;
+    }
     let (Ok(action) | Err(action)) =
         XSKS.redirect(frame.rx_queue_index(), u64::from(xdp_action::XDP_PASS));
     match action {
@@ -43,6 +56,34 @@ pub fn flowtap(frame: XdpContext) -> u32 {
         _ => verdicts.aborted_packets += 1,
     }
     action
+}
+
+/// What is asked, read once: all that this run does is by one rule set.
+#[inline(always)]
+fn control() -> Control {
+    let Some(word) = CONTROL.get_ptr(0) else { return Control::default() };
+    // SAFETY: the map has an entry 0, aligned and valid while the program runs; the engine
+    // replaces it by one store of a word. Volatile, so that it is not read twice.
+    Control(unsafe { word.read_volatile() })
+}
+
+/// Whether the packet goes no further; counts it if so.
+#[inline(always)]
+fn is_left_out(frame: &XdpContext, control: Control, verdicts: &mut Verdicts) -> bool {
+    // A queue without a socket is not ours: its packets pass on.
+    if XSKS.get(frame.rx_queue_index()).is_none() {
+        return false;
+    }
+    let packet = parse::parse(frame);
+    if control.set().is_some_and(|set| !filter::is_kept(&packet, set)) {
+        verdicts.filtered_packets += 1;
+        return true;
+    }
+    if control.every() > 1 && !sample::is_kept(&packet, control) {
+        verdicts.sampled_out_packets += 1;
+        return true;
+    }
+    false
 }
 
 #[cfg(not(test))]

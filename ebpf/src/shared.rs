@@ -1,15 +1,22 @@
 //! What the XDP program and the engine both know: the layout and names of the maps.
 //!
 //! Plain data for `no_std`. The engine compiles this very file (`engine/src/xdp/program.rs`),
-//! so that the two sides cannot disagree.
+//! so that the two sides cannot disagree. Values are integers or arrays of them, since those
+//! need no promise about their layout.
 
 /// Entries of the socket map: the most queues one interface may have.
 pub const SOCKETS: u32 = 64;
 
+/// Sets of filter rules: one that is in force, and one that is being written.
+pub(crate) const RULE_SETS: u32 = 2;
+
+/// Address prefixes of one family in one rule set.
+pub(crate) const PREFIXES: u32 = 4_096;
+
 /// What became of the frames that one CPU has shown to the program: one value per CPU,
 /// written by that CPU only.
 ///
-/// `seen_packets = passed_packets + redirected_packets + aborted_packets` in each of them.
+/// In each of them `seen_packets` is the sum of all others.
 ///
 /// Redirected means that the program has said so, and that a socket was there. What the
 /// socket then refuses it counts itself (`XDP_STATISTICS`): no room in its rings, or a frame
@@ -21,12 +28,103 @@ pub const SOCKETS: u32 = 64;
 pub struct Verdicts {
     /// Frames that reached the program.
     pub seen_packets: u64,
-    /// Their length in bytes, layer 2 included, without the frame check sequence.
-    pub seen_bytes: u64,
     /// Frames given on to the host's network stack, as their queue has no socket.
     pub passed_packets: u64,
     /// Frames given to the socket of their queue.
     pub redirected_packets: u64,
     /// Frames that the redirect helper refused (`XDP_ABORTED`): the kernel drops them.
     pub aborted_packets: u64,
+    /// Frames that the filter rejected: the kernel drops them.
+    pub filtered_packets: u64,
+    /// Frames that sampling left out: the kernel drops them.
+    pub sampled_out_packets: u64,
 }
+
+/// The one entry of the map `CONTROL`: which rule set is in force, and how packets are sampled.
+///
+/// All of it is one word, so that a run of the program sees either all of a change or nothing
+/// of it. Zero is what it is at load: everything is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Control(pub(crate) u64);
+
+impl Control {
+    const SET_BITS: u64 = 0b11;
+    const BY_PACKET: u64 = 1 << 2;
+    const EVERY_SHIFT: u32 = 32;
+
+    /// The rule set in force, if there is one; then one flow, or packet, of so many is kept.
+    #[allow(dead_code, reason = "the engine writes it, the program reads it")]
+    pub(crate) const fn new(set: Option<u32>, every: u32, by_packet: bool) -> Self {
+        let set = match set {
+            Some(set) => set as u64 + 1,
+            None => 0,
+        };
+        let every = if every > 1 { (every as u64) << Self::EVERY_SHIFT } else { 0 };
+        Self(set | every | if by_packet && every != 0 { Self::BY_PACKET } else { 0 })
+    }
+
+    /// The rule set in force.
+    pub(crate) const fn set(self) -> Option<u32> {
+        ((self.0 & Self::SET_BITS) as u32).checked_sub(1)
+    }
+
+    /// One of so many is kept; 0 if all are.
+    pub(crate) const fn every(self) -> u32 {
+        (self.0 >> Self::EVERY_SHIFT) as u32
+    }
+
+    /// Whether that is one packet, or one flow.
+    pub(crate) const fn is_by_packet(self) -> bool {
+        self.0 & Self::BY_PACKET != 0
+    }
+}
+
+/// A value of the map `RULES`: what a rule set asks for.
+pub(crate) type Rules = [u64; rule::COUNT];
+
+/// Where what is in a rule set.
+pub(crate) mod rule {
+    /// Flags, below.
+    pub(crate) const FLAGS: usize = 0;
+    /// Four words, a bit for each protocol number.
+    pub(crate) const PROTOCOLS: usize = 1;
+    /// How many words there are.
+    pub(crate) const COUNT: usize = 5;
+
+    /// An address must match.
+    pub(crate) const HAS_PREFIXES: u64 = 1 << 0;
+    /// A port must match.
+    pub(crate) const HAS_PORTS: u64 = 1 << 1;
+    /// The protocol must match.
+    pub(crate) const HAS_PROTOCOLS: u64 = 1 << 2;
+    /// What matches is rejected, and not what does not.
+    pub(crate) const DENIES: u64 = 1 << 3;
+    /// What cannot be told to match or not to is rejected.
+    pub(crate) const REJECTS_UNSURE: u64 = 1 << 4;
+    /// Nothing is told of what is behind VLAN tags or IPv6 extension headers.
+    pub(crate) const PLAIN_ONLY: u64 = 1 << 5;
+}
+
+/// The ends of a packet that a prefix or port is meant for, as bits: values of the maps of
+/// prefixes, and two bits for each port in the map `PORTS`.
+pub(crate) mod end {
+    /// The sender's.
+    pub(crate) const SOURCE: u32 = 1;
+    /// The receiver's.
+    pub(crate) const DESTINATION: u32 = 2;
+}
+
+/// Ports in one word of the map `PORTS`.
+pub(crate) const PORTS_PER_WORD: u32 = 32;
+
+/// Words of the map `PORTS` for one rule set.
+pub(crate) const PORT_WORDS: u32 = 65_536 / PORTS_PER_WORD;
+
+/// The data of an IPv4 prefix: the rule set and the address, each in network order.
+pub(crate) type PrefixV4 = [u32; 2];
+
+/// The data of an IPv6 prefix, likewise.
+pub(crate) type PrefixV6 = [u32; 5];
+
+/// Bits before the address.
+pub(crate) const SET_BITS: u32 = u32::BITS;

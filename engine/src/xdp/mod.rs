@@ -2,8 +2,9 @@
 //!
 //! From the bottom up: `umem` (the frames and who owns each),
 //! `ring` (indexes and descriptors shared with the kernel), `socket` (one queue's frames
-//! and rings), `program` (the XDP program that sends frames to sockets), `interface` (what
-//! the kernel says of an interface), `refusal` (what its refusals mean). It is called by
+//! and rings), `program` (the XDP program that sends frames to sockets), `filter` and `rules`
+//! (what it leaves out, and its maps), `runs` (waiting for its runs), `interface` (what the
+//! kernel says of an interface), `refusal` (what its refusals mean). It is called by
 //! [`crate::source::afxdp`] only, which has no unsafe code.
 //!
 //! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
@@ -18,9 +19,12 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/xdp/xsk.c>.
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
 
+pub mod filter;
 pub mod interface;
 pub mod program;
 pub mod refusal;
 mod ring;
+mod rules;
+mod runs;
 pub mod socket;
 mod umem;

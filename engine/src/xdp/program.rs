@@ -16,14 +16,15 @@ use aya::{
     programs::{ProgramError, Xdp},
 };
 
-use super::{interface::Interface, refusal::refused};
+use super::{filter::KernelFilter, interface::Interface, refusal::refused, rules::RuleMaps, runs};
 use crate::{
     error::{Error, Result},
-    limits::MAX_CORES,
+    flow::Sampling,
+    limits::{MAX_CORES, MAX_KERNEL_PREFIXES},
 };
 
 #[path = "../../../ebpf/src/shared.rs"]
-mod shared;
+pub(super) mod shared;
 
 pub use shared::{SOCKETS, Verdicts};
 
@@ -31,6 +32,7 @@ pub use shared::{SOCKETS, Verdicts};
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/flowtap.bpf.o");
 
 const _: () = assert!(SOCKETS as usize == MAX_CORES);
+const _: () = assert!(shared::PREFIXES as usize == MAX_KERNEL_PREFIXES);
 
 // SAFETY: integers without padding: any bytes are a value.
 unsafe impl aya::Pod for Verdicts {}
@@ -51,6 +53,7 @@ pub struct Program {
     object: Ebpf,
     sockets: XskMap<MapData>,
     verdicts: PerCpuArray<MapData, Verdicts>,
+    rules: RuleMaps,
     interface: Interface,
 }
 
@@ -60,10 +63,10 @@ impl Program {
     /// # Errors
     /// If the kernel refuses it: no privilege, no BPF.
     pub fn load(interface: Interface) -> Result<Self> {
-        let (object, sockets, verdicts) = load().map_err(|cause| {
+        let (object, sockets, verdicts, rules) = load().map_err(|cause| {
             failed(format!("load the XDP program for {}", interface.name), &interface, &cause)
         })?;
-        Ok(Self { link: None, object, sockets, verdicts, interface })
+        Ok(Self { link: None, object, sockets, verdicts, rules, interface })
     }
 
     /// Attaches the program: in the driver, or in the network stack if the driver cannot.
@@ -102,6 +105,34 @@ impl Program {
         })
     }
 
+    /// Puts another filter, or none, in the place of the one in force, also while packets come:
+    /// each is judged by either, whole, and none is lost. When this returns no packet is judged
+    /// by the old one any more.
+    ///
+    /// Packets of queues without a socket are not filtered: they are the host's.
+    ///
+    /// # Errors
+    /// If the filter does not fit the maps, or the kernel refuses it. Then the old one stays.
+    pub fn set_filter(&mut self, filter: Option<&KernelFilter>) -> Result<()> {
+        let compiled = filter.map(KernelFilter::compile).transpose()?;
+        self.rules.replace(compiled.as_ref()).map_err(|cause| {
+            let operation = format!("filter the packets of {}", self.interface.name);
+            failed(operation, &self.interface, &cause.into())
+        })
+    }
+
+    /// From now on so much of what the filter keeps is left out, too. To be called before the
+    /// program is attached.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn set_sampling(&mut self, sampling: Sampling) -> Result<()> {
+        self.rules.sample(sampling).map_err(|cause| {
+            let operation = format!("sample the packets of {}", self.interface.name);
+            failed(operation, &self.interface, &cause.into())
+        })
+    }
+
     /// What was decided so far, all CPUs together. Each number is exact; they belong to the
     /// same moment only when nothing arrives, so after [`Program::detach`].
     ///
@@ -114,10 +145,11 @@ impl Program {
         })?;
         Ok(per_cpu.iter().fold(Verdicts::default(), |sum, cpu| Verdicts {
             seen_packets: sum.seen_packets + cpu.seen_packets,
-            seen_bytes: sum.seen_bytes + cpu.seen_bytes,
             passed_packets: sum.passed_packets + cpu.passed_packets,
             redirected_packets: sum.redirected_packets + cpu.redirected_packets,
             aborted_packets: sum.aborted_packets + cpu.aborted_packets,
+            filtered_packets: sum.filtered_packets + cpu.filtered_packets,
+            sampled_out_packets: sum.sampled_out_packets + cpu.sampled_out_packets,
         }))
     }
 
@@ -127,19 +159,15 @@ impl Program {
         if self.link.take().is_none() {
             return;
         }
-        // Closing the link stops new runs; those under way are RCU readers, and this command is
-        // `synchronize_rcu()` (kernel/sched/membarrier.c). Where it is not to be had (nohz_full)
-        // the runs end by themselves in microseconds.
-        // SAFETY: no pointers.
-        unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+        // Closing the link has stopped new runs.
+        runs::wait_for_those_under_way();
     }
 }
 
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
-type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>);
+type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
 fn load() -> std::result::Result<Parts, EbpfError> {
     let mut object = Ebpf::load(OBJECT)?;
@@ -148,7 +176,8 @@ fn load() -> std::result::Result<Parts, EbpfError> {
     let mut map = |name| object.take_map(name).ok_or(MapError::ElementNotFound);
     let sockets = XskMap::try_from(map("XSKS")?)?;
     let verdicts = PerCpuArray::try_from(map("VERDICTS")?)?;
-    Ok((object, sockets, verdicts))
+    let rules = RuleMaps::of(&mut object)?;
+    Ok((object, sockets, verdicts, rules))
 }
 
 fn xdp(object: &Ebpf) -> std::result::Result<&Xdp, ProgramError> {
@@ -194,50 +223,4 @@ fn failed(operation: String, interface: &Interface, cause: &EbpfError) -> Error 
 }
 
 #[cfg(test)]
-mod tests {
-    use aya::programs::{TestRun, TestRunOptions};
-
-    use super::*;
-
-    fn is_root(test: &str) -> bool {
-        // SAFETY: no arguments.
-        let is_root = unsafe { libc::geteuid() } == 0;
-        if !is_root {
-            assert!(std::env::var_os("CI").is_none(), "{test} needs root, which CI promises");
-            eprintln!("SKIPPED: {test} needs root");
-        }
-        is_root
-    }
-
-    #[test]
-    fn a_frame_without_a_socket_passes_and_is_counted() {
-        const XDP_PASS: u32 = 2;
-        if !is_root("a_frame_without_a_socket_passes_and_is_counted") {
-            return;
-        }
-        let program = Program::load(Interface::find("lo").unwrap()).unwrap();
-        assert_eq!(program.verdicts().unwrap(), Verdicts::default());
-        let frame = [0; 60];
-        let result = xdp(&program.object)
-            .unwrap()
-            .test_run(TestRunOptions { data_in: Some(&frame), repeat: 7, ..Default::default() })
-            .unwrap();
-        assert_eq!(result.return_value, XDP_PASS);
-        let expected = Verdicts {
-            seen_packets: 7,
-            seen_bytes: 7 * 60,
-            passed_packets: 7,
-            ..Verdicts::default()
-        };
-        assert_eq!(program.verdicts().unwrap(), expected);
-    }
-
-    #[test]
-    fn an_object_that_is_refused_is_one_line() {
-        let interface = Interface::find("lo").unwrap();
-        let refusal = io::Error::from_raw_os_error(libc::EPERM);
-        let cause = MapError::CreateError { name: "XSKS".into(), io_error: refusal };
-        let error = failed("load".into(), &interface, &cause.into()).to_string();
-        assert!(error.starts_with("load: operation not permitted; run as root"), "{error}");
-    }
-}
+mod tests;

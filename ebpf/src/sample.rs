@@ -1,0 +1,58 @@
+//! Sampling: one in so many of what the filter keeps.
+//!
+//! By flow: by a hash of addresses, protocol and ports that does not tell the directions
+//! apart, so that a flow is kept whole or not at all. Tags and tunnels' insides do not count,
+//! which puts more into one lot and tears nothing apart; but later fragments, which have no
+//! ports, are drawn by their addresses and may go another way than their flow. By packet:
+//! each n-th that this CPU sees.
+
+use aya_ebpf::{macros::map, maps::PerCpuArray};
+
+use crate::{
+    hash::{flow_hash, is_kept as is_hash_kept},
+    parse::{Packet, Ports},
+    shared::Control,
+};
+
+/// One entry: how many packets this CPU has left out since it kept one.
+#[map]
+static LEFT_OUT: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whether the packet is kept, where not all are.
+#[inline(always)]
+pub(crate) fn is_kept(packet: &Packet, control: Control) -> bool {
+    if control.is_by_packet() {
+        is_packet_kept(control.every())
+    } else {
+        is_hash_kept(hash(packet), control.every())
+    }
+}
+
+#[inline(always)]
+fn is_packet_kept(every: u32) -> bool {
+    // There is an entry 0.
+    let Some(left_out) = LEFT_OUT.get_ptr_mut(0) else { return true };
+    // SAFETY: as of the verdicts in `main.rs`.
+    let left_out = unsafe { &mut *left_out };
+    *left_out += 1;
+    if *left_out < every {
+        return false;
+    }
+    *left_out = 0;
+    true
+}
+
+#[inline(always)]
+fn hash(packet: &Packet) -> u32 {
+    let ports = match packet.ports {
+        Ports::Are(source, destination) => (source, destination),
+        Ports::None | Ports::Unknown => (0, 0),
+    };
+    let protocol = packet.protocol.unwrap_or(0);
+    match packet.version {
+        4 => flow_hash([packet.source[0]], ports.0, [packet.destination[0]], ports.1, protocol),
+        6 => flow_hash(packet.source, ports.0, packet.destination, ports.1, protocol),
+        // Without IP: by the stations.
+        _ => flow_hash([packet.link[0]], 0, [packet.link[1]], 0, 0),
+    }
+}

@@ -1,0 +1,121 @@
+//! The program as the kernel runs it, on frames made by hand (BPF_PROG_TEST_RUN).
+
+mod filters;
+mod frames;
+mod samples;
+
+use aya::programs::{TestRun, TestRunOptions};
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+use crate::xdp::socket::{Layout, Socket};
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_REDIRECT: u32 = 4;
+
+/// Runs a test in a network of its own, where nobody else has sockets; not without root.
+fn as_root(test: &str, run: impl FnOnce() + Send) {
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        assert!(std::env::var_os("CI").is_none(), "{test} needs root, which CI promises");
+        eprintln!("SKIPPED: {test} needs root");
+        return;
+    }
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            run();
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// A loaded program, and the socket of the queue that test frames come from, if wanted.
+struct Bench {
+    program: Program,
+    _socket: Option<Socket>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let interface = Interface::find("lo").unwrap();
+        let mut program = Program::load(interface.clone()).unwrap();
+        let layout = Layout { frames: 64, frame_bytes: 2048, rx_entries: 64 };
+        let socket = Socket::open(&interface, 0, layout, false).unwrap();
+        program.insert(0, socket.as_fd()).unwrap();
+        Self { program, _socket: Some(socket) }
+    }
+
+    fn without_socket() -> Self {
+        let program = Program::load(Interface::find("lo").unwrap()).unwrap();
+        Self { program, _socket: None }
+    }
+
+    /// What the program says of a frame, so many times over. (More than once takes the kernel
+    /// a good while to prepare.)
+    fn run(&self, frame: &[u8], repeat: u32) -> u32 {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..Default::default() };
+        xdp(&self.program.object).unwrap().test_run(options).unwrap().return_value
+    }
+
+    /// What it counted.
+    fn verdicts(&self) -> Verdicts {
+        let verdicts = self.program.verdicts().unwrap();
+        let Verdicts {
+            seen_packets,
+            passed_packets,
+            redirected_packets,
+            aborted_packets,
+            filtered_packets,
+            sampled_out_packets,
+        } = verdicts;
+        let sum = passed_packets
+            + redirected_packets
+            + aborted_packets
+            + filtered_packets
+            + sampled_out_packets;
+        assert_eq!(seen_packets, sum, "{verdicts:?}");
+        verdicts
+    }
+}
+
+#[test]
+fn without_a_socket_everything_passes() {
+    as_root("without_a_socket_everything_passes", || {
+        let mut bench = Bench::without_socket();
+        assert_eq!(bench.verdicts(), Verdicts::default());
+        assert_eq!(bench.run(&[0; 60], 7), XDP_PASS);
+        // Nor does it count what is asked of our packets: these are the host's.
+        let nothing =
+            KernelFilter { action: super::super::filter::Action::Reject, ..Default::default() };
+        bench.program.set_filter(Some(&nothing)).unwrap();
+        bench.program.set_sampling("1000:packet".parse().unwrap()).unwrap();
+        assert_eq!(bench.run(&[0; 60], 3), XDP_PASS);
+        let want = Verdicts { seen_packets: 10, passed_packets: 10, ..Verdicts::default() };
+        assert_eq!(bench.verdicts(), want);
+    });
+}
+
+#[test]
+fn with_a_socket_everything_goes_there() {
+    as_root("with_a_socket_everything_goes_there", || {
+        let bench = Bench::new();
+        for len in [14, 60, 1514] {
+            assert_eq!(bench.run(&vec![0xa5; len], 1), XDP_REDIRECT, "{len} bytes");
+        }
+        let want = Verdicts { seen_packets: 3, redirected_packets: 3, ..Verdicts::default() };
+        assert_eq!(bench.verdicts(), want);
+    });
+}
+
+#[test]
+fn an_object_that_is_refused_is_one_line() {
+    let interface = Interface::find("lo").unwrap();
+    let refusal = io::Error::from_raw_os_error(libc::EPERM);
+    let cause = MapError::CreateError { name: "XSKS".into(), io_error: refusal };
+    let error = failed("load".into(), &interface, &cause.into()).to_string();
+    assert!(error.starts_with("load: operation not permitted; run as root"), "{error}");
+}

@@ -1,0 +1,112 @@
+//! Sampling: by flow, the same for both directions; by packet; behind the filter.
+
+use super::frames::*;
+use super::*;
+use crate::xdp::filter::Action;
+
+#[path = "../../../../../ebpf/src/hash.rs"]
+mod hash;
+
+fn frame_of(flow: u16, is_back: bool, is_v6: bool) -> Vec<u8> {
+    let (mut ends, mut numbers) = (["10.0.0.1", "192.0.2.9"], [1_000 + flow, 443]);
+    if is_v6 {
+        ends = ["fd00::1", "2001:db8::9"];
+    }
+    if is_back {
+        ends.reverse();
+        numbers.reverse();
+    }
+    let segment = ports(numbers[0], numbers[1]);
+    match is_v6 {
+        false => ethernet(&[], IPV4, &ipv4(ends, TCP, &segment)),
+        true => ethernet(&[], IPV6, &ipv6(ends, TCP, &segment)),
+    }
+}
+
+#[test]
+fn flows_are_kept_whole_or_not_at_all() {
+    as_root("flows_are_kept_whole_or_not_at_all", || {
+        let mut bench = Bench::new();
+        bench.program.set_sampling("8".parse().unwrap()).unwrap();
+        let mut kept = 0;
+        for flow in 0..4_000 {
+            let is_v6 = flow % 2 == 1;
+            let there = bench.run(&frame_of(flow, false, is_v6), 1);
+            let back = bench.run(&frame_of(flow, true, is_v6), 1);
+            assert_eq!(there, back, "flow {flow}");
+            kept += u32::from(there == XDP_REDIRECT);
+        }
+        // 500 are expected, with a standard deviation of 21.
+        assert!((395..=605).contains(&kept), "{kept} of 4000 flows kept");
+        let verdicts = bench.verdicts();
+        assert_eq!(verdicts.redirected_packets, u64::from(kept) * 2);
+        assert_eq!(verdicts.sampled_out_packets, u64::from(4_000 - kept) * 2);
+
+        // Tags do not tear a flow apart, and frames without IP and cut ones are drawn as well.
+        for flow in 0..50 {
+            let plain = frame_of(flow, false, false);
+            let tagged = ethernet(&[0x8100], IPV4, &plain[14..]);
+            assert_eq!(bench.run(&plain, 1), bench.run(&tagged, 1), "flow {flow}");
+        }
+        let verdict = |station: u8| {
+            let mut frame = ethernet(&[], ARP, &[0; 46]);
+            frame[11] = station;
+            bench.run(&frame, 1)
+        };
+        let kept = (0..=255).filter(|&station| verdict(station) == XDP_REDIRECT).count();
+        assert!((10..=60).contains(&kept), "{kept} of 256 stations kept");
+    });
+}
+
+#[test]
+fn packets_are_counted_off() {
+    as_root("packets_are_counted_off", || {
+        let mut bench = Bench::new();
+        // The count is each CPU's, and a test run stays where it is.
+        bench.program.set_sampling("10:packet".parse().unwrap()).unwrap();
+        bench.run(&frame_of(0, false, false), 1_000);
+        let want = Verdicts {
+            seen_packets: 1_000,
+            redirected_packets: 100,
+            sampled_out_packets: 900,
+            ..Verdicts::default()
+        };
+        assert_eq!(bench.verdicts(), want);
+    });
+}
+
+#[test]
+fn only_what_the_filter_keeps_is_drawn() {
+    as_root("only_what_the_filter_keeps_is_drawn", || {
+        let mut bench = Bench::new();
+        bench.program.set_sampling("10:packet".parse().unwrap()).unwrap();
+        let nothing = KernelFilter { action: Action::Reject, ..KernelFilter::default() };
+        bench.program.set_filter(Some(&nothing)).unwrap();
+        bench.run(&frame_of(0, false, false), 500);
+        assert_eq!(bench.verdicts().filtered_packets, 500);
+        // A change of the filter leaves sampling as it is, and its count too.
+        bench.program.set_filter(None).unwrap();
+        bench.run(&frame_of(0, false, false), 500);
+        let verdicts = bench.verdicts();
+        assert_eq!((verdicts.redirected_packets, verdicts.sampled_out_packets), (50, 450));
+        bench.program.set_sampling(Sampling::ALL).unwrap();
+        bench.run(&frame_of(0, false, false), 500);
+        assert_eq!(bench.verdicts().redirected_packets, 550);
+    });
+}
+
+#[test]
+fn the_hash_spreads_what_differs_in_little() {
+    for every in [2, 10, 1_000] {
+        let count = 200_000;
+        let kept = (0..count)
+            .filter(|&n| {
+                let hash =
+                    hash::flow_hash([0x0a00_0000 + (n >> 4)], 1_000 + (n & 15) as u16, [1], 80, 6);
+                hash::is_kept(hash, every)
+            })
+            .count();
+        let (mean, kept) = (f64::from(count) / f64::from(every), kept as f64);
+        assert!((kept - mean).abs() < 5.0 * mean.sqrt(), "one in {every}: {kept}, not {mean}");
+    }
+}
