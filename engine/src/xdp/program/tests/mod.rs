@@ -2,6 +2,7 @@
 
 mod filters;
 mod frames;
+mod live;
 mod samples;
 
 use aya::programs::{TestRun, TestRunOptions};
@@ -36,22 +37,27 @@ fn as_root(test: &str, run: impl FnOnce() + Send) {
 /// A loaded program, and the socket of the queue that test frames come from, if wanted.
 struct Bench {
     program: Program,
-    _socket: Option<Socket>,
+    socket: Option<Socket>,
 }
 
 impl Bench {
     fn new() -> Self {
+        Self::with_frames(64)
+    }
+
+    /// With so many in the socket's memory.
+    fn with_frames(frames: u32) -> Self {
         let interface = Interface::find("lo").unwrap();
         let mut program = Program::load(interface.clone()).unwrap();
-        let layout = Layout { frames: 64, frame_bytes: 2048, rx_entries: 64 };
+        let layout = Layout { frames, frame_bytes: 2048, rx_entries: frames };
         let socket = Socket::open(&interface, 0, layout, false).unwrap();
         program.insert(0, socket.as_fd()).unwrap();
-        Self { program, _socket: Some(socket) }
+        Self { program, socket: Some(socket) }
     }
 
     fn without_socket() -> Self {
         let program = Program::load(Interface::find("lo").unwrap()).unwrap();
-        Self { program, _socket: None }
+        Self { program, socket: None }
     }
 
     /// What the program says of a frame, so many times over. (More than once takes the kernel
