@@ -7,6 +7,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowtap::export::Format;
 use flowtap::export::schema::{Fields, Row, visit};
+use flowtap::flow::Sampling;
 use flowtap::limits::KEY_VLANS;
 use flowtap::time::Timestamp;
 use serde::Serialize;
@@ -27,7 +28,7 @@ fn ours(bencher: Bencher<'_, '_>, format: Format) {
 /// Runs `encode` on every record.
 fn rival(bencher: Bencher<'_, '_>, encode: impl Fn(&[Row<'_>], &mut Vec<u8>)) {
     let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
-    let row = |record| Row { record, interfaces: &interfaces };
+    let row = |record| Row { record, interfaces: &interfaces, sampling: Sampling::ALL };
     let rows: Vec<_> = records.iter().map(row).collect();
     let mut out = Vec::new();
     bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {

@@ -3,6 +3,7 @@
 use flowtap::export::{Encoder, Format, Rows};
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
+    Sampling,
 };
 
 use super::{ITEMS, Piece};
@@ -65,7 +66,12 @@ impl Encode {
 impl Piece for Encode {
     fn run(&mut self) -> u64 {
         self.out.clear();
-        let rows = Rows { records: &self.records, interfaces: &self.interfaces, before: 0 };
+        let rows = Rows {
+            records: &self.records,
+            interfaces: &self.interfaces,
+            sampling: Sampling::ALL,
+            before: 0,
+        };
         self.encoder.encode(&rows, &mut self.out);
         self.out.len() as u64
     }

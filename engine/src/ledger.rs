@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::decode::Cause;
 use crate::export::SinkAccount;
+use crate::flow::Sampling;
 use crate::global::GlobalCounters;
 use crate::memory::Pages;
 use crate::sync::{Arc, Counter, Gauge};
@@ -27,6 +28,10 @@ pub struct SourceCounters {
     pub passed: Gauge,
     /// Packets that the XDP program could not handle.
     pub aborted: Gauge,
+    /// Packets that the filter in the kernel rejected.
+    pub filtered: Gauge,
+    /// Packets that sampling left out.
+    pub sampled_out: Gauge,
     /// Frames without a usable timestamp, which are in flows all the same.
     pub untimed: Gauge,
     /// Files that broke in their middle.
@@ -79,6 +84,8 @@ pub struct Accounts {
     pub globals: Vec<GlobalCounters>,
     /// One for each sink.
     pub sinks: Vec<Arc<SinkAccount>>,
+    /// How much of the traffic is kept.
+    pub sampling: Sampling,
 }
 
 impl Accounts {
@@ -97,7 +104,15 @@ impl Accounts {
         let sources: Vec<SourceCounters> = many(names.len());
         sources.iter().for_each(|source| source.nic_rx.set(u64::MAX));
         let receives = (0..receivers).map(|_| many(names.len())).collect();
-        Self { sources, receives, tables: many(tables), globals: many(merges + 1), names, sinks }
+        Self {
+            sources,
+            receives,
+            tables: many(tables),
+            globals: many(merges + 1),
+            names,
+            sinks,
+            sampling: Sampling::ALL,
+        }
     }
 }
 
@@ -114,6 +129,8 @@ pub struct InterfaceLedger {
     pub passed: u64,
     /// Packets that the filter rejected.
     pub filtered: u64,
+    /// Packets that sampling left out.
+    pub sampled_out: u64,
     /// Lost packets by cause.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Frames taken from the source that the filter let through.
@@ -196,7 +213,7 @@ pub struct SinkLedger {
 /// What does not add up. All 0 at the end of a run, or something was lost silently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Residuals {
-    /// Seen, less passed, filtered, dropped and delivered.
+    /// Seen, less passed, filtered, sampled out, dropped and delivered.
     pub interface: u64,
     /// Delivered, less undecodable, in flows and in overflow.
     pub packets: u64,
@@ -236,6 +253,8 @@ impl Timing {
 pub struct Ledger {
     /// Each interface or file.
     pub interfaces: Vec<InterfaceLedger>,
+    /// How much of the traffic is kept.
+    pub sampling: Sampling,
     /// All packets.
     pub packets: PacketLedger,
     /// All records.
@@ -278,6 +297,7 @@ impl Ledger {
             sinks: sinks.collect(),
             tables: tables(accounts),
             interfaces,
+            sampling: accounts.sampling,
             packets,
             flows,
             residuals,
@@ -320,7 +340,8 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         nic_rx: Some(source.nic_rx.get()).filter(|&n| n != u64::MAX),
         seen: source.seen.get() + sum(|r| r.seen.get()),
         passed: source.passed.get(),
-        filtered: sum(|r| r.filtered.get()),
+        filtered: source.filtered.get() + sum(|r| r.filtered.get()),
+        sampled_out: source.sampled_out.get(),
         dropped: dropped.into_iter().collect(),
         delivered: sum(|r| r.received.get()),
         outgoing: sum(|r| r.outgoing.get()),
@@ -382,7 +403,7 @@ fn residuals(
 ) -> Residuals {
     let interface = interfaces.iter().map(|i| {
         let dropped: u64 = i.dropped.values().sum();
-        i.seen.abs_diff(i.passed + i.filtered + dropped + i.delivered)
+        i.seen.abs_diff(i.passed + i.filtered + i.sampled_out + dropped + i.delivered)
     });
     let received: u64 = interfaces.iter().map(|i| i.delivered).sum();
     let undecodable: u64 = packets.undecodable.values().sum();

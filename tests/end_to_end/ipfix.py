@@ -43,7 +43,7 @@ ONCE = {
 # What has no element of IANA's.
 LEFT_OUT = {
     "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
-    "src_fragments", "dst_fragments",
+    "src_fragments", "dst_fragments", "sampling_unit",
 }
 
 
@@ -82,6 +82,8 @@ def from_tshark(flow):
             side = "src" if seen.setdefault(name, 0) == 0 else "dst"
             seen[name] += 1
             record[f"{side}_{BOTH[name]}"] = int(text, 0)
+        elif name in ("cflow.sampling_packet_space", "cflow.sampling_flow_spacing"):
+            record["sampling"] = int(text) + 1
         elif name == "cflow.icmp_type_code_ipv4":
             record["icmp_type"], record["icmp_code"] = divmod(int(text, 0), 256)
         elif name in ("cflow.dot1q_vlan_id", "cflow.dot1q_customer_vlan_id"):

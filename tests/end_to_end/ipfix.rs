@@ -12,7 +12,7 @@ use crate::{Outcome, ensure, not_here};
 const COMPARE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/ipfix.py");
 
 pub(crate) fn trials() -> Vec<Trial> {
-    if Command::new("tshark").arg("--version").output().is_err() {
+    if !has_tshark() {
         return not_here("ipfix", "needs tshark (scripts/setup installs it)");
     }
     vec![
@@ -42,7 +42,12 @@ fn compare(capture: &Path, arguments: &[&str], at_least: usize) -> Outcome {
     let mut command = Command::new(FLOWTAP);
     command.args(["read", "-q"]).args(arguments).arg("-o").arg(&ipfix).arg("-o").arg(&jsonl);
     Run::of(command.arg(capture)).expect(0)?;
-    let run = Run::of(Command::new("python3").arg(COMPARE).arg(&ipfix).arg(&jsonl)).expect(0)?;
+    agree(&ipfix, &jsonl, at_least)
+}
+
+/// Whether tshark reads in the one file what stands in the other.
+pub(crate) fn agree(ipfix: &Path, jsonl: &Path, at_least: usize) -> Outcome {
+    let run = Run::of(Command::new("python3").arg(COMPARE).arg(ipfix).arg(jsonl)).expect(0)?;
     let records: usize = run.stdout.trim().parse()?;
     ensure(records >= at_least, format!("{records} records, fewer than {at_least}"))
 }
@@ -60,4 +65,9 @@ fn two_large_packets() -> Vec<u8> {
         file.extend(&frame);
     }
     file
+}
+
+/// Whether there is a tshark to read with.
+pub(crate) fn has_tshark() -> bool {
+    Command::new("tshark").arg("--version").output().is_ok()
 }

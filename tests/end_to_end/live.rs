@@ -38,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::observe::trials());
     trials.extend(crate::stuck::live_trials());
     trials.extend(crate::filter::live_trials());
+    trials.extend(crate::sample::trials());
     trials
 }
 
@@ -136,14 +137,14 @@ impl Capture {
 
 /// Records without what depends on when and where: how often each came. Of flows whose
 /// packets' order is a matter of time, what all records of a key add up to.
-fn timeless(records: &[Value]) -> BTreeMap<String, i64> {
+pub(crate) fn timeless(records: &[Value]) -> BTreeMap<String, i64> {
     let mut count = BTreeMap::new();
     for record in records {
         let mut record = record.as_object().cloned().unwrap_or_default();
         for field in ["flow_id", "interface", "start", "end", "duration_ns", "end_reason"] {
             record.remove(field);
         }
-        if is_order_a_matter_of_time(&record) {
+        if has_batch_order(&record) {
             let record = lower_end_first(record);
             for field in ["src_packets", "src_bytes", "dst_packets", "dst_bytes"] {
                 let sum = record.get(field).and_then(Value::as_i64).unwrap_or(0);
@@ -161,7 +162,7 @@ fn timeless(records: &[Value]) -> BTreeMap<String, i64> {
 /// behind a VLAN tag, without regard to the flow; its packets then have batch time stamps of
 /// two threads, and what is sent within a scheduling delay of each other (the test sends ten
 /// seconds' traffic in one) may seem to come in another order.
-fn is_order_a_matter_of_time(record: &Map<String, Value>) -> bool {
+pub(crate) fn has_batch_order(record: &Map<String, Value>) -> bool {
     let number = |name: &str| record.get(name).and_then(Value::as_u64).unwrap_or(0);
     let is_tagged = record.contains_key("vlan") && number("ip_version") == 4;
     is_tagged || number("src_fragments") + number("dst_fragments") > 0

@@ -12,6 +12,7 @@ mod ipfix;
 mod live;
 mod observe;
 mod program;
+mod sample;
 mod scan;
 mod sinks;
 mod stuck;

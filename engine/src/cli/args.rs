@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{Options, parse_duration, parse_ring_frames, parse_timeout};
 use crate::engine::CaptureSettings;
 use crate::engine::capture::CpuList;
+use crate::flow::Sampling;
 use crate::limits::{DEFAULT_MAX_FLOWS, DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US};
 use crate::time::Tick;
 
@@ -65,6 +66,10 @@ pub(crate) struct CaptureArguments {
     /// Room in each receive queue, in frames of 4,096 bytes: a power of two from 64 to 65536.
     #[arg(long, value_name = "N", value_parser = parse_ring_frames, default_value_t = DEFAULT_QUEUE_FRAMES)]
     pub(crate) ring_frames: u32,
+    /// Keep one in N flows, whole; with N:packet, one in N packets. What is left out is dropped
+    /// in the kernel and counted.
+    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
+    pub(crate) sample: Sampling,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -133,6 +138,7 @@ impl CaptureArguments {
         CaptureSettings {
             mode: self.mode.into(),
             force: self.force,
+            sampling: self.sample,
             cpus: self.cpus.clone(),
             wait: self.wait.into(),
             busy_poll_us: self.busy_poll,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::flow::FlowRecord;
-use crate::ledger::Ledger;
+use crate::ledger::{InterfaceLedger, Ledger};
 
 /// Prints the ledger.
 pub(crate) fn print(ledger: &Ledger) {
@@ -67,13 +67,10 @@ fn text(ledger: &Ledger) -> String {
         }
         let _ = write!(
             text,
-            ": {} delivered{}, {} passed on, {lost} lost{}",
+            ": {} delivered, {} passed on{}, {lost} lost{}",
             interface.delivered,
-            match interface.filtered {
-                0 => String::new(),
-                count => format!(", {count} filtered"),
-            },
             interface.passed,
+            left_out(interface),
             causes(&interface.dropped),
         );
         if interface.frames_above_mtu > 0 {
@@ -109,6 +106,13 @@ fn text(ledger: &Ledger) -> String {
         ),
     );
     out
+}
+
+/// What the kernel left out because it was told to.
+fn left_out(interface: &InterfaceLedger) -> String {
+    let counts = [(interface.filtered, "filtered"), (interface.sampled_out, "sampled out")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    counts.map(|(count, why)| format!(", {count} {why}")).collect()
 }
 
 /// ` (arp 3, lldp 1)`, or nothing if all are 0.

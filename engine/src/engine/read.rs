@@ -22,7 +22,7 @@ use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch,
 use crate::error::{Error, Result};
 use crate::export::{Patience, Sink, WhenFull};
 use crate::filter::AnyLinkFilter;
-use crate::flow::KeyHasher;
+use crate::flow::{KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
 use crate::limits::{BATCH_PACKETS, RING_BATCHES};
@@ -60,7 +60,7 @@ pub fn read(
         filter.for_link(link, &files[0].display().to_string())?;
     }
     let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
-    let sinks = Sink::start_all(&settings.sinks, &names)?;
+    let sinks = Sink::start_all(&settings.sinks, &names, Sampling::ALL)?;
     let accounts = Accounts::new(
         names,
         1,

@@ -21,7 +21,7 @@ pub use sink::{Distributor, Sink};
 pub use spec::{Compression, Format, SinkSpec, Target};
 
 use crate::export::schema::Row;
-use crate::flow::FlowRecord;
+use crate::flow::{FlowRecord, Sampling};
 
 /// Makes bytes of records in one format, and appends them to a buffer.
 pub trait Encoder: Send {
@@ -38,6 +38,8 @@ pub struct Rows<'a> {
     pub records: &'a [FlowRecord],
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
+    /// How much of the traffic they are of.
+    pub sampling: Sampling,
     /// Records of the same file before these.
     pub before: u64,
 }
@@ -45,8 +47,8 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// One record after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
-        let interfaces = self.interfaces;
-        self.records.iter().map(move |record| Row { record, interfaces })
+        let Self { interfaces, sampling, .. } = *self;
+        self.records.iter().map(move |record| Row { record, interfaces, sampling })
     }
 }
 

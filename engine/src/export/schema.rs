@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, PortKind, RecordKind, SideCounts,
-    TcpState, protocol,
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, PortKind, RecordKind, Sampling,
+    SideCounts, TcpState, protocol,
 };
 use crate::limits::KEY_VLANS;
 use crate::table::prefix_bytes;
@@ -17,6 +17,8 @@ pub struct Row<'a> {
     pub record: &'a FlowRecord,
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
+    /// How much of the traffic they are of.
+    pub sampling: Sampling,
 }
 
 /// Takes the fields of a record, in the order of the columns. What is not known or does not
@@ -85,6 +87,8 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.number("dst_tcp_flags", row.tcp_flags(Side::Dst));
     to.plain("tcp_state", row.tcp_state());
     to.plain("end_reason", row.end_reason());
+    to.number("sampling", row.sampling().map(|sampling| sampling.every().into()));
+    to.plain("sampling_unit", row.sampling().map(|sampling| sampling.unit().name()));
 }
 
 /// The fields' names, in the order of the columns.
@@ -94,7 +98,7 @@ pub fn names() -> Vec<&'static str> {
     let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
     let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
     let mut names = Names(Vec::new());
-    visit(&Row { record: &record, interfaces: &[] }, &mut names);
+    visit(&Row { record: &record, interfaces: &[], sampling: Sampling::ALL }, &mut names);
     names.0
 }
 
@@ -222,6 +226,11 @@ impl<'a> Row<'a> {
             EndReason::Forced => "forced",
             EndReason::Resources => "resources",
         })
+    }
+
+    /// Where not everything is kept.
+    pub(crate) fn sampling(&self) -> Option<Sampling> {
+        self.sampling.is_some().then_some(self.sampling)
     }
 
     /// Community ID version 1, seed 0 (<https://github.com/corelight/community-id-spec>).

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue, is_well_filled};
 use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target, WhenFull};
-use crate::flow::FlowRecord;
+use crate::flow::{FlowRecord, Sampling};
 use crate::global::Ended;
 use crate::limits::BATCH_RECORDS;
 use crate::sync::{Arc, thread};
@@ -36,11 +36,16 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens all targets, and then starts a thread for each.
+    /// Opens all targets, and then starts a thread for each. Records are of `interfaces`, and of
+    /// as much as `sampling` says.
     ///
     /// # Errors
     /// If a target cannot be opened; then nothing was written to any of them.
-    pub fn start_all(specs: &[SinkSpec], interfaces: &Arc<[String]>) -> Result<Vec<Self>> {
+    pub fn start_all(
+        specs: &[SinkSpec],
+        interfaces: &Arc<[String]>,
+        sampling: Sampling,
+    ) -> Result<Vec<Self>> {
         let mut opened = Vec::with_capacity(specs.len());
         for spec in specs {
             let queue = Arc::new(Queue::new(spec.name()));
@@ -52,8 +57,9 @@ impl Sink {
                 }
             }
         }
-        let start =
-            |(spec, (queue, output))| Self::start(spec, queue, output, Arc::clone(interfaces));
+        let start = |(spec, (queue, output))| {
+            Self::start(spec, queue, output, Arc::clone(interfaces), sampling)
+        };
         specs.iter().zip(opened).map(start).collect()
     }
 
@@ -62,6 +68,7 @@ impl Sink {
         queue: Arc<Queue>,
         output: Output,
         interfaces: Arc<[String]>,
+        sampling: Sampling,
     ) -> Result<Self> {
         let part = output.current_name().map(Into::into);
         let writer = SinkThread {
@@ -70,6 +77,7 @@ impl Sink {
             bytes: Vec::new(),
             output: None,
             interfaces,
+            sampling,
             queue: Arc::clone(&queue),
             finished_bytes: 0,
             completed: Vec::new(),
@@ -223,6 +231,7 @@ struct SinkThread {
     /// `None` once the sink has failed.
     output: Option<Output>,
     interfaces: Arc<[String]>,
+    sampling: Sampling,
     queue: Arc<Queue>,
     /// Bytes of files that are complete.
     finished_bytes: u64,
@@ -282,7 +291,8 @@ impl SinkThread {
             return self.queue.account.not_written("failed before", records);
         };
         self.bytes.clear();
-        let rows = Rows { records: batch, interfaces: &self.interfaces, before };
+        let interfaces = &self.interfaces;
+        let rows = Rows { records: batch, interfaces, sampling: self.sampling, before };
         self.encoder.encode(&rows, &mut self.bytes);
         match output.write_all(&self.bytes).and_then(|()| output.flush_batch()) {
             Ok(is_confirmed) => {

@@ -1,18 +1,22 @@
 //! How many of the flows or packets are in the records, when not all are.
 
+use std::fmt;
 use std::str::FromStr;
+
+use serde::Serialize;
 
 use crate::limits::MAX_SAMPLING;
 
 /// One in so many is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Sampling {
     every: u32,
-    by: SamplingUnit,
+    unit: SamplingUnit,
 }
 
 /// What is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SamplingUnit {
     /// Whole flows, in both directions: by a hash of addresses, protocol and ports.
     #[default]
@@ -23,12 +27,12 @@ pub enum SamplingUnit {
 
 impl Sampling {
     /// Everything is kept.
-    pub const ALL: Self = Self { every: 1, by: SamplingUnit::Flow };
+    pub const ALL: Self = Self { every: 1, unit: SamplingUnit::Flow };
 
     /// One of `every` is kept; `None` if that is 0 or more than [`MAX_SAMPLING`].
     #[must_use]
-    pub fn one_in(every: u32, by: SamplingUnit) -> Option<Self> {
-        (1..=MAX_SAMPLING).contains(&every).then_some(Self { every, by })
+    pub fn one_in(every: u32, unit: SamplingUnit) -> Option<Self> {
+        (1..=MAX_SAMPLING).contains(&every).then_some(Self { every, unit })
     }
 
     /// One of so many is kept.
@@ -40,7 +44,7 @@ impl Sampling {
     /// What is drawn.
     #[must_use]
     pub fn unit(self) -> SamplingUnit {
-        self.by
+        self.unit
     }
 
     /// Whether anything is left out.
@@ -53,6 +57,27 @@ impl Sampling {
 impl Default for Sampling {
     fn default() -> Self {
         Self::ALL
+    }
+}
+
+impl SamplingUnit {
+    /// As users write and read it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Packet => "packet",
+        }
+    }
+}
+
+/// What follows on a sentence about a source: `, one in 100 flows`, or nothing.
+impl fmt::Display for Sampling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_some() {
+            write!(f, ", one in {} {}s", self.every, self.unit.name())?;
+        }
+        Ok(())
     }
 }
 
@@ -80,7 +105,7 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_is_written() {
-        let one_in = |every, by| Ok(Sampling { every, by });
+        let one_in = |every, unit| Ok(Sampling { every, unit });
         for (text, want) in [
             ("1", one_in(1, SamplingUnit::Flow)),
             ("100", one_in(100, SamplingUnit::Flow)),

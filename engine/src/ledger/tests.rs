@@ -49,6 +49,8 @@ fn check(name: &str, change: impl Fn(&Accounts), running: [u64; 3], complete: [u
 fn each_packet_and_record_that_goes_missing_is_a_residual() {
     check("nothing", |_| {}, [0; 3], [0; 3]);
     check("seen, not delivered", |a| a.sources[0].seen.set(28), [2, 0, 0], [2, 0, 0]);
+    check("filtered, not seen", |a| a.sources[0].filtered.set(1), [1, 0, 0], [1, 0, 0]);
+    check("sampled out, not seen", |a| a.sources[0].sampled_out.set(1), [1, 0, 0], [1, 0, 0]);
     check("delivered, not seen", |a| a.sources[0].seen.set(25), [1, 0, 0], [1, 0, 0]);
     check("in a ring, not delivered", |a| a.receives[0][0].seen.set(2), [2, 0, 0], [2, 0, 0]);
     let dropped = |a: &Accounts| {

@@ -3,15 +3,17 @@
 //! [`Tap`] owns the XDP program on one interface; each [`TapQueue`] owns one receive queue's
 //! socket and goes to its own `rx` thread. All that the kernel hands us is checked in
 //! [`crate::xdp`]; there is no unsafe code here. Where a packet can be lost it is counted:
-//! `seen = passed + redirected + aborted` in the program, and `redirected = delivered + drops`
+//! `seen = passed + filtered + sampled out + redirected + aborted` in the program, and `redirected = delivered + drops`
 //! in the sockets, from counters of their own.
 
 use std::{os::fd::AsFd, time::Duration};
 
 use crate::{
     error::{Error, Result},
+    flow::Sampling,
     limits::{DEFAULT_QUEUE_FRAMES, MAX_CORES, MAX_QUEUE_FRAMES},
     xdp::{
+        filter::KernelFilter,
         interface::Interface,
         program::{Attachment, Program},
         socket::{Layout, Mode, Socket},
@@ -30,6 +32,8 @@ pub struct TapConfig {
     /// For how many microseconds the kernel may poll the device from our system calls, if it is
     /// to do so.
     pub busy_poll_us: Option<u32>,
+    /// How much of what comes is kept.
+    pub sampling: Sampling,
     /// Bytes of one frame: 4,096, or 2,048 where no packet is longer than 1,792 bytes.
     pub frame_bytes: u32,
 }
@@ -38,8 +42,14 @@ impl TapConfig {
     /// The defaults for `interface`: 4,096 frames of 4,096 bytes for each queue.
     pub fn new(interface: impl Into<String>) -> Self {
         let interface = interface.into();
-        let frames_per_queue = DEFAULT_QUEUE_FRAMES;
-        Self { interface, force: false, frames_per_queue, busy_poll_us: None, frame_bytes: 4096 }
+        Self {
+            interface,
+            force: false,
+            frames_per_queue: DEFAULT_QUEUE_FRAMES,
+            frame_bytes: 4096,
+            busy_poll_us: None,
+            sampling: Sampling::ALL,
+        }
     }
 
     fn check(&self) -> Result<Layout> {
@@ -66,8 +76,12 @@ pub struct TapCounters {
     pub passed: u64,
     /// Those that went to their queue's socket.
     pub redirected: u64,
-    /// Those that the kernel dropped on the program's word.
+    /// Those that the kernel dropped as the redirect failed.
     pub aborted: u64,
+    /// Those that the filter in the kernel rejected.
+    pub filtered: u64,
+    /// Those that sampling left out.
+    pub sampled_out: u64,
     /// Frames that the interface says it has received between open and detach; `None` if it
     /// does not say. Its driver counts in its own time, so that this is `seen` only once the
     /// line has been quiet at both ends: under traffic it differs by what came meanwhile.
@@ -104,6 +118,7 @@ impl Tap {
                 .advise(format!("`ethtool -L {} combined {MAX_CORES}`", interface.name)));
         }
         let mut program = Program::load(interface.clone())?;
+        program.set_sampling(config.sampling)?;
         let nic_rx_before = interface.received_packets();
         // Attached first, as it decides how sockets can be bound; what arrives before the last
         // of them is in place passes on to the host, and is counted as passed.
@@ -147,8 +162,20 @@ impl Tap {
             passed: verdicts.passed_packets,
             redirected: verdicts.redirected_packets,
             aborted: verdicts.aborted_packets,
+            filtered: verdicts.filtered_packets,
+            sampled_out: verdicts.sampled_out_packets,
             nic_rx: nic_rx.zip(self.nic_rx_before).map(|(now, then)| now.saturating_sub(then)),
         })
+    }
+
+    /// Puts another filter in the kernel, or none, in the place of the one in force, also while
+    /// packets come: each is judged by one of the two, none is lost, and when this returns the
+    /// new one has taken over.
+    ///
+    /// # Errors
+    /// If the filter is too large or the kernel refuses it; the old one stays in force.
+    pub fn set_filter(&mut self, filter: Option<&KernelFilter>) -> Result<()> {
+        self.program.set_filter(filter)
     }
 
     /// Detaches the program: nothing new arrives, counters stand still, and what is in the

@@ -31,6 +31,10 @@ pub struct SourceCounts {
     pub passed: u64,
     /// Packets that the XDP program could not handle.
     pub aborted: u64,
+    /// Packets that its filter rejected.
+    pub filtered: u64,
+    /// Packets that sampling left out.
+    pub sampled_out: u64,
 }
 
 impl Source {
@@ -61,6 +65,8 @@ impl Source {
                 seen: counters.seen,
                 passed: counters.passed,
                 aborted: counters.aborted,
+                filtered: counters.filtered,
+                sampled_out: counters.sampled_out,
             }),
             Self::Observe(observe) => {
                 Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })

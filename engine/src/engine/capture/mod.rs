@@ -58,16 +58,17 @@ pub fn capture(
     }
     let names: Arc<[String]> = live.interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
-    let sinks = Sink::start_all(&settings.sinks, &names)?;
+    let sinks = Sink::start_all(&settings.sinks, &names, live.sampling)?;
     let plans = open::plan(live, settings.workers)?;
     let cores = plans.iter().map(|plan| plan.cores).sum();
-    let accounts = Accounts::new(
+    let mut accounts = Accounts::new(
         names,
         cores,
         cores,
         settings.merges,
         sinks.iter().map(|sink| sink.account()).collect(),
     );
+    accounts.sampling = live.sampling;
     let map = GlobalMap::default();
     let stages = Stages::default();
     let hasher = KeyHasher::default();
@@ -144,6 +145,8 @@ fn note_counters(accounts: &Accounts, sources: &[Source], errors: &mut Vec<Error
                 counters.seen.set(counts.seen);
                 counters.passed.set(counts.passed);
                 counters.aborted.set(counts.aborted);
+                counters.filtered.set(counts.filtered);
+                counters.sampled_out.set(counts.sampled_out);
             }
             Err(error) if errors.is_empty() => errors.push(error),
             Err(_) => {}

@@ -69,9 +69,14 @@ fn plan_one(
         },
     };
     if let Some(not_tap) = not_tap {
+        let observed = || format!("{} is observed{not_tap}", interface.name);
         if settings.busy_poll_us.is_some() {
-            return Err(Error::new("--busy-poll", format!("{} is observed", interface.name))
+            return Err(Error::new("--busy-poll", observed())
                 .advise("leave it out: only AF_XDP sockets poll their device"));
+        }
+        if settings.sampling.is_some() {
+            return Err(Error::new("--sample", observed())
+                .advise("leave it out: it is the XDP program of a tap that samples"));
         }
         let (cores, why) = count_rings(settings, workers, queues);
         let why = format!("{why}{not_tap}");
@@ -81,7 +86,8 @@ fn plan_one(
         let cause = format!("{} has {queues} queues", interface.name);
         return Err(Error::new("--workers", cause).advise("leave it out: each queue has a worker"));
     }
-    let or_observe = settings.mode == Mode::Auto && settings.busy_poll_us.is_none();
+    let needs_tap = settings.busy_poll_us.is_some() || settings.sampling.is_some();
+    let or_observe = settings.mode == Mode::Auto && !needs_tap;
     Ok(Plan { interface: interface.name, by: By::Tap { or_observe }, cores: queues })
 }
 
@@ -128,7 +134,8 @@ pub(super) fn open(
             let cause = "the number of queues changed meanwhile";
             return Err(Error::new("capture", cause).advise("start it again"));
         }
-        notices.push(format!("capturing on {}: {}{why}", source.interface(), source.description()));
+        let (name, how, sampled) = (source.interface(), source.description(), settings.sampling);
+        notices.push(format!("capturing on {name}: {how}{why}{sampled}"));
         sources.push(source);
         queues.extend(more.into_iter().map(|queue| (number, queue)));
     }
@@ -157,6 +164,7 @@ fn open_one(plan: Plan, settings: &CaptureSettings) -> Result<(Source, Vec<Queue
                 force: settings.force,
                 frames_per_queue: settings.ring_frames,
                 busy_poll_us: settings.busy_poll_us,
+                sampling: settings.sampling,
                 ..TapConfig::new(&interface)
             };
             match Tap::open(&config) {

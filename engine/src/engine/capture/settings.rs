@@ -1,6 +1,7 @@
 //! What a live capture is told beyond what every run is.
 
 use super::cpus::CpuList;
+use crate::flow::Sampling;
 use crate::limits::DEFAULT_QUEUE_FRAMES;
 use crate::sync::thread;
 
@@ -39,6 +40,8 @@ pub struct CaptureSettings {
     pub mode: Mode,
     /// Tap an interface even if that cuts the host off.
     pub force: bool,
+    /// How much of what comes is kept: tap only.
+    pub sampling: Sampling,
     /// Processors for `rx` threads, in turn; where the system likes if there are none.
     pub cpus: Option<CpuList>,
     /// How `rx` threads wait.
@@ -56,6 +59,7 @@ impl CaptureSettings {
             interfaces: interfaces.into_iter().map(Into::into).collect(),
             mode: Mode::default(),
             force: false,
+            sampling: Sampling::ALL,
             cpus: None,
             wait: Wait::default(),
             busy_poll_us: None,

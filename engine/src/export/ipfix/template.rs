@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::low_half;
 use crate::export::schema::{Row, Side};
-use crate::flow::{RecordKind, protocol};
+use crate::flow::{RecordKind, Sampling, SamplingUnit, protocol};
 use crate::limits::KEY_VLANS;
 use crate::time::{SECOND_NS, Timestamp};
 
@@ -16,7 +16,7 @@ const ENTERPRISE: u16 = 0x8000;
 const NTP_SECONDS: i64 = 2_208_988_800;
 
 /// Bytes of the longest record.
-pub(super) const RECORD_BYTES: usize = 192;
+pub(super) const RECORD_BYTES: usize = 208;
 /// What a record has, as the number of its template.
 pub(super) type Template = u16;
 
@@ -39,8 +39,12 @@ const PREFIX: Template = 1 << 9;
 const WIDE: Template = 1 << 10;
 /// The responder has sent something; else its counts, all zero, are left out.
 const REVERSE: Template = 1 << 11;
+/// One in so many packets.
+const SAMPLED_PACKETS: Template = 1 << 12;
+/// One in so many flows.
+const SAMPLED_FLOWS: Template = 1 << 13;
 /// How many numbers there are.
-pub(super) const TEMPLATES: usize = 1 << 12;
+pub(super) const TEMPLATES: usize = 1 << 14;
 
 /// An element of a template.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +55,11 @@ pub(super) struct Element {
 }
 
 impl Element {
+    #[cfg(test)]
+    pub(super) fn number(self) -> u16 {
+        self.number
+    }
+
     /// RFC 7011 section 3.2.
     pub(super) fn describe(self, out: &mut Vec<u8>) {
         let bit = if self.is_reverse { ENTERPRISE } else { 0 };
@@ -102,6 +111,13 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
             elements.push(Element { number: 6, bytes: 2, is_reverse }); // tcpControlBits
         }
     }
+    let mut add_to = |is_there: bool, numbers: [u16; 2], bytes: u16| {
+        let both = numbers.map(|number| Element { number, bytes, is_reverse: false });
+        elements.extend(both.into_iter().filter(|_| is_there));
+    };
+    // samplingPacketInterval, samplingPacketSpace; samplingFlowInterval, samplingFlowSpacing
+    add_to(has(SAMPLED_PACKETS), [305, 306], 4);
+    add_to(has(SAMPLED_FLOWS), [396, 397], 8);
     elements
 }
 
@@ -117,6 +133,7 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
         | bit(V6, record.key.ip_version() == 6)
         | bit(FLAGS, record.key.protocol() == protocol::TCP)
         | bit(TIMES, row.times().is_some())
+        | sampled(row.sampling)
         | bit(VLAN, vlans[0] != 0)
         | bit(INNER_VLAN, vlans[1] != 0);
     if record.kind == RecordKind::Overflow {
@@ -134,6 +151,14 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
 fn counts(row: &Row<'_>, side: Side) -> [u64; 4] {
     let counts = row.side(side);
     [counts.packets, counts.bytes, counts.frame_bytes, counts.payload_bytes]
+}
+
+fn sampled(sampling: Sampling) -> Template {
+    match sampling.unit() {
+        _ if !sampling.is_some() => 0,
+        SamplingUnit::Packet => SAMPLED_PACKETS,
+        SamplingUnit::Flow => SAMPLED_FLOWS,
+    }
 }
 
 /// A record while it is written, in copies of a fixed length.
@@ -221,6 +246,16 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
         if has(FLAGS) {
             to.put(u16::from(row.side(side).tcp_flags).to_be_bytes());
         }
+    }
+    // One is kept, then so many are not (RFC 5477 section 8.2, RFC 7014 section 7).
+    let left_out = row.sampling.every() - 1;
+    if has(SAMPLED_PACKETS) {
+        to.put(1_u32.to_be_bytes());
+        to.put(left_out.to_be_bytes());
+    }
+    if has(SAMPLED_FLOWS) {
+        to.put(1_u64.to_be_bytes());
+        to.put(u64::from(left_out).to_be_bytes());
     }
 }
 

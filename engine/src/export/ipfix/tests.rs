@@ -3,6 +3,7 @@
 use super::template::{RECORD_BYTES, TEMPLATES, elements, ntp_time};
 use super::*;
 use crate::export::tests::tcp_record;
+use crate::flow::Sampling;
 
 #[test]
 fn times_come_back_exactly() {
@@ -47,15 +48,43 @@ fn a_file_has_its_templates_once_and_counts_from_zero() {
     for _ in 0..2 {
         let mut out = Vec::new();
         encoder.begin(&mut out);
-        encoder.encode(&Rows { records: &records, interfaces: &[], before: 0 }, &mut out);
+        encoder.encode(
+            &Rows { records: &records, interfaces: &[], sampling: Sampling::ALL, before: 0 },
+            &mut out,
+        );
         let before = records.len() as u64;
-        encoder.encode(&Rows { records: &records[..2], interfaces: &[], before }, &mut out);
+        encoder.encode(
+            &Rows { records: &records[..2], interfaces: &[], sampling: Sampling::ALL, before },
+            &mut out,
+        );
         let (sets, sequences) = sets(&out);
         let record = bytes_of(sets[1].0 - FIRST_TEMPLATE);
         let records: Vec<_> = sets[1..].iter().map(|set| set.1 / record).collect();
         assert_eq!((sets[0].0, records), (TEMPLATE_SET, vec![BATCH_RECORDS, 1, 2]));
         assert!(sets[1..].iter().all(|set| set.0 == sets[1].0 && set.1 % record == 0));
         assert_eq!(sequences, [0, 0, 256, 257]);
+    }
+}
+
+#[test]
+fn sampled_records_say_how_many_are_between() {
+    // samplingPacketInterval and samplingPacketSpace, samplingFlowInterval and -Spacing.
+    for (text, numbers, end) in [
+        ("100:packet", [305, 306], vec![0, 0, 0, 1, 0, 0, 0, 99]),
+        ("3", [396, 397], [[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 2]].concat()),
+    ] {
+        let (records, mut out) = ([tcp_record()], Vec::new());
+        let mut encoder = Ipfix::default();
+        encoder.begin(&mut out);
+        let sampling = text.parse().unwrap();
+        encoder.encode(&Rows { records: &records, interfaces: &[], sampling, before: 0 }, &mut out);
+        assert!(out.ends_with(&end), "{text}");
+        let (sets, _) = sets(&out);
+        let elements = elements(sets[1].0 - FIRST_TEMPLATE);
+        let last: Vec<_> = elements[elements.len() - 2..].iter().map(|e| e.number()).collect();
+        assert_eq!(last, numbers, "{text}");
+        let bytes: usize = elements.iter().map(|element| usize::from(element.bytes)).sum();
+        assert_eq!(sets[1].1, bytes, "{text}");
     }
 }
 

@@ -5,14 +5,18 @@ use serde_json::Value;
 use super::{START, record, tcp_record};
 use crate::export::schema::names;
 use crate::export::{Format, Rows};
-use crate::flow::{Delta, EndReason, FlowRecord, PortKind, RecordKind};
+use crate::flow::{Delta, EndReason, FlowRecord, PortKind, RecordKind, Sampling};
 
 fn encoded(format: Format, records: &[FlowRecord]) -> String {
+    encoded_of(format, records, Sampling::ALL)
+}
+
+fn encoded_of(format: Format, records: &[FlowRecord], sampling: Sampling) -> String {
     let interfaces = ["lo".to_owned(), "eth0".to_owned()];
     let mut encoder = format.encoder();
     let mut out = Vec::new();
     encoder.begin(&mut out);
-    encoder.encode(&Rows { records, interfaces: &interfaces, before: 0 }, &mut out);
+    encoder.encode(&Rows { records, interfaces: &interfaces, sampling, before: 0 }, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -92,6 +96,18 @@ fn an_overflow_aggregate_has_a_destination_only() {
 "src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
 "src_fragments":5,"dst_fragments":15,"end_reason":"resources"}"#,
     );
+}
+
+#[test]
+fn sampled_records_say_so() {
+    for (text, unit) in [("100", "flow"), ("100:packet", "packet")] {
+        let records = [tcp_record()];
+        let json = encoded_of(Format::JsonLines, &records, text.parse().unwrap());
+        let end = format!(r#""end_reason":"idle","sampling":100,"sampling_unit":"{unit}"}}"#);
+        assert!(json.trim_end().ends_with(&end), "{json}");
+        let csv = encoded_of(Format::Csv, &records, text.parse().unwrap());
+        assert!(csv.trim_end().ends_with(&format!(",idle,100,{unit}")), "{csv}");
+    }
 }
 
 /// One field of a record, as CSV has it.

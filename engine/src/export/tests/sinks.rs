@@ -9,6 +9,7 @@ use super::tcp_record;
 use crate::export::output::Output;
 use crate::export::queue::Progress;
 use crate::export::{Compression, Distributor, Format, Patience, Sink, SinkSpec, Target, WhenFull};
+use crate::flow::Sampling;
 use crate::global::Ended;
 use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
 use crate::sync::{Arc, Counter, thread};
@@ -39,7 +40,7 @@ fn spec(path: &Path, compression: Compression) -> SinkSpec {
 }
 
 fn start(spec: &SinkSpec) -> Sink {
-    Sink::start_all(std::slice::from_ref(spec), &Arc::from([])).unwrap().remove(0)
+    Sink::start_all(std::slice::from_ref(spec), &Arc::from([]), Sampling::ALL).unwrap().remove(0)
 }
 
 /// Waits as long as it takes.
@@ -111,7 +112,9 @@ fn compressed_files_are_read_back() {
 #[test]
 fn a_target_that_cannot_be_opened_is_an_error_in_words() {
     let folder = Folder::new("refused");
-    let error = |path: &Path| Sink::start_all(&[spec(path, Compression::None)], &Arc::from([]));
+    let error = |path: &Path| {
+        Sink::start_all(&[spec(path, Compression::None)], &Arc::from([]), Sampling::ALL)
+    };
     let error = |path: &Path| error(path).unwrap_err().to_string();
     assert!(error(&folder.0).contains("it is a directory"));
     assert!(error(&folder.path("missing/a.jsonl")).contains("choose a folder that exists"));
