@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn count(mut queue: TapQueue, stop: &AtomicBool) -> (u64, u64, u64) {
     let (mut frames, mut bytes) = (0, 0);
     loop {
-        let came = queue.receive(BATCH_PACKETS, |frame| {
+        let came = queue.receive(BATCH_PACKETS, |frame, _| {
             // Looks at each frame, as whoever receives for some purpose does.
             bytes += frame.get(16..18).map_or(0, |len| u64::from(len[0]) << 8 | u64::from(len[1]));
         });

@@ -1,6 +1,8 @@
 //! The XDP program `flowtap`: every frame goes to the AF_XDP socket of the queue it came
 //! from, if there is one, else on to the host's network stack; what was decided is counted.
 //!
+//! Frames may come in several buffers (`frags`): their headers are in the first.
+//!
 //! Unless it is told to filter or to sample it looks at no byte of the frame. Then it reads the
 //! headers in bounded steps (`parse`), and drops what the rules reject (`filter`) and what
 //! sampling leaves out (`sample`): the interface is ours, so neither goes any further. It is
@@ -35,7 +37,7 @@ static VERDICTS: PerCpuArray<Verdicts> = PerCpuArray::with_max_entries(1, 0);
 static CONTROL: Array<u64> = Array::with_max_entries(1, 0);
 
 /// The entry point, once per frame.
-#[xdp]
+#[xdp(frags)]
 pub fn flowtap(frame: XdpContext) -> u32 {
     let Some(verdicts) = VERDICTS.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
     // SAFETY: the map has an entry 0, and the pointer is to this CPU's copy of it, valid while

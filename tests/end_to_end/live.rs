@@ -39,6 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::stuck::live_trials());
     trials.extend(crate::filter::live_trials());
     trials.extend(crate::sample::trials());
+    trials.extend(crate::jumbo::trials());
     trials
 }
 
@@ -53,8 +54,17 @@ impl Net {
 
     /// A command in the namespace of the tap port.
     pub(crate) fn inside(&self, program: &str) -> Command {
+        self.at("b", program)
+    }
+
+    /// A command in the namespace of the sender.
+    pub(crate) fn outside(&self, program: &str) -> Command {
+        self.at("a", program)
+    }
+
+    fn at(&self, side: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &format!("{}-b", self.0), program]);
+        command.args(["netns", "exec", &format!("{}-{side}", self.0), program]);
         command
     }
 
@@ -117,6 +127,10 @@ impl Capture {
         let said = self.finish(0)?;
         ensure(all, format!("not all {frames} frames arrived:\n{said}"))?;
         Ok(said)
+    }
+
+    pub(crate) fn signal(&self, what: Signal) {
+        signal(&self.child, what);
     }
 
     /// Stops by TERM, and waits for the end. Returns what was said.

@@ -9,6 +9,7 @@ mod cli;
 mod filter;
 mod generated;
 mod ipfix;
+mod jumbo;
 mod live;
 mod observe;
 mod program;

@@ -34,7 +34,8 @@ pub struct TapConfig {
     pub busy_poll_us: Option<u32>,
     /// How much of what comes is kept.
     pub sampling: Sampling,
-    /// Bytes of one frame: 4,096, or 2,048 where no packet is longer than 1,792 bytes.
+    /// Bytes of one buffer: 4,096 or 2,048. Packets longer than that less 256 take several, or
+    /// are lost where the kernel does not know that (before Linux 6.6).
     pub frame_bytes: u32,
 }
 
@@ -202,9 +203,10 @@ impl TapQueue {
         self.socket.queue()
     }
 
-    /// Receives up to `max` frames, calls `each` with every one's bytes in the order they
-    /// came, then gives all back to the kernel. Returns how many.
-    pub fn receive(&mut self, max: usize, each: impl FnMut(&[u8])) -> usize {
+    /// Receives up to `max` frames, calls `each` with every one's bytes and length in the order
+    /// they came, then gives all back to the kernel. Returns how many. Of a frame longer than
+    /// [`TapConfig::frame_bytes`] less 256 only so many bytes are shown.
+    pub fn receive(&mut self, max: usize, each: impl FnMut(&[u8], u32)) -> usize {
         self.socket.receive(max, each)
     }
 

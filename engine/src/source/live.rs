@@ -137,13 +137,8 @@ impl Queue {
         mut each: impl FnMut(&Frame<'_>),
     ) -> usize {
         match self {
-            Self::Tap(queue) => queue.receive(max, |bytes| {
-                each(&Frame {
-                    bytes,
-                    wire_len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-                    timestamp: Some(now),
-                    link: LinkType::ETHERNET,
-                });
+            Self::Tap(queue) => queue.receive(max, |bytes, wire_len| {
+                each(&Frame { bytes, wire_len, timestamp: Some(now), link: LinkType::ETHERNET });
             }),
             Self::Observe(queue) => queue.receive(max, each),
         }

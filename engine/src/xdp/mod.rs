@@ -1,10 +1,11 @@
 //! AF_XDP: frames from the driver to this process without the host's network stack between.
 //!
 //! From the bottom up: `umem` (the frames and who owns each),
-//! `ring` (indexes and descriptors shared with the kernel), `socket` (one queue's frames
-//! and rings), `program` (the XDP program that sends frames to sockets), `filter` and `rules`
-//! (what it leaves out, and its maps), `runs` (waiting for its runs), `interface` (what the
-//! kernel says of an interface), `refusal` (what its refusals mean). It is called by
+//! `ring` (indexes and descriptors shared with the kernel), `receiver` (packets out of these),
+//! `socket` (one queue's frames and rings), `program` (the XDP program that sends frames to
+//! sockets), `filter` and `rules` (what it leaves out, and its maps), `runs` (waiting for its
+//! runs), `interface` (what the kernel says of an interface), `refusal` (what its refusals
+//! mean). It is called by
 //! [`crate::source::afxdp`] only, which has no unsafe code.
 //!
 //! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
@@ -22,6 +23,7 @@
 pub mod filter;
 pub mod interface;
 pub mod program;
+mod receiver;
 pub mod refusal;
 mod ring;
 mod rules;

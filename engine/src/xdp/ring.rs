@@ -35,8 +35,15 @@ pub(super) struct Descriptor {
     pub(super) address: u64,
     /// Its length in bytes.
     pub(super) len: u32,
-    /// Flags; none is in use without `XDP_USE_SG`.
+    /// Flags; only this one is in use, with `XDP_USE_SG`.
     pub(super) options: u32,
+}
+
+impl Descriptor {
+    /// Whether the packet goes on in the frame of the next descriptor.
+    pub(super) fn is_continued(self) -> bool {
+        self.options & libc::XDP_PKT_CONTD != 0
+    }
 }
 
 // SAFETY: three integers without padding: any 128 bits are one.
@@ -201,18 +208,22 @@ impl<T: Entry> Producer<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{os::fd::AsFd, thread};
 
     use super::*;
 
     const OFFSETS: Offsets = Offsets { producer: 0, consumer: 64, entries: 128 };
 
-    /// Both sides of one ring on a file in memory, its indexes starting at `first`.
     fn ring(len: u32, first: u32) -> (Producer<u64>, Consumer<u64>) {
+        pair(len, first)
+    }
+
+    /// Both sides of one ring on a file in memory, its indexes starting at `first`.
+    pub(in crate::xdp) fn pair<T: Entry>(len: u32, first: u32) -> (Producer<T>, Consumer<T>) {
         let file = memory_file(4096);
         let map = || Mapping::shared(file.as_fd(), 0, 4096).unwrap();
-        let parts = Parts::<u64>::new(map(), OFFSETS, len).unwrap();
+        let parts = Parts::<T>::new(map(), OFFSETS, len).unwrap();
         parts.producer().store(first, Ordering::Relaxed);
         parts.consumer().store(first, Ordering::Relaxed);
         (Producer::new(map(), OFFSETS, len).unwrap(), Consumer::new(map(), OFFSETS, len).unwrap())

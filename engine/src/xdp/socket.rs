@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     interface::Interface,
+    receiver::Receiver,
     refusal::refused,
     ring::{Consumer, Descriptor, Entry, Offsets, Producer},
     umem::Umem,
@@ -60,7 +61,7 @@ pub struct Losses {
     pub rx_ring_full: u64,
     /// There was no frame on the fill ring: we are too slow.
     pub fill_ring_empty: u64,
-    /// The packet was longer than a frame less 256 bytes.
+    /// The packet was longer than a frame less 256 bytes, without multi-buffer.
     pub oversize: u64,
     /// The kernel described it wrongly.
     pub invalid: u64,
@@ -71,13 +72,12 @@ pub struct Losses {
 pub struct Socket {
     // Closed first: the kernel then lets go of the rings and frames below.
     fd: OwnedFd,
-    rx: Consumer<Descriptor>,
-    fill: Producer<u64>,
-    umem: Umem,
+    receiver: Receiver,
     mode: Mode,
+    /// Whether packets may be longer than a frame.
+    is_multi_buffer: bool,
     queue: u32,
     interface: String,
-    invalid: u64,
     /// Whether the kernel polls the device when we ask it for something.
     polls_device: bool,
 }
@@ -94,29 +94,17 @@ impl Socket {
             refused(format!("{step} queue {queue} of {name}"), name, &cause)
         };
         let fd = syscall::open(libc::AF_XDP).map_err(|cause| fail("open a socket for", cause))?;
-        let mut umem = Umem::new(layout.frames, layout.frame_bytes)
+        let umem = Umem::new(layout.frames, layout.frame_bytes)
             .map_err(|cause| fail("map the frames of", cause))?;
         syscall::set_option(&fd, xdp(libc::XDP_UMEM_REG), &umem.registration())
             .map_err(|cause| fail("register the frames of", cause))?;
-        let (rx, mut fill) =
-            map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
-        let mode = bind(&fd, interface.index, queue, native).map_err(|c| fail("bind", c))?;
-
-        fill.look();
-        let lent = umem.lend_all().filter(|&address| fill.put(address)).count();
-        assert_eq!(lent, layout.frames as usize, "the fill ring is as long as there are frames");
-        fill.submit();
-        Ok(Self {
-            fd,
-            rx,
-            fill,
-            umem,
-            mode,
-            queue,
-            interface: name.clone(),
-            invalid: 0,
-            polls_device: false,
-        })
+        let (rx, fill) = map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
+        let (mode, is_multi_buffer) =
+            bind(&fd, interface.index, queue, native).map_err(|c| fail("bind", c))?;
+        let receiver = Receiver::new(rx, fill, umem);
+        let interface = name.clone();
+        let polls_device = false;
+        Ok(Self { fd, receiver, mode, is_multi_buffer, queue, interface, polls_device })
     }
 
     /// The queue it is bound to.
@@ -154,33 +142,22 @@ impl Socket {
         Ok(())
     }
 
+    /// Whether packets may be longer than a frame.
+    pub fn is_multi_buffer(&self) -> bool {
+        self.is_multi_buffer
+    }
+
     /// Shows up to `max` packets to `each`, in the order they came, then gives their frames
-    /// back. Returns how many it has shown.
-    pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8])) -> usize {
-        // As there are as many places as frames, the second bound never binds; it is what makes
-        // `put` below succeed without trust in the kernel.
-        let mut waiting = self.rx.look();
-        if waiting == 0 && self.polls_device {
-            // What it finds comes to the ring at once. If it fails, `wait` says so.
-            let _ = syscall::check_bound(self.fd.as_fd());
-            waiting = self.rx.look();
+    /// back: of a packet what is in its first frame, headers and more, and its whole length.
+    /// Returns how many it has shown.
+    pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8], u32)) -> usize {
+        let shown = self.receiver.receive(max, &mut each);
+        if shown > 0 || !self.polls_device {
+            return shown;
         }
-        let waiting = waiting.min(self.fill.look());
-        let mut shown = 0;
-        for _ in 0..max.min(waiting as usize) {
-            let Some(descriptor) = self.rx.take() else { break };
-            let Some(received) = self.umem.receive(descriptor) else {
-                self.invalid += 1;
-                continue;
-            };
-            each(self.umem.bytes(&received));
-            shown += 1;
-            let is_put = self.fill.put(self.umem.lend(received));
-            assert!(is_put, "there is a place for each");
-        }
-        self.rx.release();
-        self.fill.submit();
-        shown
+        // What it finds comes to the ring at once. If it fails, `wait` says so.
+        let _ = syscall::check_bound(self.fd.as_fd());
+        self.receiver.receive(max, each)
     }
 
     /// Waits until packets are there (`true`), or `timeout` is over or a signal came (`false`).
@@ -221,6 +198,8 @@ impl Socket {
             })?;
         let fill_ring_empty = match self.mode {
             Mode::ZeroCopy => 0,
+            // No packet is too large, and those that want several frames count here only.
+            Mode::Copy(_) if self.is_multi_buffer => counted.rx_dropped,
             Mode::Copy(_) => counted.rx_fill_ring_empty_descs,
         };
         Ok(Losses {
@@ -228,7 +207,7 @@ impl Socket {
             fill_ring_empty,
             // Not read at one moment: of a packet in between only one half may show.
             oversize: counted.rx_dropped.saturating_sub(fill_ring_empty),
-            invalid: self.invalid,
+            invalid: self.receiver.invalid(),
         })
     }
 }
@@ -272,21 +251,27 @@ fn map_ring<T: Entry>(
     Ok((Mapping::shared(fd.as_fd(), page, bytes)?, parts))
 }
 
-/// Binds the socket: zero-copy if the program is in the driver and the driver can, else copy.
-fn bind(fd: &OwnedFd, interface: u32, queue: u32, native: bool) -> io::Result<Mode> {
+/// Binds the socket: zero-copy if the program is in the driver and the driver can, else copy;
+/// with multi-buffer where there is that (Linux 6.6, and for zero-copy the driver). Returns how,
+/// and whether with multi-buffer.
+fn bind(fd: &OwnedFd, interface: u32, queue: u32, native: bool) -> io::Result<(Mode, bool)> {
+    let bind = |flags| match bind_with(fd, interface, queue, flags | libc::XDP_USE_SG) {
+        Ok(()) => Ok(true),
+        Err(_) => bind_with(fd, interface, queue, flags).map(|()| false),
+    };
     if !native {
-        bind_with(fd, interface, queue, libc::XDP_COPY)?;
-        return Ok(Mode::Copy("zero-copy needs native XDP".to_owned()));
+        let is_multi = bind(libc::XDP_COPY)?;
+        return Ok((Mode::Copy("zero-copy needs native XDP".to_owned()), is_multi));
     }
-    match bind_with(fd, interface, queue, libc::XDP_ZEROCOPY) {
-        Ok(()) => Ok(Mode::ZeroCopy),
+    match bind(libc::XDP_ZEROCOPY) {
+        Ok(is_multi) => Ok((Mode::ZeroCopy, is_multi)),
         Err(refusal) => {
-            bind_with(fd, interface, queue, libc::XDP_COPY)?;
+            let is_multi = bind(libc::XDP_COPY)?;
             let why = match refusal.raw_os_error() {
                 Some(libc::EOPNOTSUPP) => "the driver has no zero-copy".to_owned(),
                 _ => format!("the driver refused zero-copy: {refusal}"),
             };
-            Ok(Mode::Copy(why))
+            Ok((Mode::Copy(why), is_multi))
         }
     }
 }
