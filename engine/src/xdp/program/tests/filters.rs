@@ -229,6 +229,16 @@ fn headers_on_the_way_are_stepped_over() {
             &fragments,
         );
 
+        // What one kind of term cannot tell, another may.
+        let with = |prefix: &str| KernelFilter {
+            ports: vec![(443..=443, Ends::Either)],
+            ..prefixes(&[(prefix, Ends::Source)])
+        };
+        check(&mut bench, &with("10.0.0.0/8"), &[("later", &later4, Unsure)]);
+        check(&mut bench, &with("11.0.0.0/8"), &[("later", &later4, NoMatch)]);
+        let udp = KernelFilter { protocols: vec![UDP], ..with("10.0.0.0/8") };
+        check(&mut bench, &udp, &[("later", &later4, NoMatch)]);
+
         // What is not plain is not told, if so wished.
         let plain = KernelFilter { plain_only: true, ..port };
         let cases: Vec<_> = frames
