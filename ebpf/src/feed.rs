@@ -50,7 +50,7 @@ const LOOKS: u32 = 4_096;
 const FORGIVEN_NS: u64 = 10_000_000;
 
 /// The entry point, once per frame.
-#[xdp]
+#[xdp(frags)]
 pub fn feed(frame: XdpContext) -> u32 {
     make(&frame).unwrap_or(xdp_action::XDP_ABORTED)
 }
