@@ -9,6 +9,7 @@ pub mod export;
 pub mod filter;
 pub mod flow;
 pub mod global;
+pub mod host;
 pub mod ledger;
 pub mod limits;
 pub mod memory;

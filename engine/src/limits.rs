@@ -160,3 +160,11 @@ pub const MAX_SAMPLING: u32 = 1_000_000;
 
 /// Address prefixes of one family in a filter in the kernel. A filter with more is refused.
 pub const MAX_KERNEL_PREFIXES: usize = 4_096;
+
+/// The longest packet, without its Ethernet header, of an interface that is tapped: a frame
+/// with the kernel's room before and after it must fit one page. A driver refuses more.
+pub const TAP_MTU: u32 = 3_490;
+
+/// Peers of established TCP sessions whose routes are looked up before an interface is taken
+/// over. With more than that an address is found first.
+pub const SESSION_ROUTES: usize = 4_096;

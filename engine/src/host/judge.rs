@@ -1,0 +1,284 @@
+//! From facts to verdicts: what each fact means for a capture, and the command that mends it.
+//!
+//! Pure functions of [`Facts`], so that drivers that nobody here has can be judged by what
+//! they answer. `Bad` is what keeps `capture` from the best way that the driver has; `Warn`
+//! costs speed or detail.
+
+mod machine;
+
+use serde::Serialize;
+
+use crate::host::facts::{Facts, Interface, Machine};
+use crate::limits::{MAX_CORES, TAP_MTU};
+
+pub use machine::{NEEDED_CAPABILITIES, missing_capabilities};
+
+/// A receive ring that rides out a burst while its thread is busy.
+const RING_FRAMES: u32 = 2048;
+
+/// How a fact weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, but slower or with less detail.
+    Warn,
+    /// `capture` would refuse, or not work at its best.
+    Bad,
+}
+
+/// One verdict.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// The interface; `None` for the machine.
+    pub interface: Option<String>,
+    /// What was looked at: `queues`.
+    pub check: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What it means, in one line.
+    pub meaning: String,
+    /// The command that mends it.
+    pub command: Option<String>,
+}
+
+impl Finding {
+    fn new(check: &'static str, verdict: Verdict, meaning: impl Into<String>) -> Self {
+        Self { interface: None, check, verdict, meaning: meaning.into(), command: None }
+    }
+
+    fn ok(check: &'static str, meaning: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Ok, meaning)
+    }
+
+    fn warn(check: &'static str, meaning: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Warn, meaning)
+    }
+
+    fn bad(check: &'static str, meaning: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Bad, meaning)
+    }
+
+    fn mend(mut self, command: impl Into<String>) -> Self {
+        self.command = Some(command.into());
+        self
+    }
+}
+
+/// Judges everything: the machine first, then each interface.
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = machine::judge(facts);
+    for interface in &facts.interfaces {
+        findings.extend(
+            judge_interface(&facts.machine, interface)
+                .into_iter()
+                .map(|finding| Finding { interface: Some(interface.name.clone()), ..finding }),
+        );
+    }
+    findings
+}
+
+fn judge_interface(machine: &Machine, interface: &Interface) -> Vec<Finding> {
+    let mut findings = vec![
+        link(interface),
+        in_use(interface),
+        programs(interface),
+        xdp(interface),
+        mtu(interface),
+        queues(machine, interface),
+    ];
+    findings.extend(rss(interface));
+    findings.extend(rings(interface));
+    findings.extend(offloads(interface));
+    findings.extend(numa(machine, interface));
+    findings
+}
+
+fn link(interface: &Interface) -> Finding {
+    let name = &interface.name;
+    let driver = interface.driver.as_deref().unwrap_or("no driver's name");
+    if !interface.is_up {
+        return Finding::bad("link", format!("down ({driver})"))
+            .mend(format!("ip link set {name} up"));
+    }
+    if !interface.has_carrier {
+        return Finding::warn("link", format!("up, but nothing at the other end ({driver})"));
+    }
+    let speed = interface.speed_mbps.map(|mbps| format!(", {mbps} Mb/s")).unwrap_or_default();
+    Finding::ok("link", format!("up ({driver}{speed})"))
+}
+
+fn in_use(interface: &Interface) -> Finding {
+    let Some(first) = interface.uses.first() else {
+        return Finding::ok("in use", "the host does not need it");
+    };
+    let more = match interface.uses.len() {
+        1 => String::new(),
+        uses => format!(" ({} more)", uses - 1),
+    };
+    let meaning = format!("{first}{more}: tap would cut the host off");
+    Finding::bad("in use", meaning)
+        .mend(format!("flowtap capture -i {} --mode observe", interface.name))
+}
+
+fn programs(interface: &Interface) -> Finding {
+    let Some(program) = interface.programs.first() else {
+        return Finding::ok("xdp program", "none is attached");
+    };
+    let meaning = format!("another is attached: id {}, {}", program.id, program.mode);
+    Finding::bad("xdp program", meaning).mend(format!("ip link set {} xdp off", interface.name))
+}
+
+/// The best way that the driver has.
+fn xdp(interface: &Interface) -> Finding {
+    let Some(xdp) = &interface.xdp else {
+        return Finding::warn("xdp", "the kernel is older than 6.3 and does not say: try it");
+    };
+    if !xdp.native || !xdp.redirect {
+        return Finding::warn("xdp", "generic copy: the driver has no native XDP");
+    }
+    let frames = if xdp.multi_buffer { "frames of several buffers" } else { "one buffer a frame" };
+    let copies = if xdp.zero_copy { "zero-copy" } else { "copy: the driver has no zero-copy" };
+    Finding::ok("xdp", format!("native {copies}; {frames}"))
+}
+
+fn mtu(interface: &Interface) -> Finding {
+    let mtu = interface.mtu;
+    let is_native = interface.xdp.as_ref().is_none_or(|xdp| xdp.native);
+    if mtu <= TAP_MTU {
+        return Finding::ok("mtu", format!("{mtu}: a packet fits one frame"));
+    }
+    let mend = format!("ip link set {} mtu {TAP_MTU}", interface.name);
+    if is_native {
+        return Finding::bad("mtu", format!("{mtu}: the driver needs {TAP_MTU} or less"))
+            .mend(mend);
+    }
+    Finding::warn("mtu", format!("{mtu}: packets above {TAP_MTU} are lost, and counted")).mend(mend)
+}
+
+/// How many queues receive.
+fn receiving(interface: &Interface) -> u32 {
+    interface.channels.map_or(1, |channels| channels.receiving().max(1))
+}
+
+fn queues(machine: &Machine, interface: &Interface) -> Finding {
+    let name = &interface.name;
+    let Some(channels) = interface.channels else {
+        return Finding::ok("queues", "the driver does not say: one, or those in /sys");
+    };
+    let (now, most) = (receiving(interface), channels.receiving_max());
+    let meaning = format!("{now} of {most}, for {} processors", machine.processors);
+    let mend = |to: u32| format!("ethtool -L {name} {} {to}", channels.name());
+    if now as usize > MAX_CORES {
+        return Finding::bad("queues", format!("{meaning}; {MAX_CORES} are the most"))
+            .mend(mend(u32::try_from(MAX_CORES).unwrap_or(u32::MAX)));
+    }
+    if now > machine.processors {
+        return Finding::warn("queues", format!("{meaning}: threads share processors"))
+            .mend(mend(machine.processors));
+    }
+    Finding::ok("queues", meaning)
+}
+
+fn rss(interface: &Interface) -> Option<Finding> {
+    let queues = receiving(interface);
+    if queues < 2 {
+        return None;
+    }
+    let Some(rss) = &interface.rss else {
+        return Some(Finding::warn(
+            "rss",
+            "the driver does not say how it deals packets to queues",
+        ));
+    };
+    if rss.is_symmetric() {
+        return Some(Finding::ok("rss", "both directions of a flow come to one queue"));
+    }
+    let meaning = "the directions of a flow come to different queues: each packet is passed on";
+    let key = vec!["6d:5a"; rss.key.len().max(2) / 2].join(":");
+    let finding = Finding::warn("rss", meaning);
+    Some(if rss.key.is_empty() {
+        finding
+    } else {
+        finding.mend(format!("ethtool -X {} hkey {key}", interface.name))
+    })
+}
+
+fn rings(interface: &Interface) -> Option<Finding> {
+    let [now, most] = interface.rx_ring?;
+    let meaning = format!("{now} of {most} frames");
+    if now < RING_FRAMES && now < most {
+        let best = most.min(RING_FRAMES * 2);
+        return Some(
+            Finding::warn("rx ring", format!("{meaning}: short for bursts"))
+                .mend(format!("ethtool -G {} rx {best}", interface.name)),
+        );
+    }
+    Some(Finding::ok("rx ring", meaning))
+}
+
+/// What an offload does to packets before they are seen.
+struct Offload {
+    /// Its name in the kernel, and `ethtool -K`'s.
+    names: [&'static str; 2],
+    /// Whether it comes before a native program.
+    is_in_the_card: bool,
+    effect: &'static str,
+}
+
+const OFFLOADS: [Offload; 4] = [
+    Offload {
+        names: ["rx-lro", "lro"],
+        is_in_the_card: true,
+        effect: "merges packets before they are counted",
+    },
+    Offload {
+        names: ["rx-gro-hw", "rx-gro-hw"],
+        is_in_the_card: true,
+        effect: "merges packets before they are counted",
+    },
+    Offload {
+        names: ["rx-vlan-hw-parse", "rxvlan"],
+        is_in_the_card: true,
+        effect: "strips VLAN tags, which records then lack",
+    },
+    Offload {
+        names: ["rx-gro", "gro"],
+        is_in_the_card: false,
+        effect: "merges packets before generic XDP and observe see them",
+    },
+];
+
+fn offloads(interface: &Interface) -> Vec<Finding> {
+    let is_native = interface.xdp.as_ref().is_some_and(|xdp| xdp.native && xdp.redirect);
+    let is_on = |offload: &&Offload| {
+        let is_in_time = offload.is_in_the_card || !is_native;
+        is_in_time && interface.offloads.iter().any(|name| name == offload.names[0])
+    };
+    let found = OFFLOADS.iter().filter(is_on).map(|offload| {
+        let [_, name] = offload.names;
+        Finding::warn("offloads", format!("{name} {}", offload.effect))
+            .mend(format!("ethtool -K {} {name} off", interface.name))
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() {
+        return vec![Finding::ok("offloads", "none merges packets or strips tags")];
+    }
+    found
+}
+
+fn numa(machine: &Machine, interface: &Interface) -> Option<Finding> {
+    let node = interface.numa_node?;
+    if machine.numa_nodes.contains(&node) {
+        return Some(Finding::ok("numa", format!("node {node}, as processors are")));
+    }
+    let meaning = format!("node {node}, but this process runs on other nodes");
+    Some(
+        Finding::warn("numa", meaning)
+            .mend(format!("numactl --cpunodebind={node} --membind={node} flowtap capture ...")),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! Verdicts on the machine, and on what this process may do.
+
+use crate::host::facts::{Facts, Machine};
+use crate::host::judge::{Finding, receiving};
+
+/// Capabilities without which a capture cannot start.
+pub const NEEDED_CAPABILITIES: [&str; 3] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"];
+
+/// The first kernel whose XDP links belong to a file descriptor.
+const OLDEST_KERNEL: (u32, u32) = (5, 9);
+
+/// How a user who is not root gets them.
+const GRANT: &str = "setcap cap_net_admin,cap_net_raw,cap_bpf+ep $(which flowtap)";
+
+/// The frames of one queue, as `capture` lays them out.
+const QUEUE_BYTES: u64 = 4096 * 4096;
+
+/// Judges everything that is not an interface's.
+pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
+    let machine = &facts.machine;
+    vec![
+        kernel(machine),
+        btf(machine),
+        jit(machine),
+        capabilities(machine),
+        memlock(facts),
+        huge_pages(machine),
+    ]
+}
+
+fn kernel(machine: &Machine) -> Finding {
+    let release = &machine.kernel;
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version < OLDEST_KERNEL {
+        return Finding::bad("kernel", format!("Linux {release} is older than 5.9"));
+    }
+    Finding::ok("kernel", format!("Linux {release}"))
+}
+
+fn btf(machine: &Machine) -> Finding {
+    if machine.has_btf {
+        return Finding::ok("btf", "the kernel describes its types");
+    }
+    Finding::warn("btf", "the kernel does not describe its types (CONFIG_DEBUG_INFO_BTF)")
+}
+
+fn jit(machine: &Machine) -> Finding {
+    match machine.bpf_jit {
+        Some(0) => Finding::warn("bpf jit", "XDP programs are interpreted: several times slower")
+            .mend("sysctl -w net.core.bpf_jit_enable=1"),
+        Some(_) => Finding::ok("bpf jit", "XDP programs are compiled"),
+        // A kernel built to compile always has no such switch; another needs root to say.
+        None => Finding::ok("bpf jit", "no switch: the kernel decides"),
+    }
+}
+
+/// Those of [`NEEDED_CAPABILITIES`] that are not among `those`.
+pub fn missing_capabilities(those: &[String]) -> Vec<&'static str> {
+    let has = |name: &str| those.iter().any(|one| one == name);
+    // What CAP_BPF allows was CAP_SYS_ADMIN's once, and still is.
+    let stands_in = |name: &str| name == "CAP_BPF" && has("CAP_SYS_ADMIN");
+    NEEDED_CAPABILITIES.into_iter().filter(|name| !has(name) && !stands_in(name)).collect()
+}
+
+fn capabilities(machine: &Machine) -> Finding {
+    let missing = missing_capabilities(&machine.capabilities);
+    if missing.is_empty() {
+        return Finding::ok("capabilities", format!("has {}", NEEDED_CAPABILITIES.join(", ")));
+    }
+    Finding::bad("capabilities", format!("missing: {}", missing.join(", "))).mend(GRANT)
+}
+
+fn memlock(facts: &Facts) -> Finding {
+    let machine = &facts.machine;
+    if machine.capabilities.iter().any(|name| name == "CAP_IPC_LOCK") {
+        return Finding::ok("memlock", "CAP_IPC_LOCK: no limit");
+    }
+    let queues: u64 = facts.interfaces.iter().map(|one| u64::from(receiving(one))).sum();
+    let needed = queues.max(1) * QUEUE_BYTES;
+    match machine.memlock_bytes {
+        Some(limit) if limit < needed => Finding::bad(
+            "memlock",
+            format!("{} KiB may be locked, {} are needed", limit >> 10, needed >> 10),
+        )
+        .mend(format!("ulimit -l {}", needed >> 10)),
+        Some(limit) => Finding::ok("memlock", format!("{} KiB may be locked", limit >> 10)),
+        None => Finding::ok("memlock", "no limit"),
+    }
+}
+
+fn huge_pages(machine: &Machine) -> Finding {
+    let [total, free] = machine.huge_pages;
+    if free > 0 {
+        return Finding::ok("huge pages", format!("{free} of {total} are free"));
+    }
+    Finding::warn("huge pages", "none is free: large tables are slower")
+        .mend("sysctl -w vm.nr_hugepages=128")
+}

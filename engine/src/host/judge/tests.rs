@@ -1,0 +1,94 @@
+//! Verdicts on what drivers answer. Nobody here has those cards: the answers in `drivers.json`
+//! but veth's are put together from the drivers' sources (Linux 6.12), and say what each
+//! finding must be; `null`: there must be none.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::*;
+use crate::host::facts::Machine;
+
+/// One driver's answer and what it must come to.
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    interface: Interface,
+    expect: BTreeMap<String, Option<String>>,
+    mends: Vec<String>,
+}
+
+fn machine() -> Machine {
+    let all = NEEDED_CAPABILITIES.map(str::to_owned).to_vec();
+    Machine {
+        kernel: "6.12.5-amd64".to_owned(),
+        has_btf: true,
+        bpf_jit: Some(1),
+        capabilities: all,
+        huge_pages: [4, 4],
+        processors: 8,
+        numa_nodes: vec![0],
+        memlock_bytes: None,
+    }
+}
+
+#[test]
+fn drivers_answers_are_judged() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("drivers.json")).unwrap();
+    assert!(cases.len() >= 9);
+    for case in cases {
+        let facts = Facts { machine: machine(), interfaces: vec![case.interface] };
+        let findings = judge(&facts);
+        let of_interface = || findings.iter().filter(|one| one.interface.is_some());
+        for (check, expected) in &case.expect {
+            let worst =
+                of_interface().filter(|one| one.check == check).map(|one| one.verdict).max();
+            let word = worst.map(|verdict| format!("{verdict:?}").to_lowercase());
+            assert_eq!(&word, expected, "{}: {check}: {findings:#?}", case.name);
+        }
+        let commands: Vec<_> = of_interface().filter_map(|one| one.command.clone()).collect();
+        for mend in &case.mends {
+            assert!(commands.contains(mend), "{}: want {mend}: {commands:#?}", case.name);
+        }
+        if case.mends.is_empty() {
+            assert_eq!(commands, [""; 0], "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn the_machine_is_judged() {
+    type Change = fn(&mut Machine);
+    let cases: [(&str, Change, &str, Verdict, &str); 9] = [
+        ("as it should be", |_| (), "kernel", Verdict::Ok, "6.12"),
+        ("old", |m| m.kernel = "5.4.0".into(), "kernel", Verdict::Bad, "5.9"),
+        ("BTF", |m| m.has_btf = false, "btf", Verdict::Warn, "CONFIG_DEBUG_INFO_BTF"),
+        ("JIT", |m| m.bpf_jit = Some(0), "bpf jit", Verdict::Warn, "interpreted"),
+        ("none", |m| m.capabilities.clear(), "capabilities", Verdict::Bad, "CAP_NET_RAW, CAP_BPF"),
+        (
+            "one",
+            |m| m.capabilities.retain(|c| c != "CAP_BPF"),
+            "capabilities",
+            Verdict::Bad,
+            "missing: CAP_BPF",
+        ),
+        ("64 KiB", |m| m.memlock_bytes = Some(1 << 16), "memlock", Verdict::Bad, "64 KiB"),
+        ("enough", |m| m.memlock_bytes = Some(1 << 24), "memlock", Verdict::Ok, "16384 KiB"),
+        ("no huge pages", |m| m.huge_pages = [4, 0], "huge pages", Verdict::Warn, "none is free"),
+    ];
+    for (name, change, check, verdict, words) in cases {
+        let mut facts = Facts { machine: machine(), interfaces: Vec::new() };
+        change(&mut facts.machine);
+        let findings = judge(&facts);
+        let finding = findings.iter().find(|one| one.check == check).unwrap();
+        assert_eq!(finding.verdict, verdict, "{name}: {finding:?}");
+        assert!(finding.meaning.contains(words), "{name}: {finding:?}");
+    }
+}
+
+#[test]
+fn cap_sys_admin_stands_in_for_cap_bpf() {
+    let those = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"].map(str::to_owned);
+    assert_eq!(missing_capabilities(&those), [""; 0]);
+    assert_eq!(missing_capabilities(&those[..1]), ["CAP_NET_RAW", "CAP_BPF"]);
+}

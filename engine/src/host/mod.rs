@@ -1,0 +1,40 @@
+//! What this machine and its network interfaces can do, and whether a capture may use them.
+//!
+//! `netlink` asks the kernel, `machine` reads `/proc` and `/sys`; both fill [`facts`], which
+//! are plain data. [`judge`] makes verdicts of facts, and [`usage`] says what the host itself
+//! needs an interface for. Nothing here changes the machine. It is called by `flowtap doctor`,
+//! and by [`crate::source::afxdp`] before it takes an interface over.
+
+mod ethtool;
+pub mod facts;
+pub mod judge;
+mod machine;
+mod netlink;
+pub mod usage;
+
+use crate::error::Result;
+
+/// All there is to know of this machine and of these interfaces.
+///
+/// # Errors
+/// If there is no such interface, or the kernel does not say.
+pub fn examine(interfaces: &[String]) -> Result<facts::Facts> {
+    let mut kernel = netlink::Kernel::new();
+    let links = kernel.links()?;
+    let names: Vec<&str> = match interfaces {
+        // The loopback interface is nobody's network.
+        [] => links.iter().map(|link| &*link.name).filter(|name| *name != "lo").collect(),
+        names => names.iter().map(String::as_str).collect(),
+    };
+    let interfaces = names
+        .into_iter()
+        .map(|name| {
+            let link = netlink::find(&links, name)?;
+            let mut facts = kernel.interface(link);
+            machine::complete(&mut facts, link);
+            facts.uses = usage::uses(&mut kernel, &links, link)?;
+            Ok(facts)
+        })
+        .collect::<Result<_>>()?;
+    Ok(facts::Facts { machine: machine::examine(), interfaces })
+}

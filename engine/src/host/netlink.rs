@@ -1,0 +1,227 @@
+//! What the kernel says of interfaces over netlink: links, drivers' answers to ethtool, XDP
+//! features, routes. Reading needs no privilege.
+//!
+//! An answer that a driver or an older kernel does not give is `None`: only the list of links
+//! must be there.
+
+use std::net::IpAddr;
+
+use netlink_bindings::ethtool::IterableBitset;
+use netlink_bindings::netdev::{self, XdpAct};
+use netlink_bindings::rt_link::{self, Ifinfomsg, IterableLinkAttrs};
+use netlink_bindings::rt_route::{self, Rtmsg};
+use netlink_bindings::traits::NetlinkRequest;
+use netlink_socket2::NetlinkSocket;
+
+use crate::error::{Error, Result};
+use crate::host::ethtool;
+use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
+use crate::xdp::refusal::refused;
+
+/// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
+const SKIP_STATS: u32 = 1 << 3;
+
+/// The socket to ask by.
+pub(super) struct Kernel(NetlinkSocket);
+
+/// One interface in the list of all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) name: String,
+    /// What it is a part of: a bridge, a bond.
+    pub(super) master: Option<u32>,
+    /// What it stands on, if that is here: a VLAN's interface.
+    pub(super) lower: Option<u32>,
+    pub(super) is_up: bool,
+    pub(super) has_carrier: bool,
+    pub(super) mtu: u32,
+    /// The kind of a virtual interface: `veth`.
+    pub(super) kind: Option<String>,
+    /// Bus and name of the device: `pci`, `0000:03:00.0`.
+    pub(super) device: Option<(String, String)>,
+    pub(super) programs: Vec<Program>,
+}
+
+/// The one called `name`.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn find<'a>(links: &'a [Link], name: &str) -> Result<&'a Link> {
+    links.iter().find(|link| link.name == name).ok_or_else(|| {
+        let cause = std::io::Error::from_raw_os_error(libc::ENODEV);
+        refused(format!("find interface {name}"), name, &cause)
+    })
+}
+
+impl Kernel {
+    pub(super) fn new() -> Self {
+        Self(NetlinkSocket::new())
+    }
+
+    /// All interfaces of this network namespace.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn links(&mut self) -> Result<Vec<Link>> {
+        let fail = |cause: std::io::Error| Error::new("list the interfaces", cause);
+        let mut request = rt_link::Request::new().op_getlink_dump(&Ifinfomsg::default());
+        request.encode().push_ext_mask(SKIP_STATS);
+        let mut replies = self.0.request(&request).map_err(fail)?;
+        let mut links = Vec::new();
+        while let Some(reply) = replies.recv() {
+            let (header, link) = reply.map_err(|error| fail(error.into()))?;
+            links.push(read_link(header, &link));
+        }
+        Ok(links)
+    }
+
+    /// What `link`'s driver says of itself.
+    pub(super) fn interface(&mut self, link: &Link) -> Interface {
+        Interface {
+            name: link.name.clone(),
+            driver: link.kind.clone(),
+            is_up: link.is_up,
+            has_carrier: link.has_carrier,
+            speed_mbps: self.speed(link.index),
+            mtu: link.mtu,
+            xdp: self.xdp(link.index),
+            programs: link.programs.clone(),
+            channels: self.channels(link.index),
+            rx_ring: self.rx_ring(link.index),
+            rss: self.rss(link.index),
+            offloads: self.offloads(link.index),
+            ..Interface::default()
+        }
+    }
+
+    /// The interface that packets to `destination` leave by.
+    pub(super) fn route(&mut self, destination: IpAddr) -> Option<u32> {
+        let (family, bits) = match destination {
+            IpAddr::V4(_) => (libc::AF_INET, 32),
+            IpAddr::V6(_) => (libc::AF_INET6, 128),
+        };
+        let rtm_family = u8::try_from(family).ok()?;
+        let header = Rtmsg { rtm_family, rtm_dst_len: bits, ..Rtmsg::default() };
+        let mut request = rt_route::Request::new().op_getroute_do(&header);
+        request.encode().push_dst(destination);
+        self.ask(&request, |(_, route)| route.get_oif().ok())
+    }
+
+    fn speed(&mut self, index: u32) -> Option<u32> {
+        let speed = self.ask(&ethtool::link_modes(index), |modes| modes.get_speed().ok())?;
+        // SPEED_UNKNOWN.
+        (speed != u32::MAX && speed != 0).then_some(speed)
+    }
+
+    fn xdp(&mut self, index: u32) -> Option<Xdp> {
+        let mut request = netdev::Request::new().op_dev_get_do();
+        request.encode().push_ifindex(index);
+        self.ask(&request, |device| {
+            let bits = device.get_xdp_features().ok()?;
+            let can = |act: XdpAct| bits & act as u64 != 0;
+            Some(Xdp {
+                native: can(XdpAct::Basic),
+                redirect: can(XdpAct::Redirect),
+                zero_copy: can(XdpAct::XskZerocopy),
+                multi_buffer: can(XdpAct::RxSg),
+                zero_copy_segments: device.get_xdp_zc_max_segs().ok(),
+            })
+        })
+    }
+
+    fn channels(&mut self, index: u32) -> Option<Channels> {
+        self.ask(&ethtool::channels(index), |channels| {
+            Some(Channels {
+                rx: channels.get_rx_count().unwrap_or(0),
+                rx_max: channels.get_rx_max().unwrap_or(0),
+                combined: channels.get_combined_count().unwrap_or(0),
+                combined_max: channels.get_combined_max().unwrap_or(0),
+            })
+        })
+    }
+
+    fn rx_ring(&mut self, index: u32) -> Option<[u32; 2]> {
+        self.ask(&ethtool::rings(index), |rings| {
+            Some([rings.get_rx().ok()?, rings.get_rx_max().ok()?])
+        })
+    }
+
+    fn rss(&mut self, index: u32) -> Option<Rss> {
+        self.ask(&ethtool::rss(index), |rss| {
+            let table = rss.get_indir().unwrap_or_default();
+            let mut queues: Vec<&[u8]> = table.chunks_exact(4).collect();
+            queues.sort_unstable();
+            queues.dedup();
+            // RXH_XFRM_* of linux/ethtool.h.
+            let transform = match rss.get_input_xfrm() {
+                Ok(1) => Some("symmetric-xor"),
+                Ok(2) => Some("symmetric-or-xor"),
+                _ => None,
+            };
+            Some(Rss {
+                key: rss.get_hkey().unwrap_or_default().to_vec(),
+                queues: u32::try_from(queues.len()).ok()?,
+                transform: transform.map(str::to_owned),
+            })
+        })
+    }
+
+    fn offloads(&mut self, index: u32) -> Vec<String> {
+        self.ask(&ethtool::features(index), |features| {
+            features.get_active().ok().map(|bits| names(&bits))
+        })
+        .unwrap_or_default()
+    }
+
+    /// What `read` finds in the first answer.
+    fn ask<R: NetlinkRequest, T>(
+        &mut self,
+        request: &R,
+        read: impl FnOnce(R::ReplyType<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let mut replies = self.0.request(request).ok()?;
+        let found = replies.recv()?.ok().and_then(read);
+        // The acknowledgement, which else would be taken for the next one's answer.
+        while replies.recv().is_some() {}
+        found
+    }
+}
+
+fn names(bits: &IterableBitset<'_>) -> Vec<String> {
+    let Ok(bits) = bits.get_bits() else { return Vec::new() };
+    bits.get_bit()
+        .filter_map(|bit| Some(bit.get_name().ok()?.to_string_lossy().into_owned()))
+        .collect()
+}
+
+fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    // Of an interface in another network namespace the number means nothing here.
+    let is_lower_here = link.get_link_netnsid().is_err();
+    let device = link.get_parent_dev_bus_name().ok().zip(link.get_parent_dev_name().ok());
+    let kind = link.get_linkinfo().and_then(|info| info.get_kind());
+    Link {
+        index: header.ifi_index.unsigned_abs(),
+        name: link.get_ifname().map(text).unwrap_or_default(),
+        master: link.get_master().ok(),
+        lower: link.get_link().ok().filter(|_| is_lower_here),
+        is_up: header.ifi_flags & libc::IFF_UP.unsigned_abs() != 0,
+        has_carrier: link.get_carrier().is_ok_and(|carrier| carrier != 0),
+        mtu: link.get_mtu().unwrap_or(0),
+        kind: kind.ok().map(text),
+        device: device.map(|(bus, name)| (text(bus), text(name))),
+        programs: link.get_xdp().map(|xdp| programs(&xdp)).unwrap_or_default(),
+    }
+}
+
+fn programs(xdp: &rt_link::IterableXdpAttrs<'_>) -> Vec<Program> {
+    [
+        ("native", xdp.get_drv_prog_id()),
+        ("generic", xdp.get_skb_prog_id()),
+        ("offloaded", xdp.get_hw_prog_id()),
+    ]
+    .into_iter()
+    .filter_map(|(mode, id)| Some(Program { id: id.ok()?, mode: mode.to_owned() }))
+    .collect()
+}
