@@ -16,7 +16,8 @@ use crate::time::Tick;
 /// Turns packets into flow records, and accounts for every one.
 #[derive(Debug, Parser)]
 #[command(name = "flowtap", version, about, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done; 1 done with loss under --strict; 2 failed.")]
+#[command(after_help = "Exit codes: 0 done; 1 done with loss under --strict, doctor: \
+                        not ready; 2 failed.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Read(ReadArguments),
     /// Capture live from network interfaces.
     Capture(CaptureArguments),
+    /// Look at this machine and its interfaces: what a capture would find, and what mends it.
+    Doctor(DoctorArguments),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +75,16 @@ pub(crate) struct CaptureArguments {
     pub(crate) sample: Sampling,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// Interface to look at in full; may be given several times. Without it: all, in short.
+    #[arg(short, long = "interface", value_name = "IF")]
+    pub(crate) interfaces: Vec<String>,
+    /// Print facts and verdicts as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,10 +1,11 @@
 //! The command line: arguments in, exit code out.
 //!
 //! Standard output carries data only; everything else goes to standard error. Exit codes:
-//! 0 done, 1 done with loss under `--strict`, 2 failed.
+//! 0 done, 1 done with loss under `--strict` (`doctor`: not ready), 2 failed.
 
 mod args;
 mod console;
+mod doctor;
 mod stats;
 mod summary;
 
@@ -26,6 +27,9 @@ use crate::view::Views;
 /// Done, but something was lost and `--strict` was given.
 const LOSS: u8 = 1;
 
+/// `doctor`: `capture` would not work, or not at its best.
+const NOT_READY: u8 = 1;
+
 /// Failed: bad flags, unreadable input, no privilege.
 const FAILED: u8 = 2;
 
@@ -34,7 +38,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or_default();
     let help = match command {
-        "read" | "capture" => format!("flowtap {command} --help"),
+        "read" | "capture" | "doctor" => format!("flowtap {command} --help"),
         _ => "flowtap --help".to_owned(),
     };
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -51,10 +55,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let (common, result) = match arguments.command {
+        Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
         Command::Read(read) => (read.common.clone(), run_read(&read)),
         Command::Capture(capture) => (capture.common.clone(), run_capture(&capture)),
     };
-    match result.and_then(|outcome| conclude(&common, outcome)) {
+    exit_code(result.and_then(|outcome| conclude(&common, outcome)))
+}
+
+fn code_of_readiness(is_ready: bool) -> u8 {
+    if is_ready { 0 } else { NOT_READY }
+}
+
+fn exit_code(result: Result<u8>) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             console::say(&error.to_string());
@@ -66,7 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// What clap says in several lines, in one that says where to look.
 fn usage_line(error: &clap::Error, help: &str) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return format!("give a command: read or capture; see {help}");
+        return format!("give a command: read, capture or doctor; see {help}");
     }
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");
