@@ -165,6 +165,10 @@ pub const MAX_KERNEL_PREFIXES: usize = 4_096;
 /// with the kernel's room before and after it must fit one page. A driver refuses more.
 pub const TAP_MTU: u32 = 3_490;
 
+/// How long a queue or an interface may be busy at the start of a capture: the kernel lets go
+/// of what a process had some time after it has ended. Then it is refused.
+pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Peers of established TCP sessions whose routes are looked up before an interface is taken
 /// over. With more than that an address is found first.
 pub const SESSION_ROUTES: usize = 4_096;

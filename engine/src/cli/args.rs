@@ -53,7 +53,8 @@ pub(crate) struct CaptureArguments {
     /// How to capture.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,
-    /// Take an interface over even if it has an address or a default route.
+    /// Take an interface over even if it has an address, a default route, or a TCP session, or
+    /// if what stands on it has (a bridge, a bond, a VLAN).
     #[arg(long)]
     pub(crate) force: bool,
     /// Processors for the threads that receive, in turn: 0-3,8.
@@ -73,6 +74,12 @@ pub(crate) struct CaptureArguments {
     /// in the kernel and counted.
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
     pub(crate) sample: Sampling,
+    /// Where the XDP program runs (tap). auto: in the driver, if that can.
+    #[arg(long, value_enum, default_value_t = XdpMode::Auto, value_name = "MODE")]
+    pub(crate) xdp_mode: XdpMode,
+    /// Whether the device writes to our memory by itself (tap). auto: if the driver can.
+    #[arg(long, value_enum, default_value_t = ZeroCopy::Auto, value_name = "WHEN")]
+    pub(crate) zero_copy: ZeroCopy,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -151,12 +158,54 @@ impl CaptureArguments {
         CaptureSettings {
             mode: self.mode.into(),
             force: self.force,
+            xdp_mode: self.xdp_mode.into(),
+            zero_copy: self.zero_copy.into(),
             sampling: self.sample,
             cpus: self.cpus.clone(),
             wait: self.wait.into(),
             busy_poll_us: self.busy_poll,
             ring_frames: self.ring_frames,
             ..CaptureSettings::new(&self.interfaces)
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum XdpMode {
+    /// Native if the driver can, else generic.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+impl From<XdpMode> for crate::source::afxdp::XdpMode {
+    fn from(mode: XdpMode) -> Self {
+        match mode {
+            XdpMode::Auto => Self::Auto,
+            XdpMode::Native => Self::Native,
+            XdpMode::Generic => Self::Generic,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ZeroCopy {
+    /// If the driver can.
+    Auto,
+    /// Or not at all.
+    On,
+    /// The kernel copies.
+    Off,
+}
+
+impl From<ZeroCopy> for crate::source::afxdp::ZeroCopy {
+    fn from(when: ZeroCopy) -> Self {
+        match when {
+            ZeroCopy::Auto => Self::Auto,
+            ZeroCopy::On => Self::On,
+            ZeroCopy::Off => Self::Off,
         }
     }
 }

@@ -11,8 +11,6 @@ use serde::Serialize;
 use crate::host::facts::{Facts, Interface, Machine};
 use crate::limits::{MAX_CORES, TAP_MTU};
 
-pub use machine::{NEEDED_CAPABILITIES, missing_capabilities};
-
 /// A receive ring that rides out a burst while its thread is busy.
 const RING_FRAMES: u32 = 2048;
 

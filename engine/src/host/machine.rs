@@ -7,6 +7,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::host::facts::{Interface, Machine};
 use crate::host::netlink::Link;
+use crate::privileges;
 
 /// The machine, and what this process may do on it.
 pub(super) fn examine() -> Machine {
@@ -18,11 +19,12 @@ pub(super) fn examine() -> Machine {
         kernel: word("/proc/sys/kernel/osrelease").unwrap_or_default(),
         has_btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
         bpf_jit: word("/proc/sys/net/core/bpf_jit_enable").and_then(|n| n.parse().ok()),
-        capabilities: field(&status, "CapEff").map(capabilities).unwrap_or_default(),
+        capabilities: privileges::effective(),
         memlock_bytes: getrlimit(Resource::RLIMIT_MEMLOCK)
             .ok()
-            .map(|(soft, _)| soft)
-            .filter(|&soft| soft != RLIM_INFINITY),
+            // The soft limit is raised to the hard one.
+            .map(|(_, hard)| hard)
+            .filter(|&hard| hard != RLIM_INFINITY),
         huge_pages: [huge("HugePages_Total"), huge("HugePages_Free")],
         processors: u32::try_from(allowed.len()).unwrap_or(u32::MAX),
         numa_nodes: numa_nodes(&allowed),
@@ -70,22 +72,6 @@ fn numa_nodes(processors: &[u32]) -> Vec<u32> {
     nodes.into_iter().filter(has_any).collect()
 }
 
-/// The capabilities in a mask of hexadecimal digits, of those that matter here.
-fn capabilities(mask: &str) -> Vec<String> {
-    // linux/capability.h.
-    const NAMES: [(u32, &str); 6] = [
-        (12, "CAP_NET_ADMIN"),
-        (13, "CAP_NET_RAW"),
-        (14, "CAP_IPC_LOCK"),
-        (21, "CAP_SYS_ADMIN"),
-        (38, "CAP_PERFMON"),
-        (39, "CAP_BPF"),
-    ];
-    let mask = u64::from_str_radix(mask, 16).unwrap_or(0);
-    let has = |&&(bit, _): &&(u32, &str)| mask >> bit & 1 != 0;
-    NAMES.iter().filter(has).map(|&(_, name)| name.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,13 +83,6 @@ mod tests {
         let text = "HugePages_Total:       4\nHugePages_Free:        3\n";
         assert_eq!(field(text, "HugePages_Free"), Some("3"));
         assert_eq!(field(text, "HugePages"), None);
-    }
-
-    #[test]
-    fn capabilities_are_told_by_name() {
-        assert_eq!(capabilities("0000000000000000"), [] as [&str; 0]);
-        assert_eq!(capabilities("0000000000003000"), ["CAP_NET_ADMIN", "CAP_NET_RAW"]);
-        assert_eq!(capabilities("000001ffffffffff").len(), 6);
     }
 
     #[test]

@@ -11,22 +11,30 @@ use std::{os::fd::AsFd, time::Duration};
 use crate::{
     error::{Error, Result},
     flow::Sampling,
+    host::usage::{Use, uses_of},
     limits::{DEFAULT_QUEUE_FRAMES, MAX_CORES, MAX_QUEUE_FRAMES},
+    privileges,
     xdp::{
         filter::KernelFilter,
         interface::Interface,
         program::{Attachment, Program},
-        socket::{Layout, Mode, Socket},
+        socket::{Choice, Layout, Mode, Socket},
     },
 };
+
+pub use crate::xdp::{program::XdpMode, socket::ZeroCopy};
 
 /// What to tap, and with how much memory.
 #[derive(Clone, Debug)]
 pub struct TapConfig {
     /// The interface's name.
     pub interface: String,
-    /// Tap it even if it has an address or the default route, which cuts the host off.
+    /// Tap it even if the host uses it, which cuts the host off.
     pub force: bool,
+    /// Where the program shall run.
+    pub xdp_mode: XdpMode,
+    /// Whether frames shall come without a copy.
+    pub zero_copy: ZeroCopy,
     /// Frames that one queue may hold while we are busy: a power of two.
     pub frames_per_queue: u32,
     /// For how many microseconds the kernel may poll the device from our system calls, if it is
@@ -46,6 +54,8 @@ impl TapConfig {
         Self {
             interface,
             force: false,
+            xdp_mode: XdpMode::default(),
+            zero_copy: ZeroCopy::default(),
             frames_per_queue: DEFAULT_QUEUE_FRAMES,
             frame_bytes: 4096,
             busy_poll_us: None,
@@ -112,6 +122,8 @@ impl Tap {
         let layout = config.check()?;
         let interface = Interface::find(&config.interface)?;
         check_free(&interface, config.force)?;
+        privileges::require(&format!("tap {}", interface.name))?;
+        privileges::raise_locked_memory();
         let queues = interface.rx_queues();
         if queues as usize > MAX_CORES {
             let operation = format!("tap {}", interface.name);
@@ -123,10 +135,11 @@ impl Tap {
         let nic_rx_before = interface.received_packets();
         // Attached first, as it decides how sockets can be bound; what arrives before the last
         // of them is in place passes on to the host, and is counted as passed.
-        let attachment = program.attach()?;
-        let native = attachment == Attachment::Native;
+        let attachment = program.attach(config.xdp_mode)?;
+        let choice =
+            Choice { is_native: attachment == Attachment::Native, zero_copy: config.zero_copy };
         let mut sockets = (0..queues)
-            .map(|queue| Socket::open(&interface, queue, layout, native))
+            .map(|queue| Socket::open(&interface, queue, layout, choice))
             .collect::<Result<Vec<_>>>()?;
         for socket in &mut sockets {
             if let Some(us) = config.busy_poll_us {
@@ -230,24 +243,22 @@ impl TapQueue {
 /// Refuses an interface that is down, or that the host uses, unless `force`.
 ///
 /// # Errors
-/// If it is one.
+/// If it is one, or the kernel does not say.
 pub fn check_free(interface: &Interface, force: bool) -> Result<()> {
+    let uses = if force { Vec::new() } else { uses_of(&interface.name)? };
+    check_uses(interface, &uses)
+}
+
+fn check_uses(interface: &Interface, uses: &[Use]) -> Result<()> {
     let name = &interface.name;
     let refuse = |cause: String| Error::new(format!("tap {name}"), cause);
     if !interface.is_up {
         return Err(refuse("the interface is down".to_owned())
             .advise(format!("bring it up with `ip link set {name} up`")));
     }
-    if force {
-        return Ok(());
-    }
-    let use_of_it = match interface.service_addresses().next() {
-        Some(address) => format!("it has the address {address}"),
-        None if interface.has_default_route() => "it carries the default route".to_owned(),
-        None => return Ok(()),
-    };
-    Err(refuse(format!("{use_of_it}, and the host would be cut off from it"))
-        .advise("tap another interface, or give --force"))
+    let Some(used) = uses.first() else { return Ok(()) };
+    Err(refuse(format!("{used}, and a tap takes all its packets: the host would be cut off"))
+        .advise("use --mode observe, tap another interface, or give --force"))
 }
 
 fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {
@@ -274,24 +285,27 @@ fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {
 mod tests {
     use super::*;
 
-    fn interface(addresses: &[&str], is_up: bool) -> Interface {
-        let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Interface { name: "no-such-if".into(), index: 1, is_up, addresses }
+    fn interface(is_up: bool) -> Interface {
+        Interface { name: "no-such-if".into(), index: 1, is_up, addresses: Vec::new() }
     }
 
     #[test]
-    fn an_interface_in_use_is_refused_unless_forced() {
-        let check = |addresses: &[&str], force| {
-            check_free(&interface(addresses, true), force).map_err(|error| error.to_string())
-        };
-        assert_eq!(check(&[], false), Ok(()));
-        assert_eq!(check(&["fe80::1"], false), Ok(()), "link-local");
-        for address in ["192.0.2.1", "2001:db8::1"] {
-            let error = check(&["fe80::1", address], false).unwrap_err();
-            assert!(error.contains(address) && error.ends_with("or give --force"), "{error}");
-            assert_eq!(check(&[address], true), Ok(()), "forced");
+    fn an_interface_in_use_is_refused() {
+        let check =
+            |uses: &[Use]| check_uses(&interface(true), uses).map_err(|error| error.to_string());
+        assert_eq!(check(&[]), Ok(()));
+        let address = Use::Address([192, 0, 2, 1].into());
+        for (used, words) in [
+            (address.clone(), "it has the address 192.0.2.1, and"),
+            (Use::DefaultRoute, "it carries the default route, and"),
+            (Use::Session([192, 0, 2, 9].into()), "a TCP session with 192.0.2.9 goes over it, and"),
+            (Use::Upper("br0".into(), Box::new(address)), "it carries br0, and that has the"),
+        ] {
+            let error = check(&[used]).unwrap_err();
+            assert!(error.contains(words) && error.contains("use --mode observe"), "{error}");
+            assert!(error.ends_with("or give --force"), "{error}");
         }
-        let down = check_free(&interface(&[], false), true).unwrap_err().to_string();
+        let down = check_uses(&interface(false), &[]).unwrap_err().to_string();
         assert!(down.ends_with("`ip link set no-such-if up`"), "{down}");
     }
 

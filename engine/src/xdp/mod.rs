@@ -20,6 +20,7 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/xdp/xsk.c>.
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
 
+mod busy;
 pub mod filter;
 pub mod interface;
 pub mod program;

@@ -16,7 +16,14 @@ use aya::{
     programs::{ProgramError, Xdp},
 };
 
-use super::{filter::KernelFilter, interface::Interface, refusal::refused, rules::RuleMaps, runs};
+use super::{
+    busy::retry_while_busy,
+    filter::KernelFilter,
+    interface::Interface,
+    refusal::{Step, is_unsupported, refused, refused_at},
+    rules::RuleMaps,
+    runs,
+};
 use crate::{
     error::{Error, Result},
     flow::Sampling,
@@ -36,6 +43,18 @@ const _: () = assert!(shared::PREFIXES as usize == MAX_KERNEL_PREFIXES);
 
 // SAFETY: integers without padding: any bytes are a value.
 unsafe impl aya::Pod for Verdicts {}
+
+/// Where the program shall run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver; in the network stack if the driver cannot.
+    #[default]
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the network stack.
+    Generic,
+}
 
 /// Where the program runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,25 +88,34 @@ impl Program {
         Ok(Self { link: None, object, sockets, verdicts, rules, interface })
     }
 
-    /// Attaches the program: in the driver, or in the network stack if the driver cannot.
+    /// Attaches the program where `mode` says.
     ///
     /// # Errors
-    /// If neither is possible, or another program is attached.
-    pub fn attach(&mut self) -> Result<Attachment> {
+    /// If that is not possible, or another program is attached: a link replaces none.
+    pub fn attach(&mut self, mode: XdpMode) -> Result<Attachment> {
         let operation = || format!("attach the XDP program to {}", self.interface.name);
         let program = xdp(&self.object)
             .and_then(Xdp::fd)
             .map_err(|cause| failed(operation(), &self.interface, &cause.into()))?;
-        let attach = |mode| create_link(program.as_fd(), self.interface.index, mode);
-        let refused = |cause| refused(operation(), &self.interface.name, &cause);
-        let (link, attachment) = match attach(XDP_FLAGS_DRV_MODE) {
-            Ok(link) => (link, Attachment::Native),
-            // A driver without native XDP; every other refusal has a cause to be cured.
-            Err(native) if native.raw_os_error() == Some(libc::EOPNOTSUPP) => {
-                let link = attach(XDP_FLAGS_SKB_MODE).map_err(refused)?;
-                (link, Attachment::Generic("the driver has no native XDP".to_owned()))
-            }
-            Err(native) => return Err(refused(native)),
+        let attach = |flags| {
+            // The link of a process that was killed goes a little after it.
+            retry_while_busy(|| create_link(program.as_fd(), self.interface.index, flags))
+        };
+        let refused = |cause| refused_at(Step::Attach, operation(), &self.interface.name, &cause);
+        let generic = |why: &str| {
+            let link = attach(XDP_FLAGS_SKB_MODE).map_err(refused)?;
+            Ok((link, Attachment::Generic(why.to_owned())))
+        };
+        let (link, attachment) = match mode {
+            XdpMode::Generic => generic("--xdp-mode generic")?,
+            XdpMode::Native | XdpMode::Auto => match attach(XDP_FLAGS_DRV_MODE) {
+                Ok(link) => (link, Attachment::Native),
+                // A driver without native XDP; every other refusal has a cause to be cured.
+                Err(native) if mode == XdpMode::Auto && is_unsupported(&native) => {
+                    generic("the driver has no native XDP")?
+                }
+                Err(native) => return Err(refused(native)),
+            },
         };
         self.link = Some(link);
         Ok(attachment)

@@ -12,9 +12,10 @@ use std::{
 };
 
 use super::{
+    busy::retry_while_busy,
     interface::Interface,
     receiver::Receiver,
-    refusal::refused,
+    refusal::{Step, is_unsupported, refused, refused_at},
     ring::{Consumer, Descriptor, Entry, Offsets, Producer},
     umem::Umem,
 };
@@ -37,6 +38,27 @@ pub struct Layout {
     pub frame_bytes: u32,
     /// Entries of the receive ring.
     pub rx_entries: u32,
+}
+
+/// How packets shall come into the frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Without a copy if the driver can.
+    #[default]
+    Auto,
+    /// Without a copy, or not at all.
+    On,
+    /// By the kernel's copy.
+    Off,
+}
+
+/// What decides how a socket is bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    /// Whether the program is in the driver.
+    pub is_native: bool,
+    /// What was asked for.
+    pub zero_copy: ZeroCopy,
 }
 
 /// How packets come into the frames.
@@ -88,7 +110,7 @@ impl Socket {
     ///
     /// # Errors
     /// If the kernel refuses any step.
-    pub fn open(interface: &Interface, queue: u32, layout: Layout, native: bool) -> Result<Self> {
+    pub fn open(interface: &Interface, queue: u32, layout: Layout, choice: Choice) -> Result<Self> {
         let name = &interface.name;
         let fail = |step: &str, cause: io::Error| {
             refused(format!("{step} queue {queue} of {name}"), name, &cause)
@@ -100,7 +122,9 @@ impl Socket {
             .map_err(|cause| fail("register the frames of", cause))?;
         let (rx, fill) = map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
         let (mode, is_multi_buffer) =
-            bind(&fd, interface.index, queue, native).map_err(|c| fail("bind", c))?;
+            bind(&fd, interface.index, queue, choice).map_err(|cause| {
+                refused_at(Step::Bind, format!("bind queue {queue} of {name}"), name, &cause)
+            })?;
         let receiver = Receiver::new(rx, fill, umem);
         let interface = name.clone();
         let polls_device = false;
@@ -251,28 +275,27 @@ fn map_ring<T: Entry>(
     Ok((Mapping::shared(fd.as_fd(), page, bytes)?, parts))
 }
 
-/// Binds the socket: zero-copy if the program is in the driver and the driver can, else copy;
-/// with multi-buffer where there is that (Linux 6.6, and for zero-copy the driver). Returns how,
-/// and whether with multi-buffer.
-fn bind(fd: &OwnedFd, interface: u32, queue: u32, native: bool) -> io::Result<(Mode, bool)> {
-    let bind = |flags| match bind_with(fd, interface, queue, flags | libc::XDP_USE_SG) {
+/// Binds the socket in the first way of `choice` that the driver and the kernel take; with
+/// multi-buffer where there is that (Linux 6.6, and for zero-copy the driver). Returns how, and
+/// whether with multi-buffer.
+fn bind(fd: &OwnedFd, interface: u32, queue: u32, choice: Choice) -> io::Result<(Mode, bool)> {
+    // The socket of a process that was killed goes a little after it.
+    let bind_with = |flags| retry_while_busy(|| bind_with(fd, interface, queue, flags));
+    let bind = |flags| match bind_with(flags | libc::XDP_USE_SG) {
         Ok(()) => Ok(true),
-        Err(_) => bind_with(fd, interface, queue, flags).map(|()| false),
+        Err(refusal) if refusal.raw_os_error() == Some(libc::EBUSY) => Err(refusal),
+        Err(_) => bind_with(flags).map(|()| false),
     };
-    if !native {
-        let is_multi = bind(libc::XDP_COPY)?;
-        return Ok((Mode::Copy("zero-copy needs native XDP".to_owned()), is_multi));
-    }
-    match bind(libc::XDP_ZEROCOPY) {
-        Ok(is_multi) => Ok((Mode::ZeroCopy, is_multi)),
-        Err(refusal) => {
-            let is_multi = bind(libc::XDP_COPY)?;
-            let why = match refusal.raw_os_error() {
-                Some(libc::EOPNOTSUPP) => "the driver has no zero-copy".to_owned(),
-                _ => format!("the driver refused zero-copy: {refusal}"),
-            };
-            Ok((Mode::Copy(why), is_multi))
-        }
+    let copy = |why: &str| Ok((Mode::Copy(why.to_owned()), bind(libc::XDP_COPY)?));
+    match choice {
+        Choice { zero_copy: ZeroCopy::Off, .. } => copy("--zero-copy off"),
+        Choice { zero_copy: ZeroCopy::On, .. } => Ok((Mode::ZeroCopy, bind(libc::XDP_ZEROCOPY)?)),
+        Choice { is_native: false, .. } => copy("zero-copy needs native XDP"),
+        Choice { is_native: true, .. } => match bind(libc::XDP_ZEROCOPY) {
+            Ok(is_multi) => Ok((Mode::ZeroCopy, is_multi)),
+            Err(refusal) if is_unsupported(&refusal) => copy("the driver has no zero-copy"),
+            Err(refusal) => copy(&format!("the driver refused zero-copy: {refusal}")),
+        },
     }
 }
 

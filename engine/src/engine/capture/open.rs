@@ -6,7 +6,7 @@
 use super::settings::{CaptureSettings, Mode};
 use crate::error::{Error, Result};
 use crate::limits::MAX_CORES;
-use crate::source::afxdp::{Tap, TapConfig, check_free};
+use crate::source::afxdp::{Tap, TapConfig, XdpMode, ZeroCopy, check_free};
 use crate::source::live::{Queue, Source};
 use crate::source::packet::{Observe, ObserveConfig};
 use crate::xdp::interface::Interface;
@@ -69,14 +69,9 @@ fn plan_one(
         },
     };
     if let Some(not_tap) = not_tap {
-        let observed = || format!("{} is observed{not_tap}", interface.name);
-        if settings.busy_poll_us.is_some() {
-            return Err(Error::new("--busy-poll", observed())
-                .advise("leave it out: only AF_XDP sockets poll their device"));
-        }
-        if settings.sampling.is_some() {
-            return Err(Error::new("--sample", observed())
-                .advise("leave it out: it is the XDP program of a tap that samples"));
+        if let Some(flag) = flag_of_taps(settings) {
+            return Err(Error::new(flag, format!("{} is observed{not_tap}", interface.name))
+                .advise("leave it out: only a tap has an XDP program and AF_XDP sockets"));
         }
         let (cores, why) = count_rings(settings, workers, queues);
         let why = format!("{why}{not_tap}");
@@ -86,9 +81,19 @@ fn plan_one(
         let cause = format!("{} has {queues} queues", interface.name);
         return Err(Error::new("--workers", cause).advise("leave it out: each queue has a worker"));
     }
-    let needs_tap = settings.busy_poll_us.is_some() || settings.sampling.is_some();
-    let or_observe = settings.mode == Mode::Auto && !needs_tap;
+    let or_observe = settings.mode == Mode::Auto && flag_of_taps(settings).is_none();
     Ok(Plan { interface: interface.name, by: By::Tap { or_observe }, cores: queues })
+}
+
+/// What was asked for that only a tap has.
+fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
+    let flags = [
+        (settings.xdp_mode != XdpMode::Auto, "--xdp-mode"),
+        (settings.zero_copy == ZeroCopy::On, "--zero-copy on"),
+        (settings.busy_poll_us.is_some(), "--busy-poll"),
+        (settings.sampling.is_some(), "--sample"),
+    ];
+    flags.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
 }
 
 /// How many rings an observed interface has, and why so many: as many as receive queues, since
@@ -163,6 +168,8 @@ fn open_one(plan: Plan, settings: &CaptureSettings) -> Result<(Source, Vec<Queue
             let config = TapConfig {
                 force: settings.force,
                 frames_per_queue: settings.ring_frames,
+                xdp_mode: settings.xdp_mode,
+                zero_copy: settings.zero_copy,
                 busy_poll_us: settings.busy_poll_us,
                 sampling: settings.sampling,
                 ..TapConfig::new(&interface)

@@ -3,6 +3,7 @@
 use super::cpus::CpuList;
 use crate::flow::Sampling;
 use crate::limits::DEFAULT_QUEUE_FRAMES;
+use crate::source::afxdp::{XdpMode, ZeroCopy};
 use crate::sync::thread;
 
 /// How interfaces are captured from.
@@ -40,6 +41,10 @@ pub struct CaptureSettings {
     pub mode: Mode,
     /// Tap an interface even if that cuts the host off.
     pub force: bool,
+    /// Where the XDP program shall run: tap only.
+    pub xdp_mode: XdpMode,
+    /// Whether frames shall come without a copy: tap only.
+    pub zero_copy: ZeroCopy,
     /// How much of what comes is kept: tap only.
     pub sampling: Sampling,
     /// Processors for `rx` threads, in turn; where the system likes if there are none.
@@ -59,6 +64,8 @@ impl CaptureSettings {
             interfaces: interfaces.into_iter().map(Into::into).collect(),
             mode: Mode::default(),
             force: false,
+            xdp_mode: XdpMode::default(),
+            zero_copy: ZeroCopy::default(),
             sampling: Sampling::ALL,
             cpus: None,
             wait: Wait::default(),

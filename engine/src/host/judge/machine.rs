@@ -2,15 +2,10 @@
 
 use crate::host::facts::{Facts, Machine};
 use crate::host::judge::{Finding, receiving};
-
-/// Capabilities without which a capture cannot start.
-pub const NEEDED_CAPABILITIES: [&str; 3] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"];
+use crate::privileges::{GRANT, NEEDED, missing_among};
 
 /// The first kernel whose XDP links belong to a file descriptor.
 const OLDEST_KERNEL: (u32, u32) = (5, 9);
-
-/// How a user who is not root gets them.
-const GRANT: &str = "setcap cap_net_admin,cap_net_raw,cap_bpf+ep $(which flowtap)";
 
 /// The frames of one queue, as `capture` lays them out.
 const QUEUE_BYTES: u64 = 4096 * 4096;
@@ -55,18 +50,10 @@ fn jit(machine: &Machine) -> Finding {
     }
 }
 
-/// Those of [`NEEDED_CAPABILITIES`] that are not among `those`.
-pub fn missing_capabilities(those: &[String]) -> Vec<&'static str> {
-    let has = |name: &str| those.iter().any(|one| one == name);
-    // What CAP_BPF allows was CAP_SYS_ADMIN's once, and still is.
-    let stands_in = |name: &str| name == "CAP_BPF" && has("CAP_SYS_ADMIN");
-    NEEDED_CAPABILITIES.into_iter().filter(|name| !has(name) && !stands_in(name)).collect()
-}
-
 fn capabilities(machine: &Machine) -> Finding {
-    let missing = missing_capabilities(&machine.capabilities);
+    let missing = missing_among(&machine.capabilities);
     if missing.is_empty() {
-        return Finding::ok("capabilities", format!("has {}", NEEDED_CAPABILITIES.join(", ")));
+        return Finding::ok("capabilities", format!("has {}", NEEDED.join(", ")));
     }
     Finding::bad("capabilities", format!("missing: {}", missing.join(", "))).mend(GRANT)
 }

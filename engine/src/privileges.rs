@@ -1,0 +1,77 @@
+//! What this process may do: what a capture needs, and how it gives up all of it once its
+//! sockets and files are open.
+//!
+//! [`require`] says what is missing before anything is tried; [`confine()`] gives up. Both act on
+//! the calling thread and on threads that it starts later, so [`confine()`] refuses if there are
+//! others. What is given up cannot be had back: capabilities are cleared, `no_new_privs` is set,
+//! and Landlock, where the kernel has it, leaves the output folders to write to.
+
+mod confine;
+
+pub use confine::{Confinement, confine};
+
+use caps::{CapSet, Capability};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::error::{Error, Result};
+
+/// Capabilities without which a live capture cannot start: to open AF_XDP and packet sockets,
+/// to load the XDP program, and to attach it.
+pub const NEEDED: [&str; 3] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"];
+
+/// How a user who is not root gets them.
+pub const GRANT: &str = "setcap cap_net_admin,cap_net_raw,cap_bpf+ep $(which flowtap)";
+
+/// The names of the capabilities in effect, in order.
+#[must_use]
+pub fn effective() -> Vec<String> {
+    let set = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let mut names: Vec<_> = set.iter().map(Capability::to_string).collect();
+    names.sort();
+    names
+}
+
+/// Those of [`NEEDED`] that are not among `those`.
+#[must_use]
+pub fn missing_among(those: &[String]) -> Vec<&'static str> {
+    let has = |name: &str| those.iter().any(|one| one == name);
+    // What CAP_BPF allows was CAP_SYS_ADMIN's once, and still is.
+    let stands_in = |name: &str| name == "CAP_BPF" && has("CAP_SYS_ADMIN");
+    NEEDED.into_iter().filter(|name| !has(name) && !stands_in(name)).collect()
+}
+
+/// Checks that nothing is missing for `operation`.
+///
+/// # Errors
+/// If something is, by name.
+pub fn require(operation: &str) -> Result<()> {
+    let missing = missing_among(&effective());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (plural, list) = (if missing.len() == 1 { "y" } else { "ies" }, missing.join(", "));
+    Err(Error::new(operation, format!("missing capabilit{plural} {list}"))
+        .advise(format!("run as root, or grant them with `{GRANT}`")))
+}
+
+/// Raises the limit of locked memory as far as that needs no privilege.
+pub fn raise_locked_memory() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK)
+        && soft < hard
+    {
+        // What is too little all the same is refused in words where it is locked.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cap_sys_admin_stands_in_for_cap_bpf() {
+        let those = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"].map(str::to_owned);
+        assert_eq!(missing_among(&those), [""; 0]);
+        assert_eq!(missing_among(&those[..1]), ["CAP_NET_RAW", "CAP_BPF"]);
+    }
+}

@@ -1,0 +1,204 @@
+//! Giving up: another user, no capabilities, no way to new ones, and few folders to write to.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability, CapsHashSet};
+use landlock::{
+    ABI, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+};
+use nix::unistd::{AccessFlags, Gid, Uid, User, access, chown, setgid, setgroups, setuid};
+
+use crate::error::{Error, Result};
+
+/// What is left of a process once it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Confinement {
+    user: Option<(String, Uid, Gid)>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Confinement {
+    /// As `user`, if one is given; writing only beside `outputs`.
+    ///
+    /// # Errors
+    /// If there is no such user.
+    pub fn new<'a>(
+        user: Option<&str>,
+        outputs: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<Self> {
+        let folders = outputs.into_iter().map(folder_of).collect();
+        let user = user.map(find).transpose()?;
+        Ok(Self { user, folders })
+    }
+}
+
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn find(name: &str) -> Result<(String, Uid, Gid)> {
+    let fail = |cause: String| {
+        Error::new(format!("--user {name}"), cause).advise("`getent passwd` lists the users")
+    };
+    let user = User::from_name(name).map_err(|errno| fail(errno.desc().to_owned()))?;
+    let user = user.ok_or_else(|| fail("there is no such user".to_owned()))?;
+    Ok((name.to_owned(), user.uid, user.gid))
+}
+
+/// Gives up, for good, what a running capture does not need. `files` are open already and
+/// become the user's. Returns what was done, in words.
+///
+/// # Errors
+/// If the process has several threads, a step is refused, or an output folder could not be
+/// written to afterwards.
+pub fn confine<'a>(
+    confinement: &Confinement,
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Result<String> {
+    expect_one_thread()?;
+    let keep = kept(confinement);
+    if let Some((name, uid, gid)) = &confinement.user {
+        become_user(name, *uid, *gid, files, !keep.is_empty())?;
+    }
+    let refuse = |step: &str, cause: String| Error::new(format!("give up {step}"), cause);
+    let none = CapsHashSet::new();
+    // What is in effect must be permitted; and what is ambient, both permitted and inheritable.
+    for (set, left) in [
+        (CapSet::Effective, &none),
+        (CapSet::Inheritable, &none),
+        (CapSet::Permitted, &keep),
+        (CapSet::Effective, &keep),
+    ] {
+        caps::set(None, set, left).map_err(|error| refuse("capabilities", error.to_string()))?;
+    }
+    nix::sys::prctl::set_no_new_privs()
+        .map_err(|errno| refuse("new privileges", errno.desc().to_owned()))?;
+    let is_landlocked = restrict(&confinement.folders)
+        .map_err(|error| refuse("folders to write to", error.to_string()))?;
+    for folder in &confinement.folders {
+        access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|errno| not_writable(folder, confinement, errno))?;
+    }
+    Ok(describe(confinement, &keep, is_landlocked))
+}
+
+/// Threads that run already would keep what is given up here.
+fn expect_one_thread() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    match threads.map(str::trim) {
+        None | Some("1") => Ok(()),
+        Some(threads) => Err(Error::new(
+            "give up privileges",
+            format!("{threads} threads run, which would keep them"),
+        )),
+    }
+}
+
+/// Capabilities that a running capture needs: mostly none.
+fn kept(confinement: &Confinement) -> CapsHashSet {
+    let mut keep = CapsHashSet::new();
+    let had = caps::read(None, CapSet::Permitted).unwrap_or_default();
+    // Root writes to another's folder by it. Landlock says to which.
+    if confinement.user.is_none() && Uid::effective().is_root() {
+        keep.insert(Capability::CAP_DAC_OVERRIDE);
+    }
+    // Until then reading a map asked for it as making one does (Linux commit c8644cd0efe7).
+    if kernel_version() < (5, 19) {
+        keep.insert(Capability::CAP_BPF);
+    }
+    keep.intersection(&had).copied().collect()
+}
+
+fn kernel_version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+fn become_user<'a>(
+    name: &str,
+    uid: Uid,
+    gid: Gid,
+    files: impl IntoIterator<Item = &'a Path>,
+    keeps_capabilities: bool,
+) -> Result<()> {
+    let fail = |step: &str, errno: nix::Error| {
+        Error::new(format!("--user {name}: {step}"), errno).advise("start flowtap as root for it")
+    };
+    for file in files {
+        chown(file, Some(uid), Some(gid))
+            .map_err(|errno| fail(&format!("give it {}", file.display()), errno))?;
+    }
+    if keeps_capabilities {
+        nix::sys::prctl::set_keepcaps(true).map_err(|errno| fail("keep capabilities", errno))?;
+    }
+    setgroups(&[]).map_err(|errno| fail("leave groups", errno))?;
+    setgid(gid).map_err(|errno| fail("change group", errno))?;
+    setuid(uid).map_err(|errno| fail("change user", errno))
+}
+
+/// Leaves `folders` to write to. Whether the kernel does it.
+fn restrict(folders: &BTreeSet<PathBuf>) -> std::result::Result<bool, Box<dyn std::error::Error>> {
+    // Version 3 (Linux 6.2) can tell truncation; an older kernel does what it can.
+    let write = AccessFs::from_write(ABI::V3);
+    let mut ruleset = Ruleset::default().handle_access(write)?.create()?;
+    for folder in folders {
+        ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(folder)?, write))?;
+    }
+    Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+}
+
+fn not_writable(folder: &Path, confinement: &Confinement, errno: nix::Error) -> Error {
+    let operation = format!("write to {}", folder.display());
+    match &confinement.user {
+        Some((name, ..)) => Error::new(format!("{operation} as {name}"), errno)
+            .advise(format!("`chown {name} {}`, or choose another folder", folder.display())),
+        None => Error::new(operation, errno).advise("choose a folder that you may write to"),
+    }
+}
+
+fn describe(confinement: &Confinement, keep: &CapsHashSet, is_landlocked: bool) -> String {
+    let user = confinement.user.as_ref().map(|(name, ..)| format!("user {name}, "));
+    let kept: Vec<_> = keep.iter().map(Capability::to_string).collect();
+    let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
+    let folders: Vec<_> = confinement.folders.iter().map(|f| f.display().to_string()).collect();
+    let writes = match (is_landlocked, folders.is_empty()) {
+        (false, _) => "the kernel has no Landlock".to_owned(),
+        (true, true) => "writes to no folder".to_owned(),
+        (true, false) => format!("writes to {} only", folders.join(", ")),
+    };
+    format!("{}capabilities: {kept}; {writes}", user.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_those_of_the_outputs() {
+        let outputs = ["a.jsonl", "/x/b.csv", "/x/c.csv"].map(Path::new);
+        let confinement = Confinement::new(None, outputs).unwrap();
+        let folders: Vec<_> = confinement.folders.iter().map(|f| f.to_str().unwrap()).collect();
+        assert_eq!(folders, ["/x", "."]);
+    }
+
+    #[test]
+    fn an_unknown_user_is_refused() {
+        let error = Confinement::new(Some("no-such-user"), []).unwrap_err().to_string();
+        assert!(error.starts_with("--user no-such-user: there is no such user"), "{error}");
+    }
+
+    #[test]
+    fn a_process_with_threads_is_refused() {
+        // The test harness has several.
+        let refusal = std::thread::spawn(|| confine(&Confinement::default(), []));
+        let error = refusal.join().unwrap().unwrap_err().to_string();
+        assert!(error.contains("threads run"), "{error}");
+    }
+}
