@@ -17,7 +17,7 @@ mod table;
 
 pub use account::SinkAccount;
 pub use queue::{Patience, WhenFull};
-pub use sink::{Distributor, Sink};
+pub use sink::{Distributor, OpenSink, Sink};
 pub use spec::{Compression, Format, SinkSpec, Target};
 
 use crate::export::schema::Row;

@@ -6,7 +6,7 @@
 //! for it: in a capture nothing, in `read` the reader, and the end of a run only for a while.
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -35,6 +35,67 @@ pub struct Sink {
     thread: Option<thread::JoinHandle<()>>,
 }
 
+/// A sink whose target is open, without a thread yet: what privileges are given up in between
+/// is given up for that thread too. One that is dropped leaves nothing.
+pub struct OpenSink {
+    spec: SinkSpec,
+    queue: Arc<Queue>,
+    /// `None` once it was started.
+    output: Option<Output>,
+}
+
+impl OpenSink {
+    /// Opens all targets.
+    ///
+    /// # Errors
+    /// If a target cannot be opened; then nothing was written to any of them.
+    pub fn open_all(specs: &[SinkSpec]) -> Result<Vec<Self>> {
+        let open = |spec: &SinkSpec| {
+            let queue = Arc::new(Queue::new(spec.name()));
+            let output = Output::open(spec, &queue.progress)?;
+            Ok(Self { spec: spec.clone(), queue, output: Some(output) })
+        };
+        specs.iter().map(open).collect()
+    }
+
+    /// What a file is called while it is written.
+    #[must_use]
+    pub fn part(&self) -> Option<&Path> {
+        self.output.as_ref()?.current_name()
+    }
+
+    /// What the sink will have done.
+    #[must_use]
+    pub fn account(&self) -> Arc<SinkAccount> {
+        Arc::clone(&self.queue.account)
+    }
+
+    /// Starts a thread for each. Records are of `interfaces`, and of as much as `sampling` says.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    pub fn start_all(
+        opened: Vec<Self>,
+        interfaces: &Arc<[String]>,
+        sampling: Sampling,
+    ) -> Result<Vec<Sink>> {
+        let start = |mut open: Self| {
+            let output = open.output.take().expect("it is taken here only");
+            let queue = Arc::clone(&open.queue);
+            Sink::start(&open.spec, queue, output, Arc::clone(interfaces), sampling)
+        };
+        opened.into_iter().map(start).collect()
+    }
+}
+
+impl Drop for OpenSink {
+    fn drop(&mut self) {
+        if let Some(output) = self.output.take() {
+            output.discard();
+        }
+    }
+}
+
 impl Sink {
     /// Opens all targets, and then starts a thread for each. Records are of `interfaces`, and of
     /// as much as `sampling` says.
@@ -46,21 +107,7 @@ impl Sink {
         interfaces: &Arc<[String]>,
         sampling: Sampling,
     ) -> Result<Vec<Self>> {
-        let mut opened = Vec::with_capacity(specs.len());
-        for spec in specs {
-            let queue = Arc::new(Queue::new(spec.name()));
-            match Output::open(spec, &queue.progress) {
-                Ok(output) => opened.push((queue, output)),
-                Err(error) => {
-                    opened.into_iter().for_each(|(_, output)| output.discard());
-                    return Err(error);
-                }
-            }
-        }
-        let start = |(spec, (queue, output))| {
-            Self::start(spec, queue, output, Arc::clone(interfaces), sampling)
-        };
-        specs.iter().zip(opened).map(start).collect()
+        OpenSink::start_all(OpenSink::open_all(specs)?, interfaces, sampling)
     }
 
     fn start(
