@@ -15,12 +15,13 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Error, Result};
 
-/// Capabilities without which a live capture cannot start: to open AF_XDP and packet sockets,
-/// to load the XDP program, and to attach it.
-pub const NEEDED: [&str; 3] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF"];
+/// Capabilities without which a live capture cannot start: to attach the XDP program, to open
+/// AF_XDP and packet sockets, to load the program; and CAP_PERFMON, as the verifier allows
+/// pointers to be subtracted with it only, which is how a program knows a frame's length.
+pub const NEEDED: [&str; 4] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"];
 
 /// How a user who is not root gets them.
-pub const GRANT: &str = "setcap cap_net_admin,cap_net_raw,cap_bpf+ep $(which flowtap)";
+pub const GRANT: &str = "setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon+ep $(which flowtap)";
 
 /// The names of the capabilities in effect, in order.
 #[must_use]
@@ -35,8 +36,9 @@ pub fn effective() -> Vec<String> {
 #[must_use]
 pub fn missing_among(those: &[String]) -> Vec<&'static str> {
     let has = |name: &str| those.iter().any(|one| one == name);
-    // What CAP_BPF allows was CAP_SYS_ADMIN's once, and still is.
-    let stands_in = |name: &str| name == "CAP_BPF" && has("CAP_SYS_ADMIN");
+    // What these two allow was CAP_SYS_ADMIN's once, and still is.
+    let is_split_off = |name: &str| ["CAP_BPF", "CAP_PERFMON"].contains(&name);
+    let stands_in = |name: &str| is_split_off(name) && has("CAP_SYS_ADMIN");
     NEEDED.into_iter().filter(|name| !has(name) && !stands_in(name)).collect()
 }
 
@@ -69,9 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cap_sys_admin_stands_in_for_cap_bpf() {
+    fn cap_sys_admin_stands_in_for_what_was_split_off() {
         let those = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"].map(str::to_owned);
         assert_eq!(missing_among(&those), [""; 0]);
-        assert_eq!(missing_among(&those[..1]), ["CAP_NET_RAW", "CAP_BPF"]);
+        assert_eq!(missing_among(&those[..1]), ["CAP_NET_RAW", "CAP_BPF", "CAP_PERFMON"]);
     }
 }

@@ -80,6 +80,10 @@ pub(crate) struct CaptureArguments {
     /// Whether the device writes to our memory by itself (tap). auto: if the driver can.
     #[arg(long, value_enum, default_value_t = ZeroCopy::Auto, value_name = "WHEN")]
     pub(crate) zero_copy: ZeroCopy,
+    /// Once everything is open, go on as this user, who must be able to write to the folders
+    /// of the outputs. All capabilities are given up anyway.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }

@@ -18,8 +18,10 @@ use clap::error::ErrorKind;
 use crate::cli::args::{Arguments, CaptureArguments, Command, Common, ReadArguments};
 use crate::cli::console::Console;
 use crate::config::Options;
-use crate::engine::{Control, Observer, Outcome};
+use crate::engine::{CaptureSettings, Control, Observer, Outcome};
 use crate::error::{Error, Result};
+use crate::export::Target;
+use crate::privileges::Confinement;
 use crate::sync::Arc;
 use crate::sync::SignalFlag;
 use crate::view::Views;
@@ -114,11 +116,17 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
 
 fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let settings = arguments.common.options().settings()?;
+    let outputs = settings.sinks.iter().filter_map(|sink| match &sink.target {
+        Target::File(path) => Some(path.as_path()),
+        Target::Stdout => None,
+    });
+    let outputs = outputs.chain(arguments.common.stats.as_deref());
+    let confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
+    let live = CaptureSettings { confinement: Some(confinement), ..arguments.settings() };
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, false)?;
     let views = Views::default();
-    let outcome =
-        crate::engine::capture(&settings, &arguments.settings(), &control, &views, &mut console);
+    let outcome = crate::engine::capture(&settings, &live, &control, &views, &mut console);
     console.finish();
     outcome
 }

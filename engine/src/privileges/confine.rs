@@ -8,7 +8,11 @@ use caps::{CapSet, Capability, CapsHashSet};
 use landlock::{
     ABI, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
 };
-use nix::unistd::{AccessFlags, Gid, Uid, User, access, chown, setgid, setgroups, setuid};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{
+    AccessFlags, Gid, Uid, User, access, chown, faccessat, setegid, seteuid, setgid, setgroups,
+    setuid,
+};
 
 use crate::error::{Error, Result};
 
@@ -23,14 +27,37 @@ impl Confinement {
     /// As `user`, if one is given; writing only beside `outputs`.
     ///
     /// # Errors
-    /// If there is no such user.
+    /// If there is no such user, who would not be allowed to write there, or to become whom is
+    /// not allowed.
     pub fn new<'a>(
         user: Option<&str>,
         outputs: impl IntoIterator<Item = &'a Path>,
     ) -> Result<Self> {
         let folders = outputs.into_iter().map(folder_of).collect();
         let user = user.map(find).transpose()?;
-        Ok(Self { user, folders })
+        let confinement = Self { user, folders };
+        confinement.check_folders()?;
+        Ok(confinement)
+    }
+}
+
+impl Confinement {
+    /// Better told before anything is opened: afterwards nothing could be cleaned up.
+    fn check_folders(&self) -> Result<()> {
+        let Some((name, uid, gid)) = &self.user else { return Ok(()) };
+        let (own_uid, own_gid) = (Uid::effective(), Gid::effective());
+        let fail = |errno: nix::Error| {
+            Error::new(format!("--user {name}"), errno.desc())
+                .advise("start flowtap as root for it")
+        };
+        setegid(*gid).and_then(|()| seteuid(*uid)).map_err(fail)?;
+        let refused = self.folders.iter().find_map(|folder| {
+            let wish = AccessFlags::W_OK | AccessFlags::X_OK;
+            let errno = faccessat(AT_FDCWD, folder, wish, AtFlags::AT_EACCESS).err()?;
+            Some(not_writable(folder, self, errno))
+        });
+        seteuid(own_uid).and_then(|()| setegid(own_gid)).map_err(fail)?;
+        refused.map_or(Ok(()), Err)
     }
 }
 
@@ -129,7 +156,8 @@ fn become_user<'a>(
     keeps_capabilities: bool,
 ) -> Result<()> {
     let fail = |step: &str, errno: nix::Error| {
-        Error::new(format!("--user {name}: {step}"), errno).advise("start flowtap as root for it")
+        Error::new(format!("--user {name}: {step}"), errno.desc())
+            .advise("start flowtap as root for it")
     };
     for file in files {
         chown(file, Some(uid), Some(gid))
@@ -157,9 +185,9 @@ fn restrict(folders: &BTreeSet<PathBuf>) -> std::result::Result<bool, Box<dyn st
 fn not_writable(folder: &Path, confinement: &Confinement, errno: nix::Error) -> Error {
     let operation = format!("write to {}", folder.display());
     match &confinement.user {
-        Some((name, ..)) => Error::new(format!("{operation} as {name}"), errno)
+        Some((name, ..)) => Error::new(format!("{operation} as {name}"), errno.desc())
             .advise(format!("`chown {name} {}`, or choose another folder", folder.display())),
-        None => Error::new(operation, errno).advise("choose a folder that you may write to"),
+        None => Error::new(operation, errno.desc()).advise("choose a folder that you may write to"),
     }
 }
 

@@ -23,12 +23,13 @@ use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::with_times;
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::{Patience, Sink, WhenFull};
+use crate::export::{OpenSink, Patience, Sink, WhenFull};
 use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
 use crate::limits::SWEEP_SLOTS;
+use crate::privileges::confine;
 use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
@@ -58,11 +59,11 @@ pub fn capture(
     }
     let names: Arc<[String]> = live.interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
-    let sinks = Sink::start_all(&settings.sinks, &names, live.sampling)?;
+    let sinks = OpenSink::open_all(&settings.sinks)?;
     let plans = open::plan(live, settings.workers)?;
     let cores = plans.iter().map(|plan| plan.cores).sum();
     let mut accounts = Accounts::new(
-        names,
+        Arc::clone(&names),
         cores,
         cores,
         settings.merges,
@@ -76,6 +77,11 @@ pub fn capture(
     let tables = make_tables(settings, &accounts, &hasher)?;
     let (mut sources, queues) = open::open(plans, live, |text| observer.notice(&text))?;
     let filters = make_filters(settings, &live.interfaces, &queues)?;
+    // All that needs privilege is open, and no thread runs that would keep them.
+    if let Some(confinement) = &live.confinement {
+        observer.detail(&confine(confinement, sinks.iter().filter_map(OpenSink::part))?);
+    }
+    let sinks = OpenSink::start_all(sinks, &names, live.sampling)?;
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {

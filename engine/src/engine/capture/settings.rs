@@ -3,6 +3,7 @@
 use super::cpus::CpuList;
 use crate::flow::Sampling;
 use crate::limits::DEFAULT_QUEUE_FRAMES;
+use crate::privileges::Confinement;
 use crate::source::afxdp::{XdpMode, ZeroCopy};
 use crate::sync::thread;
 
@@ -55,6 +56,8 @@ pub struct CaptureSettings {
     pub busy_poll_us: Option<u32>,
     /// Frames that a queue may hold.
     pub ring_frames: u32,
+    /// What to give up once everything is open. It is given up by the whole process.
+    pub confinement: Option<Confinement>,
 }
 
 impl CaptureSettings {
@@ -71,6 +74,7 @@ impl CaptureSettings {
             wait: Wait::default(),
             busy_poll_us: None,
             ring_frames: DEFAULT_QUEUE_FRAMES,
+            confinement: None,
         }
     }
 
