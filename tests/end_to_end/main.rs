@@ -8,6 +8,7 @@ mod captures;
 mod cli;
 mod filter;
 mod generated;
+mod host;
 mod ipfix;
 mod jumbo;
 mod live;

@@ -1,0 +1,300 @@
+//! Live, about the host: what `doctor` says, what `capture` refuses and in which words, whom it
+//! leaves alone, and what it gives up.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use aya::programs::Xdp;
+use libtest_mimic::{Failed, Trial};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::live::Net;
+use crate::program::{FLOWTAP, Run, folder, signal, wait_for};
+use crate::{Outcome, ensure};
+
+const NAME: &str = "flowtap-host";
+
+/// What a capture needs where memory may be locked; the last for where it may not.
+const CAPABILITIES: &str = "+net_admin,+net_raw,+bpf,+perfmon,+ipc_lock";
+
+pub(crate) fn live_trials() -> Vec<Trial> {
+    vec![
+        Trial::test("host::doctor_says_what_a_capture_would_find", doctor),
+        Trial::test("host::what_the_host_uses_is_refused", in_use_is_refused),
+        Trial::test("host::modes_can_be_forced", modes_can_be_forced),
+        Trial::test("host::an_mtu_too_large_is_named", mtu_too_large),
+        Trial::test("host::somebody_elses_program_is_left_alone", others_program_stays),
+        Trial::test("host::a_second_capture_is_refused", second_is_refused),
+        Trial::test("host::killed_it_starts_again_at_once", killed_starts_again),
+        Trial::test("host::what_is_missing_is_named", what_is_missing_is_named),
+        Trial::test("host::capabilities_alone_are_enough", capabilities_are_enough),
+        Trial::test("host::privileges_are_given_up", privileges_are_given_up),
+    ]
+}
+
+/// Runs a command in the namespace of the tap port.
+fn inside(net: &Net, arguments: &[&str]) -> Run {
+    Run::of(net.inside(arguments[0]).args(&arguments[1..]).stdin(Stdio::null()))
+}
+
+/// A capture that ends by itself, with these flags.
+fn capture(net: &Net, flags: &[&str]) -> Run {
+    let short = ["capture", "-i", "v1", "--mode", "tap", "-o", "-", "--duration", "100ms"];
+    Run::of(net.inside(FLOWTAP).args(short).args(flags).stdin(Stdio::null()))
+}
+
+/// A capture of a user without privileges, but for what `flags` of setpriv(1) leave.
+fn capture_as_nobody(net: &Net, program: &str, before: &[&str], flags: &[&str]) -> Run {
+    let mut command = net.inside("env");
+    command.args(before).args(["setpriv", "--reuid", "65534", "--regid", "65534"]);
+    command.arg("--clear-groups").args(flags).arg(program);
+    command.args(["capture", "-i", "v1", "--mode", "tap", "-o", "-", "--duration", "100ms"]);
+    Run::of(command.stdin(Stdio::null()))
+}
+
+/// The program where another user may run it.
+fn program_for_all() -> Result<(TempDir, String), Failed> {
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let copy = folder.path().join("flowtap");
+    fs::copy(FLOWTAP, &copy)?;
+    Ok((folder, copy.display().to_string()))
+}
+
+fn says(run: Run, code: i32, words: &[&str]) -> Outcome {
+    let said = run.expect(code)?.stderr;
+    for word in words {
+        ensure(said.contains(word), format!("no word of {word}: {said}"))?;
+    }
+    Ok(())
+}
+
+/// Numbers of the programs on the tap port.
+fn programs(net: &Net) -> Result<Vec<u64>, Failed> {
+    let run = inside(net, &[FLOWTAP, "doctor", "-i", "v1", "--json"]);
+    let report: Value = serde_json::from_str(&run.stdout)?;
+    let list = report["facts"]["interfaces"][0]["programs"].as_array().cloned();
+    Ok(list.unwrap_or_default().iter().filter_map(|program| program["id"].as_u64()).collect())
+}
+
+fn doctor() -> Outcome {
+    let net = Net::up(NAME)?;
+    let report = |code| -> Result<Value, Failed> {
+        let run = inside(&net, &[FLOWTAP, "doctor", "-i", "v1", "--json"]).expect(code)?;
+        Ok(serde_json::from_str(&run.stdout)?)
+    };
+    let verdict = |report: &Value, check: &str| {
+        let findings = report["findings"].as_array().cloned().unwrap_or_default();
+        let found = findings.iter().find(|one| one["check"] == check).cloned();
+        found.map(|one| one["verdict"].as_str().unwrap_or_default().to_owned())
+    };
+    let ready = report(0)?;
+    let facts = &ready["facts"]["interfaces"][0];
+    ensure(facts["driver"] == "veth" && facts["mtu"] == 1500, format!("{facts}"))?;
+    ensure(facts["channels"]["rx"] == 2 && facts["xdp"]["native"] == true, format!("{facts}"))?;
+    ensure(ready["is_ready"] == true, format!("{ready}"))?;
+
+    inside(&net, &["ip", "address", "add", "192.0.2.1/24", "dev", "v1"]).expect(0)?;
+    inside(&net, &["ip", "link", "set", "v1", "mtu", "9000"]).expect(0)?;
+    let not_ready = report(1)?;
+    ensure(not_ready["is_ready"] == false, format!("{not_ready}"))?;
+    ensure(verdict(&not_ready, "in use").as_deref() == Some("bad"), format!("{not_ready}"))?;
+
+    let text = inside(&net, &[FLOWTAP, "doctor", "-i", "v1"]).expect(1)?.stdout;
+    ensure(text.contains("bad   in use        it has the address 192.0.2.1"), text)?;
+    // All interfaces, in short: it is the machine that counts.
+    let text = inside(&net, &[FLOWTAP, "doctor"]).expect(0)?.stdout;
+    ensure(text.contains("v1\n  bad   "), text)?;
+    says(inside(&net, &[FLOWTAP, "doctor", "-i", "no-such"]), 2, &["no such device"])
+}
+
+fn in_use_is_refused() -> Outcome {
+    let net = Net::up(NAME)?;
+    let ip = |arguments: &str| {
+        let words: Vec<_> = ["ip"].into_iter().chain(arguments.split(' ')).collect();
+        inside(&net, &words).expect(0).map(drop)
+    };
+    let offers = "use --mode observe";
+    ip("address add 192.0.2.1/24 dev v1")?;
+    says(capture(&net, &[]), 2, &["tap v1: it has the address 192.0.2.1", offers, "--force"])?;
+    says(capture(&net, &["--force"]), 0, &["capturing on v1"])?;
+    ip("address del 192.0.2.1/24 dev v1")?;
+    says(capture(&net, &[]), 0, &["capturing on v1"])?;
+
+    ip("route add default dev v1")?;
+    says(capture(&net, &[]), 2, &["tap v1: it carries the default route", offers])?;
+    ip("route del default dev v1")?;
+
+    ip("link add br0 type bridge")?;
+    ip("link set v1 master br0")?;
+    ip("link set br0 up")?;
+    ip("address add 192.0.2.1/24 dev br0")?;
+    let words = "it carries br0, and that has the address 192.0.2.1";
+    says(capture(&net, &[]), 2, &[words, offers])
+}
+
+fn modes_can_be_forced() -> Outcome {
+    let net = Net::up(NAME)?;
+    for (flags, code, words) in [
+        (&["--xdp-mode", "native"][..], 0, "v1: native copy, 2 queues (the driver has no zero"),
+        (&["--xdp-mode", "generic"], 0, "v1: generic copy, 2 queues (--xdp-mode generic)"),
+        (&["--zero-copy", "off"], 0, "v1: native copy, 2 queues (--zero-copy off)"),
+        (&["--zero-copy", "on"], 2, "the driver has no zero-copy; use --zero-copy auto or off"),
+        (&["--xdp-mode", "native", "--zero-copy", "on"], 2, "bind queue 0 of v1: operation not"),
+    ] {
+        says(capture(&net, flags), code, &[words])?;
+        ensure(programs(&net)?.is_empty(), format!("{flags:?}: a program stays"))?;
+    }
+    Ok(())
+}
+
+/// The peer decides what arrives: with an MTU that no buffer holds, its driver refuses.
+fn mtu_too_large() -> Outcome {
+    let net = Net::up(NAME)?;
+    inside(&net, &["ip", "link", "set", "v1", "mtu", "9000"]).expect(0)?;
+    let peer = format!("{NAME}-a");
+    Run::of(Command::new("ip").args(["-n", &peer, "link", "set", "v0", "mtu", "9000"]))
+        .expect(0)?;
+    says(capture(&net, &["--xdp-mode", "native"]), 2, &["`ip link set v1 mtu 3490` or less"])
+}
+
+/// Runs `work` in the namespace of the tap port, on a thread of its own.
+fn in_namespace<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failed> {
+    let namespace = fs::File::open(format!("/run/netns/{NAME}-b"))?;
+    std::thread::scope(|scope| {
+        let run = || setns(namespace, CloneFlags::CLONE_NEWNET).map(|()| work());
+        scope.spawn(run).join().expect("it does not panic").map_err(Failed::from)
+    })
+}
+
+fn others_program_stays() -> Outcome {
+    let net = Net::up(NAME)?;
+    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ebpf/flowtap.bpf.o");
+    let mut others = aya::Ebpf::load(&fs::read(object)?)?;
+    for mode in [aya::programs::xdp::XdpMode::Driver, aya::programs::xdp::XdpMode::Skb] {
+        let program: &mut Xdp = others.program_mut("flowtap").ok_or("no program")?.try_into()?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let link = in_namespace(|| program.attach("v1", mode))??;
+        let before = programs(&net)?;
+        ensure(before.len() == 1, format!("{mode:?}: attached: {before:?}"))?;
+        for flags in [&[][..], &["--force"], &["--xdp-mode", "generic"]] {
+            let words = ["attach the XDP program to v1: ", "another program is attached"];
+            says(capture(&net, flags), 2, &words)?;
+        }
+        ensure(programs(&net)? == before, format!("{mode:?}: it was replaced"))?;
+        program.detach(link)?;
+        says(capture(&net, &[]), 0, &["capturing on v1"])?;
+    }
+    Ok(())
+}
+
+fn second_is_refused() -> Outcome {
+    let net = Net::up(NAME)?;
+    let first = net.capture(&["-o", "-"])?;
+    says(capture(&net, &[]), 2, &["device or resource busy", "`flowtap doctor -i v1` names it"])?;
+    first.stop(0)?;
+    says(capture(&net, &[]), 0, &["capturing on v1"])
+}
+
+fn killed_starts_again() -> Outcome {
+    let net = Net::up(NAME)?;
+    for _ in 0..3 {
+        let mut first = net.capture(&["-o", "-"])?;
+        first.child.kill()?;
+        // Not waited for what the kernel does: that is what retrying is for.
+        first.child.wait()?;
+        says(capture(&net, &[]), 0, &["capturing on v1"])?;
+    }
+    Ok(())
+}
+
+fn what_is_missing_is_named() -> Outcome {
+    let net = Net::up(NAME)?;
+    let (_folder, program) = program_for_all()?;
+    let all = "missing capabilities CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON; run as root";
+    says(capture_as_nobody(&net, &program, &[], &[]), 2, &[all])?;
+    for (left_out, name) in [
+        ("net_admin", "CAP_NET_ADMIN"),
+        ("net_raw", "CAP_NET_RAW"),
+        ("bpf", "CAP_BPF"),
+        ("perfmon", "CAP_PERFMON"),
+    ] {
+        let some = CAPABILITIES.replace(&format!("+{left_out},"), "");
+        let (inherit, ambient) = (format!("--inh-caps={some}"), format!("--ambient-caps={some}"));
+        let words = format!("missing capability {name}; run as root");
+        says(capture_as_nobody(&net, &program, &[], &[&inherit, &ambient]), 2, &[&words])?;
+    }
+    // Memory: 64 KiB, and no capability to lock more.
+    let some = CAPABILITIES.replace(",+ipc_lock", "");
+    let (inherit, ambient) = (format!("--inh-caps={some}"), format!("--ambient-caps={some}"));
+    let before = ["prlimit", "--memlock=65536:65536"];
+    let words = ["too little memory may be locked", "`ulimit -l`", "CAP_IPC_LOCK"];
+    says(capture_as_nobody(&net, &program, &before, &[&inherit, &ambient]), 2, &words)
+}
+
+fn capabilities_are_enough() -> Outcome {
+    let net = Net::up(NAME)?;
+    let (_folder, program) = program_for_all()?;
+    let inherit = format!("--inh-caps={CAPABILITIES}");
+    let ambient = format!("--ambient-caps={CAPABILITIES}");
+    let run = capture_as_nobody(&net, &program, &[], &[&inherit, &ambient]);
+    says(run, 0, &["capturing on v1", "everything adds up"])?;
+    ensure(programs(&net)?.is_empty(), "a program stays")
+}
+
+/// The values of these lines in /proc/PID/status, of all threads.
+fn status(pid: u32, field: &str) -> Result<BTreeSet<String>, Failed> {
+    let mut values = BTreeSet::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("status"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        values.insert(line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    Ok(values)
+}
+
+/// A capture as another user: nothing is left to it, files are reopened and completed, and the
+/// program is detached all the same.
+fn privileges_are_given_up() -> Outcome {
+    let net = Net::up(NAME)?;
+    let folder = folder();
+    let (out, stats) = (folder.path().join("a.jsonl"), folder.path().join("s.json"));
+    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    let arguments = ["--user", "nobody", "-o", &out_text, "--stats", &stats_text];
+    let refused = Run::of(net.inside(FLOWTAP).args(["capture", "-i", "v1"]).args(arguments));
+    says(refused, 2, &["as nobody: permission denied; `chown nobody "])?;
+    ensure(fs::read_dir(folder.path())?.count() == 0, "something was left behind")?;
+
+    nix::unistd::chown(folder.path(), Some(65534.into()), Some(65534.into()))?;
+    let capture = net.capture(&arguments)?;
+    let pid = capture.child.id();
+    let all = |field: &str, value: &str| {
+        // What it says comes before what it gives up.
+        let expected = BTreeSet::from([value.to_owned()]);
+        let is_so = wait_for(|| status(pid, field).is_ok_and(|values| values == expected));
+        ensure(is_so, format!("{field}: {:?}, want {value}", status(pid, field)))
+    };
+    all("Uid", "65534 65534 65534 65534")?;
+    all("Gid", "65534 65534 65534 65534")?;
+    all("Groups", "")?;
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        all(set, "0000000000000000")?;
+    }
+    all("NoNewPrivs", "1")?;
+    ensure(status(pid, "Name")?.len() > 4, "threads that count were looked at")?;
+
+    signal(&capture.child, Signal::SIGHUP);
+    ensure(wait_for(|| out.exists()), "not completed after HUP")?;
+    capture.stop(0)?;
+    let second: PathBuf = folder.path().join("a-2.jsonl");
+    ensure(second.exists() && stats.exists(), "not completed at the end")?;
+    ensure(programs(&net)?.is_empty(), "a program stays")
+}
