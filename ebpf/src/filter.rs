@@ -88,7 +88,10 @@ pub(crate) fn is_kept(packet: &Packet, set: u32) -> bool {
 
 #[inline(always)]
 fn protocol(packet: &Packet, rules: &Rules) -> Match {
-    let Some(protocol) = packet.protocol else { return Match::Unsure };
+    if !packet.is_protocol_known {
+        return Match::Unsure;
+    }
+    let protocol = packet.protocol;
     // Masked, so that the verifier need not remember where the number comes from.
     let word = rules[rule::PROTOCOLS + (protocol >> 6 & 3) as usize];
     Match::of(word >> (protocol & 63) & 1 == 1)
@@ -99,9 +102,9 @@ fn ports(packet: &Packet, set: u32) -> Match {
     match packet.ports {
         Ports::Unknown => Match::Unsure,
         Ports::None => Match::No,
-        Ports::Are(source, destination) => Match::of(
-            port_ends(source, set) & end::SOURCE != 0
-                || port_ends(destination, set) & end::DESTINATION != 0,
+        Ports::Known => Match::of(
+            port_ends(packet.source_port, set) & end::SOURCE != 0
+                || port_ends(packet.destination_port, set) & end::DESTINATION != 0,
         ),
     }
 }

@@ -14,7 +14,9 @@ const EXTENSIONS: usize = 6;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
-/// What was found.
+/// What was found. Numbers beside what says whether they are known, and no values that are there
+/// at times only: the compiler would leave those undefined, with what a register last had, and
+/// the verifier refuses to see a pointer there.
 pub(crate) struct Packet {
     /// 4 or 6; 0 if no whole IP header was found, and then nothing below is known.
     pub(crate) version: u8,
@@ -22,10 +24,13 @@ pub(crate) struct Packet {
     pub(crate) source: [u32; 4],
     /// Likewise.
     pub(crate) destination: [u32; 4],
-    /// Behind extension headers; `None` if these went on too far or were cut.
-    pub(crate) protocol: Option<u8>,
-    /// What is known of ports.
+    /// Behind extension headers; unknown, and 0, if these went on too far or were cut.
+    pub(crate) protocol: u8,
+    pub(crate) is_protocol_known: bool,
+    /// What is known of ports; 0 if nothing.
     pub(crate) ports: Ports,
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
     /// Whether it has neither VLAN tags nor extension headers.
     pub(crate) is_plain: bool,
     /// The low words of the receiver's and the sender's MAC address.
@@ -35,8 +40,8 @@ pub(crate) struct Packet {
 /// What is known of ports.
 #[derive(Clone, Copy)]
 pub(crate) enum Ports {
-    /// Of the sender and of the receiver.
-    Are(u16, u16),
+    /// They were read.
+    Known,
     /// The protocol has none.
     None,
     /// They are in another fragment, or cut, or not reached.
@@ -50,8 +55,11 @@ pub(crate) fn parse(frame: &XdpContext) -> Packet {
         version: 0,
         source: [0; 4],
         destination: [0; 4],
-        protocol: None,
+        protocol: 0,
+        is_protocol_known: false,
         ports: Ports::Unknown,
+        source_port: 0,
+        destination_port: 0,
         is_plain: true,
         link: [0; 2],
     };
@@ -92,7 +100,8 @@ fn ipv4(rest: &mut Rest, packet: &mut Packet) -> Option<()> {
     packet.version = 4;
     packet.source[0] = word(&header, 12);
     packet.destination[0] = word(&header, 16);
-    packet.protocol = Some(header[9]);
+    packet.protocol = header[9];
+    packet.is_protocol_known = true;
     let is_later_fragment = be16(header[6], header[7]) & 0x1fff != 0;
     rest.skip(len - header.len());
     ports(rest, packet, header[9], is_later_fragment)
@@ -134,7 +143,8 @@ fn ipv6(rest: &mut Rest, packet: &mut Packet) -> Option<()> {
     if is_extension(next) && !is_over {
         return None;
     }
-    packet.protocol = Some(next);
+    packet.protocol = next;
+    packet.is_protocol_known = true;
     ports(rest, packet, next, is_later_fragment)
 }
 
@@ -151,7 +161,9 @@ fn ports(rest: &mut Rest, packet: &mut Packet, protocol: u8, is_later: bool) -> 
         packet.ports = Ports::None;
     } else if !is_later {
         let ports: [u8; 4] = rest.take()?;
-        packet.ports = Ports::Are(be16(ports[0], ports[1]), be16(ports[2], ports[3]));
+        packet.ports = Ports::Known;
+        packet.source_port = be16(ports[0], ports[1]);
+        packet.destination_port = be16(ports[2], ports[3]);
     }
     Some(())
 }

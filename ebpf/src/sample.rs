@@ -10,7 +10,7 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 
 use crate::{
     hash::{flow_hash, is_kept as is_hash_kept},
-    parse::{Packet, Ports},
+    parse::Packet,
     shared::Control,
 };
 
@@ -44,11 +44,8 @@ fn is_packet_kept(every: u32) -> bool {
 
 #[inline(always)]
 fn hash(packet: &Packet) -> u32 {
-    let ports = match packet.ports {
-        Ports::Are(source, destination) => (source, destination),
-        Ports::None | Ports::Unknown => (0, 0),
-    };
-    let protocol = packet.protocol.unwrap_or(0);
+    let ports = (packet.source_port, packet.destination_port);
+    let protocol = packet.protocol;
     match packet.version {
         4 => flow_hash([packet.source[0]], ports.0, [packet.destination[0]], ports.1, protocol),
         6 => flow_hash(packet.source, ports.0, packet.destination, ports.1, protocol),
