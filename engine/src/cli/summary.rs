@@ -67,10 +67,10 @@ fn text(ledger: &Ledger) -> String {
         }
         let _ = write!(
             text,
-            ": {} delivered, {} passed on{}, {lost} lost{}",
+            ": {} delivered{}, {} passed on, {lost} lost{}",
             interface.delivered,
-            interface.passed,
             left_out(interface),
+            interface.passed,
             causes(&interface.dropped),
         );
         if interface.frames_above_mtu > 0 {
