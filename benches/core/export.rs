@@ -7,7 +7,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowtap::export::Format;
 use flowtap::export::schema::{Fields, Row, visit};
-use flowtap::flow::Sampling;
+use flowtap::flow::{Sampling, Tunnel};
 use flowtap::limits::KEY_VLANS;
 use flowtap::time::Timestamp;
 use serde::Serialize;
@@ -123,6 +123,9 @@ macro_rules! fields {
             }
             fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
                 self.add(name, value.map(|vlans| format!("{vlans:?}")));
+            }
+            fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
+                self.add(name, value.map(|tunnel| tunnel.kind.name()));
             }
         }
     };

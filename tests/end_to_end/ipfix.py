@@ -43,7 +43,7 @@ ONCE = {
 # What has no element of IANA's.
 LEFT_OUT = {
     "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
-    "src_fragments", "dst_fragments", "sampling_unit",
+    "src_fragments", "dst_fragments", "sampling_unit", "tunnel",
 }
 
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::export::line::Line;
 use crate::export::schema::{Fields, names, visit};
 use crate::export::{Encoder, Rows};
+use crate::flow::Tunnel;
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -93,5 +94,15 @@ impl Fields for Csv {
     #[inline(always)]
     fn vlans(&mut self, _: &'static str, value: Option<[u16; KEY_VLANS]>) {
         self.field(value, |line, vlans| line.vlans(vlans, b';'));
+    }
+
+    fn tunnel(&mut self, _: &'static str, value: Option<Tunnel>) {
+        self.field(value, |line, tunnel| {
+            line.bytes(tunnel.kind.name().as_bytes());
+            if let Some(id) = tunnel.id {
+                line.bytes(b":");
+                line.number(id.into());
+            }
+        });
     }
 }

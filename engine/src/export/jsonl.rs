@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::export::line::Line;
 use crate::export::schema::{Fields, visit};
 use crate::export::{Encoder, Rows};
+use crate::flow::Tunnel;
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -105,6 +106,19 @@ impl Fields for JsonLines {
             line.bytes(b"[");
             line.vlans(vlans, b',');
             line.bytes(b"]");
+        });
+    }
+
+    fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
+        self.field(name, value, |line, tunnel| {
+            line.bytes(b"{\"type\":\"");
+            line.bytes(tunnel.kind.name().as_bytes());
+            line.bytes(b"\"");
+            if let Some(id) = tunnel.id {
+                line.bytes(b",\"id\":");
+                line.number(id.into());
+            }
+            line.bytes(b"}");
         });
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, PortKind, RecordKind, Sampling,
-    SideCounts, TcpState, protocol,
+    SideCounts, TcpState, Tunnel, protocol,
 };
 use crate::limits::KEY_VLANS;
 use crate::table::prefix_bytes;
@@ -40,6 +40,8 @@ pub trait Fields {
     fn time(&mut self, name: &'static str, value: Option<Timestamp>);
     /// VLAN identifiers, outermost first, 0 where there is none.
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
+    /// What kind of tunnel, and its identifier.
+    fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>);
 }
 
 /// Gives all fields of a record to `to`.
@@ -73,6 +75,7 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.mac("src_mac", row.mac(Side::Src));
     to.mac("dst_mac", row.mac(Side::Dst));
     to.vlans("vlan", row.vlans());
+    to.tunnel("tunnel", record.key.tunnel());
     to.number("src_packets", Some(src.packets));
     to.number("dst_packets", Some(dst.packets));
     to.number("src_bytes", Some(src.bytes));
@@ -127,6 +130,9 @@ impl Fields for Names {
         self.0.push(name);
     }
     fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
+        self.0.push(name);
+    }
+    fn tunnel(&mut self, name: &'static str, _: Option<Tunnel>) {
         self.0.push(name);
     }
 }

@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::flow::tunnel::Tunnel;
 use crate::limits::KEY_VLANS;
 
 /// One end of a flow as a packet names it.
@@ -58,8 +59,8 @@ impl Direction {
 ///
 /// Six words, so that it is compared and hashed without looking at its parts: the lower
 /// end's address and the higher end's, little-endian on every machine; ports and VLAN tags;
-/// protocol, IP version and the kind of its ports. The upper bits of the last word are free
-/// for a tunnel's identifier.
+/// protocol, IP version and the kind of its ports, and in the upper bits of the last word the
+/// tunnel that it is in.
 #[derive(Debug, Clone, Copy, Eq, PartialOrd, Ord)]
 pub struct FlowKey([u64; 6]);
 
@@ -72,6 +73,10 @@ impl PartialEq for FlowKey {
 }
 
 const _: () = assert!(KEY_VLANS == 2, "two VLAN tags and two ports fill a word");
+
+/// Protocol, IP version and kind of ports, below the tunnel.
+const MARKS_BITS: u32 = 24;
+const MARKS: u64 = (1 << MARKS_BITS) - 1;
 
 impl FlowKey {
     /// The key of no flow.
@@ -121,6 +126,19 @@ impl FlowKey {
         let ports = (low & 0xffff) << 48 | (high & 0xffff) << 32;
         let marks = u64::from(protocol) << 16 | 4 << 8 | PortKind::Ports as u64;
         (Self([low >> 16, 0, high >> 16, 0, ports | u64::from(vlan) << 16, marks]), direction)
+    }
+
+    /// The same flow's key in a tunnel.
+    #[must_use]
+    pub fn in_tunnel(mut self, tunnel: Tunnel) -> Self {
+        self.0[5] = self.0[5] & MARKS | tunnel.to_bits() << MARKS_BITS;
+        self
+    }
+
+    /// The innermost tunnel that was taken off its packets.
+    #[must_use]
+    pub fn tunnel(&self) -> Option<Tunnel> {
+        Tunnel::from_bits(self.0[5] >> MARKS_BITS)
     }
 
     /// The IP protocol number.

@@ -8,9 +8,11 @@ pub mod protocol;
 pub mod record;
 pub mod sampling;
 pub mod timeouts;
+pub mod tunnel;
 
 pub use delta::{Delta, EndReason, Opening, SideCounts, TcpEvents};
 pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
 pub use record::{FlowRecord, RecordKind, TcpState};
 pub use sampling::{Sampling, SamplingUnit};
 pub use timeouts::Timeouts;
+pub use tunnel::{Tunnel, TunnelKind};

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{START, record, tcp_record};
 use crate::export::schema::names;
 use crate::export::{Format, Rows};
-use crate::flow::{Delta, EndReason, FlowRecord, PortKind, RecordKind, Sampling};
+use crate::flow::{
+    Delta, EndReason, FlowRecord, PortKind, RecordKind, Sampling, Tunnel, TunnelKind,
+};
 
 fn encoded(format: Format, records: &[FlowRecord]) -> String {
     encoded_of(format, records, Sampling::ALL)
@@ -35,6 +37,10 @@ fn check(record: &FlowRecord, want: &str) {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Array(list) => list.iter().map(Value::to_string).collect::<Vec<_>>().join(";"),
+        Value::Object(tunnel) => {
+            let parts = ["type", "id"].iter().filter_map(|part| tunnel.get(*part));
+            parts.map(|part| part.to_string().replace('"', "")).collect::<Vec<_>>().join(":")
+        }
         other => other.to_string(),
     };
     for (name, value) in header.iter().zip(&rows[0]) {
@@ -56,6 +62,20 @@ fn a_tcp_flow_with_every_field() {
 "src_fragments":5,"dst_fragments":15,"src_tcp_flags":16,"dst_tcp_flags":26,
 "tcp_state":"established","end_reason":"idle"}"#,
     );
+}
+
+#[test]
+fn a_flow_in_a_tunnel_names_it() {
+    for (tunnel, want) in [
+        (Tunnel { kind: TunnelKind::Vxlan, id: Some(70_000) }, r#"{"type":"vxlan","id":70000}"#),
+        (Tunnel::of(TunnelKind::SixInFour), r#"{"type":"6in4"}"#),
+    ] {
+        let mut inside = tcp_record();
+        inside.key = inside.key.in_tunnel(tunnel);
+        let json = encoded(Format::JsonLines, std::slice::from_ref(&inside));
+        assert!(json.contains(&format!(r#","tunnel":{want},"#)), "{json}");
+        check(&inside, json.trim_end());
+    }
 }
 
 #[test]
