@@ -2,11 +2,16 @@
 
 use std::hint::black_box;
 
-use flowtap::decode::{Decoder, Packet};
+use flowtap::decode::{Decoder, Packet, TunnelPorts, Tunnels};
 use flowtap::flow::{FlowKey, KeyHasher};
 
 use super::frames::Captured;
 use super::{Piece, frames, hasher};
+
+/// As the program makes it.
+fn decoder() -> Decoder {
+    Decoder::new(hasher()).with_tunnels(Tunnels::Inner(TunnelPorts::default()))
+}
 
 /// Decodes frames.
 #[derive(Debug)]
@@ -17,7 +22,7 @@ pub(crate) struct Decode {
 
 impl Decode {
     pub(crate) fn new(frames: Vec<Captured>) -> Self {
-        let this = Self { decoder: Decoder::new(hasher()), frames };
+        let this = Self { decoder: decoder(), frames };
         // All are well-formed, and this asserts it.
         assert_eq!(packets(&this.frames).len(), this.frames.len());
         this
@@ -40,7 +45,7 @@ impl Piece for Decode {
 
 /// The packets in frames, none of which may be without one.
 pub(crate) fn packets(frames: &[Captured]) -> Vec<Packet> {
-    let mut decoder = Decoder::new(hasher());
+    let mut decoder = decoder();
     let decode = |captured: &Captured| decoder.decode(&captured.frame()).expect("well-formed");
     frames.iter().map(decode).collect()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use crate::decode::{TunnelPorts, Tunnels, VXLAN_PORTS};
 use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, SinkSpec, Target};
@@ -73,6 +74,10 @@ pub struct Options {
     pub dispatch: Dispatch,
     /// Flow-table slots.
     pub max_flows: usize,
+    /// Whether the innermost IP header makes the flow, and not the outermost.
+    pub opens_tunnels: bool,
+    /// UDP ports of VXLAN beside its own.
+    pub vxlan_ports: Vec<u16>,
     /// A pcap-filter expression, if given.
     pub filter: Option<String>,
     /// Stop after so many packets.
@@ -103,10 +108,19 @@ impl Options {
             merges: 1,
             max_flows: self.max_flows,
             sinks: self.sinks()?,
+            tunnels: self.tunnels()?,
             filter: self.filter()?.map(Arc::new),
             count: self.count,
             duration: self.duration,
         })
+    }
+
+    fn tunnels(&self) -> Result<Tunnels> {
+        let ports = TunnelPorts::with_vxlan(&self.vxlan_ports).ok_or_else(|| {
+            Error::new("--vxlan-port", format!("given {} times", self.vxlan_ports.len()))
+                .advise(format!("name up to {VXLAN_PORTS} ports beside its own"))
+        })?;
+        Ok(if self.opens_tunnels { Tunnels::Inner(ports) } else { Tunnels::Outer })
     }
 
     fn filter(&self) -> Result<Option<Filter>> {
@@ -194,6 +208,9 @@ mod tests {
         assert!(options(Some(4), 3).settings().is_err());
         assert!(options(None, MAX_FLOWS + 1).settings().is_err());
         assert!(options(Some(4), 4).settings().is_ok());
+        let ports = |count| Options { vxlan_ports: vec![8_472; count], ..options(None, 1) };
+        assert!(ports(VXLAN_PORTS).settings().is_ok());
+        assert!(ports(VXLAN_PORTS + 1).settings().is_err());
         let outputs = vec!["a.csv".to_owned(), "./a.csv".to_owned()];
         let twice = Options { outputs, max_flows: 1, ..Options::default() };
         assert!(twice.settings().unwrap_err().to_string().contains("given twice"));

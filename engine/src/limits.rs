@@ -50,6 +50,9 @@ pub const VLAN_TAGS: usize = 8;
 /// MPLS labels that are taken off one frame. A frame with more is counted as undecodable.
 pub const MPLS_LABELS: usize = 16;
 
+/// Tunnels in tunnels that are taken off one packet: what is in more is left in them.
+pub const TUNNEL_DEPTH: usize = 7;
+
 /// VLAN tags, outermost first, that tell flows apart and are kept in records.
 pub const KEY_VLANS: usize = 2;
 

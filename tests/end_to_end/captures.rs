@@ -51,7 +51,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             let compare = root.join("compare.py");
             [
                 Trial::test(format!("captures::truth::{name}"), move || {
-                    matches_truth(&one, &truth, &compare)
+                    matches_truth("outer", &one, &truth, &compare)?;
+                    matches_truth("inner", &one, &truth, &compare)
                 }),
                 Trial::test(format!("captures::workers::{name}"), move || same_for_workers(&two)),
             ]
@@ -60,11 +61,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// The records are what the truth says; damage is told, and what stood before it is right.
-fn matches_truth(file: &Path, truth: &Path, compare: &Path) -> Outcome {
+fn matches_truth(view: &str, file: &Path, truth: &Path, compare: &Path) -> Outcome {
     let folder = folder();
     let records = folder.path().join("records.jsonl");
     let stats = folder.path().join("stats.json");
-    let mut arguments = vec!["read", "--tunnels", "outer", "--strict"];
+    let mut arguments = vec!["read", "--tunnels", view, "--strict"];
     arguments.extend(TIMEOUTS[1]);
     let arguments = arguments.into_iter().map(PathBuf::from);
     let arguments =
@@ -86,7 +87,9 @@ fn matches_truth(file: &Path, truth: &Path, compare: &Path) -> Outcome {
         ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
     }
 
-    let compared = Run::of(Command::new("python3").arg(compare).arg(&records).arg(truth));
+    let compared = Run::of(
+        Command::new("python3").arg(compare).args(["--view", view]).arg(&records).arg(truth),
+    );
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let exception = STILL_DIFFERENT.iter().find(|(listed, _)| *listed == name);
     match (compared.code, exception) {

@@ -236,9 +236,12 @@ pub(crate) struct Common {
     /// Cut records of flows that go on for so long [default: 30m].
     #[arg(long, value_name = "DUR", value_parser = parse_timeout)]
     active_timeout: Option<Tick>,
-    /// Which IP header makes the flow. Tunnels are not decoded yet: both mean the outermost.
+    /// Which IP header makes the flow.
     #[arg(long, value_enum, default_value_t = Tunnels::Inner)]
     tunnels: Tunnels,
+    /// Look for VXLAN behind this UDP port as well as 4789; up to three.
+    #[arg(long = "vxlan-port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    vxlan_ports: Vec<u16>,
     /// Flow-table workers [default: 1 for read; one per receive queue for capture, and no more
     /// than processors where it observes]. capture: rings of each interface that is observed.
     #[arg(long, value_name = "N")]
@@ -290,6 +293,8 @@ impl Common {
             active_timeout: self.active_timeout,
             workers: self.workers,
             max_flows: self.max_flows,
+            opens_tunnels: self.tunnels == Tunnels::Inner,
+            vxlan_ports: self.vxlan_ports.clone(),
             filter: self.filter.clone(),
             count: self.count,
             duration: self.duration,

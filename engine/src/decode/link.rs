@@ -28,6 +28,11 @@ impl Network {
         self.vlans
     }
 
+    /// What stands below an IP header at `offset`, inside the packet that this is below of.
+    pub(crate) fn inside(&self, offset: usize) -> Self {
+        Self { offset, version: None, ..*self }
+    }
+
     fn at(offset: usize) -> Self {
         Self { offset, version: None, macs: [None; 2], vlans: [0; KEY_VLANS], tags: 0 }
     }
@@ -55,6 +60,8 @@ mod ether_type {
     pub(super) const PPPOE_SESSION: u16 = 0x8864;
     pub(super) const PPP: u16 = 0x880b;
     pub(super) const EAPOL: u16 = 0x888e;
+    /// A whole Ethernet frame (RFC 1701, RFC 8926).
+    pub(super) const BRIDGED: u16 = 0x6558;
     pub(super) const LLDP: u16 = 0x88cc;
     /// Up to here the field is an IEEE 802.3 length, and LLC follows.
     pub(super) const LAST_LENGTH: u16 = 1_500;
@@ -129,13 +136,21 @@ fn mac(bytes: &[u8], at: usize) -> Option<[u8; 6]> {
 }
 
 /// Follows EtherTypes from `kind`, whose payload starts at `network.offset`.
-fn payload(bytes: &[u8], mut kind: u16, mut network: Network) -> Result<Network, Cause> {
+///
+/// # Errors
+/// As [`strip`].
+pub(crate) fn payload(bytes: &[u8], mut kind: u16, mut network: Network) -> Result<Network, Cause> {
     let mut depth = 0;
-    while ether_type::is_vlan(kind) {
+    while ether_type::is_vlan(kind) || kind == ether_type::BRIDGED {
         if depth == VLAN_TAGS {
             return Err(Cause::VlanDepth);
         }
         depth += 1;
+        if kind == ether_type::BRIDGED {
+            kind = be16(bytes, network.offset + 12).ok_or(Cause::Short)?;
+            network.offset += 14;
+            continue;
+        }
         let tag = be16(bytes, network.offset).ok_or(Cause::Short)?;
         kind = be16(bytes, network.offset + 2).ok_or(Cause::Short)?;
         network.push_vlan(tag & 0x0fff);
@@ -205,7 +220,10 @@ fn pppoe(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
 }
 
 /// PPP (RFC 1661), with or without the HDLC-like address and control bytes (RFC 1662).
-fn ppp(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+///
+/// # Errors
+/// As [`strip`].
+pub(crate) fn ppp(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
     let header = bytes.get(network.offset..).unwrap_or_default();
     if let [0x0f | 0x8f, 0, ..] = header {
         // Cisco HDLC on a serial link.

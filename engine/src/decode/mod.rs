@@ -2,8 +2,8 @@
 //!
 //! [`Decoder::decode`] reads what almost all frames are in a straight line ([`straight`]). Of
 //! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
-//! stands above it ([`transport`]), and makes later fragments belong to their datagram's flow
-//! ([`fragments`]). What it cannot decode it names by [`Cause`].
+//! stands above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later
+//! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`].
 //! It trusts no length that a packet claims, and never reads behind the captured bytes.
 
 pub mod cause;
@@ -12,13 +12,15 @@ mod ip;
 mod link;
 mod straight;
 mod transport;
+mod tunnel;
 
 pub use cause::Cause;
+pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 
 use crate::decode::fragments::{DatagramKey, Fragments, Ports};
 use crate::decode::ip::IpHeader;
 use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher};
-use crate::limits::MAX_CORES;
+use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
 use crate::time::{PacketClock, Tick, Timestamp};
 
@@ -94,6 +96,7 @@ pub struct Decoder {
     fragments: Fragments,
     frames: u64,
     interface: u16,
+    tunnels: Tunnels,
 }
 
 impl Decoder {
@@ -106,15 +109,23 @@ impl Decoder {
             fragments: Fragments::default(),
             frames: 0,
             interface: 0,
+            tunnels: Tunnels::Outer,
         }
     }
 
-    /// A decoder for one of several receive queues: they number frames from places that are
+    /// The same, for other tunnels.
+    #[must_use]
+    pub fn with_tunnels(self, tunnels: Tunnels) -> Self {
+        Self { tunnels, ..self }
+    }
+
+    /// Another one for one of several receive queues: they number frames from places that are
     /// far apart, also modulo 2^32.
     #[must_use]
-    pub fn of_queue(hasher: KeyHasher, queue: usize) -> Self {
+    pub fn for_queue(&self, queue: usize) -> Self {
         const _: () = assert!(MAX_CORES <= 1 << 6);
-        Self { frames: (queue as u64) << 26, ..Self::new(hasher) }
+        let first = Self::new(self.hasher.clone()).with_tunnels(self.tunnels);
+        Self { frames: (queue as u64) << 26, ..first }
     }
 
     /// Says where the frames that follow were captured.
@@ -141,7 +152,9 @@ impl Decoder {
         let tick = self.clock.advance(frame.timestamp);
         let ordinal = self.frames;
         self.frames += 1;
-        if frame.link == LinkType::ETHERNET && straight::parse(frame.bytes, packet).is_some() {
+        if frame.link == LinkType::ETHERNET
+            && straight::parse(frame.bytes, &self.tunnels, packet).is_some()
+        {
             packet.hash = self.hasher.hash(&packet.key);
             packet.timestamp = frame.timestamp;
             packet.tick = tick;
@@ -159,9 +172,24 @@ impl Decoder {
     /// The general path, for any frame.
     #[inline(never)]
     fn decode_any(&mut self, frame: &Frame<'_>, tick: Tick, ordinal: u64) -> Result<Packet, Cause> {
-        let network = link::strip(frame)?;
-        let header = ip::parse(frame, &network)?;
-        let segment = transport::parse(frame.bytes, &header)?;
+        let mut network = link::strip(frame)?;
+        let mut header = ip::parse(frame, &network)?;
+        let mut segment = transport::parse(frame.bytes, &header)?;
+        let mut tunnel = None;
+        if let Tunnels::Inner(ports) = &self.tunnels {
+            let mut frame = *frame;
+            for _ in 0..TUNNEL_DEPTH {
+                if !tunnel::may_be(&header, segment.ports, ports) {
+                    break;
+                }
+                let inside = tunnel::open(&frame, &network, &header, segment.ports, ports);
+                let Some(inside) = inside else { break };
+                frame.bytes = &frame.bytes[..inside.end];
+                (network, header) = (inside.network, inside.header);
+                segment = transport::parse(frame.bytes, &header)?;
+                tunnel = Some(inside.tunnel);
+            }
+        }
         let ports = self.fragments.resolve(&network, &header, segment.ports, tick);
 
         let (key, direction) = FlowKey::canonical(
@@ -172,6 +200,7 @@ impl Decoder {
             ports.kind,
             network.key_vlans(),
         );
+        let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
         Ok(Packet {
             key,
             hash: self.hasher.hash(&key),

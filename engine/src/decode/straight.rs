@@ -5,7 +5,7 @@
 //! Everything else, and everything odd, is left to the general path, which says the same of
 //! these frames too: the tests hold one against the other.
 
-use crate::decode::{Packet, TcpHeader};
+use crate::decode::{Packet, TcpHeader, Tunnels};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Endpoint, FlowKey, PortKind};
 
@@ -30,17 +30,17 @@ mod ether_type {
 /// Reads an Ethernet frame, and writes what it says to `packet`; `None` leaves it to the general
 /// path.
 #[inline]
-pub(super) fn parse(frame: &[u8], packet: &mut Packet) -> Option<()> {
+pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Option<()> {
     const TAGGED: usize = ETHERNET_BYTES + TAG_BYTES;
     let header = frame.first_chunk::<TAGGED>()?;
     match [header[12], header[13]] {
-        ether_type::IPV4 => ipv4::<ETHERNET_BYTES>(frame, 0, packet),
-        ether_type::IPV6 => ipv6::<ETHERNET_BYTES>(frame, 0, packet),
+        ether_type::IPV4 => ipv4::<ETHERNET_BYTES>(frame, 0, tunnels, packet),
+        ether_type::IPV6 => ipv6::<ETHERNET_BYTES>(frame, 0, tunnels, packet),
         ether_type::VLAN => {
             let vlan = u16::from_be_bytes([header[14], header[15]]) & 0x0fff;
             match [header[16], header[17]] {
-                ether_type::IPV4 => ipv4::<TAGGED>(frame, vlan, packet),
-                ether_type::IPV6 => ipv6::<TAGGED>(frame, vlan, packet),
+                ether_type::IPV4 => ipv4::<TAGGED>(frame, vlan, tunnels, packet),
+                ether_type::IPV6 => ipv6::<TAGGED>(frame, vlan, tunnels, packet),
                 _ => None,
             }
         }
@@ -50,7 +50,12 @@ pub(super) fn parse(frame: &[u8], packet: &mut Packet) -> Option<()> {
 
 /// An IPv4 header at `AT`, and a transport header of which enough was captured.
 #[inline]
-fn ipv4<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option<()> {
+fn ipv4<const AT: usize>(
+    frame: &[u8],
+    vlan: u16,
+    tunnels: &Tunnels,
+    packet: &mut Packet,
+) -> Option<()> {
     let header: &[u8; (IPV4_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
     let total = u16::from_be_bytes([header[2], header[3]]);
     // No options; neither an offset nor more fragments.
@@ -64,6 +69,9 @@ fn ipv4<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
     let [from, to] = ports(transport);
+    if packet.tcp.is_none() && may_be_tunnel(tunnels, [from, to]) {
+        return None;
+    }
     (packet.key, packet.direction) =
         FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlan);
     packet.bytes = total.into();
@@ -73,7 +81,12 @@ fn ipv4<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option
 
 /// The same for IPv6.
 #[inline]
-fn ipv6<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option<()> {
+fn ipv6<const AT: usize>(
+    frame: &[u8],
+    vlan: u16,
+    tunnels: &Tunnels,
+    packet: &mut Packet,
+) -> Option<()> {
     let header: &[u8; (IPV6_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
     if header[0] >> 4 != 6 {
         return None;
@@ -82,6 +95,9 @@ fn ipv6<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option
     let above_ip = u32::from(u16::from_be_bytes([header[4], header[5]]));
     (packet.payload_bytes, packet.tcp) = read_transport(transport, header[6], above_ip)?;
     let [from, to] = ports(transport);
+    if packet.tcp.is_none() && may_be_tunnel(tunnels, [from, to]) {
+        return None;
+    }
     let end = |at: usize, port| Some(Endpoint { address: *header[at..].first_chunk()?, port });
     let (source, destination) = (end(8, from)?, end(24, to)?);
     (packet.key, packet.direction) =
@@ -89,6 +105,15 @@ fn ipv6<const AT: usize>(frame: &[u8], vlan: u16, packet: &mut Packet) -> Option
     packet.bytes = IPV6_BYTES + above_ip;
     packet.macs = macs(frame)?;
     Some(())
+}
+
+/// Whether UDP between these ports may have another IP header in it.
+#[inline]
+fn may_be_tunnel(tunnels: &Tunnels, ports: [u16; 2]) -> bool {
+    match tunnels {
+        Tunnels::Outer => false,
+        Tunnels::Inner(known) => known.may_be(ports),
+    }
 }
 
 fn ports(transport: &Transport) -> [u16; 2] {

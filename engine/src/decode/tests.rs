@@ -4,10 +4,11 @@ mod ip;
 mod link;
 mod random;
 mod transport;
+mod tunnel;
 
 use std::fmt::Write as _;
 
-use crate::decode::{Cause, Decoder, Packet};
+use crate::decode::{Cause, Decoder, Packet, Tunnels};
 use crate::flow::{KeyHasher, PortKind};
 use crate::source::{Frame, LinkType};
 
@@ -34,6 +35,10 @@ fn shown(decoded: Result<Packet, Cause>) -> String {
         packet.bytes,
         packet.payload_bytes
     );
+    if let Some(tunnel) = key.tunnel() {
+        let id = tunnel.id.map_or(String::new(), |id| format!(" {id}"));
+        write!(text, " {}{id}", tunnel.kind.name()).unwrap();
+    }
     if let [first, second] = key.vlan()
         && first != 0
     {
@@ -62,7 +67,16 @@ fn shown(decoded: Result<Packet, Cause>) -> String {
 
 /// Frames of one link type, each with its length on the wire, through one decoder.
 fn check_sequence(name: &str, link: LinkType, frames: &[(&[u8], usize, &str)]) {
-    let mut decoder = Decoder::new(KeyHasher::default());
+    check_sequence_with(Tunnels::Outer, name, link, frames);
+}
+
+fn check_sequence_with(
+    tunnels: Tunnels,
+    name: &str,
+    link: LinkType,
+    frames: &[(&[u8], usize, &str)],
+) {
+    let mut decoder = Decoder::new(KeyHasher::default()).with_tunnels(tunnels);
     for (idx, (bytes, wire_len, want)) in frames.iter().enumerate() {
         let wire_len = u32::try_from(*wire_len).unwrap();
         let timestamp = Some(i64::try_from(idx).unwrap());
@@ -74,6 +88,11 @@ fn check_sequence(name: &str, link: LinkType, frames: &[(&[u8], usize, &str)]) {
         }
         assert_eq!(shown(packet), *want, "{name}, frame {idx}");
     }
+}
+
+/// The same of one whole frame, and with tunnels.
+fn check_with(tunnels: Tunnels, name: &str, link: LinkType, bytes: &[u8], want: &str) {
+    check_sequence_with(tunnels, name, link, &[(bytes, bytes.len(), want)]);
 }
 
 /// A whole frame through a fresh decoder.

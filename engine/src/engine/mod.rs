@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 
+use crate::decode::Tunnels;
 use crate::error::Error;
 use crate::export::SinkSpec;
 use crate::filter::Filter;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub max_flows: usize,
     /// Where records go.
     pub sinks: Vec<SinkSpec>,
+    /// Which IP header makes the flow.
+    pub tunnels: Tunnels,
     /// Which packets count: all, if there is none.
     pub filter: Option<Arc<Filter>>,
     /// Stop after so many packets, of which the filter may reject some.

@@ -395,7 +395,7 @@ impl Reader<'_> {
     fn run(&self, first: CaptureFile, packets: &mut impl PacketSink) -> (Vec<Error>, Tick) {
         let mut state = State {
             filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),
-            decoder: Decoder::new(self.hasher.clone()),
+            decoder: Decoder::new(self.hasher.clone()).with_tunnels(self.settings.tunnels),
             left: self.settings.count.unwrap_or(u64::MAX),
             bytes_before: 0,
         };

@@ -11,14 +11,27 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::{ethernet, udp4, udp6};
-use crate::decode::{Cause, Decoder, Packet};
+use crate::decode::{Cause, Decoder, Packet, TunnelPorts, Tunnels};
 use crate::flow::KeyHasher;
 use crate::source::{Frame, LinkType};
 
 fn decode(link: LinkType, bytes: &[u8], wire_len: usize) -> Result<Packet, Cause> {
+    decode_with(Tunnels::Outer, link, bytes, wire_len)
+}
+
+fn decode_with(
+    tunnels: Tunnels,
+    link: LinkType,
+    bytes: &[u8],
+    wire_len: usize,
+) -> Result<Packet, Cause> {
     let wire_len = u32::try_from(wire_len).unwrap();
     let frame = Frame { bytes, wire_len, timestamp: Some(0), link };
-    Decoder::new(KeyHasher::default()).decode(&frame)
+    Decoder::new(KeyHasher::default()).with_tunnels(tunnels).decode(&frame)
+}
+
+fn tunnels() -> impl Strategy<Value = Tunnels> {
+    prop::sample::select(vec![Tunnels::Outer, Tunnels::Inner(TunnelPorts::default())])
 }
 
 fn link_type() -> impl Strategy<Value = LinkType> {
@@ -135,7 +148,7 @@ proptest! {
     fn the_general_path_agrees(
         frame in prop_oneof![4 => plain(), 1 => built(), 1 => bytes()],
         flips in vec((0usize..60, 0u32..8), 0..3), padding in 0usize..40,
-        cut in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(), tunnels in tunnels(),
     ) {
         let mut frame = [frame, vec![0; padding]].concat();
         let len = frame.len();
@@ -143,8 +156,8 @@ proptest! {
         // With IPv4 in it: a later fragment, which goes where the first one did.
         let mut later = frame.clone();
         later.get_mut(21).into_iter().for_each(|offset| *offset = 1);
-        let hasher = KeyHasher::default();
-        let (mut straight, mut general) = (Decoder::new(hasher.clone()), Decoder::new(hasher));
+        let one = Decoder::new(KeyHasher::default()).with_tunnels(tunnels);
+        let (mut straight, mut general) = (one.for_queue(0), one);
         for (place, bytes) in [&frame[..], &later, &frame[..cut.index(len + 1)]].iter().enumerate() {
             let wire_len = u32::try_from(len).unwrap();
             let frame = Frame { bytes, wire_len, timestamp: Some(0), link: LinkType::ETHERNET };
@@ -159,9 +172,9 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_a_packet_or_a_cause(
-        link in link_type(), bytes in bytes(), more in 0usize..100_000,
+        link in link_type(), bytes in bytes(), more in 0usize..100_000, tunnels in tunnels(),
     ) {
-        if let Ok(packet) = decode(link, &bytes, bytes.len() + more) {
+        if let Ok(packet) = decode_with(tunnels, link, &bytes, bytes.len() + more) {
             prop_assert!(packet.payload_bytes <= packet.bytes, "{packet:?}");
             prop_assert!(packet.bytes >= 20, "{packet:?}");
         }

@@ -19,6 +19,7 @@ pub use cpus::CpuList;
 
 use std::time::{Duration, Instant};
 
+use crate::decode::Decoder;
 use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::with_times;
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
@@ -76,6 +77,7 @@ pub fn capture(
     // Before any packet comes to us: the memory of large tables takes its time to arrive.
     let tables = make_tables(settings, &accounts, &hasher)?;
     let (mut sources, queues) = open::open(plans, live, |text| observer.notice(&text))?;
+    let decoder = Decoder::new(hasher).with_tunnels(settings.tunnels);
     let filters = make_filters(settings, &live.interfaces, &queues)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {
@@ -87,7 +89,7 @@ pub fn capture(
     let (errors, batches, end) = thread::scope(|scope| {
         let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let rx_threads = make_threads(&accounts, &hasher, live, filters, queues, tables, outboxes);
+        let rx_threads = make_threads(&accounts, &decoder, live, filters, queues, tables, outboxes);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));

@@ -14,7 +14,6 @@ use crate::decode::Decoder;
 use crate::engine::stage::{Core, PacketBatch, admit, decode};
 use crate::error::{Error, Result};
 use crate::filter::LinkFilter;
-use crate::flow::KeyHasher;
 use crate::ledger::{Accounts, ReceiveCounters};
 use crate::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use crate::source::live::Queue;
@@ -80,7 +79,7 @@ pub(super) struct Rx<'a> {
 /// One for each queue; none runs yet.
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
-    hasher: &KeyHasher,
+    first: &Decoder,
     live: &CaptureSettings,
     filters: Vec<Option<LinkFilter>>,
     queues: Vec<Numbered>,
@@ -103,7 +102,7 @@ pub(super) fn make_threads<'a>(
     let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
     let mut filters = filters.into_iter();
     let make = |(number, ((interface, queue), core)): (usize, (Numbered, Core<'a>))| {
-        let mut decoder = Decoder::of_queue(hasher.clone(), number);
+        let mut decoder = first.for_queue(number);
         decoder.set_interface(interface);
         Rx {
             queue,
