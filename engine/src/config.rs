@@ -120,6 +120,10 @@ impl Options {
             Error::new("--vxlan-port", format!("given {} times", self.vxlan_ports.len()))
                 .advise(format!("name up to {VXLAN_PORTS} ports beside its own"))
         })?;
+        if !self.opens_tunnels && !self.vxlan_ports.is_empty() {
+            return Err(Error::new("--vxlan-port", "tunnels stay closed with --tunnels outer")
+                .advise("leave one of them out"));
+        }
         Ok(if self.opens_tunnels { Tunnels::Inner(ports) } else { Tunnels::Outer })
     }
 
@@ -208,8 +212,13 @@ mod tests {
         assert!(options(Some(4), 3).settings().is_err());
         assert!(options(None, MAX_FLOWS + 1).settings().is_err());
         assert!(options(Some(4), 4).settings().is_ok());
-        let ports = |count| Options { vxlan_ports: vec![8_472; count], ..options(None, 1) };
+        let ports = |count| Options {
+            opens_tunnels: true,
+            vxlan_ports: vec![8_472; count],
+            ..options(None, 1)
+        };
         assert!(ports(VXLAN_PORTS).settings().is_ok());
+        assert!(Options { opens_tunnels: false, ..ports(1) }.settings().is_err());
         assert!(ports(VXLAN_PORTS + 1).settings().is_err());
         let outputs = vec!["a.csv".to_owned(), "./a.csv".to_owned()];
         let twice = Options { outputs, max_flows: 1, ..Options::default() };

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::flow::PortKind;
+use crate::flow::{PortKind, Tunnel};
 use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_NS, KEY_VLANS};
 use crate::time::Tick;
 
@@ -28,6 +28,8 @@ pub(crate) struct DatagramKey {
     pub(crate) destination: [u8; 16],
     pub(crate) identification: u32,
     pub(crate) vlan: [u16; KEY_VLANS],
+    /// What it came in: networks in tunnels may have the same addresses.
+    pub(crate) tunnel: Option<Tunnel>,
     pub(crate) protocol: u8,
     pub(crate) version: u8,
 }
@@ -80,6 +82,7 @@ mod tests {
             destination: [2; 16],
             identification,
             vlan: [0; KEY_VLANS],
+            tunnel: None,
             protocol: 17,
             version: 4,
         }

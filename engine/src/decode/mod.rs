@@ -19,7 +19,7 @@ pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 
 use crate::decode::fragments::{DatagramKey, Fragments, Ports};
 use crate::decode::ip::IpHeader;
-use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher};
+use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher, Tunnel};
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
 use crate::time::{PacketClock, Tick, Timestamp};
@@ -190,7 +190,7 @@ impl Decoder {
                 tunnel = Some(inside.tunnel);
             }
         }
-        let ports = self.fragments.resolve(&network, &header, segment.ports, tick);
+        let ports = self.fragments.resolve(&network, tunnel, &header, segment.ports, tick);
 
         let (key, direction) = FlowKey::canonical(
             Endpoint { address: header.source, port: ports.source },
@@ -237,6 +237,7 @@ impl Fragments {
     fn resolve(
         &mut self,
         network: &link::Network,
+        tunnel: Option<Tunnel>,
         header: &IpHeader,
         ports: Ports,
         tick: Tick,
@@ -247,6 +248,7 @@ impl Fragments {
             destination: header.destination,
             identification: fragment.identification,
             vlan: network.key_vlans(),
+            tunnel,
             protocol: header.protocol,
             version: header.version,
         };

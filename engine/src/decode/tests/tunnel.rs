@@ -1,6 +1,8 @@
 //! Tunnels, each around the same packets.
 
-use super::{ETHERNET, RAW, UDP4, UDP6, check_with, ethernet, udp4, udp6, v4, v6};
+use super::{
+    ETHERNET, RAW, UDP4, UDP6, check_sequence_with, check_with, ethernet, udp4, udp6, v4, v6,
+};
 use crate::decode::{TunnelPorts, Tunnels};
 
 /// A UDP datagram between two ports.
@@ -152,6 +154,34 @@ fn a_packet_that_is_in_too_many_is_of_the_last_that_is_opened() {
     check("seven", &nested(7), &format!("{UDP4} ipip"));
     check("eight", &nested(8), "4 10.0.0.1 > 10.0.0.2 bytes 53 payload 33 ipip");
     check("what is inside has no ports", &v4(4, &v4(17, &[1])), "l4_short");
+}
+
+#[test]
+fn fragments_are_those_of_their_tunnel() {
+    // The same datagram in two networks, its parts by turns.
+    let part = |id: u8, port: u16, offset: u8| {
+        let payload = if offset == 0 { udp(port, 53, &[1; 8]) } else { vec![2; 8] };
+        let mut inner = v4(17, &payload);
+        (inner[6], inner[7]) = (if offset == 0 { 0x20 } else { 0 }, offset);
+        let vxlan = around(&[8, 0, 0, 0, 0, 0, id, 0], ethernet(0x0800, &inner));
+        v4(17, &udp(9, 4_789, &vxlan))
+    };
+    let frames = [part(1, 1_000, 0), part(2, 2_000, 0), part(1, 0, 2), part(2, 0, 2)];
+    let want = |id: u8, port: u16, rest: &str| {
+        format!("17 10.0.0.1:{port} > 10.0.0.2:53 bytes {rest} vxlan {id}")
+    };
+    let wants = [
+        want(1, 1_000, "36 payload 8"),
+        want(2, 2_000, "36 payload 8"),
+        want(1, 1_000, "28 payload 8") + " fragment",
+        want(2, 2_000, "28 payload 8") + " fragment",
+    ];
+    let rows: Vec<_> = frames
+        .iter()
+        .zip(&wants)
+        .map(|(frame, want)| (&frame[..], frame.len(), want.as_str()))
+        .collect();
+    check_sequence_with(Tunnels::Inner(TunnelPorts::default()), "two networks", RAW, &rows);
 }
 
 /// The outer header, and its padding, bound what is inside.
