@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::export::output::part_of;
+use crate::export::output::{create_anew, part_of};
 use crate::ledger::Ledger;
 
 /// Whether the ledger could be written to `path`: better told now than after a day.
@@ -25,7 +25,7 @@ pub(crate) fn check(path: &Path) -> Result<()> {
         Ok(there) if !there.is_file() => Ok(()),
         _ => {
             let part = part_of(path);
-            File::create(&part).map_err(|e| fail(path, e))?;
+            create_anew(&part).map_err(|e| fail(path, e))?;
             fs::remove_file(&part).map_err(|e| fail(path, e))
         }
     }
@@ -49,7 +49,7 @@ pub(crate) fn write(path: &Path, ledger: &Ledger) -> Result<()> {
     }
     let part = part_of(path);
     let replace = || {
-        let mut file = File::create(&part)?;
+        let mut file = create_anew(&part)?;
         file.write_all(&text)?;
         file.write_all(b"\n")?;
         file.sync_all()?;

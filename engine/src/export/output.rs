@@ -160,6 +160,15 @@ pub(crate) fn part_of(path: &Path) -> PathBuf {
     part.into()
 }
 
+/// Creates a file that is not there, or anew: never through a link that somebody who may write
+/// to the folder has put there for us to follow.
+pub(crate) fn create_anew(part: &Path) -> io::Result<File> {
+    match fs::remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => File::options().write(true).create_new(true).open(part),
+    }
+}
+
 /// Opens a pipe or a device, without waiting for a reader that may never come.
 fn open_special(path: &Path) -> io::Result<File> {
     let file = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
@@ -231,7 +240,7 @@ fn open_file(path: &Path) -> Result<(File, Option<(PathBuf, PathBuf)>)> {
     }
     let part = part_of(path);
     keep_older(&part).map_err(|e| fail(&part, e))?;
-    let file = File::create(&part).map_err(|e| fail(&part, e))?;
+    let file = create_anew(&part).map_err(|e| fail(&part, e))?;
     Ok((file, Some((part, path.to_owned()))))
 }
 

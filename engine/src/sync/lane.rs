@@ -1,7 +1,8 @@
 //! A lane: batches of items from one thread to one other, over a bounded ring, and the
 //! emptied batches back over a second one.
 //!
-//! Both [`ring`]s are wait-free. All batches are allocated at start. Nothing here waits:
+//! Both [`ring`]s are wait-free. As many batches as are allocated at start are there at any time,
+//! these or others that the receiver gives back in their place. Nothing here waits:
 //! whoever must wait asks [`Sender::room`].
 
 use crate::sync::ring::{Consumer, Producer, ring};

@@ -57,6 +57,24 @@ fn send(sink: &Sink, batches: usize, when_full: WhenFull) {
     }
 }
 
+/// Somebody who may write to the folder could have it lead anywhere.
+#[test]
+fn a_link_in_the_place_of_a_part_is_not_followed() {
+    let folder = Folder::new("link");
+    let (path, target) = (folder.path("flows.jsonl"), folder.path("target"));
+    for is_there in [false, true] {
+        if is_there {
+            fs::write(&target, "").unwrap();
+        }
+        std::os::unix::fs::symlink(&target, folder.path("flows.jsonl.part")).unwrap();
+        let sink = start(&spec(&path, Compression::None));
+        send(&sink, 1, WhenFull::Wait);
+        finish(sink);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 1);
+        assert_eq!(fs::read_to_string(&target).ok(), is_there.then(String::new));
+    }
+}
+
 #[test]
 fn a_file_has_its_name_when_it_is_complete_and_not_before() {
     let folder = Folder::new("part");
