@@ -2,12 +2,14 @@
 //!
 //! `netlink` asks the kernel, `machine` reads `/proc` and `/sys`; both fill [`facts`], which
 //! are plain data. [`judge`] makes verdicts of facts, and [`usage`] says what the host itself
-//! needs an interface for. Nothing here changes the machine. It is called by `flowtap doctor`,
-//! and by [`crate::source::afxdp`] before it takes an interface over.
+//! needs an interface for; [`link`] follows an interface while it is captured from. Nothing here
+//! changes the machine. It is called by `flowtap doctor`, by [`crate::source`] before it takes
+//! an interface over, and by the engine while it has it.
 
 mod ethtool;
 pub mod facts;
 pub mod judge;
+pub mod link;
 mod machine;
 mod netlink;
 pub mod usage;

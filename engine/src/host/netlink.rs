@@ -4,6 +4,8 @@
 //! An answer that a driver or an older kernel does not give is `None`: only the list of links
 //! must be there.
 
+use std::ffi::CString;
+use std::io;
 use std::net::IpAddr;
 
 use netlink_bindings::ethtool::IterableBitset;
@@ -16,6 +18,7 @@ use netlink_socket2::NetlinkSocket;
 use crate::error::{Error, Result};
 use crate::host::ethtool;
 use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
+use crate::host::link::LinkState;
 use crate::xdp::refusal::refused;
 
 /// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
@@ -49,7 +52,7 @@ pub(super) struct Link {
 /// If there is none.
 pub(super) fn find<'a>(links: &'a [Link], name: &str) -> Result<&'a Link> {
     links.iter().find(|link| link.name == name).ok_or_else(|| {
-        let cause = std::io::Error::from_raw_os_error(libc::ENODEV);
+        let cause = io::Error::from_raw_os_error(libc::ENODEV);
         refused(format!("find interface {name}"), name, &cause)
     })
 }
@@ -64,7 +67,7 @@ impl Kernel {
     /// # Errors
     /// If the kernel does not say.
     pub(super) fn links(&mut self) -> Result<Vec<Link>> {
-        let fail = |cause: std::io::Error| Error::new("list the interfaces", cause);
+        let fail = |cause: io::Error| Error::new("list the interfaces", cause);
         let mut request = rt_link::Request::new().op_getlink_dump(&Ifinfomsg::default());
         request.encode().push_ext_mask(SKIP_STATS);
         let mut replies = self.0.request(&request).map_err(fail)?;
@@ -74,6 +77,41 @@ impl Kernel {
             links.push(read_link(header, &link));
         }
         Ok(links)
+    }
+
+    /// The interface with this index as it is now; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn state_of(&mut self, index: u32) -> io::Result<Option<LinkState>> {
+        let ifi_index = index.try_into().map_err(io::Error::other)?;
+        let header = Ifinfomsg { ifi_index, ..Ifinfomsg::default() };
+        let request = rt_link::Request::new().op_getlink_do(&header);
+        let mut replies = self.0.request(&request)?;
+        let reply = replies.recv().map(|reply| reply.map_err(io::Error::from));
+        let state = match reply {
+            Some(Ok((header, link))) => Ok(Some(read_state(header, &link))),
+            Some(Err(error)) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Some(Err(error)) => Err(error),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        // The acknowledgement, which else would be taken for the next one's answer.
+        while replies.recv().is_some() {}
+        state
+    }
+
+    /// The index of the interface that has this name now.
+    pub(super) fn index_of(&mut self, name: &str) -> Option<u32> {
+        let name = CString::new(name).ok()?;
+        let mut request = rt_link::Request::new().op_getlink_do(&Ifinfomsg::default());
+        request.encode().push_ifname(&name).push_ext_mask(SKIP_STATS);
+        self.ask(&request, |(header, _)| Some(header.ifi_index.unsigned_abs()))
+    }
+
+    /// How many receive queues are in use, if the driver says.
+    pub(super) fn rx_queues(&mut self, index: u32) -> Option<u32> {
+        let channels = self.channels(index)?;
+        Some(channels.combined.saturating_add(channels.rx)).filter(|&queues| queues > 0)
     }
 
     /// What `link`'s driver says of itself.
@@ -212,6 +250,17 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
         kind: kind.ok().map(text),
         device: device.map(|(bus, name)| (text(bus), text(name))),
         programs: link.get_xdp().map(|xdp| programs(&xdp)).unwrap_or_default(),
+    }
+}
+
+fn read_state(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> LinkState {
+    let Link { index, name, is_up, has_carrier, .. } = read_link(header, link);
+    LinkState {
+        index,
+        name,
+        is_up: is_up && has_carrier,
+        downs: link.get_carrier_down_count().unwrap_or(0),
+        rx_packets: link.get_stats64().ok().map(|counters| counters.rx_packets),
     }
 }
 

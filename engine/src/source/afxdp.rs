@@ -11,6 +11,7 @@ use std::{os::fd::AsFd, time::Duration};
 use crate::{
     error::{Error, Result},
     flow::Sampling,
+    host::link::NicCount,
     host::usage::{Use, uses_of},
     limits::{DEFAULT_QUEUE_FRAMES, MAX_CORES, MAX_QUEUE_FRAMES},
     privileges,
@@ -107,9 +108,7 @@ pub struct Tap {
     program: Program,
     interface: Interface,
     description: String,
-    nic_rx_before: Option<u64>,
-    /// Set by [`Tap::detach`]: what the interface receives later is not ours to account for.
-    nic_rx_after: Option<u64>,
+    nic_rx: NicCount,
 }
 
 impl Tap {
@@ -132,7 +131,7 @@ impl Tap {
         }
         let mut program = Program::load(interface.clone())?;
         program.set_sampling(config.sampling)?;
-        let nic_rx_before = interface.received_packets();
+        let nic_rx = NicCount::start(interface.index);
         // Attached first, as it decides how sockets can be bound; what arrives before the last
         // of them is in place passes on to the host, and is counted as passed.
         let attachment = program.attach(config.xdp_mode)?;
@@ -149,7 +148,7 @@ impl Tap {
         }
         let description = describe(&attachment, &sockets);
         let queues = sockets.into_iter().map(|socket| TapQueue { socket }).collect();
-        let tap = Self { program, interface, description, nic_rx_before, nic_rx_after: None };
+        let tap = Self { program, interface, description, nic_rx };
         Ok((tap, queues))
     }
 
@@ -170,7 +169,6 @@ impl Tap {
     /// If the kernel does not give the program's counters.
     pub fn counters(&self) -> Result<TapCounters> {
         let verdicts = self.program.verdicts()?;
-        let nic_rx = self.nic_rx_after.or_else(|| self.interface.received_packets());
         Ok(TapCounters {
             seen: verdicts.seen_packets,
             passed: verdicts.passed_packets,
@@ -178,7 +176,7 @@ impl Tap {
             aborted: verdicts.aborted_packets,
             filtered: verdicts.filtered_packets,
             sampled_out: verdicts.sampled_out_packets,
-            nic_rx: nic_rx.zip(self.nic_rx_before).map(|(now, then)| now.saturating_sub(then)),
+            nic_rx: self.nic_rx.get(),
         })
     }
 
@@ -199,7 +197,7 @@ impl Tap {
     /// None today: the kernel cannot refuse it.
     pub fn detach(&mut self) -> Result<()> {
         self.program.detach();
-        self.nic_rx_after = self.nic_rx_after.or_else(|| self.interface.received_packets());
+        self.nic_rx.stop();
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ pub enum Source {
     /// By AF_XDP.
     Tap(Box<Tap>),
     /// By AF_PACKET.
-    Observe(Observe),
+    Observe(Box<Observe>),
 }
 
 /// What is counted for an interface as a whole. What is not counted there is 0: packets that

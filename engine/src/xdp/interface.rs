@@ -1,4 +1,4 @@
-//! What the kernel says of a network interface: its index, state, addresses, queues, counters.
+//! What the kernel says of a network interface: its index, state, addresses, queues.
 //!
 //! It asks by system call or by this thread's `/proc`, never by `/sys`, where it can: `/sys`
 //! may show another network namespace than the one this thread is in.
@@ -71,12 +71,6 @@ impl Interface {
     /// How many receive queues are in use.
     pub fn rx_queues(&self) -> u32 {
         self.channels().or_else(|| self.listed_queues()).unwrap_or(1).max(1)
-    }
-
-    /// Packets received since it exists, as its driver counts them; `None` if it is gone.
-    pub fn received_packets(&self) -> Option<u64> {
-        let text = fs::read_to_string("/proc/thread-self/net/dev").ok()?;
-        received_packets(&text, &self.name)
     }
 
     /// ETHTOOL_GCHANNELS: what the driver says, if it does.
@@ -155,15 +149,6 @@ fn has_default_ipv6(table: &str, interface: &str) -> bool {
     })
 }
 
-/// `  name: bytes packets ...`.
-fn received_packets(table: &str, interface: &str) -> Option<u64> {
-    let line = table.lines().find_map(|line| {
-        let (name, counters) = line.split_once(':')?;
-        (name.trim() == interface).then_some(counters)
-    })?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
 /// What `getifaddrs` gave, freed when dropped.
 struct AddressList(*mut libc::ifaddrs);
 
@@ -229,7 +214,6 @@ mod tests {
     fn loopback_is_found_and_others_are_refused() {
         let loopback = Interface::find("lo").unwrap();
         assert!(loopback.index > 0 && loopback.rx_queues() >= 1);
-        assert!(loopback.received_packets().is_some());
         let error = Interface::find("no-such-if").unwrap_err().to_string();
         assert!(error.starts_with("find interface no-such-if: no such device"), "{error}");
     }
@@ -246,14 +230,6 @@ mod tests {
              {zero} 40 {zero} 00 {zero} 00000400 1 0 00000003 eth1\n"
         );
         assert!(has_default_ipv6(&v6, "eth0") && !has_default_ipv6(&v6, "eth1"));
-    }
-
-    #[test]
-    fn received_packets_are_the_second_counter() {
-        let table = "Inter-|   Receive\n face |bytes\n  eth0:  99  7 0 0\neth01: 5 6 0\n";
-        assert_eq!(received_packets(table, "eth0"), Some(7));
-        assert_eq!(received_packets(table, "eth01"), Some(6));
-        assert_eq!(received_packets(table, "eth"), None);
     }
 
     #[test]

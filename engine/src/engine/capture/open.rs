@@ -160,7 +160,7 @@ fn open_one(plan: Plan, settings: &CaptureSettings) -> Result<(Source, Vec<Queue
         };
         let (observe, queues) = Observe::open(&config)?;
         let queues = queues.into_iter().map(Queue::Observe).collect();
-        Ok((Source::Observe(observe), queues, format!(", {why}")))
+        Ok((Source::Observe(Box::new(observe)), queues, format!(", {why}")))
     };
     match by {
         By::Observe { why } => observe(why),

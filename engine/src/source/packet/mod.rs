@@ -30,6 +30,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
+use crate::host::link::NicCount;
 use crate::limits::{MAX_CORES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
 use crate::source::LinkType;
 use crate::sync::Arc;
@@ -86,8 +87,7 @@ impl ObserveConfig {
 pub struct Observe {
     sockets: Vec<Arc<OwnedFd>>,
     interface: Interface,
-    nic_rx_before: Option<u64>,
-    nic_rx_after: Option<u64>,
+    nic_rx: NicCount,
 }
 
 impl Observe {
@@ -130,7 +130,7 @@ impl Observe {
         }
         let mtu = crate::socket::mtu(&sockets[0], name)
             .map_err(|cause| fail("ask for the MTU of", &cause))?;
-        let nic_rx_before = interface.received_packets();
+        let nic_rx = NicCount::start(interface.index);
         for fd in &sockets {
             socket::open_ears(fd, link).map_err(|cause| fail("open the sockets of", &cause))?;
         }
@@ -144,7 +144,7 @@ impl Observe {
             let name = name.to_owned();
             queues.push(ObserveQueue::new(Arc::clone(fd), ring, link_type, longest, name, number));
         }
-        Ok((Self { sockets, interface, nic_rx_before, nic_rx_after: None }, queues))
+        Ok((Self { sockets, interface, nic_rx }, queues))
     }
 
     /// The interface's name.
@@ -161,8 +161,7 @@ impl Observe {
     /// Packets that the interface says it has received between open and detach; what this host
     /// sent is not among them. `None` if it does not say.
     pub fn nic_rx(&self) -> Option<u64> {
-        let now = self.nic_rx_after.or_else(|| self.interface.received_packets());
-        now.zip(self.nic_rx_before).map(|(now, then)| now.saturating_sub(then))
+        self.nic_rx.get()
     }
 
     /// Lets nothing new in. What is in the rings can still be received.
@@ -170,7 +169,7 @@ impl Observe {
     /// # Errors
     /// If the kernel refuses it.
     pub fn detach(&mut self) -> Result<()> {
-        self.nic_rx_after = self.nic_rx_after.or_else(|| self.interface.received_packets());
+        self.nic_rx.stop();
         let name = &self.interface.name;
         self.sockets.iter().try_for_each(|fd| {
             socket::close_ears(fd)

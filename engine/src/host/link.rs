@@ -1,0 +1,155 @@
+//! One interface while it is captured from: whether it is there and up, and what its driver
+//! counts.
+//!
+//! It is asked for by its index, which stays when the name changes, and never by name but to
+//! find out whether it has come back. Each question is one small netlink message that needs no
+//! privilege; `main` asks, and no `rx` thread.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use crate::host::netlink::Kernel;
+
+/// An interface at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its number in this network namespace.
+    pub index: u32,
+    /// Its name now.
+    pub name: String,
+    /// Whether packets can come: it is up, and something is at the other end of the line.
+    pub is_up: bool,
+    /// How often it has gone down since it exists, also between two looks
+    /// (`IFLA_CARRIER_DOWN_COUNT`).
+    pub downs: u32,
+    /// Packets received since it exists, as its driver counts them.
+    pub rx_packets: Option<u64>,
+}
+
+/// Asks for interfaces of the network namespace that it is first used in.
+pub struct Links(Kernel);
+
+impl Default for Links {
+    fn default() -> Self {
+        Self(Kernel::new())
+    }
+}
+
+impl Links {
+    /// The interface with this index; `None` if it is gone.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn look(&mut self, index: u32) -> io::Result<Option<LinkState>> {
+        self.0.state_of(index)
+    }
+
+    /// The index of the interface that has this name now.
+    pub fn find(&mut self, name: &str) -> Option<u32> {
+        self.0.index_of(name)
+    }
+
+    /// How many receive queues are in use, if the driver says.
+    pub fn rx_queues(&mut self, index: u32) -> Option<u32> {
+        self.0.rx_queues(index)
+    }
+}
+
+/// Packets that an interface says it has received while it was captured from: until it is
+/// stopped, and together with those of interfaces of its name that were there before it.
+///
+/// Drivers count in their own time: under traffic it differs from what was captured by what is
+/// on its way. Of an interface that has gone it is what was last asked for.
+pub struct NicCount {
+    links: RefCell<Links>,
+    index: u32,
+    /// What the driver had counted at the start.
+    before: Option<u64>,
+    /// What it has counted since then, when it last said.
+    since: Cell<Option<u64>>,
+    /// Of interfaces before this one.
+    past: u64,
+    is_stopped: bool,
+}
+
+impl NicCount {
+    /// Counts from now on.
+    pub fn start(index: u32) -> Self {
+        let mut links = Links::default();
+        let before = received(&mut links, index);
+        Self {
+            links: RefCell::new(links),
+            index,
+            before,
+            since: Cell::new(before.map(|_| 0)),
+            past: 0,
+            is_stopped: false,
+        }
+    }
+
+    /// So many, `None` if the driver does not say.
+    pub fn get(&self) -> Option<u64> {
+        if !self.is_stopped {
+            let now = received(&mut self.links.borrow_mut(), self.index);
+            if let Some((now, before)) = now.zip(self.before) {
+                self.since.set(Some(now.saturating_sub(before)));
+            }
+        }
+        self.since.get().map(|since| self.past + since)
+    }
+
+    /// What is received later is nobody's.
+    pub fn stop(&mut self) {
+        self.get();
+        self.is_stopped = true;
+    }
+
+    /// Goes on with another interface, which has taken the name of the one that is gone.
+    pub fn go_on(&mut self, index: u32) {
+        *self = Self { past: self.past + self.since.get().unwrap_or(0), ..Self::start(index) };
+    }
+}
+
+fn received(links: &mut Links, index: u32) -> Option<u64> {
+    links.look(index).ok().flatten()?.rx_packets
+}
+
+impl std::fmt::Debug for NicCount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NicCount").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_found_by_name_and_looked_at_by_index() {
+        let mut links = Links::default();
+        let index = links.find("lo").unwrap();
+        let link = links.look(index).unwrap().unwrap();
+        assert_eq!((link.index, link.name.as_str()), (index, "lo"));
+        assert!(link.rx_packets.is_some());
+        assert_eq!(links.find("no-such-if"), None);
+        assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
+        // An answer after a refusal is the answer to its own question.
+        assert_eq!(links.find("lo"), Some(index));
+    }
+
+    #[test]
+    fn what_is_counted_goes_on_with_another_interface() {
+        let index = Links::default().find("lo").unwrap();
+        let mut count = NicCount::start(index);
+        count.past = 7;
+        count.stop();
+        let stopped = count.get().unwrap();
+        assert!(stopped >= 7);
+        count.go_on(index);
+        assert!(count.get().unwrap() >= stopped);
+        // It is gone: what was last said stays.
+        count.index = u32::MAX >> 1;
+        assert!(count.get().unwrap() >= stopped);
+        assert_eq!(NicCount::start(u32::MAX >> 1).get(), None);
+    }
+}
