@@ -3,6 +3,10 @@
 //! [`Accounts`] holds the counters, each written by one thread; [`Ledger`] is what they say
 //! at one moment, with residuals that compare counters from both sides of each step.
 
+mod link;
+
+pub use link::{Link, LinkCounters, LinkLedger};
+
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
@@ -36,6 +40,8 @@ pub struct SourceCounters {
     pub untimed: Gauge,
     /// Files that broke in their middle.
     pub file_errors: Counter,
+    /// What has become of an interface.
+    pub link: LinkCounters,
 }
 
 /// What one receiving thread has counted of its frames.
@@ -146,6 +152,9 @@ pub struct InterfaceLedger {
     pub untimed: u64,
     /// Files that broke in their middle.
     pub file_errors: u64,
+    /// What has become of an interface; of a file there is nothing to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkLedger>,
 }
 
 /// The packets of all interfaces, behind the sources.
@@ -349,6 +358,7 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         ring_freezes: sum(|r| r.freezes.get()),
         untimed: source.untimed.get(),
         file_errors: source.file_errors.get(),
+        link: LinkLedger::of(&source.link),
     }
 }
 

@@ -155,6 +155,21 @@ pub const SNAP_BYTES: u32 = 4_096;
 /// After so long the kernel hands a block of packets over that is not full (`observe`).
 pub const RETIRE_BLOCK_MS: u32 = 10;
 
+/// How long a receive queue may take to give the rest, in ns, once nothing new comes to it. What
+/// it has not given by then shows as a residual.
+pub const DRAIN_NS: u64 = 500_000_000;
+
+/// How often `main` looks after the links of interfaces: also how long one may be up in between
+/// without its being said. How often it goes down is counted by the kernel.
+pub const LINK_LOOK: Duration = Duration::from_millis(200);
+
+/// Looks at a link that is up, in each of which its queues give errors, until it is given up as
+/// if it were gone.
+pub const FAILING_LOOKS: u32 = 5;
+
+/// How often it is tried to open an interface anew that has come back.
+pub const REOPEN_EVERY: Duration = Duration::from_secs(1);
+
 /// The longest that `--busy-poll` may have the kernel poll a device for, in microseconds.
 pub const MAX_BUSY_POLL_US: i64 = 10_000;
 

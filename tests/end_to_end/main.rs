@@ -11,6 +11,7 @@ mod generated;
 mod host;
 mod ipfix;
 mod jumbo;
+mod links;
 mod live;
 mod observe;
 mod program;

@@ -84,6 +84,10 @@ pub(crate) struct CaptureArguments {
     /// of the outputs. All capabilities are given up anyway.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
+    /// Keep the capabilities that opening an interface takes, and open one anew that was removed
+    /// when there is another of its name.
+    #[arg(long)]
+    pub(crate) keep_privileges: bool,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -169,6 +173,7 @@ impl CaptureArguments {
             wait: self.wait.into(),
             busy_poll_us: self.busy_poll,
             ring_frames: self.ring_frames,
+            reopens: self.keep_privileges,
             ..CaptureSettings::new(&self.interfaces)
         }
     }

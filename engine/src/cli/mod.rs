@@ -121,7 +121,10 @@ fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
         Target::Stdout => None,
     });
     let outputs = outputs.chain(arguments.common.stats.as_deref());
-    let confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
+    let mut confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
+    if arguments.keep_privileges {
+        confinement.keep_what_opening_takes();
+    }
     let live = CaptureSettings { confinement: Some(confinement), ..arguments.settings() };
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, false)?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::flow::FlowRecord;
-use crate::ledger::{InterfaceLedger, Ledger};
+use crate::ledger::{InterfaceLedger, Ledger, Link};
 
 /// Prints the ledger.
 pub(crate) fn print(ledger: &Ledger) {
@@ -76,6 +76,7 @@ fn text(ledger: &Ledger) -> String {
         if interface.frames_above_mtu > 0 {
             let _ = write!(text, ", {} longer than the MTU", interface.frames_above_mtu);
         }
+        text.push_str(&link_changes(interface));
         let _ = write!(text, "  [{}]", interface.name);
         line("interface", text);
     }
@@ -113,6 +114,24 @@ fn left_out(interface: &InterfaceLedger) -> String {
     let counts = [(interface.filtered, "filtered"), (interface.sampled_out, "sampled out")];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     counts.map(|(count, why)| format!(", {count} {why}")).collect()
+}
+
+/// What has become of it, if anything has.
+fn link_changes(interface: &InterfaceLedger) -> String {
+    let Some(link) = interface.link else { return String::new() };
+    let times = [
+        (link.downs, "down"),
+        (link.removals, "gone"),
+        (link.reopenings, "reopened"),
+        (link.renames, "renamed"),
+        (link.queue_changes, "given other queues"),
+    ];
+    let times = times.iter().filter(|(count, _)| *count > 0);
+    let mut text: String = times.map(|(count, what)| format!(", {what} {count}x")).collect();
+    if link.state != Link::Up {
+        text.push_str(if link.state == Link::Down { ", is down" } else { ", is gone" });
+    }
+    text
 }
 
 /// ` (arp 3, lldp 1)`, or nothing if all are 0.

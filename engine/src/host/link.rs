@@ -104,9 +104,10 @@ impl NicCount {
         self.is_stopped = true;
     }
 
-    /// Goes on with another interface, which has taken the name of the one that is gone.
-    pub fn go_on(&mut self, index: u32) {
-        *self = Self { past: self.past + self.since.get().unwrap_or(0), ..Self::start(index) };
+    /// Together with one of an interface that is gone, whose name this one's has taken.
+    #[must_use]
+    pub fn after(self, gone: &Self) -> Self {
+        Self { past: gone.past + gone.since.get().unwrap_or(0), ..self }
     }
 }
 
@@ -145,7 +146,7 @@ mod tests {
         count.stop();
         let stopped = count.get().unwrap();
         assert!(stopped >= 7);
-        count.go_on(index);
+        let mut count = NicCount::start(index).after(&count);
         assert!(count.get().unwrap() >= stopped);
         // It is gone: what was last said stays.
         count.index = u32::MAX >> 1;

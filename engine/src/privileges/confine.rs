@@ -21,6 +21,8 @@ use crate::error::{Error, Result};
 pub struct Confinement {
     user: Option<(String, Uid, Gid)>,
     folders: BTreeSet<PathBuf>,
+    /// Whether what it takes to open an interface is kept.
+    keeps_opening: bool,
 }
 
 impl Confinement {
@@ -35,9 +37,14 @@ impl Confinement {
     ) -> Result<Self> {
         let folders = outputs.into_iter().map(folder_of).collect();
         let user = user.map(find).transpose()?;
-        let confinement = Self { user, folders };
+        let confinement = Self { user, folders, keeps_opening: false };
         confinement.check_folders()?;
         Ok(confinement)
+    }
+
+    /// Leaves it the capabilities to open an interface anew.
+    pub fn keep_what_opening_takes(&mut self) {
+        self.keeps_opening = true;
     }
 }
 
@@ -127,6 +134,15 @@ fn expect_one_thread() -> Result<()> {
     }
 }
 
+/// [`super::NEEDED`]; the last where memory may not be locked otherwise, as it was at the start.
+const NEEDED_TO_OPEN: [Capability; 5] = [
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+    Capability::CAP_IPC_LOCK,
+];
+
 /// Capabilities that a running capture needs: mostly none.
 fn kept(confinement: &Confinement) -> CapsHashSet {
     let mut keep = CapsHashSet::new();
@@ -134,6 +150,9 @@ fn kept(confinement: &Confinement) -> CapsHashSet {
     // Root writes to another's folder by it. Landlock says to which.
     if confinement.user.is_none() && Uid::effective().is_root() {
         keep.insert(Capability::CAP_DAC_OVERRIDE);
+    }
+    if confinement.keeps_opening {
+        keep.extend(NEEDED_TO_OPEN);
     }
     // Until then reading a map asked for it as making one does (Linux commit c8644cd0efe7).
     if kernel_version() < (5, 19) {

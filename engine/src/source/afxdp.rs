@@ -105,6 +105,7 @@ pub use crate::xdp::socket::Losses as TapDrops;
 
 /// One interface with the program attached; detached when dropped.
 pub struct Tap {
+    config: TapConfig,
     program: Program,
     interface: Interface,
     description: String,
@@ -118,7 +119,7 @@ impl Tap {
     /// If the interface is in use by the host (unless forced), down or missing, or if the
     /// kernel refuses a step. Nothing stays changed then.
     pub fn open(config: &TapConfig) -> Result<(Self, Vec<TapQueue>)> {
-        let layout = config.check()?;
+        config.check()?;
         let interface = Interface::find(&config.interface)?;
         check_free(&interface, config.force)?;
         privileges::require(&format!("tap {}", interface.name))?;
@@ -132,29 +133,45 @@ impl Tap {
         let mut program = Program::load(interface.clone())?;
         program.set_sampling(config.sampling)?;
         let nic_rx = NicCount::start(interface.index);
-        // Attached first, as it decides how sockets can be bound; what arrives before the last
-        // of them is in place passes on to the host, and is counted as passed.
-        let attachment = program.attach(config.xdp_mode)?;
-        let choice =
-            Choice { is_native: attachment == Attachment::Native, zero_copy: config.zero_copy };
-        let mut sockets = (0..queues)
-            .map(|queue| Socket::open(&interface, queue, layout, choice))
-            .collect::<Result<Vec<_>>>()?;
-        for socket in &mut sockets {
-            if let Some(us) = config.busy_poll_us {
-                socket.poll_device_for(us)?;
-            }
-            program.insert(socket.queue(), socket.as_fd())?;
-        }
-        let description = describe(&attachment, &sockets);
-        let queues = sockets.into_iter().map(|socket| TapQueue { socket }).collect();
-        let tap = Self { program, interface, description, nic_rx };
+        let (description, queues) = take_over(&mut program, config, &interface, queues)?;
+        let tap = Self { config: config.clone(), program, interface, description, nic_rx };
         Ok((tap, queues))
+    }
+
+    /// Taps another interface that has taken the place and the name of the one that is gone, on
+    /// `queues` of its receive queues at most. The program and its counters stay; what the NICs
+    /// have counted is added up.
+    ///
+    /// # Errors
+    /// Those of [`Tap::open`]. Nothing is attached then.
+    pub fn reopen(&mut self, queues: usize) -> Result<Vec<TapQueue>> {
+        let interface = Interface::find(&self.config.interface)?;
+        check_free(&interface, self.config.force)?;
+        let queues = interface.rx_queues().min(u32::try_from(queues).unwrap_or(u32::MAX));
+        self.program.move_to(interface.clone());
+        let nic_rx = NicCount::start(interface.index).after(&self.nic_rx);
+        match take_over(&mut self.program, &self.config, &interface, queues) {
+            Ok((description, queues)) => {
+                self.description = description;
+                self.interface = interface;
+                self.nic_rx = nic_rx;
+                Ok(queues)
+            }
+            Err(refusal) => {
+                self.program.detach();
+                Err(refusal)
+            }
+        }
     }
 
     /// The interface's name.
     pub fn interface(&self) -> &str {
         &self.interface.name
+    }
+
+    /// Its number in this network namespace.
+    pub fn index(&self) -> u32 {
+        self.interface.index
     }
 
     /// How frames come, and why not in a better way:
@@ -257,6 +274,33 @@ fn check_uses(interface: &Interface, uses: &[Use]) -> Result<()> {
     let Some(used) = uses.first() else { return Ok(()) };
     Err(refuse(format!("{used}, and a tap takes all its packets: the host would be cut off"))
         .advise("use --mode observe, tap another interface, or give --force"))
+}
+
+/// Attaches the program to the interface and binds a socket to each of `queues` queues. Says
+/// how.
+fn take_over(
+    program: &mut Program,
+    config: &TapConfig,
+    interface: &Interface,
+    queues: u32,
+) -> Result<(String, Vec<TapQueue>)> {
+    let layout = config.check()?;
+    // Attached first, as it decides how sockets can be bound; what arrives before the last
+    // of them is in place passes on to the host, and is counted as passed.
+    let attachment = program.attach(config.xdp_mode)?;
+    let choice =
+        Choice { is_native: attachment == Attachment::Native, zero_copy: config.zero_copy };
+    let mut sockets = (0..queues)
+        .map(|queue| Socket::open(interface, queue, layout, choice))
+        .collect::<Result<Vec<_>>>()?;
+    for socket in &mut sockets {
+        if let Some(us) = config.busy_poll_us {
+            socket.poll_device_for(us)?;
+        }
+        program.insert(socket.queue(), socket.as_fd())?;
+    }
+    let description = describe(&attachment, &sockets);
+    Ok((description, sockets.into_iter().map(|socket| TapQueue { socket }).collect()))
 }
 
 fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {

@@ -46,6 +46,19 @@ impl Source {
         }
     }
 
+    /// Its number in this network namespace.
+    pub fn index(&self) -> u32 {
+        match self {
+            Self::Tap(tap) => tap.index(),
+            Self::Observe(observe) => observe.index(),
+        }
+    }
+
+    /// Whether each receive queue has a socket of its own, so that it matters how many there are.
+    pub fn is_by_queue(&self) -> bool {
+        matches!(self, Self::Tap(_))
+    }
+
     /// How frames come.
     pub fn description(&self) -> String {
         match self {
@@ -70,6 +83,23 @@ impl Source {
             }),
             Self::Observe(observe) => {
                 Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
+            }
+        }
+    }
+
+    /// Captures from another interface that has taken the place and the name of the one that is
+    /// gone, by `queues` at most, as it was captured from before. Counts go on. All queues of
+    /// the old one must be closed.
+    ///
+    /// # Errors
+    /// As when it was first opened. Then nothing is captured, and it can be tried again.
+    pub fn reopen(&mut self, queues: usize) -> Result<Vec<Queue>> {
+        match self {
+            Self::Tap(tap) => {
+                tap.reopen(queues).map(|queues| queues.into_iter().map(Queue::Tap).collect())
+            }
+            Self::Observe(observe) => {
+                observe.reopen().map(|queues| queues.into_iter().map(Queue::Observe).collect())
             }
         }
     }
@@ -116,6 +146,24 @@ pub struct QueueCounts {
     pub outgoing: u64,
     /// Packets longer than the interface's MTU: several on the wire.
     pub above_mtu: u64,
+}
+
+impl std::ops::Add for QueueCounts {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            seen: self.seen + more.seen,
+            rx_ring_full: self.rx_ring_full + more.rx_ring_full,
+            fill_ring_empty: self.fill_ring_empty + more.fill_ring_empty,
+            oversize: self.oversize + more.oversize,
+            invalid: self.invalid + more.invalid,
+            kernel: self.kernel + more.kernel,
+            freezes: self.freezes + more.freezes,
+            outgoing: self.outgoing + more.outgoing,
+            above_mtu: self.above_mtu + more.above_mtu,
+        }
+    }
 }
 
 impl Queue {

@@ -121,6 +121,13 @@ impl Program {
         Ok(attachment)
     }
 
+    /// Detaches it, and goes on for another interface: with the same rules and counters, attached
+    /// to nothing yet.
+    pub fn move_to(&mut self, interface: Interface) {
+        self.detach();
+        self.interface = interface;
+    }
+
     /// From now on the program sends the frames of `queue` to `socket`, which must be bound to
     /// that queue. The kernel forgets the socket when it is closed.
     ///

@@ -1,7 +1,9 @@
 //! `capture`: live interfaces, one `rx` thread for each receive queue or ring.
 //!
 //! [`settings`] is what it is told; `open` decides by which way each interface is captured from,
-//! and opens it; `rx` is the thread, `waiting` how it waits, `cpus` where it runs.
+//! and opens it; `rx` is the thread, `waiting` how it waits, `cpus` where it runs; `links`
+//! follows interfaces that change meanwhile, and by `handover` a thread's `line` gets another
+//! queue.
 //!
 //! An `rx` thread owns its queue's socket, a decoder and a core table; it receives, decodes
 //! and counts a batch at a time, and never waits for the threads behind it. With several
@@ -10,6 +12,9 @@
 
 mod clock;
 mod cpus;
+mod handover;
+mod line;
+mod links;
 mod open;
 mod rx;
 pub mod settings;
@@ -35,6 +40,9 @@ use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::view::Views;
+use handover::handover;
+use line::Line;
+use links::Watched;
 use open::Numbered;
 use rx::{Stages, make_threads};
 use settings::CaptureSettings;
@@ -45,8 +53,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// Captures from the interfaces of `live` until told to stop.
 ///
 /// # Errors
-/// If an interface cannot be captured from or a sink cannot be opened. An interface that
-/// vanishes later is an error of the [`Outcome`], which has all that came before.
+/// If an interface cannot be captured from or a sink cannot be opened. If all vanish later, and
+/// none can come back, that is an error of the [`Outcome`], which has all that came before.
 pub fn capture(
     settings: &Settings,
     live: &CaptureSettings,
@@ -89,7 +97,13 @@ pub fn capture(
     let (errors, batches, end) = thread::scope(|scope| {
         let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let rx_threads = make_threads(&accounts, &decoder, live, filters, queues, tables, outboxes);
+        let lines = queues.into_iter().map(|(interface, queue)| {
+            let (giver, taker) = handover();
+            ((interface, giver), (interface, Line::new(queue, taker)))
+        });
+        let (givers, lines): (Vec<_>, Vec<_>) = lines.unzip();
+        let mut watched = Watched::new(&accounts, &sources, givers, live.reopens);
+        let rx_threads = make_threads(&accounts, &decoder, live, filters, lines, tables, outboxes);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
@@ -102,11 +116,13 @@ pub fn capture(
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
         let mut errors = Vec::new();
-        while !should_stop(&watch, settings, &stages) {
+        while !should_stop(&watch, settings, &stages) && errors.is_empty() {
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
             }
             note_counters(&accounts, &sources, &mut errors);
+            watched.tick(&mut sources, &mut |text| observer.notice(text));
+            errors.extend(watched.end());
             watch.tick(None, observer);
             thread::park_timeout(TICK);
         }

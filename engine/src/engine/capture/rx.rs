@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::clock::Clock;
 use super::cpus;
-use super::open::Numbered;
+use super::line::Line;
 use super::settings::{CaptureSettings, Wait};
 use super::waiting::{Next, Waiting};
 use crate::decode::Decoder;
@@ -15,8 +15,7 @@ use crate::engine::stage::{Core, PacketBatch, admit, decode};
 use crate::error::{Error, Result};
 use crate::filter::LinkFilter;
 use crate::ledger::{Accounts, ReceiveCounters};
-use crate::limits::{BATCH_PACKETS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
-use crate::source::live::Queue;
+use crate::limits::{BATCH_PACKETS, DRAIN_NS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use crate::sync::{AtomicBool, Ordering, thread};
 use crate::table::CoreTable;
 use crate::table::exchange::{Exchange, Order, exchange};
@@ -42,9 +41,6 @@ const PASS_ON_NS: u64 = 50_000;
 /// How long a thread that has nothing more to receive waits for others to pass on the rest.
 const WAIT: Duration = Duration::from_micros(50);
 
-/// How long a queue whose source has stopped may take to give the rest.
-const DRAIN_NS: u64 = 500_000_000;
-
 /// How often published deltas are sent on under load, and lost packets are looked up.
 const FLUSH_NS: u64 = 100_000_000;
 
@@ -53,13 +49,13 @@ const FLUSH_NS: u64 = 100_000_000;
 pub(super) struct Stages {
     /// The interfaces are detached, and what comes is in the queues.
     pub(super) drained: AtomicBool,
-    /// A queue has nothing more to give: its interface is gone.
+    /// A thread cannot go on.
     pub(super) failed: AtomicBool,
 }
 
 /// One `rx` thread.
 pub(super) struct Rx<'a> {
-    queue: Queue,
+    line: Line,
     /// The processor that it runs on, if that was said.
     cpu: Option<usize>,
     waiting: Waiting,
@@ -76,17 +72,17 @@ pub(super) struct Rx<'a> {
     last_sent: Tick,
 }
 
-/// One for each queue; none runs yet.
+/// One for each line, which comes with the number of its interface; none runs yet.
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     first: &Decoder,
     live: &CaptureSettings,
     filters: Vec<Option<LinkFilter>>,
-    queues: Vec<Numbered>,
+    lines: Vec<(u16, Line)>,
     tables: Vec<CoreTable<'a>>,
     outboxes: Vec<Outbox>,
 ) -> Vec<Rx<'a>> {
-    let cores = queues.len();
+    let cores = lines.len();
     let start = Instant::now();
     let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
     let mut exchanges = Vec::new();
@@ -101,11 +97,11 @@ pub(super) fn make_threads<'a>(
     let [shortest, longest] = if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] };
     let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
     let mut filters = filters.into_iter();
-    let make = |(number, ((interface, queue), core)): (usize, (Numbered, Core<'a>))| {
+    let make = |(number, ((interface, line), core)): (usize, ((u16, Line), Core<'a>))| {
         let mut decoder = first.for_queue(number);
         decoder.set_interface(interface);
         Rx {
-            queue,
+            line,
             cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
             waiting: Waiting::new(wait, shortest, longest),
             filter: filters.next().expect("there is one for each queue, or none for each"),
@@ -119,12 +115,12 @@ pub(super) fn make_threads<'a>(
             last_sent: 0,
         }
     };
-    queues.into_iter().zip(cores).enumerate().map(make).collect()
+    lines.into_iter().zip(cores).enumerate().map(make).collect()
 }
 
 impl Rx<'_> {
-    /// Runs until the sources have stopped and the queue is empty, or the interface is
-    /// gone. Then ends every flow. Returns how long batches took, and what failed.
+    /// Runs until the sources have stopped and the queue is empty. Then ends every flow. Returns
+    /// how long batches took, and what failed.
     pub(super) fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {
         let failure = self.cpu.map_or(Ok(()), cpus::pin).and_then(|()| self.receive_all(stages));
         let failure = failure.err();
@@ -158,16 +154,17 @@ impl Rx<'_> {
                 }
                 self.core.flush();
                 self.clock.set_by_wall();
+                self.line.follow_orders(received, now)?;
                 self.note_counts()?;
             }
             let Next::Sleep(longest) = next else { continue };
             if is_last {
                 let since = *last.get_or_insert(now);
-                if self.queue.is_drained()? || now - since > DRAIN_NS {
+                if self.line.is_drained()? || now - since > DRAIN_NS {
                     return self.note_counts();
                 }
             }
-            if self.queue.wait(longest)? {
+            if self.line.wait(longest) {
                 self.waiting.woken(self.clock.tick() - now);
             }
         }
@@ -230,7 +227,7 @@ impl Rx<'_> {
     fn receive(&mut self) -> usize {
         let now = self.clock.wall(self.decoder.tick());
         let Self { filter, decoder, batch, counters, exchange, core, .. } = self;
-        let received = self.queue.receive(BATCH_PACKETS, now, |frame| {
+        let received = self.line.receive(BATCH_PACKETS, now, |frame| {
             let accepts = filter.as_ref().is_none_or(|filter| filter.accepts(frame));
             if !admit(accepts, counters) || !decode(decoder, frame, counters, batch.next()) {
                 return;
@@ -254,7 +251,7 @@ impl Rx<'_> {
 
     /// Takes over what the queue has counted and lost.
     fn note_counts(&mut self) -> Result<()> {
-        let counts = self.queue.counts()?;
+        let counts = self.line.counts()?;
         let counters = self.counters;
         counters.seen.set(counts.seen);
         counters.rx_ring_full.set(counts.rx_ring_full);

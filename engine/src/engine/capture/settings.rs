@@ -58,6 +58,9 @@ pub struct CaptureSettings {
     pub ring_frames: u32,
     /// What to give up once everything is open. It is given up by the whole process.
     pub confinement: Option<Confinement>,
+    /// Open an interface anew that has gone and come back, for which privileges are needed; and
+    /// wait for that also when no other is left.
+    pub reopens: bool,
 }
 
 impl CaptureSettings {
@@ -75,6 +78,7 @@ impl CaptureSettings {
             busy_poll_us: None,
             ring_frames: DEFAULT_QUEUE_FRAMES,
             confinement: None,
+            reopens: false,
         }
     }
 

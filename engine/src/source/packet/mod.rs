@@ -85,7 +85,9 @@ impl ObserveConfig {
 /// One interface that is observed; left alone when this and its queues are dropped.
 #[derive(Debug)]
 pub struct Observe {
+    config: ObserveConfig,
     sockets: Vec<Arc<OwnedFd>>,
+    link_type: LinkType,
     interface: Interface,
     nic_rx: NicCount,
 }
@@ -144,12 +146,35 @@ impl Observe {
             let name = name.to_owned();
             queues.push(ObserveQueue::new(Arc::clone(fd), ring, link_type, longest, name, number));
         }
-        Ok((Self { sockets, interface, nic_rx }, queues))
+        let config = config.clone();
+        Ok((Self { config, sockets, link_type, interface, nic_rx }, queues))
+    }
+
+    /// Observes another interface that has taken the place and the name of the one that is gone.
+    /// What the NICs have counted is added up.
+    ///
+    /// # Errors
+    /// Those of [`Observe::open`]; and if packets of the new one begin with something else.
+    pub fn reopen(&mut self) -> Result<Vec<ObserveQueue>> {
+        let (new, queues) = Self::open(&self.config)?;
+        if new.link_type != self.link_type {
+            let operation = format!("observe {} again", self.config.interface);
+            return Err(Error::new(operation, "it is another kind of link than before"));
+        }
+        self.nic_rx = new.nic_rx.after(&self.nic_rx);
+        self.sockets = new.sockets;
+        self.interface = new.interface;
+        Ok(queues)
     }
 
     /// The interface's name.
     pub fn interface(&self) -> &str {
         &self.interface.name
+    }
+
+    /// Its number in this network namespace.
+    pub fn index(&self) -> u32 {
+        self.interface.index
     }
 
     /// How packets come: `AF_PACKET, 2 rings`.

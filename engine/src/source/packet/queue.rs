@@ -89,7 +89,8 @@ impl ObserveQueue {
     /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
     ///
     /// # Errors
-    /// If the interface is gone or down, once all it had received was taken.
+    /// Once, if the interface has gone or gone down, when all it had received was taken. It may
+    /// come up again.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         let events = poll(self.fd.as_fd(), timeout).map_err(|c| self.refused("wait for", &c))?;
         if events & libc::POLLIN != 0 {
@@ -105,8 +106,8 @@ impl ObserveQueue {
         if since.is_some_and(|since| since.elapsed() > SETTLE)
             || since.is_some() && self.is_empty()?
         {
-            let (error, _) = self.failure.as_ref().expect("just seen");
-            return Err(self.refused("wait for", error));
+            let (error, _) = self.failure.take().expect("just seen");
+            return Err(self.refused("wait for", &error));
         }
         Ok(false)
     }

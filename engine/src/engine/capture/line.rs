@@ -1,0 +1,114 @@
+//! What an `rx` thread receives from: a queue, none while its interface is gone, then maybe
+//! another; with counts that go on.
+//!
+//! An error of a queue is not the end of its thread: the interface may be down and come up
+//! again, and the other threads need this one to take what they pass on to it. `main` finds out
+//! what has become of the interface (`links`), and whether to stop.
+
+use std::time::Duration;
+
+use super::handover::{Order, Taker};
+use crate::error::Result;
+use crate::limits::DRAIN_NS;
+use crate::source::Frame;
+use crate::source::live::{Queue, QueueCounts};
+use crate::sync::thread;
+use crate::time::{Tick, Timestamp};
+
+/// How long a thread rests whose queue gives an error: an interface that is down may do so at
+/// once, where it waits else.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A thread's queue, if it has one.
+#[derive(Debug)]
+pub(super) struct Line {
+    queue: Option<Queue>,
+    /// What was counted at queues that it had before.
+    past: QueueCounts,
+    taker: Taker,
+    is_failing: bool,
+    /// Since when `main` wants the queue back.
+    wanted_since: Option<Tick>,
+}
+
+impl Line {
+    pub(super) fn new(queue: Queue, taker: Taker) -> Self {
+        let past = QueueCounts::default();
+        Self { queue: Some(queue), past, taker, is_failing: false, wanted_since: None }
+    }
+
+    /// See [`Queue::receive`].
+    #[inline]
+    pub(super) fn receive(
+        &mut self,
+        max: usize,
+        now: Timestamp,
+        each: impl FnMut(&Frame<'_>),
+    ) -> usize {
+        let Some(queue) = &mut self.queue else { return 0 };
+        let received = queue.receive(max, now, each);
+        if received > 0 && self.is_failing {
+            self.set_failing(false);
+        }
+        received
+    }
+
+    /// Blocks until frames are there (`true`), or the time is up, or after an error.
+    pub(super) fn wait(&mut self, timeout: Duration) -> bool {
+        let Some(queue) = &mut self.queue else {
+            thread::park_timeout(timeout);
+            return false;
+        };
+        let found = queue.wait(timeout);
+        if found.is_err() {
+            thread::park_timeout(PAUSE.min(timeout));
+        }
+        if found.is_err() != self.is_failing {
+            self.set_failing(found.is_err());
+        }
+        found.unwrap_or(false)
+    }
+
+    /// What was counted at all queues so far.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn counts(&mut self) -> Result<QueueCounts> {
+        let now = self.queue.as_mut().map(Queue::counts).transpose()?.unwrap_or_default();
+        Ok(self.past + now)
+    }
+
+    /// See [`Queue::is_drained`].
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn is_drained(&mut self) -> Result<bool> {
+        self.queue.as_mut().map_or(Ok(true), Queue::is_drained)
+    }
+
+    /// Does what `main` wants, when nothing was `received` if that takes an empty queue.
+    ///
+    /// # Errors
+    /// If the kernel does not give the counts of a queue that is given back.
+    pub(super) fn follow_orders(&mut self, received: usize, now: Tick) -> Result<()> {
+        match self.taker.order() {
+            None => {}
+            Some(Order::GiveBack) => self.wanted_since = Some(now),
+            Some(Order::Take(queue)) => self.queue = Some(*queue),
+        }
+        let Some(since) = self.wanted_since else { return Ok(()) };
+        if received == 0 && (self.is_drained()? || now - since > DRAIN_NS) {
+            self.past = self.counts()?;
+            self.queue = None;
+            self.wanted_since = None;
+            self.set_failing(false);
+            self.taker.set_vacant();
+        }
+        Ok(())
+    }
+
+    fn set_failing(&mut self, is_failing: bool) {
+        self.is_failing = is_failing;
+        self.taker.set_failing(is_failing);
+    }
+}
