@@ -3,9 +3,9 @@
 //!
 //! [`require`] says what is missing before anything is tried; [`confine()`] gives up. Both act on
 //! the calling thread and on threads that it starts later, so [`confine()`] refuses if there are
-//! others. What is given up cannot be had back: capabilities are cleared (but those that opening an
-//! interface anew takes, if that is wanted), `no_new_privs` is set,
-//! and Landlock, where the kernel has it, leaves the output folders to write to.
+//! others. What is given up cannot be had back: capabilities are cleared (but those that opening
+//! an interface anew takes, if that is wanted), `no_new_privs` is set, and Landlock, where the
+//! kernel has it, leaves the output folders to write to.
 
 mod confine;
 

@@ -116,13 +116,16 @@ pub fn capture(
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
         let mut errors = Vec::new();
-        while !should_stop(&watch, settings, &stages) && errors.is_empty() {
+        while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
             }
             note_counters(&accounts, &sources, &mut errors);
             watched.tick(&mut sources, &mut |text| observer.notice(text));
-            errors.extend(watched.end());
+            if let Some(end) = watched.end() {
+                errors.push(end);
+                break;
+            }
             watch.tick(None, observer);
             thread::park_timeout(TICK);
         }
