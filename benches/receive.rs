@@ -3,7 +3,8 @@
 //! against.
 //!
 //! `cargo bench --bench receive -- IF` counts what comes on a veth until it gets TERM, and says
-//! how much that was, as JSON. The tests have no interface for it, and it says so.
+//! how much that was, as JSON; with `packet` behind it, each has a time stamp. The tests have no
+//! interface for it, and it says so.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,13 +12,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowtap::limits::BATCH_PACKETS;
-use flowtap::source::afxdp::{Tap, TapConfig, TapQueue};
+use flowtap::source::afxdp::{Tap, TapConfig, TapQueue, Timestamps};
 
 /// How long a queue waits for frames before it looks whether to stop.
 const WAIT: Duration = Duration::from_millis(20);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Some(interface) = std::env::args().skip(1).find(|arg| !arg.starts_with('-')) else {
+    let mut words = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let Some(interface) = words.next() else {
         println!("receive: not run: it needs an interface (cargo bench --bench receive -- IF)");
         return Ok(());
     };
@@ -25,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let (mut tap, queues) = Tap::open(&TapConfig::new(interface))?;
+    let is_stamped = words.next().is_some_and(|word| word == "packet");
+    let timestamps = if is_stamped { Timestamps::Packet } else { Timestamps::Batch };
+    let (mut tap, queues) = Tap::open(&TapConfig { timestamps, ..TapConfig::new(interface) })?;
     eprintln!("receiving on {}: {}", tap.interface(), tap.description());
     let (mut received, mut dropped, mut bytes) = (0, 0, 0);
     std::thread::scope(|scope| {
@@ -46,10 +50,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Frames, their bytes by what their IPv4 headers say, and drops of one queue.
 fn count(mut queue: TapQueue, stop: &AtomicBool) -> (u64, u64, u64) {
-    let (mut frames, mut bytes) = (0, 0);
+    let (mut frames, mut bytes, mut newest) = (0, 0, None);
     loop {
-        let came = queue.receive(BATCH_PACKETS, |frame, _| {
+        let came = queue.receive(BATCH_PACKETS, |frame, _, time| {
             // Looks at each frame, as whoever receives for some purpose does.
+            newest = newest.max(time);
             bytes += frame.get(16..18).map_or(0, |len| u64::from(len[0]) << 8 | u64::from(len[1]));
         });
         frames += came as u64;
@@ -60,6 +65,7 @@ fn count(mut queue: TapQueue, stop: &AtomicBool) -> (u64, u64, u64) {
             }
         }
     }
+    std::hint::black_box(newest);
     let drops = queue.drops().unwrap_or_default();
     let dropped = drops.rx_ring_full + drops.fill_ring_empty + drops.oversize + drops.invalid;
     (frames, bytes, dropped)

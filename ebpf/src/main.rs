@@ -5,7 +5,8 @@
 //!
 //! Unless it is told to filter or to sample it looks at no byte of the frame. Then it reads the
 //! headers in bounded steps (`parse`), and drops what the rules reject (`filter`) and what
-//! sampling leaves out (`sample`): the interface is ours, so neither goes any further. It is
+//! sampling leaves out (`sample`): the interface is ours, so neither goes any further. If that
+//! is wanted it puts the time in front of what goes to a socket (`stamp`). It is
 //! loaded by `engine/src/xdp/program.rs`.
 #![no_std]
 #![no_main]
@@ -15,6 +16,7 @@ mod hash;
 mod parse;
 mod sample;
 mod shared;
+mod stamp;
 
 use aya_ebpf::{
     bindings::xdp_action,
@@ -50,6 +52,9 @@ pub fn flowtap(frame: XdpContext) -> u32 {
     if control != Control::default() && is_left_out(&frame, control, verdicts) {
         return xdp_action::XDP_DROP;
     }
+    if stamp::is_wanted() && is_ours(&frame) {
+        stamp::write(&frame);
+    }
     let (Ok(action) | Err(action)) =
         XSKS.redirect(frame.rx_queue_index(), u64::from(xdp_action::XDP_PASS));
     match action {
@@ -69,11 +74,16 @@ fn control() -> Control {
     Control(unsafe { word.read_volatile() })
 }
 
+/// Whether its queue has a socket. If not, it passes on as it came.
+#[inline(always)]
+fn is_ours(frame: &XdpContext) -> bool {
+    XSKS.get(frame.rx_queue_index()).is_some()
+}
+
 /// Whether the packet goes no further; counts it if so.
 #[inline(always)]
 fn is_left_out(frame: &XdpContext, control: Control, verdicts: &mut Verdicts) -> bool {
-    // A queue without a socket is not ours: its packets pass on.
-    if XSKS.get(frame.rx_queue_index()).is_none() {
+    if !is_ours(frame) {
         return false;
     }
     let packet = parse::parse(frame);

@@ -128,3 +128,19 @@ pub(crate) type PrefixV6 = [u32; 5];
 
 /// Bits before the address.
 pub(crate) const SET_BITS: u32 = u32::BITS;
+
+/// What stands in front of a packet's first byte, if stamps are wanted: when it came.
+pub(crate) type Stamp = [u64; stamp::COUNT];
+
+/// Where what is in a stamp.
+pub(crate) mod stamp {
+    /// Nanoseconds, by the clock that the mark names.
+    pub(crate) const TIME_NS: usize = 0;
+    /// Which clock; anything else than the numbers below is no stamp.
+    pub(crate) const MARK: usize = 1;
+    /// How many words there are.
+    pub(crate) const COUNT: usize = 2;
+
+    /// The kernel's clock of international atomic time (`CLOCK_TAI`).
+    pub(crate) const KERNEL_TAI: u64 = u64::from_ne_bytes(*b"flowtap\x01");
+}

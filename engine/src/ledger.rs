@@ -8,6 +8,7 @@ mod link;
 pub use link::{Link, LinkCounters, LinkLedger};
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -42,6 +43,8 @@ pub struct SourceCounters {
     pub file_errors: Counter,
     /// What has become of an interface.
     pub link: LinkCounters,
+    /// The clock of its time stamps, known once it is open.
+    pub clock: OnceLock<&'static str>,
 }
 
 /// What one receiving thread has counted of its frames.
@@ -73,6 +76,8 @@ pub struct ReceiveCounters {
     pub outgoing: Gauge,
     /// Frames longer than the interface's MTU.
     pub above_mtu: Gauge,
+    /// Frames that have the time of their batch, where each should have its own.
+    pub batch_timed: Gauge,
 }
 
 /// All counters of a run.
@@ -148,6 +153,10 @@ pub struct InterfaceLedger {
     pub frames_above_mtu: u64,
     /// How often the ring of a packet socket ran full (`observe`).
     pub ring_freezes: u64,
+    /// Which clock time stamps are from; of a file nobody knows.
+    pub clock: Option<&'static str>,
+    /// Frames that have the time of their batch, where each should have its own (`tap`).
+    pub batch_timed: u64,
     /// Frames without a usable timestamp, which are in flows all the same.
     pub untimed: u64,
     /// Files that broke in their middle.
@@ -356,6 +365,8 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         outgoing: sum(|r| r.outgoing.get()),
         frames_above_mtu: sum(|r| r.above_mtu.get()),
         ring_freezes: sum(|r| r.freezes.get()),
+        clock: source.clock.get().copied(),
+        batch_timed: sum(|r| r.batch_timed.get()),
         untimed: source.untimed.get(),
         file_errors: source.file_errors.get(),
         link: LinkLedger::of(&source.link),

@@ -33,7 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// An IPv4 packet in a frame: UDP, from a port of its own.
-fn frame(len: u16, port: u16) -> Vec<u8> {
+pub(crate) fn frame(len: u16, port: u16) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
     let mut packet = vec![0x5a; usize::from(len)];
     packet[..2].copy_from_slice(&[0x45, 0]);
@@ -48,7 +48,7 @@ fn frame(len: u16, port: u16) -> Vec<u8> {
 }
 
 /// A capture of the frames, a millisecond apart (pcap, microseconds).
-fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn pcap(frames: &[Vec<u8>]) -> Vec<u8> {
     let mut file = Vec::new();
     let words = |file: &mut Vec<u8>, words: &[u32]| {
         words.iter().for_each(|word| file.extend(word.to_le_bytes()));

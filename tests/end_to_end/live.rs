@@ -41,6 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::sample::trials());
     trials.extend(crate::jumbo::trials());
     trials.extend(crate::links::trials());
+    trials.extend(crate::stamps::trials());
     trials.extend(crate::host::live_trials());
     trials
 }
@@ -302,7 +303,7 @@ fn what_gen_sends_is_what_arrives() -> Outcome {
 }
 
 /// Packets by receive queue of the tap port, as the driver counts them.
-fn receive_queues(net: &Net) -> Result<Vec<u64>, Failed> {
+pub(crate) fn receive_queues(net: &Net) -> Result<Vec<u64>, Failed> {
     let run = Run::of(net.inside("ethtool").args(["-S", "v1"])).expect(0)?;
     let queue = |line: &str| {
         let (name, value) = line.trim().split_once(": ")?;

@@ -18,6 +18,7 @@ mod program;
 mod sample;
 mod scan;
 mod sinks;
+mod stamps;
 mod stuck;
 mod terminal;
 

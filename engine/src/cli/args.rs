@@ -80,6 +80,9 @@ pub(crate) struct CaptureArguments {
     /// Whether the device writes to our memory by itself (tap). auto: if the driver can.
     #[arg(long, value_enum, default_value_t = ZeroCopy::Auto, value_name = "WHEN")]
     pub(crate) zero_copy: ZeroCopy,
+    /// Where packets' times come from (tap; observe has the kernel's of each packet).
+    #[arg(long, value_enum, default_value_t = Timestamps::Batch, value_name = "FROM")]
+    pub(crate) timestamps: Timestamps,
     /// Once everything is open, go on as this user, who must be able to write to the folders
     /// of the outputs. All capabilities are given up anyway.
     #[arg(long, value_name = "NAME")]
@@ -169,6 +172,7 @@ impl CaptureArguments {
             xdp_mode: self.xdp_mode.into(),
             zero_copy: self.zero_copy.into(),
             sampling: self.sample,
+            timestamps: self.timestamps.into(),
             cpus: self.cpus.clone(),
             wait: self.wait.into(),
             busy_poll_us: self.busy_poll,
@@ -195,6 +199,23 @@ impl From<XdpMode> for crate::source::afxdp::XdpMode {
             XdpMode::Auto => Self::Auto,
             XdpMode::Native => Self::Native,
             XdpMode::Generic => Self::Generic,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Timestamps {
+    /// The kernel's clock, as it sees the packet (Linux 6.1).
+    Packet,
+    /// Ours, as up to 64 packets are received.
+    Batch,
+}
+
+impl From<Timestamps> for crate::source::afxdp::Timestamps {
+    fn from(from: Timestamps) -> Self {
+        match from {
+            Timestamps::Packet => Self::Packet,
+            Timestamps::Batch => Self::Batch,
         }
     }
 }

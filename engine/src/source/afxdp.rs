@@ -15,15 +15,17 @@ use crate::{
     host::usage::{Use, uses_of},
     limits::{DEFAULT_QUEUE_FRAMES, MAX_CORES, MAX_QUEUE_FRAMES},
     privileges,
+    time::Timestamp,
     xdp::{
         filter::KernelFilter,
         interface::Interface,
         program::{Attachment, Program},
         socket::{Choice, Layout, Mode, Socket},
+        stamp::Tai,
     },
 };
 
-pub use crate::xdp::{program::XdpMode, socket::ZeroCopy};
+pub use crate::xdp::{program::XdpMode, socket::ZeroCopy, stamp::Timestamps};
 
 /// What to tap, and with how much memory.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct TapConfig {
     pub busy_poll_us: Option<u32>,
     /// How much of what comes is kept.
     pub sampling: Sampling,
+    /// Where packets' times come from.
+    pub timestamps: Timestamps,
     /// Bytes of one buffer: 4,096 or 2,048. Packets longer than that less 256 take several, or
     /// are lost where the kernel does not know that (before Linux 6.6).
     pub frame_bytes: u32,
@@ -61,6 +65,7 @@ impl TapConfig {
             frame_bytes: 4096,
             busy_poll_us: None,
             sampling: Sampling::ALL,
+            timestamps: Timestamps::default(),
         }
     }
 
@@ -109,6 +114,7 @@ pub struct Tap {
     program: Program,
     interface: Interface,
     description: String,
+    clock: &'static str,
     nic_rx: NicCount,
 }
 
@@ -130,11 +136,12 @@ impl Tap {
             return Err(Error::new(operation, format!("{queues} queues; at most {MAX_CORES}"))
                 .advise(format!("`ethtool -L {} combined {MAX_CORES}`", interface.name)));
         }
-        let mut program = Program::load(interface.clone())?;
+        let mut program = Program::load(interface.clone(), config.timestamps)?;
         program.set_sampling(config.sampling)?;
         let nic_rx = NicCount::start(interface.index);
         let (description, queues) = take_over(&mut program, config, &interface, queues)?;
-        let tap = Self { config: config.clone(), program, interface, description, nic_rx };
+        let (config, clock) = (config.clone(), config.timestamps.clock());
+        let tap = Self { config, program, interface, description, clock, nic_rx };
         Ok((tap, queues))
     }
 
@@ -180,6 +187,11 @@ impl Tap {
         self.description.clone()
     }
 
+    /// Which clock packets' times are from.
+    pub fn clock(&self) -> &'static str {
+        self.clock
+    }
+
     /// What happened so far; one moment's truth only once nothing arrives any more.
     ///
     /// # Errors
@@ -223,6 +235,9 @@ impl Tap {
 #[derive(Debug)]
 pub struct TapQueue {
     socket: Socket,
+    /// If packets are to come with their time.
+    tai: Option<Tai>,
+    batch_timed: u64,
 }
 
 impl TapQueue {
@@ -231,11 +246,34 @@ impl TapQueue {
         self.socket.queue()
     }
 
-    /// Receives up to `max` frames, calls `each` with every one's bytes and length in the order
-    /// they came, then gives all back to the kernel. Returns how many. Of a frame longer than
-    /// [`TapConfig::frame_bytes`] less 256 only so many bytes are shown.
-    pub fn receive(&mut self, max: usize, each: impl FnMut(&[u8], u32)) -> usize {
-        self.socket.receive(max, each)
+    /// Receives up to `max` frames, calls `each` with every one's bytes, length and time (if it
+    /// came with one) in the order they came, then gives all back to the kernel. Returns how
+    /// many. Of a frame longer than [`TapConfig::frame_bytes`] less 256 only so many bytes are
+    /// shown.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(&[u8], u32, Option<Timestamp>),
+    ) -> usize {
+        let Self { socket, tai, batch_timed } = self;
+        let Some(tai) = tai else {
+            return socket.receive(max, |bytes, len, _| each(bytes, len, None));
+        };
+        socket.receive(max, |bytes, len, tai_ns| {
+            *batch_timed += u64::from(tai_ns.is_none());
+            each(bytes, len, tai_ns.map(|ns| tai.utc(ns)));
+        })
+    }
+
+    /// Frames that should have come with their time, and did not: the driver has no room for it.
+    pub fn batch_timed(&self) -> u64 {
+        self.batch_timed
+    }
+
+    /// Follows the wall's clock where that was put forward or back.
+    pub fn set_by_wall(&mut self) {
+        self.tai.iter_mut().for_each(Tai::set);
     }
 
     /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
@@ -288,8 +326,9 @@ fn take_over(
     // Attached first, as it decides how sockets can be bound; what arrives before the last
     // of them is in place passes on to the host, and is counted as passed.
     let attachment = program.attach(config.xdp_mode)?;
-    let choice =
-        Choice { is_native: attachment == Attachment::Native, zero_copy: config.zero_copy };
+    let timestamps = config.timestamps;
+    let is_native = attachment == Attachment::Native;
+    let choice = Choice { is_native, zero_copy: config.zero_copy, timestamps };
     let mut sockets = (0..queues)
         .map(|queue| Socket::open(interface, queue, layout, choice))
         .collect::<Result<Vec<_>>>()?;
@@ -300,7 +339,9 @@ fn take_over(
         program.insert(socket.queue(), socket.as_fd())?;
     }
     let description = describe(&attachment, &sockets);
-    Ok((description, sockets.into_iter().map(|socket| TapQueue { socket }).collect()))
+    let is_stamped = timestamps == Timestamps::Packet;
+    let queue = |socket| TapQueue { socket, tai: is_stamped.then(Tai::now), batch_timed: 0 };
+    Ok((description, sockets.into_iter().map(queue).collect()))
 }
 
 fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {

@@ -67,6 +67,14 @@ impl Source {
         }
     }
 
+    /// Which clock frames' times are from.
+    pub fn clock(&self) -> &'static str {
+        match self {
+            Self::Tap(tap) => tap.clock(),
+            Self::Observe(_) => "realtime, kernel, per packet",
+        }
+    }
+
     /// What happened so far; one moment's truth only once nothing arrives any more.
     ///
     /// # Errors
@@ -146,6 +154,8 @@ pub struct QueueCounts {
     pub outgoing: u64,
     /// Packets longer than the interface's MTU: several on the wire.
     pub above_mtu: u64,
+    /// Packets that have the time of their batch, where each should have its own.
+    pub batch_timed: u64,
 }
 
 impl std::ops::Add for QueueCounts {
@@ -162,6 +172,7 @@ impl std::ops::Add for QueueCounts {
             freezes: self.freezes + more.freezes,
             outgoing: self.outgoing + more.outgoing,
             above_mtu: self.above_mtu + more.above_mtu,
+            batch_timed: self.batch_timed + more.batch_timed,
         }
     }
 }
@@ -185,8 +196,9 @@ impl Queue {
         mut each: impl FnMut(&Frame<'_>),
     ) -> usize {
         match self {
-            Self::Tap(queue) => queue.receive(max, |bytes, wire_len| {
-                each(&Frame { bytes, wire_len, timestamp: Some(now), link: LinkType::ETHERNET });
+            Self::Tap(queue) => queue.receive(max, |bytes, wire_len, time| {
+                let timestamp = Some(time.unwrap_or(now));
+                each(&Frame { bytes, wire_len, timestamp, link: LinkType::ETHERNET });
             }),
             Self::Observe(queue) => queue.receive(max, each),
         }
@@ -214,6 +226,7 @@ impl Queue {
                 fill_ring_empty: drops.fill_ring_empty,
                 oversize: drops.oversize,
                 invalid: drops.invalid,
+                batch_timed: queue.batch_timed(),
                 ..QueueCounts::default()
             }),
             Self::Observe(queue) => queue.counts().map(|counts| QueueCounts {
@@ -225,6 +238,14 @@ impl Queue {
                 above_mtu: counts.above_mtu,
                 ..QueueCounts::default()
             }),
+        }
+    }
+
+    /// Follows the wall's clock where frames' times are made from another.
+    pub fn set_by_wall(&mut self) {
+        match self {
+            Self::Tap(queue) => queue.set_by_wall(),
+            Self::Observe(_) => {}
         }
     }
 

@@ -4,9 +4,9 @@
 //! `ring` (indexes and descriptors shared with the kernel), `receiver` (packets out of these),
 //! `socket` (one queue's frames and rings), `program` (the XDP program that sends frames to
 //! sockets), `filter` and `rules` (what it leaves out, and its maps), `runs` (waiting for its
-//! runs), `interface` (what the kernel says of an interface), `refusal` (what its refusals
-//! mean). It is called by
-//! [`crate::source::afxdp`] only, which has no unsafe code.
+//! runs), `stamp` (packets' times), `interface` (what the kernel says of an interface),
+//! `refusal` (what its refusals mean). It is called by [`crate::source::afxdp`], which has no
+//! unsafe code.
 //!
 //! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
 //! (`XDP_USE_SG`), a UMEM on huge pages, the need-wakeup flag and busy polling are what this
@@ -30,4 +30,5 @@ mod ring;
 mod rules;
 mod runs;
 pub mod socket;
+pub mod stamp;
 mod umem;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfError,
+    Ebpf, EbpfError, EbpfLoader,
     maps::{MapData, MapError, PerCpuArray, XskMap},
     programs::{ProgramError, Xdp},
 };
@@ -23,6 +23,7 @@ use super::{
     refusal::{Step, is_unsupported, refused, refused_at},
     rules::RuleMaps,
     runs,
+    stamp::Timestamps,
 };
 use crate::{
     error::{Error, Result},
@@ -80,10 +81,15 @@ impl Program {
     /// Loads the program for `interface`, attached to nothing yet.
     ///
     /// # Errors
-    /// If the kernel refuses it: no privilege, no BPF.
-    pub fn load(interface: Interface) -> Result<Self> {
-        let (object, sockets, verdicts, rules) = load().map_err(|cause| {
-            failed(format!("load the XDP program for {}", interface.name), &interface, &cause)
+    /// If the kernel refuses it: no privilege, no BPF, or no clock for time stamps.
+    pub fn load(interface: Interface, timestamps: Timestamps) -> Result<Self> {
+        let operation = format!("load the XDP program for {}", interface.name);
+        let (object, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
+            if timestamps == Timestamps::Packet && load(Timestamps::Batch).is_ok() {
+                return Error::new(&*operation, "the kernel has no clock for --timestamps packet")
+                    .advise("it takes Linux 6.1; use --timestamps batch");
+            }
+            failed(operation, &interface, &cause)
         })?;
         Ok(Self { link: None, object, sockets, verdicts, rules, interface })
     }
@@ -204,8 +210,9 @@ const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 
 type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
-fn load() -> std::result::Result<Parts, EbpfError> {
-    let mut object = Ebpf::load(OBJECT)?;
+fn load(timestamps: Timestamps) -> std::result::Result<Parts, EbpfError> {
+    let is_stamped = u8::from(timestamps == Timestamps::Packet);
+    let mut object = EbpfLoader::new().override_global("STAMPS", &is_stamped, true).load(OBJECT)?;
     let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
     <&mut Xdp>::try_from(program)?.load()?;
     let mut map = |name| object.take_map(name).ok_or(MapError::ElementNotFound);

@@ -19,6 +19,8 @@ pub(super) struct Receiver {
     /// A packet of which more descriptors are to come.
     pending: Option<Pending>,
     invalid: u64,
+    /// Whether the program puts stamps in front of packets.
+    is_stamped: bool,
 }
 
 /// The part of a packet that has come.
@@ -32,7 +34,12 @@ struct Pending {
 
 impl Receiver {
     /// Lends all frames to the kernel. The fill ring must have room for as many.
-    pub(super) fn new(rx: Consumer<Descriptor>, mut fill: Producer<u64>, mut umem: Umem) -> Self {
+    pub(super) fn new(
+        rx: Consumer<Descriptor>,
+        mut fill: Producer<u64>,
+        mut umem: Umem,
+        is_stamped: bool,
+    ) -> Self {
         fill.look();
         let lent = umem.lend_all().map(|address| fill.put(address));
         assert!(
@@ -40,7 +47,7 @@ impl Receiver {
             "the fill ring is as long as there are frames"
         );
         fill.submit();
-        Self { rx, fill, umem, pending: None, invalid: 0 }
+        Self { rx, fill, umem, pending: None, invalid: 0, is_stamped }
     }
 
     /// Packets that were not shown, as the kernel described them wrongly.
@@ -49,9 +56,13 @@ impl Receiver {
     }
 
     /// Shows up to `max` packets to `each`, in the order they came: what is in their first
-    /// frame, and how long they are in all. Then gives their frames back. Returns how many it
-    /// has shown.
-    pub(super) fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8], u32)) -> usize {
+    /// frame, how long they are in all, and the TAI of their stamp. Then gives their frames
+    /// back. Returns how many it has shown.
+    pub(super) fn receive(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(&[u8], u32, Option<u64>),
+    ) -> usize {
         // As there are as many places as frames, the second bound never binds but for a moment
         // (the kernel shows packets before it shows the places that they came from); it is what
         // makes `give_back` succeed without trust in the kernel.
@@ -68,7 +79,9 @@ impl Receiver {
             }
             match self.pending.take() {
                 Some(Pending { first: Some(first), len }) => {
-                    each(self.umem.bytes(&first), len);
+                    // Not looked for unless it is there: it is on a cache line of its own.
+                    let tai_ns = if self.is_stamped { self.umem.take_stamp(&first) } else { None };
+                    each(self.umem.bytes(&first), len, tai_ns);
                     shown += 1;
                     self.give_back(first);
                 }
@@ -112,6 +125,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xdp::program::shared::stamp;
     use crate::xdp::ring::tests::pair;
 
     const FRAMES: u32 = 8;
@@ -152,10 +166,14 @@ mod tests {
     }
 
     fn both() -> (Receiver, Kernel) {
+        both_of(false)
+    }
+
+    fn both_of(is_stamped: bool) -> (Receiver, Kernel) {
         let (rx_in, rx_out) = pair::<Descriptor>(FRAMES, u32::MAX - 3);
         let (fill_in, fill_out) = pair::<u64>(FRAMES, u32::MAX - 5);
         let umem = Umem::new(FRAMES, FRAME_BYTES).unwrap();
-        let receiver = Receiver::new(rx_out, fill_in, umem);
+        let receiver = Receiver::new(rx_out, fill_in, umem, is_stamped);
         let mut kernel = Kernel { rx: rx_in, fill: fill_out, frames: Vec::new() };
         kernel.collect();
         assert_eq!(kernel.frames.len(), FRAMES as usize);
@@ -165,7 +183,7 @@ mod tests {
     /// First frame's length and whole length of what is shown.
     fn receive(receiver: &mut Receiver, max: usize) -> Vec<(usize, u32)> {
         let mut shown = Vec::new();
-        let count = receiver.receive(max, |bytes, len| shown.push((bytes.len(), len)));
+        let count = receiver.receive(max, |bytes, len, _| shown.push((bytes.len(), len)));
         assert_eq!(count, shown.len());
         shown
     }
@@ -186,6 +204,33 @@ mod tests {
             assert_eq!(kernel.frames.len(), FRAMES as usize, "all are back in round {round}");
         }
         assert_eq!(receiver.invalid(), 0);
+    }
+
+    #[test]
+    fn a_packet_has_its_own_stamp_or_none() {
+        let packets: [&[u32]; 4] = [&[60], &[1792, 700], &[60], &[1500]];
+        for is_stamped in [true, false] {
+            let (mut receiver, mut kernel) = both_of(is_stamped);
+            // Every frame is used several times over; each round another packet has no stamp.
+            for round in 0..20_u64 {
+                let mut next = 0;
+                for (number, packet) in (0..).zip(packets) {
+                    let address = kernel.frames[next] + 256;
+                    next += packet.len();
+                    if number != round % 4 {
+                        let stamp = [100 * round + number, stamp::KERNEL_TAI];
+                        receiver.umem.put_stamp(address, stamp);
+                    }
+                }
+                kernel.deliver(&packets);
+                let mut times = Vec::new();
+                receiver.receive(64, |_, _, tai_ns| times.push(tai_ns));
+                let time = |number| (number != round % 4).then_some(100 * round + number);
+                let want = [0, 1, 2, 3].map(|number| time(number).filter(|_| is_stamped));
+                assert_eq!(times, want, "round {round}");
+                kernel.collect();
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::{
     receiver::Receiver,
     refusal::{Step, is_unsupported, refused, refused_at},
     ring::{Consumer, Descriptor, Entry, Offsets, Producer},
+    stamp::Timestamps,
     umem::Umem,
 };
 use crate::error::{Error, Result};
@@ -52,13 +53,15 @@ pub enum ZeroCopy {
     Off,
 }
 
-/// What decides how a socket is bound.
+/// What decides how a socket is bound and read.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice {
     /// Whether the program is in the driver.
     pub is_native: bool,
     /// What was asked for.
     pub zero_copy: ZeroCopy,
+    /// Whether the program puts stamps in front of packets.
+    pub timestamps: Timestamps,
 }
 
 /// How packets come into the frames.
@@ -125,7 +128,7 @@ impl Socket {
             bind(&fd, interface.index, queue, choice).map_err(|cause| {
                 refused_at(Step::Bind, format!("bind queue {queue} of {name}"), name, &cause)
             })?;
-        let receiver = Receiver::new(rx, fill, umem);
+        let receiver = Receiver::new(rx, fill, umem, choice.timestamps == Timestamps::Packet);
         let interface = name.clone();
         let polls_device = false;
         Ok(Self { fd, receiver, mode, is_multi_buffer, queue, interface, polls_device })
@@ -172,9 +175,9 @@ impl Socket {
     }
 
     /// Shows up to `max` packets to `each`, in the order they came, then gives their frames
-    /// back: of a packet what is in its first frame, headers and more, and its whole length.
-    /// Returns how many it has shown.
-    pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8], u32)) -> usize {
+    /// back: of a packet what is in its first frame, headers and more, its whole length, and the
+    /// TAI in ns at which the program saw it, if it says so. Returns how many it has shown.
+    pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8], u32, Option<u64>)) -> usize {
         let shown = self.receiver.receive(max, &mut each);
         if shown > 0 || !self.polls_device {
             return shown;

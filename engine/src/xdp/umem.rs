@@ -6,8 +6,11 @@
 
 use std::{io, slice};
 
-use super::ring::Descriptor;
+use super::{program::shared::Stamp, ring::Descriptor, stamp};
 use crate::memory::Mapping;
+
+#[expect(clippy::cast_possible_truncation, reason = "16")]
+const STAMP_BYTES: u32 = size_of::<Stamp>() as u32;
 
 /// The frames of one queue.
 #[derive(Debug)]
@@ -87,6 +90,22 @@ impl Umem {
         unsafe { slice::from_raw_parts(start.as_ptr(), received.len as usize) }
     }
 
+    /// The time in the stamp in front of the packet, if there is one. It is taken away, as what
+    /// next comes into this frame may come without.
+    #[inline]
+    pub(super) fn take_stamp(&mut self, received: &Received) -> Option<u64> {
+        // In the head room, which a packet does not reach: it cannot pretend to have one.
+        let offset = received.offset.checked_sub(STAMP_BYTES)?;
+        let start = received.frame as usize * self.frame_bytes as usize + offset as usize;
+        let place = self.mapping.at::<Stamp>(start, 1)?;
+        // SAFETY: the range is inside the mapping and aligned (`Mapping::at`), its pages are
+        // initialised, and any bytes are a value. The frame is ours, as in `bytes`.
+        let stamp = unsafe { place.read() };
+        // SAFETY: as above, and nothing refers to it: `bytes` borrows `self`.
+        unsafe { place.write(Stamp::default()) };
+        stamp::time_of(stamp)
+    }
+
     /// Lends the frame again: its address for the fill ring.
     pub(super) fn lend(&mut self, received: Received) -> u64 {
         assert!(!self.is_lent(received.frame), "a received frame is ours");
@@ -108,8 +127,18 @@ impl Umem {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::xdp::program::shared::stamp as mark;
+
+    impl Umem {
+        /// Writes a stamp in front of a packet, as the kernel does.
+        pub(in crate::xdp) fn put_stamp(&mut self, packet: u64, stamp: Stamp) {
+            let place = self.mapping.at(usize::try_from(packet).unwrap() - 16, 1).unwrap();
+            // SAFETY: inside the mapping, aligned, and no other reference: `self` is ours.
+            unsafe { place.write(stamp) };
+        }
+    }
 
     fn packet(address: u64, len: u32) -> Descriptor {
         Descriptor { address, len, options: 0 }
@@ -126,6 +155,29 @@ mod tests {
         assert!(umem.receive(packet(2048 + 256, 60)).is_none(), "the same frame again");
         assert_eq!(umem.lend(received), 2048);
         assert!(umem.receive(packet(2048, 60)).is_some());
+    }
+
+    #[test]
+    fn a_stamp_is_taken_once_and_only_from_in_front_of_a_packet() {
+        let mut umem = Umem::new(4, 2048).unwrap();
+        assert_eq!(umem.lend_all().count(), 4);
+        let at = |frame: u64, offset: u64| frame * 2048 + offset;
+        umem.put_stamp(at(1, 256), [7, mark::KERNEL_TAI]);
+        let received = umem.receive(packet(at(1, 256), 60)).unwrap();
+        assert_eq!(umem.take_stamp(&received), Some(7));
+        assert_eq!(umem.take_stamp(&received), None, "taken");
+        umem.lend(received);
+        // At the very start of a frame it would be the end of the frame before.
+        umem.put_stamp(at(2, 0), [8, mark::KERNEL_TAI]);
+        for offset in [0, 15] {
+            let received = umem.receive(packet(at(2, offset), 60)).unwrap();
+            assert_eq!(umem.take_stamp(&received), None, "{offset} bytes into the frame");
+            umem.lend(received);
+        }
+        umem.put_stamp(at(3, 256), [9, 0]);
+        let received = umem.receive(packet(at(3, 256), 60)).unwrap();
+        assert_eq!(umem.take_stamp(&received), None, "without its mark");
+        assert_eq!(umem.bytes(&received), [0; 60], "the packet is what it was");
     }
 
     #[test]

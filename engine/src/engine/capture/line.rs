@@ -69,6 +69,13 @@ impl Line {
         found.unwrap_or(false)
     }
 
+    /// See [`Queue::set_by_wall`].
+    pub(super) fn set_by_wall(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.set_by_wall();
+        }
+    }
+
     /// What was counted at all queues so far.
     ///
     /// # Errors

@@ -86,6 +86,10 @@ pub fn capture(
     let tables = make_tables(settings, &accounts, &hasher)?;
     let (mut sources, queues) = open::open(plans, live, |text| observer.notice(&text))?;
     let decoder = Decoder::new(hasher).with_tunnels(settings.tunnels);
+    for (counters, source) in accounts.sources.iter().zip(&sources) {
+        // Nobody else sets it.
+        let _ = counters.clock.set(source.clock());
+    }
     let filters = make_filters(settings, &live.interfaces, &queues)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {

@@ -172,6 +172,7 @@ fn open_one(plan: Plan, settings: &CaptureSettings) -> Result<(Source, Vec<Queue
                 zero_copy: settings.zero_copy,
                 busy_poll_us: settings.busy_poll_us,
                 sampling: settings.sampling,
+                timestamps: settings.timestamps,
                 ..TapConfig::new(&interface)
             };
             match Tap::open(&config) {

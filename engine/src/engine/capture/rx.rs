@@ -155,6 +155,7 @@ impl Rx<'_> {
                 self.core.flush();
                 self.clock.set_by_wall();
                 self.line.follow_orders(received, now)?;
+                self.line.set_by_wall();
                 self.note_counts()?;
             }
             let Next::Sleep(longest) = next else { continue };
@@ -262,6 +263,7 @@ impl Rx<'_> {
         counters.freezes.set(counts.freezes);
         counters.outgoing.set(counts.outgoing);
         counters.above_mtu.set(counts.above_mtu);
+        counters.batch_timed.set(counts.batch_timed);
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::cpus::CpuList;
 use crate::flow::Sampling;
 use crate::limits::DEFAULT_QUEUE_FRAMES;
 use crate::privileges::Confinement;
-use crate::source::afxdp::{XdpMode, ZeroCopy};
+use crate::source::afxdp::{Timestamps, XdpMode, ZeroCopy};
 use crate::sync::thread;
 
 /// How interfaces are captured from.
@@ -48,6 +48,8 @@ pub struct CaptureSettings {
     pub zero_copy: ZeroCopy,
     /// How much of what comes is kept: tap only.
     pub sampling: Sampling,
+    /// Where packets' times come from: tap only.
+    pub timestamps: Timestamps,
     /// Processors for `rx` threads, in turn; where the system likes if there are none.
     pub cpus: Option<CpuList>,
     /// How `rx` threads wait.
@@ -73,6 +75,7 @@ impl CaptureSettings {
             xdp_mode: XdpMode::default(),
             zero_copy: ZeroCopy::default(),
             sampling: Sampling::ALL,
+            timestamps: Timestamps::default(),
             cpus: None,
             wait: Wait::default(),
             busy_poll_us: None,

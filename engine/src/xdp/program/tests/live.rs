@@ -61,7 +61,7 @@ fn take_turns(filters: &[Option<KernelFilter>]) -> Counted {
         let receiver = scope.spawn(|| {
             loop {
                 let is_last = is_counted.load(Ordering::Acquire);
-                let came = socket.receive(64, |bytes, _| assert_eq!(bytes, frame)) as u64;
+                let came = socket.receive(64, |bytes, _, _| assert_eq!(bytes, frame)) as u64;
                 received += came;
                 if came == 0 {
                     if is_last {

@@ -4,6 +4,7 @@ mod filters;
 mod frames;
 mod live;
 mod samples;
+mod stamps;
 
 use aya::programs::{TestRun, TestRunOptions};
 use nix::sched::{CloneFlags, unshare};
@@ -47,17 +48,22 @@ impl Bench {
 
     /// With so many in the socket's memory.
     fn with_frames(frames: u32) -> Self {
+        Self::with(frames, Timestamps::Batch)
+    }
+
+    fn with(frames: u32, timestamps: Timestamps) -> Self {
         let interface = Interface::find("lo").unwrap();
-        let mut program = Program::load(interface.clone()).unwrap();
+        let mut program = Program::load(interface.clone(), timestamps).unwrap();
         let layout = Layout { frames, frame_bytes: 2048, rx_entries: frames };
-        let choice = Choice { is_native: false, zero_copy: ZeroCopy::Auto };
+        let choice = Choice { is_native: false, zero_copy: ZeroCopy::Auto, timestamps };
         let socket = Socket::open(&interface, 0, layout, choice).unwrap();
         program.insert(0, socket.as_fd()).unwrap();
         Self { program, socket: Some(socket) }
     }
 
     fn without_socket() -> Self {
-        let program = Program::load(Interface::find("lo").unwrap()).unwrap();
+        let interface = Interface::find("lo").unwrap();
+        let program = Program::load(interface, Timestamps::Packet).unwrap();
         Self { program, socket: None }
     }
 
