@@ -179,6 +179,9 @@ pub const MAX_SAMPLING: u32 = 1_000_000;
 /// Address prefixes of one family in a filter in the kernel. A filter with more is refused.
 pub const MAX_KERNEL_PREFIXES: usize = 4_096;
 
+/// Terms of a `--filter` expression that go into the kernel. Of one with more it decides nothing.
+pub const KERNEL_FILTER_TERMS: usize = 256;
+
 /// The longest packet, without its Ethernet header, of an interface that is tapped: a frame
 /// with the kernel's room before and after it must fit one page. A driver refuses more.
 pub const TAP_MTU: u32 = 3_490;

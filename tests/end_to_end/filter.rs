@@ -1,5 +1,6 @@
 //! `--filter`: the verdicts are tcpdump's, and the books stay right.
 
+mod expressions;
 mod verdicts;
 
 use std::fs;
@@ -126,7 +127,54 @@ fn accounts() -> Outcome {
 }
 
 pub(crate) fn live_trials() -> Vec<Trial> {
-    vec![Trial::test("live::a_filter_accounts_for_what_it_rejects", live)]
+    vec![
+        Trial::test("live::a_filter_accounts_for_what_it_rejects", live),
+        Trial::test("live::a_filter_in_the_kernel_rejects_the_same", in_kernel),
+    ]
+}
+
+/// The same records and books whether the kernel decides beforehand or not.
+fn in_kernel() -> Outcome {
+    let made = generate_with("imix", 6_000, 200, 13, &["--ipv6-percent", "30"]);
+    let file = |name: &str| made.folder.path().join(name);
+    for (expression, in_kernel) in [
+        ("udp and port 53", "port 53, protocol 17"),
+        ("tcp and not net 10.128.0.0/9", "protocol 6"),
+        ("ip6 and (tcp or udp)", "from or to ::/0, protocol 6 or 17"),
+        ("tcp port 443 or tcp port 80", "port 443 or 80, protocol 6"),
+    ] {
+        // Nothing is known of lengths, so the kernel leaves this one alone.
+        let undecided = format!("({expression}) and len >= 1");
+        let words = [format!("the kernel keeps only {in_kernel}\n"), "it has nothing".to_owned()];
+        read(&made.capture, expression, &["-q", "-o", "-", "--stats", &text(&file("read.json"))])
+            .expect(0)?;
+        let want = books(&file("read.json"))?;
+        ensure(want[1] > 0, format!("'{expression}' rejects nothing: {want:?}"))?;
+        for (expression, words) in [expression, &undecided].into_iter().zip(&words) {
+            let net = Net::up("flowtap-filter")?;
+            let (out, stats) = (text(&file("live.jsonl")), text(&file("stats.json")));
+            let more =
+                ["-o", &out, "--strict", "--stats", &stats, "--stats-interval", "50ms", "-v"];
+            let capture = net.capture(&[&["--filter", expression], &more[..]].concat())?;
+            net.send(&made.capture)?;
+            let is_seen = || books(&file("stats.json")).is_ok_and(|books| books == want);
+            let all = crate::program::wait_for(is_seen);
+            let said = capture.stop(0)?;
+            ensure(all, format!("'{expression}': want {want:?}\n{said}"))?;
+            ensure(said.contains(&format!("--filter on v1: {words}")), said)?;
+            let found = books(&file("stats.json"))?;
+            ensure(found == want, format!("'{expression}': {found:?}, want {want:?}"))?;
+        }
+    }
+    // What the kernel rejects counts, too.
+    let net = Net::up("flowtap-filter")?;
+    let mut capture = net.capture(&["--filter", "port 1", "--count", "1000", "-o", "-"])?;
+    net.send(&made.capture)?;
+    capture.finish(0).map(drop)
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// On both queues of a tap port, the verdicts are those of reading what was sent.

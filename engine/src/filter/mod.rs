@@ -1,13 +1,16 @@
 //! Which frames count: pcap-filter expressions, with the verdicts of tcpdump.
 //!
 //! A [`Filter`] is an expression; libpcap compiles it ([`libpcap`]) for each link type that it
-//! meets to a [`LinkFilter`], which our own checked interpreter runs ([`cbpf`]). Both are
+//! meets to a [`LinkFilter`], which our own checked interpreter runs ([`cbpf`]); of a tap's
+//! packets the kernel leaves out beforehand what addresses, ports and protocols decide for sure
+//! (`in_kernel`). Both are
 //! immutable and may be shared. It looks at a frame as it was captured, before anything is
 //! decoded, and counts nothing: what asks it (`engine`) does.
 //!
 //! Expressions: <https://www.tcpdump.org/manpages/pcap-filter.7.html>.
 
 pub mod cbpf;
+mod in_kernel;
 mod libpcap;
 #[cfg(test)]
 mod tests;
@@ -19,6 +22,7 @@ use self::cbpf::Program;
 use self::libpcap::{Libpcap, Refusal};
 use crate::error::{Error, Result};
 use crate::source::{Frame, LinkType};
+use crate::xdp::filter::KernelFilter;
 
 /// For these link types an expression is tried before any frame is there: if none of them has
 /// what it asks for, it is wrong. Others have less.
@@ -51,6 +55,13 @@ impl Filter {
             }
             _ => Ok(filter),
         }
+    }
+
+    /// What the kernel can leave out beforehand of Ethernet frames, if there is anything: it
+    /// keeps all that the expression accepts, and more.
+    #[must_use]
+    pub fn in_kernel(&self) -> Option<KernelFilter> {
+        in_kernel::of(self.expression.to_str().ok()?)
     }
 
     /// The expression for frames of this link type, which come from `subject`.

@@ -47,6 +47,8 @@ pub struct TapConfig {
     pub sampling: Sampling,
     /// Where packets' times come from.
     pub timestamps: Timestamps,
+    /// What the kernel keeps, from the first packet on; all, if there is none.
+    pub filter: Option<KernelFilter>,
     /// Bytes of one buffer: 4,096 or 2,048. Packets longer than that less 256 take several, or
     /// are lost where the kernel does not know that (before Linux 6.6).
     pub frame_bytes: u32,
@@ -66,6 +68,7 @@ impl TapConfig {
             busy_poll_us: None,
             sampling: Sampling::ALL,
             timestamps: Timestamps::default(),
+            filter: None,
         }
     }
 
@@ -138,6 +141,9 @@ impl Tap {
         }
         let mut program = Program::load(interface.clone(), config.timestamps)?;
         program.set_sampling(config.sampling)?;
+        if config.filter.is_some() {
+            program.set_filter(config.filter.as_ref())?;
+        }
         let nic_rx = NicCount::start(interface.index);
         let (description, queues) = take_over(&mut program, config, &interface, queues)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());

@@ -4,7 +4,7 @@
 //! [`KernelFilter`] is what is asked for; [`Compiled`] is that as the program's maps hold it
 //! (`rules` writes them). Refuses what does not fit the maps. It does not parse expressions.
 
-use std::{collections::BTreeMap, net::IpAddr, ops::RangeInclusive};
+use std::{collections::BTreeMap, fmt, net::IpAddr, ops::RangeInclusive};
 
 use super::program::shared::{PORTS_PER_WORD, PREFIXES, Rules, end, rule};
 use crate::error::{Error, Result};
@@ -94,6 +94,13 @@ impl Prefix {
         Self { address, len: if address.is_ipv4() { 32 } else { 128 } }
     }
 
+    /// How many addresses there are in it, but for all of IPv6, which is one more.
+    #[must_use]
+    pub fn addresses(self) -> u128 {
+        let most = if self.address.is_ipv4() { 32 } else { 128 };
+        1_u128.checked_shl(most - u32::from(self.len)).unwrap_or(u128::MAX)
+    }
+
     /// Its bits from the top of 128, and zeros.
     fn bits(self) -> u128 {
         let bits = match self.address {
@@ -101,6 +108,41 @@ impl Prefix {
             IpAddr::V6(address) => address.to_bits(),
         };
         bits & mask(self.len)
+    }
+}
+
+impl fmt::Display for KernelFilter {
+    /// All that it asks for: `from 10.0.0.0/8 or 192.0.2.1/32, port 53 or 80-88, protocol 17`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |ends: Ends, names: [&'static str; 3]| match ends {
+            Ends::Source => names[0],
+            Ends::Destination => names[1],
+            Ends::Either => names[2],
+        };
+        let prefixes = self.prefixes.iter().map(|(prefix, ends)| {
+            (
+                name(*ends, ["from", "to", "from or to"]),
+                format!("{}/{}", prefix.address, prefix.len),
+            )
+        });
+        let ports = self.ports.iter().map(|(range, ends)| {
+            let (first, last) = (range.start(), range.end());
+            let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            (name(*ends, ["from port", "to port", "port"]), range)
+        });
+        let protocols = self.protocols.iter().map(|number| ("protocol", number.to_string()));
+        let kinds = [prefixes.collect::<Vec<_>>(), ports.collect(), protocols.collect()];
+        let mut separator = if self.action == Action::Reject { "all but " } else { "" };
+        for kind in kinds {
+            let mut last = "";
+            for (name, value) in kind {
+                let name_and_space = if name == last { String::new() } else { format!("{name} ") };
+                write!(f, "{separator}{name_and_space}{value}")?;
+                (separator, last) = (" or ", name);
+            }
+            separator = if separator == " or " { ", " } else { separator };
+        }
+        Ok(())
     }
 }
 

@@ -40,6 +40,7 @@ use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::view::Views;
+use crate::xdp::filter::KernelFilter;
 use handover::handover;
 use line::Line;
 use links::Watched;
@@ -84,7 +85,12 @@ pub fn capture(
     let hasher = KeyHasher::default();
     // Before any packet comes to us: the memory of large tables takes its time to arrive.
     let tables = make_tables(settings, &accounts, &hasher)?;
-    let (mut sources, queues) = open::open(plans, live, |text| observer.notice(&text))?;
+    let in_kernel = settings.filter.as_ref().and_then(|filter| filter.in_kernel());
+    let (mut sources, queues) =
+        open::open(plans, live, in_kernel.as_ref(), |text| observer.notice(&text))?;
+    if settings.filter.is_some() {
+        tell_of_filter(&sources, in_kernel.as_ref(), observer);
+    }
     let decoder = Decoder::new(hasher).with_tunnels(settings.tunnels);
     for (counters, source) in accounts.sources.iter().zip(&sources) {
         // Nobody else sets it.
@@ -159,12 +165,30 @@ pub fn capture(
 fn should_stop(watch: &Watch<'_>, settings: &Settings, stages: &Stages) -> bool {
     let received = || -> u64 {
         let counters = watch.accounts.receives.iter().flatten();
-        counters.map(|counters| counters.received.get() + counters.filtered.get()).sum()
+        let by_us = counters.map(|counters| counters.received.get() + counters.filtered.get());
+        // What the kernel has filtered is known as of a moment ago.
+        let in_kernel = watch.accounts.sources.iter().map(|source| source.filtered.get());
+        by_us.chain(in_kernel).sum()
     };
     watch.should_stop(settings)
         || settings.count.is_some_and(|count| received() >= count)
         // Relaxed: a request is about itself only.
         || stages.failed.load(Ordering::Relaxed)
+}
+
+/// Says how much of the filter the kernel runs.
+fn tell_of_filter(
+    sources: &[Source],
+    in_kernel: Option<&KernelFilter>,
+    observer: &mut dyn Observer,
+) {
+    let what = match in_kernel {
+        Some(filter) => format!("the kernel keeps only {filter}"),
+        None => "it has nothing that the kernel could decide".to_owned(),
+    };
+    for source in sources.iter().filter(|source| matches!(source, Source::Tap(_))) {
+        observer.detail(&format!("--filter on {}: {what}", source.interface()));
+    }
 }
 
 /// Takes over what the kernel has counted.

@@ -9,6 +9,7 @@ use crate::limits::MAX_CORES;
 use crate::source::afxdp::{Tap, TapConfig, XdpMode, ZeroCopy, check_free};
 use crate::source::live::{Queue, Source};
 use crate::source::packet::{Observe, ObserveConfig};
+use crate::xdp::filter::KernelFilter;
 use crate::xdp::interface::Interface;
 
 /// How one interface is to be captured from.
@@ -118,13 +119,15 @@ fn count_rings(
 /// A queue with the number of its interface.
 pub(super) type Numbered = (u16, Queue);
 
-/// Opens all sources, as planned; `say` is told how.
+/// Opens all sources, as planned, those that have an XDP program with this filter in it; `say`
+/// is told how.
 ///
 /// # Errors
 /// If one cannot be opened. Nothing stays changed then.
 pub(super) fn open(
     plans: Vec<Plan>,
     settings: &CaptureSettings,
+    in_kernel: Option<&KernelFilter>,
     mut say: impl FnMut(String),
 ) -> Result<(Vec<Source>, Vec<Numbered>)> {
     let mut sources = Vec::with_capacity(plans.len());
@@ -134,7 +137,7 @@ pub(super) fn open(
         let number =
             u16::try_from(idx).map_err(|_| Error::new("capture", "too many interfaces"))?;
         let cores = plan.cores;
-        let (source, more, why) = open_one(plan, settings)?;
+        let (source, more, why) = open_one(plan, settings, in_kernel)?;
         if more.len() != cores {
             let cause = "the number of queues changed meanwhile";
             return Err(Error::new("capture", cause).advise("start it again"));
@@ -150,7 +153,11 @@ pub(super) fn open(
 }
 
 /// Opens one source. What is to be said of it comes last.
-fn open_one(plan: Plan, settings: &CaptureSettings) -> Result<(Source, Vec<Queue>, String)> {
+fn open_one(
+    plan: Plan,
+    settings: &CaptureSettings,
+    in_kernel: Option<&KernelFilter>,
+) -> Result<(Source, Vec<Queue>, String)> {
     let Plan { interface, by, cores } = plan;
     let observe = |why: String| {
         let config = ObserveConfig {
@@ -173,6 +180,7 @@ fn open_one(plan: Plan, settings: &CaptureSettings) -> Result<(Source, Vec<Queue
                 busy_poll_us: settings.busy_poll_us,
                 sampling: settings.sampling,
                 timestamps: settings.timestamps,
+                filter: in_kernel.cloned(),
                 ..TapConfig::new(&interface)
             };
             match Tap::open(&config) {

@@ -2,6 +2,7 @@
 
 mod filters;
 mod frames;
+mod in_kernel;
 mod live;
 mod samples;
 mod stamps;
