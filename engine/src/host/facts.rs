@@ -36,6 +36,14 @@ pub struct Machine {
     pub numa_nodes: Vec<u32>,
 }
 
+impl Machine {
+    /// The kernel's version: major and minor number.
+    pub fn version(&self) -> (u32, u32) {
+        let mut numbers = self.kernel.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
 /// One network interface.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

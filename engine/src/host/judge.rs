@@ -14,6 +14,9 @@ use crate::limits::{MAX_CORES, TAP_MTU};
 /// A receive ring that rides out a burst while its thread is busy.
 const RING_FRAMES: u32 = 2048;
 
+/// The first kernel that brings AF_XDP sockets frames of several buffers (`XDP_USE_SG`).
+const MULTI_BUFFER_KERNEL: (u32, u32) = (6, 6);
+
 /// How a fact weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -83,7 +86,7 @@ fn judge_interface(machine: &Machine, interface: &Interface) -> Vec<Finding> {
         in_use(interface),
         programs(interface),
         xdp(interface),
-        mtu(interface),
+        mtu(machine, interface),
         queues(machine, interface),
     ];
     findings.extend(rss(interface));
@@ -141,18 +144,27 @@ fn xdp(interface: &Interface) -> Finding {
     Finding::ok("xdp", format!("native {copies}; {frames}"))
 }
 
-fn mtu(interface: &Interface) -> Finding {
-    let mtu = interface.mtu;
-    let is_native = interface.xdp.as_ref().is_none_or(|xdp| xdp.native);
+/// Long packets take several buffers where the driver and AF_XDP know that.
+fn mtu(machine: &Machine, interface: &Interface) -> Finding {
+    let (mtu, name) = (interface.mtu, &interface.name);
     if mtu <= TAP_MTU {
         return Finding::ok("mtu", format!("{mtu}: a packet fits one frame"));
     }
-    let mend = format!("ip link set {} mtu {TAP_MTU}", interface.name);
-    if is_native {
+    let shorter = format!("ip link set {name} mtu {TAP_MTU}");
+    let lost = format!("packets above {TAP_MTU} are lost, and counted");
+    let xdp = interface.xdp.clone().unwrap_or_default();
+    if xdp.native && !xdp.multi_buffer {
         return Finding::bad("mtu", format!("{mtu}: the driver needs {TAP_MTU} or less"))
-            .mend(mend);
+            .mend(shorter);
     }
-    Finding::warn("mtu", format!("{mtu}: packets above {TAP_MTU} are lost, and counted")).mend(mend)
+    if machine.version() < MULTI_BUFFER_KERNEL {
+        return Finding::warn("mtu", format!("{mtu}: before Linux 6.6 {lost}")).mend(shorter);
+    }
+    if xdp.zero_copy && xdp.zero_copy_segments.unwrap_or(1) < 2 {
+        return Finding::warn("mtu", format!("{mtu}: zero-copy takes one buffer: {lost}"))
+            .mend(format!("flowtap capture -i {name} --zero-copy off"));
+    }
+    Finding::ok("mtu", format!("{mtu}: long packets take several buffers"))
 }
 
 /// How many queues receive.

@@ -20,7 +20,7 @@ use super::{
     busy::retry_while_busy,
     filter::KernelFilter,
     interface::Interface,
-    refusal::{Step, is_unsupported, refused, refused_at},
+    refusal::{Step, is_unsupported, refused_at},
     rules::RuleMaps,
     runs,
     stamp::Timestamps,
@@ -89,7 +89,7 @@ impl Program {
                 return Error::new(&*operation, "the kernel has no clock for --timestamps packet")
                     .advise("it takes Linux 6.1; use --timestamps batch");
             }
-            failed(operation, &interface, &cause)
+            failed_at(Step::Load, operation, &interface, &cause)
         })?;
         Ok(Self { link: None, object, sockets, verdicts, rules, interface })
     }
@@ -252,10 +252,14 @@ fn create_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Resul
 
 /// The error of `operation`, with the kernel's word if it is somewhere in `cause`.
 fn failed(operation: String, interface: &Interface, cause: &EbpfError) -> Error {
+    failed_at(Step::Other, operation, interface, cause)
+}
+
+fn failed_at(step: Step, operation: String, interface: &Interface, cause: &EbpfError) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
     while let Some(error) = source {
         if let Some(refusal) = error.downcast_ref::<io::Error>() {
-            return refused(operation, &interface.name, refusal);
+            return refused_at(step, operation, &interface.name, refusal);
         }
         source = error.source();
     }

@@ -9,6 +9,8 @@ use crate::privileges;
 /// What was refused, where the same code means different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Loading the program.
+    Load,
     /// Attaching the program to the interface.
     Attach,
     /// Binding a socket to a queue.
@@ -50,13 +52,17 @@ pub fn refused_at(
 /// What a code means at this step only.
 fn at_step(step: Step, code: i32, interface: &str) -> Option<String> {
     Some(match (step, code) {
+        (Step::Load, libc::EACCES | libc::EINVAL | libc::E2BIG | libc::ENOSPC) => {
+            return verifier_refused();
+        }
         (Step::Attach, libc::EBUSY | libc::EEXIST) => format!(
             "another program is attached, which is left alone: `flowtap doctor -i {interface}` \
              names it, `ip link set {interface} xdp off` detaches it unless its owner holds it"
         ),
         (Step::Attach, libc::EINVAL) => format!(
-            "the driver refuses: mostly for an MTU above {TAP_MTU}, LRO, or too many queues; \
-             `flowtap doctor -i {interface}` tells, --xdp-mode generic does without it"
+            "the driver refuses: mostly for LRO, too many queues, or, if it takes no frames of \
+             several buffers, an MTU above {TAP_MTU}; `flowtap doctor -i {interface}` tells, \
+             --xdp-mode generic does without it"
         ),
         (Step::Attach, libc::EOPNOTSUPP | ENOTSUPP) => {
             "the driver has no native XDP; use --xdp-mode auto or generic".to_owned()
@@ -93,8 +99,8 @@ fn advice(code: i32, interface: &str) -> Option<String> {
         }
         libc::ERANGE => {
             return Some(format!(
-                "a frame must fit one page less headroom; \
-                 `ip link set {interface} mtu {TAP_MTU}` or less"
+                "the driver takes no frames of several buffers, so one must fit a page less \
+                 headroom; `ip link set {interface} mtu {TAP_MTU}` or less, or --xdp-mode generic"
             ));
         }
         libc::EOPNOTSUPP | ENOTSUPP => {
@@ -103,10 +109,19 @@ fn advice(code: i32, interface: &str) -> Option<String> {
         libc::EAFNOSUPPORT | libc::ENOSYS => {
             "the kernel has no AF_XDP (CONFIG_XDP_SOCKETS); use --mode observe"
         }
-        libc::EINVAL => "the kernel is older than 5.9, or knows the option by another form",
+        libc::EINVAL => "the kernel is older than 5.18, or knows the option by another form",
         _ => return None,
     };
     Some(advice.to_owned())
+}
+
+/// Without CAP_PERFMON that is what the verifier misses; with it nothing that a user does helps.
+fn verifier_refused() -> Option<String> {
+    privileges::missing_among(&privileges::effective()).is_empty().then(|| {
+        "the kernel's verifier refuses the program: is it older than 5.18? If not, please report \
+         it with what `uname -r` says; --mode observe does without it"
+            .to_owned()
+    })
 }
 
 /// Which capability is missing; if none is, who else may forbid it.
@@ -125,7 +140,7 @@ mod tests {
 
     #[test]
     fn every_refusal_is_one_line_that_says_what_to_do() {
-        use Step::{Attach, Bind, Other};
+        use Step::{Attach, Bind, Load, Other};
         let line = |step, code| {
             let cause = io::Error::from_raw_os_error(code);
             refused_at(step, "bind queue 3 of eth0", "eth0", &cause).to_string()
@@ -135,7 +150,7 @@ mod tests {
             (Other, libc::ENODEV, "no such device; `ip link` lists the interfaces there are"),
             (Attach, libc::EBUSY, "device or resource busy; another program is attached"),
             (Attach, libc::EEXIST, "`ip link set eth0 xdp off`"),
-            (Attach, libc::EINVAL, "an MTU above 3490, LRO, or too many queues"),
+            (Attach, libc::EINVAL, "if it takes no frames of several buffers, an MTU above 3490"),
             (Attach, libc::EOPNOTSUPP, "operation not supported; the driver has no native XDP"),
             (Attach, ENOTSUPP, "the driver has no native XDP"),
             (Attach, libc::ENOMEM, "`ethtool -L eth0`"),
@@ -151,6 +166,14 @@ mod tests {
             (Other, libc::EOPNOTSUPP, "operation not supported; neither"),
             (Other, libc::EAFNOSUPPORT, "CONFIG_XDP_SOCKETS"),
         ];
+        // As root, as who else could load it; CI is.
+        if privileges::missing_among(&privileges::effective()).is_empty() {
+            for code in [libc::EACCES, libc::EINVAL] {
+                let line = line(Load, code);
+                assert!(line.contains("verifier refuses") && line.contains("report it"), "{line}");
+                assert!(!line.contains("as root"), "{line}");
+            }
+        }
         for (step, code, expected) in cases {
             let line = line(step, code);
             assert!(line.starts_with("bind queue 3 of eth0: "), "{line}");

@@ -4,8 +4,9 @@ use crate::host::facts::{Facts, Machine};
 use crate::host::judge::{Finding, receiving};
 use crate::privileges::{GRANT, NEEDED, missing_among};
 
-/// The first kernel whose XDP links belong to a file descriptor.
-const OLDEST_KERNEL: (u32, u32) = (5, 9);
+/// The first kernel that loads programs for frames of several buffers, as ours is
+/// (`BPF_F_XDP_HAS_FRAGS`).
+const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
 /// The frames of one queue, as `capture` lays them out.
 const QUEUE_BYTES: u64 = 4096 * 4096;
@@ -25,10 +26,8 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 
 fn kernel(machine: &Machine) -> Finding {
     let release = &machine.kernel;
-    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version < OLDEST_KERNEL {
-        return Finding::bad("kernel", format!("Linux {release} is older than 5.9"));
+    if machine.version() < OLDEST_KERNEL {
+        return Finding::bad("kernel", format!("Linux {release} is older than 5.18: no tap"));
     }
     Finding::ok("kernel", format!("Linux {release}"))
 }

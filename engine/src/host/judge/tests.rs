@@ -1,13 +1,13 @@
 //! Verdicts on what drivers answer. Nobody here has those cards: the answers in `drivers.json`
-//! but veth's are put together from the drivers' sources (Linux 6.12), and say what each
-//! finding must be; `null`: there must be none.
+//! are written by hand, after what drivers of those names are known to report, and recorded from
+//! none but veth. Each says what a finding must be; `null`: there must be none.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::*;
-use crate::host::facts::Machine;
+use crate::host::facts::{Machine, Xdp};
 use crate::privileges::NEEDED;
 
 /// One driver's answer and what it must come to.
@@ -58,11 +58,39 @@ fn drivers_answers_are_judged() {
 }
 
 #[test]
+fn a_large_mtu_wants_several_buffers_of_driver_socket_and_kernel() {
+    let native = Xdp { native: true, redirect: true, ..Xdp::default() };
+    let frags = Xdp { multi_buffer: true, ..native.clone() };
+    let zero_copy =
+        |segments| Xdp { zero_copy: true, zero_copy_segments: segments, ..frags.clone() };
+    let cases = [
+        ("6.12", Some(frags.clone()), Verdict::Ok),
+        ("6.12", Some(native.clone()), Verdict::Bad),
+        ("6.12", Some(Xdp::default()), Verdict::Ok),
+        ("6.12", Some(zero_copy(Some(8))), Verdict::Ok),
+        ("6.12", Some(zero_copy(Some(1))), Verdict::Warn),
+        ("6.12", Some(zero_copy(None)), Verdict::Warn),
+        ("6.5", Some(frags), Verdict::Warn),
+        ("6.5", Some(native), Verdict::Bad),
+        ("6.5", Some(Xdp::default()), Verdict::Warn),
+        ("6.1", None, Verdict::Warn),
+    ];
+    for (kernel, xdp, verdict) in cases {
+        let interface = Interface { mtu: 9000, xdp, ..Interface::default() };
+        let machine = Machine { kernel: kernel.into(), ..machine() };
+        let finding = mtu(&machine, &interface);
+        assert_eq!(finding.verdict, verdict, "{kernel} {interface:?}: {finding:?}");
+        let short = mtu(&machine, &Interface { mtu: 3490, ..interface });
+        assert_eq!(short.verdict, Verdict::Ok);
+    }
+}
+
+#[test]
 fn the_machine_is_judged() {
     type Change = fn(&mut Machine);
     let cases: [(&str, Change, &str, Verdict, &str); 9] = [
         ("as it should be", |_| (), "kernel", Verdict::Ok, "6.12"),
-        ("old", |m| m.kernel = "5.4.0".into(), "kernel", Verdict::Bad, "5.9"),
+        ("old", |m| m.kernel = "5.4.0".into(), "kernel", Verdict::Bad, "5.18"),
         ("BTF", |m| m.has_btf = false, "btf", Verdict::Warn, "CONFIG_DEBUG_INFO_BTF"),
         ("JIT", |m| m.bpf_jit = Some(0), "bpf jit", Verdict::Warn, "interpreted"),
         ("none", |m| m.capabilities.clear(), "capabilities", Verdict::Bad, "CAP_NET_RAW, CAP_BPF"),
