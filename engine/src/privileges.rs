@@ -11,7 +11,7 @@ mod confine;
 
 pub use confine::{Confinement, confine};
 
-use caps::{CapSet, Capability};
+use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Error, Result};
@@ -55,6 +55,22 @@ pub fn require(operation: &str) -> Result<()> {
     let (plural, list) = (if missing.len() == 1 { "y" } else { "ies" }, missing.join(", "));
     Err(Error::new(operation, format!("missing capabilit{plural} {list}"))
         .advise(format!("run as root, or grant them with `{GRANT}`")))
+}
+
+/// Gives up all but CAP_NET_ADMIN, for good: a process that sets an interface's settings back at
+/// the end does nothing else.
+///
+/// # Errors
+/// If the kernel refuses it.
+pub fn keep_net_admin() -> Result<()> {
+    let keep = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    let fail = |cause: String| Error::new("give up capabilities", cause);
+    // An effective capability must be permitted.
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &keep).map_err(|error| fail(error.to_string()))?;
+    }
+    caps::clear(None, CapSet::Inheritable).map_err(|error| fail(error.to_string()))?;
+    nix::sys::prctl::set_no_new_privs().map_err(|errno| fail(errno.desc().to_owned()))
 }
 
 /// Raises the limit of locked memory as far as that needs no privilege.

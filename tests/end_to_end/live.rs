@@ -43,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::links::trials());
     trials.extend(crate::stamps::trials());
     trials.extend(crate::host::live_trials());
+    trials.extend(crate::tune::trials());
     trials
 }
 
@@ -93,8 +94,9 @@ impl Net {
             .spawn()?;
         let mut stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         let mut said = String::new();
-        stderr.read_line(&mut said)?;
-        ensure(said.contains("capturing on v1"), said.as_str())?;
+        while !said.contains("capturing on v1") {
+            ensure(stderr.read_line(&mut said)? > 0, said.as_str())?;
+        }
         Ok((Capture { child, stderr }, said))
     }
 

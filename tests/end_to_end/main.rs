@@ -21,6 +21,7 @@ mod sinks;
 mod stamps;
 mod stuck;
 mod terminal;
+mod tune;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 

@@ -10,6 +10,7 @@ use crate::config::{Options, parse_duration, parse_ring_frames, parse_timeout};
 use crate::engine::CaptureSettings;
 use crate::engine::capture::CpuList;
 use crate::flow::Sampling;
+use crate::host::tune::Tune;
 use crate::limits::{DEFAULT_MAX_FLOWS, DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US};
 use crate::time::Tick;
 
@@ -31,6 +32,19 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Look at this machine and its interfaces: what a capture would find, and what mends it.
     Doctor(DoctorArguments),
+    /// Hold an interface's settings: started by `capture --tune`.
+    #[command(hide = true, name = crate::cli::hold::COMMAND)]
+    Hold(HoldArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HoldArguments {
+    /// The interface; several times for several.
+    #[arg(long = "interface", required = true)]
+    pub(crate) interfaces: Vec<String>,
+    /// As `capture` was given it.
+    #[arg(long, default_value = "")]
+    pub(crate) tune: Tune,
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +97,10 @@ pub(crate) struct CaptureArguments {
     /// Where packets' times come from (tap; observe has the kernel's of each packet).
     #[arg(long, value_enum, default_value_t = Timestamps::Batch, value_name = "FROM")]
     pub(crate) timestamps: Timestamps,
+    /// While it runs, set each interface as `flowtap doctor` advises (ring, RSS, offloads), and
+    /// promiscuous; with channels=N to so many queues. All is set back at the end.
+    #[arg(long, value_name = "channels=N", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) tune: Option<Tune>,
     /// Once everything is open, go on as this user, who must be able to write to the folders
     /// of the outputs. All capabilities are given up anyway.
     #[arg(long, value_name = "NAME")]
@@ -103,6 +121,9 @@ pub(crate) struct DoctorArguments {
     /// Print facts and verdicts as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Set back what a capture with --tune that was killed has left changed, and look at nothing.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) restore: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,8 @@
 //! `flowtap doctor`: what a capture would find here, as text or JSON.
 //!
 //! Facts and verdicts come from [`crate::host`]; this prints them. The exit code is 0 when no
-//! verdict on the machine or on a given interface is bad, 1 otherwise.
+//! verdict on the machine or on a given interface is bad, 1 otherwise. With `--restore` it sets
+//! back what a killed capture has left changed, instead.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,9 +10,11 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use crate::cli::args::DoctorArguments;
+use crate::cli::console;
 use crate::error::{Error, Result};
 use crate::host::facts::Facts;
 use crate::host::judge::{Finding, Verdict, judge};
+use crate::host::tune::restore;
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -25,8 +28,13 @@ struct Report<'a> {
 /// Examines, prints, and says whether all is well.
 ///
 /// # Errors
-/// If there is no such interface, the kernel does not say, or standard output is gone.
+/// If there is no such interface, the kernel does not say, standard output is gone, or settings
+/// cannot be set back.
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<bool> {
+    if arguments.restore {
+        restore(&arguments.interfaces, |text| console::say(&text))?;
+        return Ok(true);
+    }
     let facts = crate::host::examine(&arguments.interfaces)?;
     let findings = judge(&facts);
     let is_asked =

@@ -6,6 +6,7 @@
 mod args;
 mod console;
 mod doctor;
+mod hold;
 mod stats;
 mod summary;
 
@@ -15,16 +16,20 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::args::{Arguments, CaptureArguments, Command, Common, ReadArguments};
+use crate::cli::args::{Arguments, CaptureArguments, Command, Common, Mode, ReadArguments};
 use crate::cli::console::Console;
+use crate::cli::hold::Holder;
 use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
 use crate::error::{Error, Result};
 use crate::export::Target;
-use crate::privileges::Confinement;
+use crate::host::tune::restore;
+use crate::privileges::{self, Confinement};
+use crate::source::afxdp::check_free;
 use crate::sync::Arc;
 use crate::sync::SignalFlag;
 use crate::view::Views;
+use crate::xdp::interface::Interface;
 
 /// Done, but something was lost and `--strict` was given.
 const LOSS: u8 = 1;
@@ -58,6 +63,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let (common, result) = match arguments.command {
         Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
+        Command::Hold(settings) => {
+            // It has told whom it works for.
+            let code = hold::run(&settings).map_or(FAILED, |()| 0);
+            return ExitCode::from(code);
+        }
         Command::Read(read) => (read.common.clone(), run_read(&read)),
         Command::Capture(capture) => (capture.common.clone(), run_capture(&capture)),
     };
@@ -129,9 +139,33 @@ fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, false)?;
     let views = Views::default();
+    let holder = hold_settings(arguments, &mut console)?;
     let outcome = crate::engine::capture(&settings, &live, &control, &views, &mut console);
     console.finish();
-    outcome
+    let settings_are_back =
+        holder.map_or(Ok(()), |holder| holder.finish(|text| console.notice(text)));
+    let mut outcome = outcome?;
+    outcome.errors.extend(settings_are_back.err());
+    Ok(outcome)
+}
+
+/// Sets back what an earlier capture has left changed; with `--tune` starts the process that
+/// changes settings and holds them.
+fn hold_settings(arguments: &CaptureArguments, console: &mut Console) -> Result<Option<Holder>> {
+    let interfaces = &arguments.interfaces;
+    if let Err(error) = restore(interfaces, |text| console.notice(&text)) {
+        // It works all the same, if with other settings than there should be.
+        console.notice(&error.to_string());
+    }
+    let Some(tune) = arguments.tune else { return Ok(None) };
+    privileges::require("--tune")?;
+    if arguments.mode == Mode::Tap {
+        // Refused later anyway, but then the link would have been disturbed.
+        for name in interfaces {
+            check_free(&Interface::find(name)?, arguments.force)?;
+        }
+    }
+    Holder::start(interfaces, tune, |text| console.notice(text)).map(Some)
 }
 
 /// Lets signals set the run's requests. A second INT or TERM ends the program at once.

@@ -215,29 +215,32 @@ fn rss(interface: &Interface) -> Option<Finding> {
     })
 }
 
+/// How long a receive ring of this length, and at most so long, should rather be: no longer
+/// than twice what a burst takes, as what it holds should stay in a processor's caches.
+pub(super) fn advised_ring([now, most]: [u32; 2]) -> Option<u32> {
+    (now < RING_FRAMES && now < most).then(|| most.min(RING_FRAMES * 2))
+}
+
 fn rings(interface: &Interface) -> Option<Finding> {
-    let [now, most] = interface.rx_ring?;
+    let ring @ [now, most] = interface.rx_ring?;
     let meaning = format!("{now} of {most} frames");
-    if now < RING_FRAMES && now < most {
-        let best = most.min(RING_FRAMES * 2);
-        return Some(
-            Finding::warn("rx ring", format!("{meaning}: short for bursts"))
-                .mend(format!("ethtool -G {} rx {best}", interface.name)),
-        );
-    }
-    Some(Finding::ok("rx ring", meaning))
+    let Some(best) = advised_ring(ring) else { return Some(Finding::ok("rx ring", meaning)) };
+    Some(
+        Finding::warn("rx ring", format!("{meaning}: short for bursts"))
+            .mend(format!("ethtool -G {} rx {best}", interface.name)),
+    )
 }
 
 /// What an offload does to packets before they are seen.
-struct Offload {
+pub(super) struct Offload {
     /// Its name in the kernel, and `ethtool -K`'s.
-    names: [&'static str; 2],
+    pub(super) names: [&'static str; 2],
     /// Whether it comes before a native program.
     is_in_the_card: bool,
     effect: &'static str,
 }
 
-const OFFLOADS: [Offload; 4] = [
+pub(super) const OFFLOADS: [Offload; 4] = [
     Offload {
         names: ["rx-lro", "lro"],
         is_in_the_card: true,

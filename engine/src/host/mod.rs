@@ -2,9 +2,9 @@
 //!
 //! `netlink` asks the kernel, `machine` reads `/proc` and `/sys`; both fill [`facts`], which
 //! are plain data. [`judge`] makes verdicts of facts, and [`usage`] says what the host itself
-//! needs an interface for; [`link`] follows an interface while it is captured from. Nothing here
-//! changes the machine. It is called by `flowtap doctor`, by [`crate::source`] before it takes
-//! an interface over, and by the engine while it has it.
+//! needs an interface for; [`link`] follows an interface while it is captured from. Only [`tune`]
+//! changes anything, if it is asked to, and goes back. It is called by [`crate::cli`], by
+//! [`crate::source`] before it takes an interface over, and by the engine while it has it.
 
 mod ethtool;
 pub mod facts;
@@ -12,6 +12,7 @@ pub mod judge;
 pub mod link;
 mod machine;
 mod netlink;
+pub mod tune;
 pub mod usage;
 
 use crate::error::Result;

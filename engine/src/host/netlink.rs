@@ -24,6 +24,9 @@ use crate::xdp::refusal::refused;
 /// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
 const SKIP_STATS: u32 = 1 << 3;
 
+/// `RXH_XFRM_*` of linux/ethtool.h, by our names.
+pub(super) const TRANSFORMS: [(u32, &str); 2] = [(1, "symmetric-xor"), (2, "symmetric-or-xor")];
+
 /// The socket to ask by.
 pub(super) struct Kernel(NetlinkSocket);
 
@@ -32,6 +35,8 @@ pub(super) struct Kernel(NetlinkSocket);
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
+    /// Its own address, as long as its kind has them.
+    pub(super) address: Vec<u8>,
     /// What it is a part of: a bridge, a bond.
     pub(super) master: Option<u32>,
     /// What it stands on, if that is here: a VLAN's interface.
@@ -191,16 +196,12 @@ impl Kernel {
             let mut queues: Vec<&[u8]> = table.chunks_exact(4).collect();
             queues.sort_unstable();
             queues.dedup();
-            // RXH_XFRM_* of linux/ethtool.h.
-            let transform = match rss.get_input_xfrm() {
-                Ok(1) => Some("symmetric-xor"),
-                Ok(2) => Some("symmetric-or-xor"),
-                _ => None,
-            };
+            let input = rss.get_input_xfrm().ok();
+            let transform = TRANSFORMS.iter().find(|(number, _)| Some(*number) == input);
             Some(Rss {
                 key: rss.get_hkey().unwrap_or_default().to_vec(),
                 queues: u32::try_from(queues.len()).ok()?,
-                transform: transform.map(str::to_owned),
+                transform: transform.map(|(_, name)| (*name).to_owned()),
             })
         })
     }
@@ -210,6 +211,18 @@ impl Kernel {
             features.get_active().ok().map(|bits| names(&bits))
         })
         .unwrap_or_default()
+    }
+
+    /// Sends a request that changes something, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// If it is refused.
+    pub(super) fn make<R: NetlinkRequest>(&mut self, request: &R) -> io::Result<()> {
+        let mut replies = self.0.request(request)?;
+        while let Some(reply) = replies.recv() {
+            reply.map_err(io::Error::from)?;
+        }
+        Ok(())
     }
 
     /// What `read` finds in the first answer.
@@ -242,6 +255,7 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
     Link {
         index: header.ifi_index.unsigned_abs(),
         name: link.get_ifname().map(text).unwrap_or_default(),
+        address: link.get_address().unwrap_or_default().to_vec(),
         master: link.get_master().ok(),
         lower: link.get_link().ok().filter(|_| is_lower_here),
         is_up: header.ifi_flags & libc::IFF_UP.unsigned_abs() != 0,

@@ -20,10 +20,12 @@
 //! Packets are as the kernel's stack has them: segments that GRO has merged or that the NIC is
 //! yet to cut (TSO) are one, and those are counted ([`Counts::above_mtu`]).
 
+mod promiscuous;
 mod queue;
 mod ring;
 mod socket;
 
+pub use promiscuous::Promiscuous;
 pub use queue::{Counts, ObserveQueue};
 
 use std::io;
