@@ -145,6 +145,12 @@ pub const MIN_QUEUE_FRAMES: u32 = 64;
 
 const _: () = assert!(MIN_QUEUE_FRAMES as usize >= BATCH_PACKETS);
 
+/// The fewest that a queue gets where too little memory may be locked for what was asked: four
+/// batches, 1 MiB. With less it is refused.
+pub const LOCKED_QUEUE_FRAMES: u32 = 256;
+
+const _: () = assert!(LOCKED_QUEUE_FRAMES >= MIN_QUEUE_FRAMES);
+
 /// Frames that a receive queue holds unless `--ring-frames` says otherwise.
 pub const DEFAULT_QUEUE_FRAMES: u32 = 4_096;
 

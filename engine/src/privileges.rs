@@ -12,7 +12,7 @@ mod confine;
 pub use confine::{Confinement, confine};
 
 use caps::{CapSet, Capability, CapsHashSet};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use crate::error::{Error, Result};
 
@@ -81,6 +81,16 @@ pub fn raise_locked_memory() {
         // What is too little all the same is refused in words where it is locked.
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, hard, hard);
     }
+}
+
+/// The most memory that may be locked, in bytes; `None` without a limit.
+#[must_use]
+pub fn lockable_bytes() -> Option<u64> {
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK).unwrap_or(false) {
+        return None;
+    }
+    let (soft, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    (soft != RLIM_INFINITY).then_some(soft)
 }
 
 #[cfg(test)]

@@ -275,7 +275,11 @@ fn what_is_missing_is_named() -> Outcome {
     let (inherit, ambient) = (format!("--inh-caps={some}"), format!("--ambient-caps={some}"));
     let before = ["prlimit", "--memlock=65536:65536"];
     let words = ["too little memory may be locked", "`ulimit -l`", "CAP_IPC_LOCK"];
-    says(capture_as_nobody(&net, &program, &before, &[&inherit, &ambient]), 2, &words)
+    says(capture_as_nobody(&net, &program, &before, &[&inherit, &ambient]), 2, &words)?;
+    // 4 MiB are of use.
+    let before = ["prlimit", "--memlock=4194304:4194304"];
+    let words = [", 512 frames each, as 4096 KiB may be locked", "everything adds up"];
+    says(capture_as_nobody(&net, &program, &before, &[&inherit, &ambient]), 0, &words)
 }
 
 fn capabilities_are_enough() -> Outcome {

@@ -6,6 +6,8 @@
 //! `seen = passed + filtered + sampled out + redirected + aborted` in the program, and `redirected = delivered + drops`
 //! in the sockets, from counters of their own.
 
+mod room;
+
 use std::{os::fd::AsFd, time::Duration};
 
 use crate::{
@@ -328,7 +330,7 @@ fn take_over(
     interface: &Interface,
     queues: u32,
 ) -> Result<(String, Vec<TapQueue>)> {
-    let layout = config.check()?;
+    let (layout, fewer) = room::fit(config.check()?, queues, privileges::lockable_bytes());
     // Attached first, as it decides how sockets can be bound; what arrives before the last
     // of them is in place passes on to the host, and is counted as passed.
     let attachment = program.attach(config.xdp_mode)?;
@@ -344,7 +346,7 @@ fn take_over(
         }
         program.insert(socket.queue(), socket.as_fd())?;
     }
-    let description = describe(&attachment, &sockets);
+    let description = describe(&attachment, &sockets) + &fewer;
     let is_stamped = timestamps == Timestamps::Packet;
     let queue = |socket| TapQueue { socket, tai: is_stamped.then(Tai::now), batch_timed: 0 };
     Ok((description, sockets.into_iter().map(queue).collect()))

@@ -2,14 +2,15 @@
 
 use crate::host::facts::{Facts, Machine};
 use crate::host::judge::{Finding, receiving};
+use crate::limits::{DEFAULT_QUEUE_FRAMES, LOCKED_QUEUE_FRAMES};
 use crate::privileges::{GRANT, NEEDED, missing_among};
 
 /// The first kernel that loads programs for frames of several buffers, as ours is
 /// (`BPF_F_XDP_HAS_FRAGS`).
 const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
-/// The frames of one queue, as `capture` lays them out.
-const QUEUE_BYTES: u64 = 4096 * 4096;
+/// The bytes of one frame.
+const FRAME_BYTES: u64 = 4096;
 
 /// Judges everything that is not an interface's.
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -63,13 +64,20 @@ fn memlock(facts: &Facts) -> Finding {
         return Finding::ok("memlock", "CAP_IPC_LOCK: no limit");
     }
     let queues: u64 = facts.interfaces.iter().map(|one| u64::from(receiving(one))).sum();
-    let needed = queues.max(1) * QUEUE_BYTES;
+    let bytes = |frames: u32| queues.max(1) * u64::from(frames) * FRAME_BYTES;
+    let (least, wanted) = (bytes(LOCKED_QUEUE_FRAMES), bytes(DEFAULT_QUEUE_FRAMES));
+    let mend = format!("ulimit -l {}", wanted >> 10);
     match machine.memlock_bytes {
-        Some(limit) if limit < needed => Finding::bad(
+        Some(limit) if limit < least => Finding::bad(
             "memlock",
-            format!("{} KiB may be locked, {} are needed", limit >> 10, needed >> 10),
+            format!("{} KiB may be locked, {} are needed", limit >> 10, least >> 10),
         )
-        .mend(format!("ulimit -l {}", needed >> 10)),
+        .mend(mend),
+        Some(limit) if limit < wanted => Finding::warn(
+            "memlock",
+            format!("{} KiB may be locked: queues get fewer frames", limit >> 10),
+        )
+        .mend(mend),
         Some(limit) => Finding::ok("memlock", format!("{} KiB may be locked", limit >> 10)),
         None => Finding::ok("memlock", "no limit"),
     }

@@ -88,7 +88,7 @@ fn a_large_mtu_wants_several_buffers_of_driver_socket_and_kernel() {
 #[test]
 fn the_machine_is_judged() {
     type Change = fn(&mut Machine);
-    let cases: [(&str, Change, &str, Verdict, &str); 9] = [
+    let cases: [(&str, Change, &str, Verdict, &str); 10] = [
         ("as it should be", |_| (), "kernel", Verdict::Ok, "6.12"),
         ("old", |m| m.kernel = "5.4.0".into(), "kernel", Verdict::Bad, "5.18"),
         ("BTF", |m| m.has_btf = false, "btf", Verdict::Warn, "CONFIG_DEBUG_INFO_BTF"),
@@ -102,6 +102,7 @@ fn the_machine_is_judged() {
             "missing: CAP_BPF",
         ),
         ("64 KiB", |m| m.memlock_bytes = Some(1 << 16), "memlock", Verdict::Bad, "64 KiB"),
+        ("8 MiB", |m| m.memlock_bytes = Some(1 << 23), "memlock", Verdict::Warn, "fewer frames"),
         ("enough", |m| m.memlock_bytes = Some(1 << 24), "memlock", Verdict::Ok, "16384 KiB"),
         ("no huge pages", |m| m.huge_pages = [4, 0], "huge pages", Verdict::Warn, "none is free"),
     ];
