@@ -2,11 +2,11 @@
 //!
 //! From the bottom up: `umem` (the frames and who owns each),
 //! `ring` (indexes and descriptors shared with the kernel), `receiver` (packets out of these),
-//! `socket` (one queue's frames and rings), `program` (the XDP program that sends frames to
-//! sockets), `filter` and `rules` (what it leaves out, and its maps), `runs` (waiting for its
-//! runs), `stamp` (packets' times), `interface` (what the kernel says of an interface),
-//! `refusal` (what its refusals mean). It is called by [`crate::source::afxdp`], which has no
-//! unsafe code.
+//! `socket` (one queue's frames and rings), `attach` (a program to an interface), `program` (the
+//! XDP program that sends frames to sockets), `filter` and `rules` (what it leaves out, and its
+//! maps), `runs` (waiting for its runs), `stamp` (packets' times), `interface` (what the kernel
+//! says of an interface), `refusal` (what its refusals mean). It is called by
+//! [`crate::source`], which has no unsafe code for it.
 //!
 //! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
 //! (`XDP_USE_SG`), a UMEM on huge pages, the need-wakeup flag and busy polling are what this
@@ -20,6 +20,7 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/xdp/xsk.c>.
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
 
+mod attach;
 mod busy;
 pub mod filter;
 pub mod interface;

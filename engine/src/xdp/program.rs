@@ -1,13 +1,9 @@
 //! The XDP program: loaded from the object in `ebpf/`, attached to one interface, its sockets
 //! and its counters.
-//!
-//! It is attached by a link that this process owns as a file descriptor, so that the kernel
-//! detaches it when the process ends, however it ends. (aya's own `attach` falls back to one
-//! that stays when that fails, hence the system call here.)
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use aya::{
@@ -17,10 +13,10 @@ use aya::{
 };
 
 use super::{
-    busy::retry_while_busy,
+    attach::attach,
     filter::KernelFilter,
     interface::Interface,
-    refusal::{Step, is_unsupported, refused_at},
+    refusal::{Step, refused_at},
     rules::RuleMaps,
     runs,
     stamp::Timestamps,
@@ -34,6 +30,7 @@ use crate::{
 #[path = "../../../ebpf/src/shared.rs"]
 pub(super) mod shared;
 
+pub use super::attach::{Attachment, XdpMode};
 pub use shared::{SOCKETS, Verdicts};
 
 /// As `cargo xtask ebpf` built it.
@@ -44,27 +41,6 @@ const _: () = assert!(shared::PREFIXES as usize == MAX_KERNEL_PREFIXES);
 
 // SAFETY: integers without padding: any bytes are a value.
 unsafe impl aya::Pod for Verdicts {}
-
-/// Where the program shall run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// In the driver; in the network stack if the driver cannot.
-    #[default]
-    Auto,
-    /// In the driver, or not at all.
-    Native,
-    /// In the network stack.
-    Generic,
-}
-
-/// Where the program runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attachment {
-    /// In the driver, before the kernel makes a packet of the frame.
-    Native,
-    /// In the network stack, on the kernel's packets: slower. Why not native.
-    Generic(String),
-}
 
 /// The program, loaded; attached until [`Program::detach`] or drop.
 pub struct Program {
@@ -99,30 +75,11 @@ impl Program {
     /// # Errors
     /// If that is not possible, or another program is attached: a link replaces none.
     pub fn attach(&mut self, mode: XdpMode) -> Result<Attachment> {
-        let operation = || format!("attach the XDP program to {}", self.interface.name);
-        let program = xdp(&self.object)
-            .and_then(Xdp::fd)
-            .map_err(|cause| failed(operation(), &self.interface, &cause.into()))?;
-        let attach = |flags| {
-            // The link of a process that was killed goes a little after it.
-            retry_while_busy(|| create_link(program.as_fd(), self.interface.index, flags))
-        };
-        let refused = |cause| refused_at(Step::Attach, operation(), &self.interface.name, &cause);
-        let generic = |why: &str| {
-            let link = attach(XDP_FLAGS_SKB_MODE).map_err(refused)?;
-            Ok((link, Attachment::Generic(why.to_owned())))
-        };
-        let (link, attachment) = match mode {
-            XdpMode::Generic => generic("--xdp-mode generic")?,
-            XdpMode::Native | XdpMode::Auto => match attach(XDP_FLAGS_DRV_MODE) {
-                Ok(link) => (link, Attachment::Native),
-                // A driver without native XDP; every other refusal has a cause to be cured.
-                Err(native) if mode == XdpMode::Auto && is_unsupported(&native) => {
-                    generic("the driver has no native XDP")?
-                }
-                Err(native) => return Err(refused(native)),
-            },
-        };
+        let program = xdp(&self.object).and_then(Xdp::fd).map_err(|cause| {
+            let operation = format!("attach the XDP program to {}", self.interface.name);
+            failed(operation, &self.interface, &cause.into())
+        })?;
+        let (link, attachment) = attach(program.as_fd(), &self.interface, mode)?;
         self.link = Some(link);
         Ok(attachment)
     }
@@ -205,9 +162,6 @@ impl Program {
     }
 }
 
-const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
-const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
-
 type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
 fn load(timestamps: Timestamps) -> std::result::Result<Parts, EbpfError> {
@@ -226,36 +180,17 @@ fn xdp(object: &Ebpf) -> std::result::Result<&Xdp, ProgramError> {
     object.program("flowtap").ok_or(ProgramError::NotLoaded)?.try_into()
 }
 
-/// BPF_LINK_CREATE: attaches `program` for as long as the result is open.
-fn create_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
-    /// The first members of `union bpf_attr` for this command; the kernel takes the rest as 0.
-    #[repr(C)]
-    struct Attributes {
-        program: i32,
-        interface: u32,
-        attach_type: u32,
-        flags: u32,
-    }
-    const BPF_LINK_CREATE: libc::c_int = 28;
-    const BPF_XDP: u32 = 37;
-    let program = program.as_raw_fd();
-    let attributes = Attributes { program, interface, attach_type: BPF_XDP, flags };
-    let size = size_of::<Attributes>();
-    // SAFETY: the kernel reads `size` bytes of `attributes`, and keeps no pointer to them.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const attributes, size) };
-    match i32::try_from(fd) {
-        // SAFETY: the kernel has just opened it for us alone.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// The error of `operation`, with the kernel's word if it is somewhere in `cause`.
-fn failed(operation: String, interface: &Interface, cause: &EbpfError) -> Error {
+pub(super) fn failed(operation: String, interface: &Interface, cause: &EbpfError) -> Error {
     failed_at(Step::Other, operation, interface, cause)
 }
 
-fn failed_at(step: Step, operation: String, interface: &Interface, cause: &EbpfError) -> Error {
+pub(super) fn failed_at(
+    step: Step,
+    operation: String,
+    interface: &Interface,
+    cause: &EbpfError,
+) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(cause);
     while let Some(error) = source {
         if let Some(refusal) = error.downcast_ref::<io::Error>() {
