@@ -20,8 +20,8 @@ const REFERENCE_RUSTC: &str = "rustc 1.96.0 ";
 /// Debian's compiler with the library's source (`rustc-web`, `rust-web-src`).
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// What is built: the engine's program, and the generator's.
-const PROGRAMS: [&str; 2] = ["flowtap", "feed"];
+/// What is built: the engine's programs, and the generator's.
+const PROGRAMS: [&str; 3] = ["flowtap", "observe", "feed"];
 
 /// The target of 64-bit little-endian BPF, which is all that flowtap runs on.
 const TARGET: &str = "bpfel-unknown-none";
