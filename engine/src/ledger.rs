@@ -68,7 +68,7 @@ pub struct ReceiveCounters {
     pub oversize: Gauge,
     /// Descriptors that did not fit the receive memory.
     pub invalid: Gauge,
-    /// Lost by the kernel, as the ring of a packet socket was full.
+    /// Lost in the kernel, as the ring of a packet socket or a ring buffer was full.
     pub kernel: Gauge,
     /// How often that ring ran full.
     pub freezes: Gauge,

@@ -158,6 +158,12 @@ pub const DEFAULT_QUEUE_FRAMES: u32 = 4_096;
 /// names in first packets. What is longer is cut, and counts with its length on the wire.
 pub const SNAP_BYTES: u32 = 4_096;
 
+/// The fewest bytes of a packet that `--snaplen` may ask for: those of a small packet.
+pub const MIN_SNAP_BYTES: u32 = 64;
+
+/// Bytes of a packet that `observe` by XDP copies unless `--snaplen` says otherwise: all headers.
+pub const XDP_SNAP_BYTES: u32 = 256;
+
 /// After so long the kernel hands a block of packets over that is not full (`observe`).
 pub const RETIRE_BLOCK_MS: u32 = 10;
 

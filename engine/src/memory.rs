@@ -23,6 +23,13 @@ const HUGE_PAGE_BYTES: usize = 2 << 20;
 /// A multiple of every page size that Linux has on x86-64 and arm64, but for huge ones.
 const PAGE_BYTES: usize = 64 << 10;
 
+/// The size of this system's pages.
+pub(crate) fn page_bytes() -> usize {
+    // SAFETY: no pointers.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).expect("it has pages")
+}
+
 /// What kind of pages a mapping was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,7 +44,7 @@ pub enum Pages {
     Reserved,
 }
 
-/// Mapped pages, readable and writable.
+/// Mapped pages, readable and, but for [`Mapping::shared_read_only`], writable.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -61,6 +68,16 @@ impl Mapping {
     /// What the kernel shows at `offset` of `file`, shared with it.
     pub(crate) fn shared(file: BorrowedFd<'_>, offset: i64, bytes: usize) -> io::Result<Self> {
         Self::map(bytes, libc::MAP_SHARED | libc::MAP_POPULATE, file.as_raw_fd(), offset)
+    }
+
+    /// The same where it shows what we may not write: who holds it writes nothing.
+    pub(crate) fn shared_read_only(
+        file: BorrowedFd<'_>,
+        offset: i64,
+        bytes: usize,
+    ) -> io::Result<Self> {
+        let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
+        Self::map_for(libc::PROT_READ, bytes, flags, file.as_raw_fd(), offset)
     }
 
     /// Zeroed memory of our own, on huge pages if there are any, and what kind it got. A
@@ -113,7 +130,10 @@ impl Mapping {
     }
 
     fn map(bytes: usize, flags: i32, file: i32, offset: i64) -> io::Result<Self> {
-        let access = libc::PROT_READ | libc::PROT_WRITE;
+        Self::map_for(libc::PROT_READ | libc::PROT_WRITE, bytes, flags, file, offset)
+    }
+
+    fn map_for(access: i32, bytes: usize, flags: i32, file: i32, offset: i64) -> io::Result<Self> {
         // SAFETY: without MAP_FIXED the kernel picks pages that nothing uses, so no memory of
         // ours changes; `file` is open or -1.
         let start = unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, offset) };

@@ -36,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
     ];
     trials.extend(crate::observe::trials());
+    trials.extend(crate::observe_xdp::trials());
     trials.extend(crate::stuck::live_trials());
     trials.extend(crate::filter::live_trials());
     trials.extend(crate::sample::trials());

@@ -14,6 +14,7 @@ mod jumbo;
 mod links;
 mod live;
 mod observe;
+mod observe_xdp;
 mod program;
 mod sample;
 mod scan;

@@ -18,6 +18,9 @@ use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-test";
 
+/// The link that [`talk`] goes over.
+pub(crate) const TALK_LINK: &str = LINK;
+
 /// Processor time that an idle capture may take, in permille of one: a fifth of it is what a
 /// release build takes, and this machine may be busy.
 const IDLE_PERMILLE: u64 = 50;
@@ -96,7 +99,7 @@ fn overload_is_exact() -> Outcome {
 }
 
 /// Packets of all records.
-fn in_records(text: &str) -> Result<u64, Failed> {
+pub(crate) fn in_records(text: &str) -> Result<u64, Failed> {
     let records = json_lines(text)?;
     let sides = records.iter().flat_map(|record| [&record["src_packets"], &record["dst_packets"]]);
     Ok(sides.filter_map(Value::as_u64).sum())
@@ -108,14 +111,7 @@ fn auto_leaves_the_host_its_network() -> Outcome {
     let (out, stats) = (folder.path().join("live.jsonl"), folder.path().join("s.json"));
     let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
     let net = Net::up(LINK)?;
-    for (end, interface, address) in [("a", "v0", "10.9.0.1/24"), ("b", "v1", "10.9.0.2/24")] {
-        let netns = format!("{LINK}-{end}");
-        let ip = |arguments: &[&str]| {
-            Run::of(std::process::Command::new("ip").args(["-n", &netns]).args(arguments)).expect(0)
-        };
-        ip(&["link", "set", "dev", interface, "arp", "on"])?;
-        ip(&["address", "add", address, "dev", interface])?;
-    }
+    give_addresses()?;
     // Segments that are cut late are longer than the MTU.
     let offload = net.inside("ethtool").args(["-K", "v1", "tx", "on", "tso", "on"]).output()?;
     ensure(offload.status.success(), "ethtool -K v1 tx on tso on")?;
@@ -151,6 +147,19 @@ fn auto_leaves_the_host_its_network() -> Outcome {
         )?;
     }
     ensure(flow["src_ip"] == "10.9.0.1" && flow["tcp_state"] == "closed", flow.to_string())
+}
+
+/// Gives both ends of the link one.
+pub(crate) fn give_addresses() -> Outcome {
+    for (end, interface, address) in [("a", "v0", "10.9.0.1/24"), ("b", "v1", "10.9.0.2/24")] {
+        let netns = format!("{LINK}-{end}");
+        let ip = |arguments: &[&str]| {
+            Run::of(std::process::Command::new("ip").args(["-n", &netns]).args(arguments)).expect(0)
+        };
+        ip(&["link", "set", "dev", interface, "arp", "on"])?;
+        ip(&["address", "add", address, "dev", interface])?;
+    }
+    Ok(())
 }
 
 /// What nobody uses is tapped; what another program has taken is observed.
@@ -190,7 +199,7 @@ fn enter(end: &str) -> std::io::Result<()> {
 }
 
 /// A conversation between the two ends of the link. How many bytes went each way.
-fn talk() -> Result<(u64, u64), Failed> {
+pub(crate) fn talk() -> Result<(u64, u64), Failed> {
     let address: SocketAddr = ([10, 9, 0, 2], 7_777).into();
     let (asked, answered) = (b"what is there?", vec![7; 300_000]);
     thread::scope(|scope| {
@@ -302,16 +311,20 @@ fn killed_leaves_nothing() -> Outcome {
 
 /// Where nothing comes, hardly anything is done.
 fn idle_rests() -> Outcome {
-    for mode in ["tap", "observe"] {
+    for (mode, way) in [("tap", None), ("observe", None), ("observe", Some("--observe-by=xdp"))] {
         let net = Net::up(LINK)?;
-        let (capture, _) = net.capture_by(mode, &["-o", "-", "--max-flows", "1000"])?;
+        let arguments = ["-o", "-", "--max-flows", "1000"].into_iter().chain(way);
+        let (capture, _) = net.capture_by(mode, &arguments.collect::<Vec<_>>())?;
         thread::sleep(Duration::from_millis(500));
         let before = processor_ticks(&capture)?;
         thread::sleep(Duration::from_secs(3));
         // Of 10 ms each: USER_HZ is 100.
         let permille = (processor_ticks(&capture)? - before) * 1_000 / 300;
         capture.stop(0)?;
-        ensure(permille <= IDLE_PERMILLE, format!("{mode}: {permille} permille of a processor"))?;
+        ensure(
+            permille <= IDLE_PERMILLE,
+            format!("{mode} {way:?}: {permille} permille of a processor"),
+        )?;
     }
     Ok(())
 }

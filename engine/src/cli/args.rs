@@ -11,7 +11,9 @@ use crate::engine::CaptureSettings;
 use crate::engine::capture::CpuList;
 use crate::flow::Sampling;
 use crate::host::tune::Tune;
-use crate::limits::{DEFAULT_MAX_FLOWS, DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US};
+use crate::limits::{
+    DEFAULT_MAX_FLOWS, DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US, MIN_SNAP_BYTES, SNAP_BYTES,
+};
 use crate::time::Tick;
 
 /// Turns packets into flow records, and accounts for every one.
@@ -67,6 +69,12 @@ pub(crate) struct CaptureArguments {
     /// How to capture.
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,
+    /// How to observe.
+    #[arg(long, value_enum, default_value_t = ObserveBy::Packet, value_name = "WAY")]
+    pub(crate) observe_by: ObserveBy,
+    /// Bytes of each packet that are copied where it is observed [default: 4096; 256 by xdp].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(i64::from(MIN_SNAP_BYTES)..=i64::from(SNAP_BYTES)))]
+    pub(crate) snaplen: Option<u32>,
     /// Take an interface over even if it has an address, a default route, or a TCP session, or
     /// if what stands on it has (a bridge, a bond, a VLAN).
     #[arg(long)]
@@ -88,7 +96,7 @@ pub(crate) struct CaptureArguments {
     /// in the kernel and counted.
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
     pub(crate) sample: Sampling,
-    /// Where the XDP program runs (tap). auto: in the driver, if that can.
+    /// Where the XDP program runs. auto: in the driver, if that can.
     #[arg(long, value_enum, default_value_t = XdpMode::Auto, value_name = "MODE")]
     pub(crate) xdp_mode: XdpMode,
     /// Whether the device writes to our memory by itself (tap). auto: if the driver can.
@@ -148,7 +156,7 @@ impl From<Dispatch> for crate::engine::Dispatch {
 pub(crate) enum Mode {
     /// AF_XDP: the interface is ours, and its packets go no further.
     Tap,
-    /// AF_PACKET: the host keeps its network. Its own packets are seen in both directions.
+    /// The host keeps its network.
     Observe,
     /// Tap, where the interface has no address and no default route and the kernel can; else
     /// observe.
@@ -161,6 +169,23 @@ impl From<Mode> for crate::engine::Mode {
             Mode::Tap => Self::Tap,
             Mode::Observe => Self::Observe,
             Mode::Auto => Self::Auto,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ObserveBy {
+    /// AF_PACKET: what is received and what this host sends.
+    Packet,
+    /// An XDP program that passes packets on: only what is received, at less cost.
+    Xdp,
+}
+
+impl From<ObserveBy> for crate::engine::ObserveBy {
+    fn from(way: ObserveBy) -> Self {
+        match way {
+            ObserveBy::Packet => Self::Packet,
+            ObserveBy::Xdp => Self::Xdp,
         }
     }
 }
@@ -189,6 +214,8 @@ impl CaptureArguments {
     pub(crate) fn settings(&self) -> CaptureSettings {
         CaptureSettings {
             mode: self.mode.into(),
+            observe_by: self.observe_by.into(),
+            snap_bytes: self.snaplen,
             force: self.force,
             xdp_mode: self.xdp_mode.into(),
             zero_copy: self.zero_copy.into(),

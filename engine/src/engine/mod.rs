@@ -10,7 +10,7 @@ mod read;
 mod stage;
 
 pub use capture::capture;
-pub use capture::settings::{CaptureSettings, Mode, Wait};
+pub use capture::settings::{CaptureSettings, Mode, ObserveBy, Wait};
 pub use read::read;
 
 use std::time::{Duration, Instant};

@@ -1,12 +1,14 @@
-//! A live source, whichever it is: [`Tap`] or [`Observe`], and their queues behind one face.
+//! A live source, whichever it is: [`Tap`], [`Observe`] or [`ObserveXdp`], and their queues
+//! behind one face.
 //!
-//! One `rx` thread's code serves both. Which one it is, is asked once for a batch and not for
-//! a packet: [`Queue::receive`] is two loops, not one over a pointer to a function.
+//! One `rx` thread's code serves all. Which one it is, is asked once for a batch and not for
+//! a packet: [`Queue::receive`] is three loops, not one over a pointer to a function.
 
 use std::time::Duration;
 
 use crate::error::Result;
 use crate::source::afxdp::{Tap, TapQueue};
+use crate::source::observe_xdp::{ObserveXdp, ObserveXdpQueue};
 use crate::source::packet::{Observe, ObserveQueue};
 use crate::source::{Frame, LinkType};
 use crate::time::Timestamp;
@@ -17,6 +19,8 @@ pub enum Source {
     Tap(Box<Tap>),
     /// By AF_PACKET.
     Observe(Box<Observe>),
+    /// By an XDP program that passes packets on.
+    ObserveXdp(Box<ObserveXdp>),
 }
 
 /// What is counted for an interface as a whole. What is not counted there is 0: packets that
@@ -43,6 +47,7 @@ impl Source {
         match self {
             Self::Tap(tap) => tap.interface(),
             Self::Observe(observe) => observe.interface(),
+            Self::ObserveXdp(observe) => observe.interface(),
         }
     }
 
@@ -51,6 +56,7 @@ impl Source {
         match self {
             Self::Tap(tap) => tap.index(),
             Self::Observe(observe) => observe.index(),
+            Self::ObserveXdp(observe) => observe.index(),
         }
     }
 
@@ -64,6 +70,7 @@ impl Source {
         match self {
             Self::Tap(tap) => format!("tap, {}", tap.description()),
             Self::Observe(observe) => format!("observe, {}", observe.description()),
+            Self::ObserveXdp(observe) => format!("observe, {}", observe.description()),
         }
     }
 
@@ -72,6 +79,7 @@ impl Source {
         match self {
             Self::Tap(tap) => tap.clock(),
             Self::Observe(_) => "realtime, kernel, per packet",
+            Self::ObserveXdp(_) => "tai, kernel, per packet",
         }
     }
 
@@ -92,6 +100,9 @@ impl Source {
             Self::Observe(observe) => {
                 Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
             }
+            Self::ObserveXdp(observe) => {
+                Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
+            }
         }
     }
 
@@ -109,6 +120,9 @@ impl Source {
             Self::Observe(observe) => {
                 observe.reopen().map(|queues| queues.into_iter().map(Queue::Observe).collect())
             }
+            Self::ObserveXdp(observe) => {
+                observe.reopen().map(|queue| vec![Queue::ObserveXdp(Box::new(queue))])
+            }
         }
     }
 
@@ -120,17 +134,22 @@ impl Source {
         match self {
             Self::Tap(tap) => tap.detach(),
             Self::Observe(observe) => observe.detach(),
+            Self::ObserveXdp(observe) => {
+                observe.detach();
+                Ok(())
+            }
         }
     }
 }
 
 /// One queue of an interface; owned by one thread.
-#[derive(Debug)]
 pub enum Queue {
     /// An AF_XDP socket.
     Tap(TapQueue),
     /// A ring of a packet socket.
     Observe(ObserveQueue),
+    /// A ring buffer of an XDP program.
+    ObserveXdp(Box<ObserveXdpQueue>),
 }
 
 /// What was counted at a queue since it was opened. What does not happen there is 0.
@@ -146,7 +165,7 @@ pub struct QueueCounts {
     pub oversize: u64,
     /// Lost, as the kernel described them wrongly.
     pub invalid: u64,
-    /// Lost, as there was no room in the ring of a packet socket.
+    /// Lost, as there was no room in the ring of a packet socket, or in a ring buffer.
     pub kernel: u64,
     /// How often that ring ran full.
     pub freezes: u64,
@@ -156,6 +175,16 @@ pub struct QueueCounts {
     pub above_mtu: u64,
     /// Packets that have the time of their batch, where each should have its own.
     pub batch_timed: u64,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tap(_) => "Tap",
+            Self::Observe(_) => "Observe",
+            Self::ObserveXdp(_) => "ObserveXdp",
+        })
+    }
 }
 
 impl std::ops::Add for QueueCounts {
@@ -181,7 +210,7 @@ impl Queue {
     /// What its frames begin with.
     pub fn link(&self) -> LinkType {
         match self {
-            Self::Tap(_) => LinkType::ETHERNET,
+            Self::Tap(_) | Self::ObserveXdp(_) => LinkType::ETHERNET,
             Self::Observe(queue) => queue.link(),
         }
     }
@@ -201,6 +230,7 @@ impl Queue {
                 each(&Frame { bytes, wire_len, timestamp, link: LinkType::ETHERNET });
             }),
             Self::Observe(queue) => queue.receive(max, each),
+            Self::ObserveXdp(queue) => queue.receive(max, each),
         }
     }
 
@@ -212,6 +242,7 @@ impl Queue {
         match self {
             Self::Tap(queue) => queue.wait(timeout),
             Self::Observe(queue) => queue.wait(timeout),
+            Self::ObserveXdp(queue) => queue.wait(timeout),
         }
     }
 
@@ -238,6 +269,13 @@ impl Queue {
                 above_mtu: counts.above_mtu,
                 ..QueueCounts::default()
             }),
+            Self::ObserveXdp(queue) => queue.counts().map(|counts| QueueCounts {
+                seen: counts.seen,
+                kernel: counts.dropped,
+                invalid: counts.invalid,
+                above_mtu: counts.above_mtu,
+                ..QueueCounts::default()
+            }),
         }
     }
 
@@ -246,6 +284,7 @@ impl Queue {
         match self {
             Self::Tap(queue) => queue.set_by_wall(),
             Self::Observe(_) => {}
+            Self::ObserveXdp(queue) => queue.set_by_wall(),
         }
     }
 
@@ -256,7 +295,7 @@ impl Queue {
     /// If the kernel does not say.
     pub fn is_drained(&mut self) -> Result<bool> {
         match self {
-            Self::Tap(_) => Ok(true),
+            Self::Tap(_) | Self::ObserveXdp(_) => Ok(true),
             Self::Observe(queue) => queue.is_empty(),
         }
     }

@@ -4,9 +4,10 @@
 //! `ring` (indexes and descriptors shared with the kernel), `receiver` (packets out of these),
 //! `socket` (one queue's frames and rings), `attach` (a program to an interface), `program` (the
 //! XDP program that sends frames to sockets), `filter` and `rules` (what it leaves out, and its
-//! maps), `runs` (waiting for its runs), `stamp` (packets' times), `interface` (what the kernel
-//! says of an interface), `refusal` (what its refusals mean). It is called by
-//! [`crate::source`], which has no unsafe code for it.
+//! maps), `runs` (waiting for its runs), `stamp` (packets' times), `observer` (another program,
+//! which copies packets and passes them on), `ringbuf` (where the copies come up), `interface`
+//! (what the kernel says of an interface), `refusal` (what its refusals mean). It is called by
+//! [`crate::source::afxdp`] and [`crate::source::observe_xdp`] only, which have no unsafe code.
 //!
 //! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
 //! (`XDP_USE_SG`), a UMEM on huge pages, the need-wakeup flag and busy polling are what this
@@ -20,14 +21,16 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/xdp/xsk.c>.
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
 
-mod attach;
+pub(crate) mod attach;
 mod busy;
 pub mod filter;
 pub mod interface;
+pub mod observer;
 pub mod program;
 mod receiver;
 pub mod refusal;
 mod ring;
+pub(crate) mod ringbuf;
 mod rules;
 mod runs;
 pub mod socket;

@@ -3,11 +3,12 @@
 //! First a plan, which says how many cores there will be, as their tables take a while to
 //! make; then, with the tables there, sources are opened by it.
 
-use super::settings::{CaptureSettings, Mode};
+use super::settings::{CaptureSettings, Mode, ObserveBy};
 use crate::error::{Error, Result};
-use crate::limits::MAX_CORES;
+use crate::limits::{MAX_CORES, SNAP_BYTES, XDP_SNAP_BYTES};
 use crate::source::afxdp::{Tap, TapConfig, XdpMode, ZeroCopy, check_free};
 use crate::source::live::{Queue, Source};
+use crate::source::observe_xdp::{ObserveXdp, ObserveXdpConfig};
 use crate::source::packet::{Observe, ObserveConfig};
 use crate::xdp::filter::KernelFilter;
 use crate::xdp::interface::Interface;
@@ -25,7 +26,7 @@ pub(super) struct Plan {
 enum By {
     /// AF_XDP; with the other way as a way out, if nobody has said which.
     Tap { or_observe: bool },
-    /// AF_PACKET, and what is to be said of it.
+    /// As `--observe-by` says, and what is to be said of it.
     Observe { why: String },
 }
 
@@ -72,24 +73,40 @@ fn plan_one(
     if let Some(not_tap) = not_tap {
         if let Some(flag) = flag_of_taps(settings) {
             return Err(Error::new(flag, format!("{} is observed{not_tap}", interface.name))
-                .advise("leave it out: only a tap has an XDP program and AF_XDP sockets"));
+                .advise("leave it out: it is for a tap, --xdp-mode also for --observe-by xdp"));
         }
-        let (cores, why) = count_rings(settings, workers, queues);
+        let (cores, why) = count_rings(settings, workers, queues)?;
         let why = format!("{why}{not_tap}");
         return Ok(Plan { interface: interface.name, by: By::Observe { why }, cores });
+    }
+    let flag = match settings {
+        CaptureSettings { mode: Mode::Tap, observe_by: ObserveBy::Xdp, .. } => Some("--observe-by"),
+        CaptureSettings { mode: Mode::Tap, snap_bytes: Some(_), .. } => Some("--snaplen"),
+        _ => None,
+    };
+    if let Some(flag) = flag {
+        return Err(Error::new(flag, format!("{} is tapped", interface.name))
+            .advise("leave it out, or use --mode observe"));
     }
     if workers.is_some_and(|workers| workers != queues) {
         let cause = format!("{} has {queues} queues", interface.name);
         return Err(Error::new("--workers", cause).advise("leave it out: each queue has a worker"));
     }
-    let or_observe = settings.mode == Mode::Auto && flag_of_taps(settings).is_none();
+    // By XDP it would be another number of cores, and what has refused the one program will
+    // refuse the other.
+    let or_observe = settings.mode == Mode::Auto
+        && settings.observe_by == ObserveBy::Packet
+        && flag_of_taps(settings).is_none();
     Ok(Plan { interface: interface.name, by: By::Tap { or_observe }, cores: queues })
 }
 
 /// What was asked for that only a tap has.
 fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
     let flags = [
-        (settings.xdp_mode != XdpMode::Auto, "--xdp-mode"),
+        (
+            settings.xdp_mode != XdpMode::Auto && settings.observe_by == ObserveBy::Packet,
+            "--xdp-mode",
+        ),
         (settings.zero_copy == ZeroCopy::On, "--zero-copy on"),
         (settings.busy_poll_us.is_some(), "--busy-poll"),
         (settings.sampling.is_some(), "--sample"),
@@ -99,21 +116,23 @@ fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
 
 /// How many rings an observed interface has, and why so many: as many as receive queues, since
 /// no more processors than those bring it packets that others send; and no more than
-/// processors, since further threads would only take turns.
+/// processors, since further threads would only take turns. By XDP it has one.
 fn count_rings(
     settings: &CaptureSettings,
     workers: Option<usize>,
     queues: usize,
-) -> (usize, &'static str) {
-    if let Some(workers) = workers {
-        return (workers, "as --workers says");
-    }
+) -> Result<(usize, &'static str)> {
     let processors = settings.processors();
-    if queues <= processors {
-        (queues, "one per receive queue")
-    } else {
-        (processors, "one per processor")
-    }
+    Ok(match (settings.observe_by, workers) {
+        (ObserveBy::Xdp, None | Some(1)) => (1, "one ring buffer"),
+        (ObserveBy::Xdp, Some(_)) => {
+            let cause = "--observe-by xdp has one ring buffer, and so one worker";
+            return Err(Error::new("--workers", cause).advise("leave it out"));
+        }
+        (ObserveBy::Packet, Some(workers)) => (workers, "as --workers says"),
+        (ObserveBy::Packet, None) if queues <= processors => (queues, "one per receive queue"),
+        (ObserveBy::Packet, None) => (processors, "one per processor"),
+    })
 }
 
 /// A queue with the number of its interface.
@@ -152,6 +171,38 @@ pub(super) fn open(
     Ok((sources, queues))
 }
 
+/// Opens one source that is observed.
+fn observe(
+    interface: &str,
+    rings: usize,
+    settings: &CaptureSettings,
+) -> Result<(Source, Vec<Queue>)> {
+    let interface = interface.to_owned();
+    match settings.observe_by {
+        ObserveBy::Packet => {
+            let frames_per_ring = settings.ring_frames;
+            let snap_bytes = settings.snap_bytes.unwrap_or(SNAP_BYTES);
+            let config = ObserveConfig { interface, rings, frames_per_ring, snap_bytes };
+            let (observe, queues) = Observe::open(&config)?;
+            Ok((
+                Source::Observe(Box::new(observe)),
+                queues.into_iter().map(Queue::Observe).collect(),
+            ))
+        }
+        ObserveBy::Xdp => {
+            let config = ObserveXdpConfig {
+                interface,
+                xdp_mode: settings.xdp_mode,
+                ring_frames: settings.ring_frames,
+                snap_bytes: settings.snap_bytes.unwrap_or(XDP_SNAP_BYTES),
+            };
+            let (observe, queue) = ObserveXdp::open(&config)?;
+            let queues = vec![Queue::ObserveXdp(Box::new(queue))];
+            Ok((Source::ObserveXdp(Box::new(observe)), queues))
+        }
+    }
+}
+
 /// Opens one source. What is to be said of it comes last.
 fn open_one(
     plan: Plan,
@@ -160,14 +211,8 @@ fn open_one(
 ) -> Result<(Source, Vec<Queue>, String)> {
     let Plan { interface, by, cores } = plan;
     let observe = |why: String| {
-        let config = ObserveConfig {
-            interface: interface.clone(),
-            rings: cores,
-            frames_per_ring: settings.ring_frames,
-        };
-        let (observe, queues) = Observe::open(&config)?;
-        let queues = queues.into_iter().map(Queue::Observe).collect();
-        Ok((Source::Observe(Box::new(observe)), queues, format!(", {why}")))
+        let (source, queues) = observe(&interface, cores, settings)?;
+        Ok((source, queues, format!(", {why}")))
     };
     match by {
         By::Observe { why } => observe(why),

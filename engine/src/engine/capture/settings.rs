@@ -12,12 +12,22 @@ use crate::sync::thread;
 pub enum Mode {
     /// AF_XDP: the interface is ours.
     Tap,
-    /// AF_PACKET: the host keeps its network.
+    /// The host keeps its network.
     Observe,
     /// For each interface: tap, where that does not cut the host off and the kernel does it;
     /// else observe.
     #[default]
     Auto,
+}
+
+/// How packets are observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ObserveBy {
+    /// By packet sockets: what is received and what is sent.
+    #[default]
+    Packet,
+    /// By an XDP program that passes packets on: what is received.
+    Xdp,
 }
 
 /// How an `rx` thread waits for packets.
@@ -40,9 +50,14 @@ pub struct CaptureSettings {
     pub interfaces: Vec<String>,
     /// How they are captured from.
     pub mode: Mode,
+    /// How those are that are observed.
+    pub observe_by: ObserveBy,
+    /// Bytes of a packet that are copied where it is observed; if nothing is said, as many as
+    /// the way of it does.
+    pub snap_bytes: Option<u32>,
     /// Tap an interface even if that cuts the host off.
     pub force: bool,
-    /// Where the XDP program shall run: tap only.
+    /// Where the XDP program shall run.
     pub xdp_mode: XdpMode,
     /// Whether frames shall come without a copy: tap only.
     pub zero_copy: ZeroCopy,
@@ -71,6 +86,8 @@ impl CaptureSettings {
         Self {
             interfaces: interfaces.into_iter().map(Into::into).collect(),
             mode: Mode::default(),
+            observe_by: ObserveBy::default(),
+            snap_bytes: None,
             force: false,
             xdp_mode: XdpMode::default(),
             zero_copy: ZeroCopy::default(),

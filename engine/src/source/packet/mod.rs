@@ -24,16 +24,18 @@ mod promiscuous;
 mod queue;
 mod ring;
 mod socket;
+mod watch;
 
 pub use promiscuous::Promiscuous;
 pub use queue::{Counts, ObserveQueue};
+pub(super) use watch::Watch;
 
 use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
 use crate::host::link::NicCount;
-use crate::limits::{MAX_CORES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
+use crate::limits::{MAX_CORES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES, MIN_SNAP_BYTES, SNAP_BYTES};
 use crate::source::LinkType;
 use crate::sync::Arc;
 use crate::xdp::interface::Interface;
@@ -51,7 +53,7 @@ const BLOCKS: u32 = 4;
 const _: () = assert!(MIN_QUEUE_FRAMES * FRAME_BYTES / BLOCKS > 2 * crate::limits::SNAP_BYTES);
 
 /// An Ethernet header with two VLAN tags, which are not in the MTU.
-const LINK_BYTES: u32 = 14 + 2 * ring::TAG_BYTES;
+pub(super) const LINK_BYTES: u32 = 14 + 2 * ring::TAG_BYTES;
 
 /// What to observe, and with how much memory.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ pub struct ObserveConfig {
     /// Frames of 4,096 bytes that a ring has memory for, a power of two; of shorter ones it
     /// holds more.
     pub frames_per_ring: u32,
+    /// Bytes of a packet that the kernel copies.
+    pub snap_bytes: u32,
 }
 
 impl ObserveConfig {
@@ -74,6 +78,10 @@ impl ObserveConfig {
                 "{frames} frames per ring is not a power of two from {MIN_QUEUE_FRAMES} to \
                  {MAX_QUEUE_FRAMES}"
             ));
+        }
+        let snap = self.snap_bytes;
+        if !(MIN_SNAP_BYTES..=SNAP_BYTES).contains(&snap) {
+            return refuse(format!("{snap} bytes, not {MIN_SNAP_BYTES} to {SNAP_BYTES}"));
         }
         if !(1..=MAX_CORES).contains(&self.rings) {
             return refuse(format!("{} rings, not 1 to {MAX_CORES}", self.rings));
@@ -136,7 +144,8 @@ impl Observe {
             .map_err(|cause| fail("ask for the MTU of", &cause))?;
         let nic_rx = NicCount::start(interface.index);
         for fd in &sockets {
-            socket::open_ears(fd, link).map_err(|cause| fail("open the sockets of", &cause))?;
+            socket::open_ears(fd, link, config.snap_bytes)
+                .map_err(|cause| fail("open the sockets of", &cause))?;
         }
         let sockets: Vec<_> = sockets.into_iter().map(Arc::new).collect();
         let mut queues = Vec::with_capacity(sockets.len());

@@ -8,7 +8,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::limits::{RETIRE_BLOCK_MS, SNAP_BYTES};
+use crate::limits::RETIRE_BLOCK_MS;
 use crate::memory::Mapping;
 use crate::socket::{self, Name};
 use crate::source::LinkType;
@@ -68,10 +68,15 @@ pub(super) fn open(layout: Layout) -> io::Result<(OwnedFd, Mapping)> {
 /// Binds the socket to all packets of an interface, in both directions. What they begin with;
 /// `None` if it is nothing that we decode.
 pub(super) fn bind(fd: &OwnedFd, interface: u32) -> io::Result<Link> {
+    bind_to(fd, interface, ETH_P_ALL)
+}
+
+/// The same for received packets of one protocol (EtherType).
+pub(super) fn bind_to(fd: &OwnedFd, interface: u32, protocol: u16) -> io::Result<Link> {
     let address = libc::sockaddr_ll {
         // 17: fits.
         sll_family: libc::AF_PACKET.unsigned_abs().try_into().unwrap_or_default(),
-        sll_protocol: ETH_P_ALL.to_be(),
+        sll_protocol: protocol.to_be(),
         sll_ifindex: interface.cast_signed(),
         sll_hatype: 0,
         sll_pkttype: 0,
@@ -141,9 +146,9 @@ pub(super) fn make_group(sockets: &[OwnedFd]) -> io::Result<()> {
     others.iter().try_for_each(|fd| join(fd, id, libc::PACKET_FANOUT_HASH))
 }
 
-/// Lets packets in, cut to the snap length; of those that come twice only one.
-pub(super) fn open_ears(fd: &OwnedFd, link: Link) -> io::Result<()> {
-    let mut keep = vec![statement(libc::BPF_RET, SNAP_BYTES)];
+/// Lets packets in, cut to this length; of those that come twice only one.
+pub(super) fn open_ears(fd: &OwnedFd, link: Link, snap_bytes: u32) -> io::Result<()> {
+    let mut keep = vec![statement(libc::BPF_RET, snap_bytes)];
     if link.is_loopback() {
         let kind = (libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE).cast_unsigned();
         let mut unless_sent = vec![

@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn sizes_are_checked_and_blocks_are_several() {
     let layout = |frames_per_ring, rings| {
-        let config = ObserveConfig { interface: "x".into(), rings, frames_per_ring };
+        let config =
+            ObserveConfig { interface: "x".into(), rings, frames_per_ring, snap_bytes: 4096 };
         config.check().map_err(|error| error.to_string())
     };
     assert_eq!(layout(4096, 1), Ok(Layout { blocks: 64, block_bytes: 256 << 10 }));
