@@ -54,6 +54,12 @@ fn clients() -> Spread {
     }
 }
 
+/// The MAC address that these frames are sent to.
+pub(crate) fn receiver_mac() -> String {
+    let server = Host { side: Side::B, number: number::low16(FIRST_SERVER) };
+    server.mac().map(|byte| format!("{byte:02x}")).join(":")
+}
+
 impl Feed {
     /// UDP frames of these lengths.
     pub(crate) fn udp(sizes: Sizes) -> Self {

@@ -20,6 +20,10 @@ use crate::bench::programs::{find, pmacctd_config, said_version, strings};
 pub(super) const OURS: &str = "flowtap";
 pub(super) const CEILING: &str = "bare AF_XDP receiver";
 
+/// flowtap where the host keeps its network.
+const OBSERVES: [(&str, &str); 2] =
+    [("flowtap observe, packet", "packet"), ("flowtap observe, xdp", "xdp")];
+
 /// The meters' processor; the other one makes and delivers the frames.
 const CPU: &str = "0";
 
@@ -41,8 +45,10 @@ pub(super) struct Meter {
     program: PathBuf,
     version: [&'static str; 2],
     args: fn(&Place<'_>) -> Vec<String>,
-    /// Whether it receives by AF_XDP; else by a packet socket.
+    /// Whether it has an XDP program; else a packet socket.
     pub(super) is_xdp: bool,
+    /// Whether it takes frames that come without the link.
+    pub(super) is_fed: bool,
     /// Packets that its results have, given the place and all that it said.
     count: fn(&Place<'_>, &str) -> Result<u64, String>,
 }
@@ -71,17 +77,30 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
         version: ["--version", "flowtap"],
         args,
         is_xdp: true,
+        is_fed: true,
         count,
     };
+    let observes = OBSERVES.map(|(name, way)| Meter {
+        is_xdp: way == "xdp",
+        is_fed: false,
+        ..ours(
+            name,
+            flowtap,
+            if way == "xdp" { by_xdp_args } else { by_packet_args },
+            flowtap_count,
+        )
+    });
     let mut meters = vec![
         ours(OURS, flowtap, flowtap_args, flowtap_count),
         ours(CEILING, bare, |_| strings(&["v1"]), bare_count),
     ];
+    meters.extend(observes);
     let mut missing = Vec::new();
     for (name, version, args, count) in PEERS.into_iter().filter(|_| !alone) {
         match find(name) {
             Some(program) => {
-                meters.push(Meter { name, program, version, args, is_xdp: false, count });
+                let (is_xdp, is_fed) = (false, false);
+                meters.push(Meter { name, program, version, args, is_xdp, is_fed, count });
             }
             None => missing.push(name),
         }
@@ -91,7 +110,7 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
 
 impl Meter {
     pub(super) fn is_ours(&self) -> bool {
-        self.is_xdp
+        self.name == CEILING || self.name.starts_with(OURS)
     }
 
     pub(super) fn version(&self) -> String {
@@ -128,7 +147,7 @@ impl Meter {
     }
 
     fn is_ready(&self, place: &Place<'_>) -> bool {
-        if self.is_xdp {
+        if self.is_ours() {
             return ["receiving on", "capturing on"]
                 .iter()
                 .any(|text| said_in(place).contains(text));
@@ -208,8 +227,21 @@ fn printed_sum(command: &mut Command) -> Result<u64, String> {
 }
 
 fn flowtap_args(place: &Place<'_>) -> Vec<String> {
-    let mut args = strings(&["capture", "-i", "v1", "--mode", "tap", "--max-flows"]);
+    capture_args(place, &["--mode", "tap"])
+}
+
+fn by_packet_args(place: &Place<'_>) -> Vec<String> {
+    capture_args(place, &["--mode", "observe", "--observe-by", "packet"])
+}
+
+fn by_xdp_args(place: &Place<'_>) -> Vec<String> {
+    capture_args(place, &["--mode", "observe", "--observe-by", "xdp"])
+}
+
+fn capture_args(place: &Place<'_>, mode: &[&str]) -> Vec<String> {
+    let mut args = strings(&["capture", "-i", "v1", "--max-flows"]);
     args.push((2 * place.flows).to_string());
+    args.extend(strings(mode));
     args.extend(strings(&["-o", "flows.ipfix", "--stats", "ledger.json"]));
     args
 }

@@ -23,6 +23,7 @@ use super::document;
 use super::form::Form;
 use super::programs::{bench_program, flowtap_program};
 use super::report::{Measured, Report};
+use crate::r#gen::live::receiver_mac;
 use crate::net::Link;
 
 /// How much to run, and where.
@@ -48,7 +49,15 @@ struct Case {
     frame_bytes: &'static str,
     flows: u64,
     way: Way,
+    /// Whether the receiver's interface has the MAC address that they are sent to, so that the
+    /// host's IP gets them as well, unless they are taken from it.
+    to_host: bool,
 }
+
+const TO_HOST: &str = "60 bytes, 10 k flows, to the host itself";
+
+/// A MAC address that no frame is sent to.
+const OTHER_MAC: &str = "02:00:00:ff:ff:ff";
 
 /// Whether frames come over the link, or from the kernel into the receiver's XDP program.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,16 +66,17 @@ enum Way {
     Fed,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     case("60 bytes, 10 k flows", "60", 10_000, Way::Link),
     case("60 bytes, 1 M flows", "60", 1_000_000, Way::Link),
     case("508 bytes, 10 k flows", "508", 10_000, Way::Link),
+    Case { to_host: true, ..case(TO_HOST, "60", 10_000, Way::Link) },
     case("60 bytes, 10 k flows, without a link", "60", 10_000, Way::Fed),
     case("60 bytes, 1 M flows, without a link", "60", 1_000_000, Way::Fed),
 ];
 
 const fn case(name: &'static str, frame_bytes: &'static str, flows: u64, way: Way) -> Case {
-    Case { name, frame_bytes, flows, way }
+    Case { name, frame_bytes, flows, way, to_host: false }
 }
 
 /// As fast as the kernel makes frames: it takes its time to look at the clock, too.
@@ -121,7 +131,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
             case.flows = case.flows.min(5_000);
         }
         let takers: Vec<_> =
-            meters.iter().filter(|meter| meter.is_xdp || case.way == Way::Link).collect();
+            meters.iter().filter(|meter| meter.is_fed || case.way == Way::Link).collect();
         let mut runs = Vec::new();
         for round in 0..plan.rounds {
             for &rate in &plan.rates[case.way as usize] {
@@ -159,6 +169,7 @@ fn run_once(meter: &Meter, job: &Job, folder: &Path) -> Result<Run, String> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(failed)?;
     set_gro(!meter.is_xdp)?;
+    set_mac(job.case.to_host)?;
     let place = Place { netns: format!("{LINK}-b"), folder, flows: job.case.flows };
     let (counted, sent, seconds) = match meter.start(&place) {
         Err(error) => (Err(error), 1, 1.0),
@@ -190,6 +201,18 @@ fn set_gro(on: bool) -> Result<(), String> {
     match status {
         Ok(status) if status.success() => Ok(()),
         other => Err(format!("switch gro of v1 {on} by ethtool: {other:?}; install ethtool")),
+    }
+}
+
+/// Has the receiver's interface be who the frames are for, or not.
+fn set_mac(is_receiver: bool) -> Result<(), String> {
+    let mac = if is_receiver { receiver_mac() } else { OTHER_MAC.to_owned() };
+    let status = Command::new("ip")
+        .args(["-n", &format!("{LINK}-b"), "link", "set", "dev", "v1", "address", &mac])
+        .status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        other => Err(format!("give v1 the address {mac} by ip: {other:?}")),
     }
 }
 

@@ -136,7 +136,7 @@ impl Findings for Live {
         let mut blocks = vec![Block::Text(format!(
             "{} rounds by turns of {} s at each rate (longer until each flow has had a packet), medians; a veth between two namespaces, \
              frames made by the kernel and delivered on processor 1, addressed to another host \
-             (as on a mirror port), all of the receiver on processor 0; Debian's meters on \
+             (as on a mirror port) unless said otherwise, all of the receiver on processor 0; Debian's meters on \
              packet sockets. Without a link: the kernel gives the frames to the receiver's XDP \
              program itself, as if its first queue had received them. A packet is counted if it is in the receiver's results. The bare \
              receiver has flowtap's XDP program and sockets, and counts. tcpdump writes to \
@@ -152,7 +152,9 @@ impl Findings for Live {
         for series in &self.series {
             let curves = series.curves();
             let Some(ours) = curves.iter().find(|curve| curve.meter == OURS) else { continue };
-            for peer in curves.iter().filter(|curve| ![OURS, CEILING].contains(&curve.meter)) {
+            let is_peer =
+                |curve: &&Curve<'_>| curve.meter != CEILING && !curve.meter.starts_with(OURS);
+            for peer in curves.iter().filter(is_peer) {
                 if peer.loss_free > ours.loss_free || peer.most() > ours.most() {
                     losses.push(format!("Live, {}: {} takes more.", series.name, peer.meter));
                 }
@@ -162,11 +164,8 @@ impl Findings for Live {
     }
 
     fn gaps(&self) -> Vec<String> {
-        let mut gaps = vec![
-            "Live: real network cards, zero-copy drivers, several queues at once, frames for \
-             the host itself."
-                .to_owned(),
-        ];
+        let mut gaps =
+            vec!["Live: real network cards, zero-copy drivers, several queues at once.".to_owned()];
         if !self.missing.is_empty() {
             gaps.push(format!("Live peers that were not there: {}.", self.missing.join(", ")));
         }
