@@ -27,8 +27,12 @@ const IDLE_PERMILLE: u64 = 50;
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        Trial::test("live::an_observer_sees_every_packet_by_one_ring", || every_packet("1")),
-        Trial::test("live::an_observer_sees_every_packet_by_two_rings", || every_packet("2")),
+        Trial::test("live::an_observer_sees_every_packet_by_one_ring", || {
+            every_packet("1", "4096")
+        }),
+        Trial::test("live::an_observer_sees_every_packet_by_two_rings", || {
+            every_packet("2", "128")
+        }),
         Trial::test("live::what_an_observer_misses_is_counted", overload_is_exact),
         Trial::test("live::auto_leaves_the_host_its_network", auto_leaves_the_host_its_network),
         Trial::test("live::auto_taps_what_is_free_and_only_once", auto_taps_what_is_free),
@@ -39,8 +43,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Frames of 60 to 1,500 bytes, IPv4 and IPv6, some with VLAN tags.
-fn every_packet(workers: &str) -> Outcome {
+/// Frames of 60 to 1,500 bytes, IPv4 and IPv6, some with VLAN tags; of which so many bytes are
+/// copied, and all count.
+fn every_packet(workers: &str, snaplen: &str) -> Outcome {
     let made = generate(20_000, 1_000, 10);
     let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
     let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
@@ -48,8 +53,10 @@ fn every_packet(workers: &str) -> Outcome {
     let net = Net::up(LINK)?;
     let arguments =
         ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"];
-    let (capture, said) =
-        net.capture_by("observe", &[&arguments[..], &["--workers", workers]].concat())?;
+    let (capture, said) = net.capture_by(
+        "observe",
+        &[&arguments[..], &["--workers", workers, "--snaplen", snaplen]].concat(),
+    )?;
     ensure(said.contains(&format!("AF_PACKET, {workers} ring")), said)?;
     net.send(&made.capture)?;
     capture.stop_after(frames, &stats)?;
@@ -260,9 +267,12 @@ fn ends_whole_under_load() -> Outcome {
     let made = generate(20_000, 1_000, 13);
     let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
     let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
-    for ends_by_signal in [true, false] {
+    for (ends_by_signal, way) in
+        [(true, "packet"), (false, "packet"), (true, "xdp"), (false, "xdp")]
+    {
         let net = Net::up(LINK)?;
         let arguments = ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "20ms"];
+        let arguments = [&arguments[..], &["--observe-by", way]].concat();
         let (mut capture, _) = net.capture_by("observe", &arguments)?;
         let mut sending = xtask()
             .arg("send")
