@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +94,17 @@ impl Output {
         self.rename.as_ref().map(|(part, _)| part.as_path())
     }
 
+    /// The file that has that name.
+    pub(crate) fn part_file(&self) -> Option<BorrowedFd<'_>> {
+        self.rename.as_ref()?;
+        let counted = match &self.writer {
+            Writer::Plain(writer) => writer.get_ref(),
+            Writer::Gzip(writer) => writer.get_ref().get_ref(),
+            Writer::Zstd(writer) => writer.get_ref().get_ref(),
+        };
+        Some(counted.file.as_fd())
+    }
+
     /// Writes out what is buffered. Returns whether everything written before is now with
     /// the system: a compressor keeps some until the end.
     pub(crate) fn flush_batch(&mut self) -> io::Result<bool> {
@@ -164,7 +175,7 @@ pub(crate) fn part_of(path: &Path) -> PathBuf {
 /// to the folder has put there for us to follow.
 pub(crate) fn create_anew(part: &Path) -> io::Result<File> {
     match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => File::options().write(true).create_new(true).open(part),
     }
 }

@@ -6,7 +6,8 @@
 //! for it: in a capture nothing, in `read` the reader, and the end of a run only for a while.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -58,10 +59,10 @@ impl OpenSink {
         specs.iter().map(open).collect()
     }
 
-    /// What a file is called while it is written.
+    /// The file, if it is one, that is written under another name until it is complete.
     #[must_use]
-    pub fn part(&self) -> Option<&Path> {
-        self.output.as_ref()?.current_name()
+    pub fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref()?.part_file()
     }
 
     /// What the sink will have done.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -10,8 +12,8 @@ use landlock::{
 };
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{
-    AccessFlags, Gid, Uid, User, access, chown, faccessat, setegid, seteuid, setgid, setgroups,
-    setuid,
+    AccessFlags, Gid, Uid, User, access, faccessat, fchown, getgroups, setegid, seteuid, setgid,
+    setgroups, setuid,
 };
 
 use crate::error::{Error, Result};
@@ -20,13 +22,19 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confinement {
     user: Option<(String, Uid, Gid)>,
+    /// Files that are created, and replaced by others under their names.
+    files: BTreeSet<PathBuf>,
+    /// Where they are.
     folders: BTreeSet<PathBuf>,
+    /// Pipes and devices, which are written to in place.
+    places: BTreeSet<PathBuf>,
     /// Whether what it takes to open an interface is kept.
     keeps_opening: bool,
 }
 
 impl Confinement {
-    /// As `user`, if one is given; writing only beside `outputs`.
+    /// As `user`, if one is given; writing only beside `outputs`, and to those that are pipes or
+    /// devices.
     ///
     /// # Errors
     /// If there is no such user, who would not be allowed to write there, or to become whom is
@@ -35,10 +43,14 @@ impl Confinement {
         user: Option<&str>,
         outputs: impl IntoIterator<Item = &'a Path>,
     ) -> Result<Self> {
-        let folders = outputs.into_iter().map(folder_of).collect();
+        let is_place =
+            |path: &PathBuf| fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir());
+        let (places, files): (BTreeSet<_>, BTreeSet<_>) =
+            outputs.into_iter().map(Path::to_owned).partition(is_place);
+        let folders = files.iter().map(|file| folder_of(file)).collect();
         let user = user.map(find).transpose()?;
-        let confinement = Self { user, folders, keeps_opening: false };
-        confinement.check_folders()?;
+        let confinement = Self { user, files, folders, places, keeps_opening: false };
+        confinement.check_outputs()?;
         Ok(confinement)
     }
 
@@ -50,22 +62,46 @@ impl Confinement {
 
 impl Confinement {
     /// Better told before anything is opened: afterwards nothing could be cleaned up.
-    fn check_folders(&self) -> Result<()> {
+    fn check_outputs(&self) -> Result<()> {
         let Some((name, uid, gid)) = &self.user else { return Ok(()) };
         let (own_uid, own_gid) = (Uid::effective(), Gid::effective());
         let fail = |errno: nix::Error| {
             Error::new(format!("--user {name}"), errno.desc())
                 .advise("start flowtap as root for it")
         };
-        setegid(*gid).and_then(|()| seteuid(*uid)).map_err(fail)?;
-        let refused = self.folders.iter().find_map(|folder| {
-            let wish = AccessFlags::W_OK | AccessFlags::X_OK;
-            let errno = faccessat(AT_FDCWD, folder, wish, AtFlags::AT_EACCESS).err()?;
-            Some(not_writable(folder, self, errno))
+        let own_groups = getgroups().map_err(fail)?;
+        setgroups(&[]).and_then(|()| setegid(*gid)).and_then(|()| seteuid(*uid)).map_err(fail)?;
+        let refused = self.writes().find_map(|(path, wish)| {
+            let errno = faccessat(AT_FDCWD, path, wish, AtFlags::AT_EACCESS).err()?;
+            Some(not_writable(path, self, errno))
         });
-        seteuid(own_uid).and_then(|()| setegid(own_gid)).map_err(fail)?;
+        seteuid(own_uid)
+            .and_then(|()| setegid(own_gid))
+            .and_then(|()| setgroups(&own_groups))
+            .map_err(fail)?;
+        let refused = refused.or_else(|| self.files.iter().find_map(|file| not_ours(file, *uid)));
         refused.map_or(Ok(()), Err)
     }
+
+    /// What is to be written to, and what that takes.
+    fn writes(&self) -> impl Iterator<Item = (&Path, AccessFlags)> {
+        let folders = self.folders.iter().map(|path| (path, AccessFlags::W_OK | AccessFlags::X_OK));
+        let places = self.places.iter().map(|path| (path, AccessFlags::W_OK));
+        folders.chain(places).map(|(path, wish)| (path.as_path(), wish))
+    }
+}
+
+/// In a folder where everyone may write, and replace what is one's own only, a file of somebody
+/// else's in the place of ours.
+fn not_ours(file: &Path, uid: Uid) -> Option<Error> {
+    const STICKY: u32 = 0o1000;
+    let folder = fs::metadata(folder_of(file)).ok()?;
+    let there = fs::symlink_metadata(file).ok()?;
+    let is_kept = folder.mode() & STICKY != 0 && folder.uid() != uid.as_raw();
+    (is_kept && there.uid() != uid.as_raw()).then(|| {
+        Error::new(format!("write {}", file.display()), "it is there, and somebody else's")
+            .advise("remove it, or choose another name")
+    })
 }
 
 fn folder_of(file: &Path) -> PathBuf {
@@ -85,14 +121,15 @@ fn find(name: &str) -> Result<(String, Uid, Gid)> {
 }
 
 /// Gives up, for good, what a running capture does not need. `files` are open already and
-/// become the user's. Returns what was done, in words.
+/// become the user's: by what is open, as their names may lead elsewhere by now. Returns what was
+/// done, in words.
 ///
 /// # Errors
 /// If the process has several threads, a step is refused, or an output folder could not be
 /// written to afterwards.
 pub fn confine<'a>(
     confinement: &Confinement,
-    files: impl IntoIterator<Item = &'a Path>,
+    files: impl IntoIterator<Item = BorrowedFd<'a>>,
 ) -> Result<String> {
     expect_one_thread()?;
     let keep = kept(confinement);
@@ -112,11 +149,10 @@ pub fn confine<'a>(
     }
     nix::sys::prctl::set_no_new_privs()
         .map_err(|errno| refuse("new privileges", errno.desc().to_owned()))?;
-    let is_landlocked = restrict(&confinement.folders)
-        .map_err(|error| refuse("folders to write to", error.to_string()))?;
-    for folder in &confinement.folders {
-        access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
-            .map_err(|errno| not_writable(folder, confinement, errno))?;
+    let is_landlocked =
+        restrict(confinement).map_err(|error| refuse("folders to write to", error.to_string()))?;
+    for (path, wish) in confinement.writes() {
+        access(path, wish).map_err(|errno| not_writable(path, confinement, errno))?;
     }
     Ok(describe(confinement, &keep, is_landlocked))
 }
@@ -171,7 +207,7 @@ fn become_user<'a>(
     name: &str,
     uid: Uid,
     gid: Gid,
-    files: impl IntoIterator<Item = &'a Path>,
+    files: impl IntoIterator<Item = BorrowedFd<'a>>,
     keeps_capabilities: bool,
 ) -> Result<()> {
     let fail = |step: &str, errno: nix::Error| {
@@ -179,8 +215,7 @@ fn become_user<'a>(
             .advise("start flowtap as root for it")
     };
     for file in files {
-        chown(file, Some(uid), Some(gid))
-            .map_err(|errno| fail(&format!("give it {}", file.display()), errno))?;
+        fchown(file, Some(uid), Some(gid)).map_err(|errno| fail("give it the outputs", errno))?;
     }
     if keeps_capabilities {
         nix::sys::prctl::set_keepcaps(true).map_err(|errno| fail("keep capabilities", errno))?;
@@ -190,22 +225,30 @@ fn become_user<'a>(
     setuid(uid).map_err(|errno| fail("change user", errno))
 }
 
-/// Leaves `folders` to write to. Whether the kernel does it.
-fn restrict(folders: &BTreeSet<PathBuf>) -> std::result::Result<bool, Box<dyn std::error::Error>> {
+/// Leaves the outputs to write to. Whether the kernel does it.
+fn restrict(confinement: &Confinement) -> std::result::Result<bool, Box<dyn std::error::Error>> {
     // Version 3 (Linux 6.2) can tell truncation; an older kernel does what it can.
     let write = AccessFs::from_write(ABI::V3);
     let mut ruleset = Ruleset::default().handle_access(write)?.create()?;
-    for folder in folders {
+    for folder in &confinement.folders {
         ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(folder)?, write))?;
+    }
+    // Pipes without a name have no path, and are not kept from anybody.
+    for place in confinement.places.iter().filter_map(|place| place.canonicalize().ok()) {
+        let write = write & AccessFs::from_file(ABI::V3);
+        ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(place)?, write))?;
     }
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }
 
-fn not_writable(folder: &Path, confinement: &Confinement, errno: nix::Error) -> Error {
-    let operation = format!("write to {}", folder.display());
+fn not_writable(path: &Path, confinement: &Confinement, errno: nix::Error) -> Error {
+    let operation = format!("write to {}", path.display());
+    if confinement.places.contains(path) {
+        return Error::new(operation, errno.desc()).advise("choose one that you may write to");
+    }
     match &confinement.user {
         Some((name, ..)) => Error::new(format!("{operation} as {name}"), errno.desc())
-            .advise(format!("`chown {name} {}`, or choose another folder", folder.display())),
+            .advise(format!("`chown {name} {}`, or choose another folder", path.display())),
         None => Error::new(operation, errno.desc()).advise("choose a folder that you may write to"),
     }
 }
@@ -214,10 +257,10 @@ fn describe(confinement: &Confinement, keep: &CapsHashSet, is_landlocked: bool) 
     let user = confinement.user.as_ref().map(|(name, ..)| format!("user {name}, "));
     let kept: Vec<_> = keep.iter().map(Capability::to_string).collect();
     let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
-    let folders: Vec<_> = confinement.folders.iter().map(|f| f.display().to_string()).collect();
+    let folders: Vec<_> = confinement.writes().map(|(p, _)| p.display().to_string()).collect();
     let writes = match (is_landlocked, folders.is_empty()) {
         (false, _) => "the kernel has no Landlock".to_owned(),
-        (true, true) => "writes to no folder".to_owned(),
+        (true, true) => "opens nothing to write to".to_owned(),
         (true, false) => format!("writes to {} only", folders.join(", ")),
     };
     format!("{}capabilities: {kept}; {writes}", user.unwrap_or_default())
@@ -233,6 +276,14 @@ mod tests {
         let confinement = Confinement::new(None, outputs).unwrap();
         let folders: Vec<_> = confinement.folders.iter().map(|f| f.to_str().unwrap()).collect();
         assert_eq!(folders, ["/x", "."]);
+    }
+
+    #[test]
+    fn what_is_written_to_in_place_needs_no_folder() {
+        let confinement = Confinement::new(None, [Path::new("/dev/null")]).unwrap();
+        assert!(confinement.folders.is_empty(), "{confinement:?}");
+        let writes: Vec<_> = confinement.writes().collect();
+        assert_eq!(writes, [(Path::new("/dev/null"), AccessFlags::W_OK)]);
     }
 
     #[test]

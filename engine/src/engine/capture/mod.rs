@@ -99,7 +99,7 @@ pub fn capture(
     let filters = make_filters(settings, &live.interfaces, &queues)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {
-        observer.detail(&confine(confinement, sinks.iter().filter_map(OpenSink::part))?);
+        observer.detail(&confine(confinement, sinks.iter().filter_map(OpenSink::file))?);
     }
     let sinks = OpenSink::start_all(sinks, &names, live.sampling)?;
 
