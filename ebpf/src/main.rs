@@ -70,7 +70,7 @@ pub fn flowtap(frame: XdpContext) -> u32 {
 fn control() -> Control {
     let Some(word) = CONTROL.get_ptr(0) else { return Control::default() };
     // SAFETY: the map has an entry 0, aligned and valid while the program runs; the engine
-    // replaces it by one store of a word. Volatile, so that it is not read twice.
+    // changes one byte of it while packets come. Volatile, so that it is not read twice.
     Control(unsafe { word.read_volatile() })
 }
 

@@ -1,10 +1,11 @@
 //! Sampling: one in so many of what the filter keeps.
 //!
 //! By flow: by a hash of addresses, protocol and ports that does not tell the directions
-//! apart, so that a flow is kept whole or not at all. Tags and tunnels' insides do not count,
-//! which puts more into one lot and tears nothing apart; but later fragments, which have no
-//! ports, are drawn by their addresses and may go another way than their flow. By packet:
-//! each n-th that this CPU sees.
+//! apart, so that a flow is kept whole or not at all. Tags do not count, which puts more into
+//! one lot and tears nothing apart. Two kinds of packets may go another way than their flow:
+//! later fragments, which have no ports and are drawn by their addresses; and what is in a
+//! tunnel, which is drawn by the tunnel's own addresses and ports. By packet: each n-th that
+//! this CPU sees.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 

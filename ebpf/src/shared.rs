@@ -42,8 +42,8 @@ pub struct Verdicts {
 
 /// The one entry of the map `CONTROL`: which rule set is in force, and how packets are sampled.
 ///
-/// All of it is one word, so that a run of the program sees either all of a change or nothing
-/// of it. Zero is what it is at load: everything is kept.
+/// The kernel may copy the word byte by byte, so that only one byte of it is changed while packets
+/// come: the rule set, of which a run of the program sees all or nothing. Zero is what it is at load: everything is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Control(pub(crate) u64);
 

@@ -18,7 +18,7 @@ pub struct Sampling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SamplingUnit {
-    /// Whole flows, in both directions: by a hash of addresses, protocol and ports.
+    /// Whole flows, in both directions: by a hash of the outermost addresses, protocol and ports.
     #[default]
     Flow,
     /// Packets: each n-th that a processor sees.
