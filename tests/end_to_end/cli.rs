@@ -106,6 +106,7 @@ fn live_bad_input() -> Outcome {
         refused(&[&["capture", "-i", "lo", "--mode", "observe"], &more[..]].concat(), &words)
     };
     observe(["--busy-poll", "50"], ["--busy-poll", "leave it out"])?;
+    observe(["--zero-copy", "off"], ["--zero-copy off", "leave it out"])?;
     observe(["--ring-frames", "100"], ["power of two", "64"])?;
     observe(["--cpus", "3-1"], ["3-1", "0-3,8"])?;
     observe(["--cpus", "1023"], ["processor 1023", "it may on"])?;

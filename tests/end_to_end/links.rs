@@ -15,10 +15,11 @@ use crate::{Outcome, ensure};
 const NAME: &str = "flowtap-links";
 
 /// Modes, with what goes with them.
-const WAYS: [(&str, &[&str]); 3] = [
+const WAYS: [(&str, &[&str]); 4] = [
     ("tap", &["--xdp-mode", "native"]),
     ("tap", &["--xdp-mode", "generic"]),
     ("observe", &["--workers", "2"]),
+    ("observe", &["--observe-by", "xdp"]),
 ];
 
 pub(crate) fn trials() -> Vec<Trial> {

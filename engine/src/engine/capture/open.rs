@@ -102,6 +102,7 @@ fn plan_one(
 
 /// What was asked for that only a tap has.
 fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
+    let is_asked = settings.mode == Mode::Observe;
     let flags = [
         (
             settings.xdp_mode != XdpMode::Auto && settings.observe_by == ObserveBy::Packet,
@@ -110,6 +111,8 @@ fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
         (settings.zero_copy == ZeroCopy::On, "--zero-copy on"),
         (settings.busy_poll_us.is_some(), "--busy-poll"),
         (settings.sampling.is_some(), "--sample"),
+        (is_asked && settings.force, "--force"),
+        (is_asked && settings.zero_copy == ZeroCopy::Off, "--zero-copy off"),
     ];
     flags.into_iter().find_map(|(is_given, flag)| is_given.then_some(flag))
 }
