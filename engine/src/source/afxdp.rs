@@ -6,88 +6,30 @@
 //! `seen = passed + filtered + sampled out + redirected + aborted` in the program, and `redirected = delivered + drops`
 //! in the sockets, from counters of their own.
 
+mod config;
+mod queue;
 mod room;
 
-use std::{os::fd::AsFd, time::Duration};
+pub use config::TapConfig;
+pub use queue::TapQueue;
+
+use std::os::fd::AsFd;
 
 use crate::{
     error::{Error, Result},
-    flow::Sampling,
     host::link::NicCount,
     host::usage::{Use, uses_of},
-    limits::{DEFAULT_QUEUE_FRAMES, MAX_CORES, MAX_QUEUE_FRAMES},
+    limits::MAX_CORES,
     privileges,
-    time::Timestamp,
     xdp::{
         filter::KernelFilter,
         interface::Interface,
         program::{Attachment, Program},
-        socket::{Choice, Layout, Mode, Socket},
-        stamp::Tai,
+        socket::{Choice, Mode, Socket},
     },
 };
 
 pub use crate::xdp::{program::XdpMode, socket::ZeroCopy, stamp::Timestamps};
-
-/// What to tap, and with how much memory.
-#[derive(Clone, Debug)]
-pub struct TapConfig {
-    /// The interface's name.
-    pub interface: String,
-    /// Tap it even if the host uses it, which cuts the host off.
-    pub force: bool,
-    /// Where the program shall run.
-    pub xdp_mode: XdpMode,
-    /// Whether frames shall come without a copy.
-    pub zero_copy: ZeroCopy,
-    /// Frames that one queue may hold while we are busy: a power of two.
-    pub frames_per_queue: u32,
-    /// For how many microseconds the kernel may poll the device from our system calls, if it is
-    /// to do so.
-    pub busy_poll_us: Option<u32>,
-    /// How much of what comes is kept.
-    pub sampling: Sampling,
-    /// Where packets' times come from.
-    pub timestamps: Timestamps,
-    /// What the kernel keeps, from the first packet on; all, if there is none.
-    pub filter: Option<KernelFilter>,
-    /// Bytes of one buffer: 4,096 or 2,048. Packets longer than that less 256 take several, or
-    /// are lost where the kernel does not know that (before Linux 6.6).
-    pub frame_bytes: u32,
-}
-
-impl TapConfig {
-    /// The defaults for `interface`: 4,096 frames of 4,096 bytes for each queue.
-    pub fn new(interface: impl Into<String>) -> Self {
-        let interface = interface.into();
-        Self {
-            interface,
-            force: false,
-            xdp_mode: XdpMode::default(),
-            zero_copy: ZeroCopy::default(),
-            frames_per_queue: DEFAULT_QUEUE_FRAMES,
-            frame_bytes: 4096,
-            busy_poll_us: None,
-            sampling: Sampling::ALL,
-            timestamps: Timestamps::default(),
-            filter: None,
-        }
-    }
-
-    fn check(&self) -> Result<Layout> {
-        let refuse = |cause: String| Err(Error::new(format!("tap {}", self.interface), cause));
-        let frames = self.frames_per_queue;
-        if !frames.is_power_of_two() || frames > MAX_QUEUE_FRAMES {
-            return refuse(format!(
-                "{frames} frames per queue is not a power of two up to {MAX_QUEUE_FRAMES}"
-            ));
-        }
-        if ![2048, 4096].contains(&self.frame_bytes) {
-            return refuse(format!("frames of {} bytes: neither 2048 nor 4096", self.frame_bytes));
-        }
-        Ok(Layout { frames, frame_bytes: self.frame_bytes, rx_entries: frames })
-    }
-}
 
 /// What happened to the frames of an interface before they reached a socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -239,68 +181,6 @@ impl Tap {
     }
 }
 
-/// One receive queue; owned by one thread.
-#[derive(Debug)]
-pub struct TapQueue {
-    socket: Socket,
-    /// If packets are to come with their time.
-    tai: Option<Tai>,
-    batch_timed: u64,
-}
-
-impl TapQueue {
-    /// Its number on the interface.
-    pub fn queue(&self) -> u32 {
-        self.socket.queue()
-    }
-
-    /// Receives up to `max` frames, calls `each` with every one's bytes, length and time (if it
-    /// came with one) in the order they came, then gives all back to the kernel. Returns how
-    /// many. Of a frame longer than [`TapConfig::frame_bytes`] less 256 only so many bytes are
-    /// shown.
-    #[inline]
-    pub fn receive(
-        &mut self,
-        max: usize,
-        mut each: impl FnMut(&[u8], u32, Option<Timestamp>),
-    ) -> usize {
-        let Self { socket, tai, batch_timed } = self;
-        let Some(tai) = tai else {
-            return socket.receive(max, |bytes, len, _| each(bytes, len, None));
-        };
-        socket.receive(max, |bytes, len, tai_ns| {
-            *batch_timed += u64::from(tai_ns.is_none());
-            each(bytes, len, tai_ns.map(|ns| tai.utc(ns)));
-        })
-    }
-
-    /// Frames that should have come with their time, and did not: the driver has no room for it.
-    pub fn batch_timed(&self) -> u64 {
-        self.batch_timed
-    }
-
-    /// Follows the wall's clock where that was put forward or back.
-    pub fn set_by_wall(&mut self) {
-        self.tai.iter_mut().for_each(Tai::set);
-    }
-
-    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
-    ///
-    /// # Errors
-    /// If the interface is gone or down.
-    pub fn wait(&self, timeout: Duration) -> Result<bool> {
-        self.socket.wait(timeout)
-    }
-
-    /// What was lost since it was opened.
-    ///
-    /// # Errors
-    /// If the kernel does not say.
-    pub fn drops(&self) -> Result<TapDrops> {
-        self.socket.losses()
-    }
-}
-
 /// Refuses an interface that is down, or that the host uses, unless `force`.
 ///
 /// # Errors
@@ -348,7 +228,7 @@ fn take_over(
     }
     let description = describe(&attachment, &sockets) + &fewer;
     let is_stamped = timestamps == Timestamps::Packet;
-    let queue = |socket| TapQueue { socket, tai: is_stamped.then(Tai::now), batch_timed: 0 };
+    let queue = |socket| TapQueue::new(socket, is_stamped);
     Ok((description, sockets.into_iter().map(queue).collect()))
 }
 

@@ -1,0 +1,76 @@
+//! One receive queue of a tap.
+
+use std::time::Duration;
+
+use super::TapDrops;
+use crate::error::Result;
+use crate::time::Timestamp;
+use crate::xdp::socket::Socket;
+use crate::xdp::stamp::Tai;
+
+/// One receive queue; owned by one thread.
+#[derive(Debug)]
+pub struct TapQueue {
+    socket: Socket,
+    /// If packets are to come with their time.
+    tai: Option<Tai>,
+    batch_timed: u64,
+}
+
+impl TapQueue {
+    /// Of a socket whose packets come with their time, if they are stamped.
+    pub(super) fn new(socket: Socket, is_stamped: bool) -> Self {
+        Self { socket, tai: is_stamped.then(Tai::now), batch_timed: 0 }
+    }
+
+    /// Its number on the interface.
+    pub fn queue(&self) -> u32 {
+        self.socket.queue()
+    }
+
+    /// Receives up to `max` frames, calls `each` with every one's bytes, length and time (if it
+    /// came with one) in the order they came, then gives all back to the kernel. Returns how
+    /// many. Of a frame longer than [`TapConfig::frame_bytes`] less 256 only so many bytes are
+    /// shown.
+    #[inline]
+    pub fn receive(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(&[u8], u32, Option<Timestamp>),
+    ) -> usize {
+        let Self { socket, tai, batch_timed } = self;
+        let Some(tai) = tai else {
+            return socket.receive(max, |bytes, len, _| each(bytes, len, None));
+        };
+        socket.receive(max, |bytes, len, tai_ns| {
+            *batch_timed += u64::from(tai_ns.is_none());
+            each(bytes, len, tai_ns.map(|ns| tai.utc(ns)));
+        })
+    }
+
+    /// Frames that should have come with their time, and did not: the driver has no room for it.
+    pub fn batch_timed(&self) -> u64 {
+        self.batch_timed
+    }
+
+    /// Follows the wall's clock where that was put forward or back.
+    pub fn set_by_wall(&mut self) {
+        self.tai.iter_mut().for_each(Tai::set);
+    }
+
+    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
+    ///
+    /// # Errors
+    /// If the interface is gone or down.
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+        self.socket.wait(timeout)
+    }
+
+    /// What was lost since it was opened.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn drops(&self) -> Result<TapDrops> {
+        self.socket.losses()
+    }
+}
