@@ -5,6 +5,7 @@
 
 mod account;
 mod csv;
+mod distributor;
 mod ipfix;
 mod jsonl;
 mod line;
@@ -16,8 +17,9 @@ mod spec;
 mod table;
 
 pub use account::SinkAccount;
+pub use distributor::Distributor;
 pub use queue::{Patience, WhenFull};
-pub use sink::{Distributor, OpenSink, Sink};
+pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Format, SinkSpec, Target};
 
 use crate::export::schema::Row;

@@ -1,5 +1,4 @@
-//! `export-<sink>`: one thread and one bounded queue for each sink, and the hand that
-//! passes each batch of ended records to all of them.
+//! `export-<sink>`: one thread and one bounded queue for each sink.
 //!
 //! A sink that fails takes nothing more; what it was given is counted as not sent, by
 //! cause, and the other sinks go on. A sink that is stuck holds up nothing but what waits
@@ -12,11 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::export::output::Output;
-use crate::export::queue::{Batch, Message, Queue, is_well_filled};
-use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target, WhenFull};
+use crate::export::queue::{Message, Queue};
+use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target};
 use crate::flow::{FlowRecord, Sampling};
-use crate::global::Ended;
-use crate::limits::BATCH_RECORDS;
 use crate::sync::{Arc, thread};
 
 /// How often to look whether a sink that is waited for is stuck.
@@ -29,7 +26,7 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 /// failed to start: nothing is left of it.
 #[derive(Debug)]
 pub struct Sink {
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     /// What a file is called while it is written.
     part: Option<PathBuf>,
     /// `None` once it was joined, or given up.
@@ -204,70 +201,6 @@ impl Drop for Sink {
                 let _ = thread.join();
             }
         }
-    }
-}
-
-/// Passes ended records to every sink. Each `merge` or `reap` thread has its own.
-pub struct Distributor {
-    batch: Vec<FlowRecord>,
-    sinks: Vec<Arc<Queue>>,
-    when_full: WhenFull,
-}
-
-impl std::fmt::Debug for Distributor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Distributor").field("when_full", &self.when_full).finish_non_exhaustive()
-    }
-}
-
-impl Distributor {
-    /// To all of `sinks`.
-    #[must_use]
-    pub fn new(sinks: &[Sink], when_full: WhenFull) -> Self {
-        let sinks = sinks.iter().map(|sink| Arc::clone(&sink.queue)).collect();
-        Self { batch: Vec::with_capacity(BATCH_RECORDS), sinks, when_full }
-    }
-}
-
-impl Ended for Distributor {
-    fn ended(&mut self, record: FlowRecord) {
-        self.batch.push(record);
-        if self.batch.len() == BATCH_RECORDS {
-            self.flush();
-        }
-    }
-
-    /// Passes a batch on as it is: copying a record takes as long as encoding it. But not one
-    /// whose memory is mostly empty.
-    fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
-        if !is_well_filled(&batch) {
-            batch.drain(..).for_each(|record| self.ended(record));
-            return batch;
-        }
-        let next = Vec::with_capacity(batch.capacity());
-        self.offer(batch);
-        next
-    }
-
-    fn flush(&mut self) {
-        if !self.batch.is_empty() {
-            let next = Vec::with_capacity(BATCH_RECORDS);
-            let batch = std::mem::replace(&mut self.batch, next);
-            self.offer(batch);
-        }
-    }
-}
-
-impl Distributor {
-    fn offer(&self, batch: Vec<FlowRecord>) {
-        let batch: Batch = Arc::new(batch);
-        self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
-    }
-}
-
-impl Drop for Distributor {
-    fn drop(&mut self) {
-        self.flush();
     }
 }
 

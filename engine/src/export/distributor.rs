@@ -1,0 +1,73 @@
+//! From the threads that end records to the queues of all sinks, a batch at a time.
+
+use crate::export::WhenFull;
+use crate::export::queue::{Batch, Queue, is_well_filled};
+use crate::export::sink::Sink;
+use crate::flow::FlowRecord;
+use crate::global::Ended;
+use crate::limits::BATCH_RECORDS;
+use crate::sync::Arc;
+
+/// Passes ended records to every sink. Each `merge` or `reap` thread has its own.
+pub struct Distributor {
+    batch: Vec<FlowRecord>,
+    sinks: Vec<Arc<Queue>>,
+    when_full: WhenFull,
+}
+
+impl std::fmt::Debug for Distributor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Distributor").field("when_full", &self.when_full).finish_non_exhaustive()
+    }
+}
+
+impl Distributor {
+    /// To all of `sinks`.
+    #[must_use]
+    pub fn new(sinks: &[Sink], when_full: WhenFull) -> Self {
+        let sinks = sinks.iter().map(|sink| Arc::clone(&sink.queue)).collect();
+        Self { batch: Vec::with_capacity(BATCH_RECORDS), sinks, when_full }
+    }
+}
+
+impl Ended for Distributor {
+    fn ended(&mut self, record: FlowRecord) {
+        self.batch.push(record);
+        if self.batch.len() == BATCH_RECORDS {
+            self.flush();
+        }
+    }
+
+    /// Passes a batch on as it is: copying a record takes as long as encoding it. But not one
+    /// whose memory is mostly empty.
+    fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
+        if !is_well_filled(&batch) {
+            batch.drain(..).for_each(|record| self.ended(record));
+            return batch;
+        }
+        let next = Vec::with_capacity(batch.capacity());
+        self.offer(batch);
+        next
+    }
+
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            let next = Vec::with_capacity(BATCH_RECORDS);
+            let batch = std::mem::replace(&mut self.batch, next);
+            self.offer(batch);
+        }
+    }
+}
+
+impl Distributor {
+    fn offer(&self, batch: Vec<FlowRecord>) {
+        let batch: Batch = Arc::new(batch);
+        self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
+    }
+}
+
+impl Drop for Distributor {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
