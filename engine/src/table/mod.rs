@@ -11,7 +11,7 @@
 //! behind the other: ask for a packet's bucket; match tags and ask for its slot (or for its
 //! other bucket, and then its slot); compare keys and count. The first two only guess: they change nothing but time.
 //!
-//! **Packet time decides.** Whether a slot is over is asked in one place ([`slab::Slot::expired`]),
+//! **Packet time decides.** Whether a slot is over is asked in one place ([`slot::Slot::expired`]),
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does
 //! not matter for any record when the hand comes by.
 //!
@@ -25,6 +25,7 @@ mod index;
 pub mod outbox;
 mod overflow;
 mod slab;
+mod slot;
 
 pub use ahead::Ahead;
 pub use hand::Pace;
@@ -41,7 +42,8 @@ use crate::sync::{Counter, Gauge};
 use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
 use crate::table::overflow::Overflow;
-use crate::table::slab::{Limits, Slab};
+use crate::table::slab::Slab;
+use crate::table::slot::Limits;
 use crate::time::Tick;
 
 /// Deltas that one packet, or one step of the hand, can give rise to at most: a part cut, or

@@ -1,0 +1,43 @@
+//! What a slot knows in one bit each.
+
+use crate::flow::Direction;
+
+/// What a slot knows in one bit each. Where two follow each other they are for the forward
+/// and the reverse direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks(pub(super) u16);
+
+impl Marks {
+    /// Directions that have sent a FIN.
+    pub(super) const FINS: [Self; 2] = [Self(1), Self(2)];
+    /// Directions with a SYN in `syn_sequence`.
+    pub(super) const SYNS: [Self; 2] = [Self(4), Self(8)];
+    /// Whether the first packet came with a source and with a destination MAC address.
+    pub(super) const MACS: [Self; 2] = [Self(16), Self(32)];
+    /// The initiator's packets go in reverse direction.
+    pub(super) const INITIATOR_REVERSE: Self = Self(64);
+    /// The first packet went in reverse direction.
+    pub(super) const FIRST_REVERSE: Self = Self(128);
+    /// The first packet had an ICMP type and code.
+    pub(super) const ICMP: Self = Self(512);
+    /// The first packet had a timestamp.
+    pub(super) const TIMED: Self = Self(1024);
+    /// Nothing of the flow has been published yet.
+    pub(super) const UNPUBLISHED: Self = Self(2048);
+    /// See [`TcpEvents::CLOSED`].
+    pub(super) const CLOSED: Self = Self(4096);
+    /// See [`TcpEvents::RESET`].
+    pub(super) const RESET: Self = Self(8192);
+
+    pub(super) fn has(self, mark: Self) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    pub(super) fn add_if(&mut self, is_so: bool, mark: Self) {
+        self.0 |= if is_so { mark.0 } else { 0 };
+    }
+
+    pub(super) fn direction(self, reverse: Self) -> Direction {
+        if self.has(reverse) { Direction::Reverse } else { Direction::Forward }
+    }
+}
