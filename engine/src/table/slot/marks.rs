@@ -24,9 +24,9 @@ impl Marks {
     pub(super) const TIMED: Self = Self(1024);
     /// Nothing of the flow has been published yet.
     pub(super) const UNPUBLISHED: Self = Self(2048);
-    /// See [`TcpEvents::CLOSED`].
+    /// See [`crate::flow::TcpEvents::CLOSED`].
     pub(super) const CLOSED: Self = Self(4096);
-    /// See [`TcpEvents::RESET`].
+    /// See [`crate::flow::TcpEvents::RESET`].
     pub(super) const RESET: Self = Self(8192);
 
     pub(super) fn has(self, mark: Self) -> bool {
