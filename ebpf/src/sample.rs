@@ -2,10 +2,9 @@
 //!
 //! By flow: by a hash of addresses, protocol and ports that does not tell the directions
 //! apart, so that a flow is kept whole or not at all. Tags do not count, which puts more into
-//! one lot and tears nothing apart. Two kinds of packets may go another way than their flow:
-//! later fragments, which have no ports and are drawn by their addresses; and what is in a
-//! tunnel, which is drawn by the tunnel's own addresses and ports. By packet: each n-th that
-//! this CPU sees.
+//! one lot and tears nothing apart; nor does it that what is in a tunnel is drawn by the
+//! tunnel's two ends. But later fragments, which have no ports, are drawn by their addresses and
+//! may go another way than their flow. By packet: each n-th that this CPU sees.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 
@@ -43,9 +42,26 @@ fn is_packet_kept(every: u32) -> bool {
     true
 }
 
+/// UDP ports of VXLAN, Geneve, GTP-U, Teredo and L2TP. Each end of such a tunnel sends from ports
+/// of its own choice, so that a flow inside has others each way, and in time.
+const TUNNELS: [u16; 5] = [4_789, 6_081, 2_152, 3_544, 1_701];
+
+#[inline(always)]
+fn is_in_tunnel(packet: &Packet) -> bool {
+    const UDP: u8 = 17;
+    let mut is_tunnel = false;
+    for port in TUNNELS {
+        is_tunnel |= packet.source_port == port || packet.destination_port == port;
+    }
+    packet.protocol == UDP && is_tunnel
+}
+
 #[inline(always)]
 fn hash(packet: &Packet) -> u32 {
-    let ports = (packet.source_port, packet.destination_port);
+    let ports = match is_in_tunnel(packet) {
+        true => (0, 0),
+        false => (packet.source_port, packet.destination_port),
+    };
     let protocol = packet.protocol;
     match packet.version {
         4 => flow_hash([packet.source[0]], ports.0, [packet.destination[0]], ports.1, protocol),

@@ -41,7 +41,7 @@ pub(crate) struct CaptureArguments {
     /// Room in each receive queue, in frames of 4,096 bytes: a power of two from 64 to 65536.
     #[arg(long, value_name = "N", value_parser = parse_ring_frames, default_value_t = DEFAULT_QUEUE_FRAMES)]
     pub(crate) ring_frames: u32,
-    /// Keep one in N flows, whole (in tunnels: one in N tunnels' flows); with N:packet, one in N
+    /// Keep one in N flows, whole (of those in tunnels: one in N tunnels); with N:packet, one in N
     /// packets. What is left out is dropped in the kernel and counted (tap).
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
     pub(crate) sample: Sampling,

@@ -42,6 +42,24 @@ fn flows_are_kept_whole_or_not_at_all() {
         assert_eq!(verdicts.redirected_packets, u64::from(kept) * 2);
         assert_eq!(verdicts.sampled_out_packets, u64::from(4_000 - kept) * 2);
 
+        // What is in a tunnel goes by the tunnel's ends, whichever ports they send from.
+        let mut kept = 0;
+        for end in 0..200 {
+            let tunnel = |from: u16, is_back: bool| {
+                let address = format!("10.1.0.{end}");
+                let mut ends = [address.as_str(), "192.0.2.9"];
+                if is_back {
+                    ends.reverse();
+                }
+                let datagram = ipv4(ends, UDP, &ports(from, 4_789));
+                bench.run(&ethernet(&[], IPV4, &datagram), 1)
+            };
+            let verdict = tunnel(50_000, false);
+            assert_eq!([tunnel(50_001, false), tunnel(60_000, true)], [verdict; 2], "end {end}");
+            kept += u32::from(verdict == XDP_REDIRECT);
+        }
+        assert!((5..=60).contains(&kept), "{kept} of 200 tunnels kept");
+
         // Tags do not tear a flow apart, and frames without IP and cut ones are drawn as well.
         for flow in 0..50 {
             let plain = frame_of(flow, false, false);
