@@ -119,11 +119,48 @@ fn len_of<T>() -> libc::socklen_t {
 /// Which option: its level and its name.
 pub(crate) type Name = (libc::c_int, libc::c_int);
 
+/// What a socket option may be set to.
+///
+/// # Safety
+/// There must be no address in it, which the kernel might follow: numbers only.
+pub(crate) unsafe trait OptionValue {}
+// SAFETY: an integer.
+unsafe impl OptionValue for u32 {}
+// SAFETY: an integer.
+unsafe impl OptionValue for libc::c_int {}
+// SAFETY: integers.
+unsafe impl OptionValue for libc::tpacket_req3 {}
+// SAFETY: integers.
+unsafe impl OptionValue for libc::packet_mreq {}
+
 /// Sets an option.
-pub(crate) fn set_option<T>(fd: &OwnedFd, (level, name): Name, value: &T) -> io::Result<()> {
+pub(crate) fn set_option<T: OptionValue>(fd: &OwnedFd, name: Name, value: &T) -> io::Result<()> {
+    // SAFETY: it names no memory.
+    unsafe { set_option_of_memory(fd, name, value) }
+}
+
+/// Has the socket take what the classic BPF program accepts.
+pub(crate) fn attach_filter(fd: &OwnedFd, program: &mut [libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
+    let name = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+    // SAFETY: the kernel reads so many statements during the call, and keeps a copy.
+    unsafe { set_option_of_memory(fd, name, &program) }
+}
+
+/// Sets an option whose value names memory.
+///
+/// # Safety
+/// That memory must be as the option wants it, for as long as the kernel uses it.
+pub(crate) unsafe fn set_option_of_memory<T>(
+    fd: &OwnedFd,
+    (level, name): Name,
+    value: &T,
+) -> io::Result<()> {
     let value = std::ptr::from_ref(value).cast();
     let len = len_of::<T>();
-    // SAFETY: the kernel reads `len` bytes, which is all of `value`.
+    // SAFETY: the kernel reads `len` bytes, which is all of `value`; what that names is as it
+    // must be, by this function's contract.
     let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value, len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -121,7 +121,10 @@ impl Socket {
         let fd = syscall::open(libc::AF_XDP).map_err(|cause| fail("open a socket for", cause))?;
         let umem = Umem::new(layout.frames, layout.frame_bytes)
             .map_err(|cause| fail("map the frames of", cause))?;
-        syscall::set_option(&fd, xdp(libc::XDP_UMEM_REG), &umem.registration())
+        let registration = umem.registration();
+        // SAFETY: it names the mapping of `umem`, whose pages the kernel pins until the socket is
+        // closed (`xdp_umem_pin_pages`): should it be unmapped before, they are the kernel's alone.
+        unsafe { syscall::set_option_of_memory(&fd, xdp(libc::XDP_UMEM_REG), &registration) }
             .map_err(|cause| fail("register the frames of", cause))?;
         let (rx, fill) = map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
         let (mode, is_multi_buffer) =

@@ -159,18 +159,12 @@ pub(super) fn open_ears(fd: &OwnedFd, link: Link, snap_bytes: u32) -> io::Result
         unless_sent.append(&mut keep);
         keep = unless_sent;
     }
-    attach(fd, &mut keep)
+    socket::attach_filter(fd, &mut keep)
 }
 
 /// Lets nothing in any more.
 pub(super) fn close_ears(fd: &OwnedFd) -> io::Result<()> {
-    attach(fd, &mut [statement(libc::BPF_RET, 0)])
-}
-
-fn attach(fd: &OwnedFd, program: &mut [libc::sock_filter]) -> io::Result<()> {
-    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
-    let program = libc::sock_fprog { len, filter: program.as_mut_ptr() };
-    socket::set_option(fd, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), &program)
+    socket::attach_filter(fd, &mut [statement(libc::BPF_RET, 0)])
 }
 
 fn statement(code: u32, k: u32) -> libc::sock_filter {
