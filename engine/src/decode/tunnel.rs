@@ -21,10 +21,12 @@ mod port {
     pub(super) const GENEVE: u16 = 6_081;
 }
 
-/// GRE protocol types that are no EtherTypes of their payload.
+/// GRE protocol types that are no EtherTypes of their payload, or say more than those.
 mod gre_type {
     pub(super) const ERSPAN_2: u16 = 0x88be;
     pub(super) const ERSPAN_3: u16 = 0x22eb;
+    /// A whole Ethernet frame: NVGRE, if it has a key and no sequence number.
+    pub(super) const BRIDGED: u16 = 0x6558;
 }
 
 /// Ports that may be given for VXLAN beside its own.
@@ -186,8 +188,11 @@ impl Payload<'_> {
             }
             0 => None,
             _ => {
-                // PPTP's key has a length in it, and each direction a call of its own.
-                let id = if has_key && !is_pptp { Some(self.word(key_at)?) } else { None };
+                // PPTP's key has a length in it, and each direction a call of its own; NVGRE's
+                // (RFC 7637) has eight bits that spread the packets of a network over paths.
+                let key = if has_key && !is_pptp { Some(self.word(key_at)?) } else { None };
+                let is_nvgre = kind == gre_type::BRIDGED && !has_sequence;
+                let id = key.map(|key| if is_nvgre { key >> 8 } else { key });
                 Some((Tunnel { kind: TunnelKind::Gre, id }, self.ether_type(kind, at)?))
             }
         }

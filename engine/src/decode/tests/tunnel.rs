@@ -47,6 +47,11 @@ fn what_is_inside_makes_the_flow() {
         ),
         ("GRE with Ethernet", gre(&[0, 0, 0x65, 0x58], bridged()), format!("{UDP4} gre")),
         (
+            "NVGRE",
+            gre(&[0x20, 0, 0x65, 0x58, 0, 0x12, 0x34, 0x99], bridged()),
+            format!("{UDP4} gre 4660"),
+        ),
+        (
             "GRE of PPTP",
             gre(&[0x30, 0x81, 0x88, 0x0b, 0, 9, 0, 9, 1, 1, 1, 1, 2, 2, 2, 2, 0x21], udp4()),
             format!("{UDP4} gre"),
