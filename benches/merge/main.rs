@@ -2,9 +2,9 @@
 //! that nothing leaks.
 //!
 //! `cargo bench --bench merge` runs it in full; the tests run it small; with `--json FILE FLOWS`
-//! it writes what `cargo xtask bench scale` asks for: merge threads and so many flows. Rivals take turns in
-//! one run, and the median of each is shown: only ratios mean anything. All of them end with
-//! the same sum of packets, which is asserted and printed.
+//! it writes what `cargo xtask bench scale` asks for: merge threads and so many flows. Rivals
+//! take turns in one run, and the median of each is shown: only ratios mean anything. All of them
+//! end with the same sum of packets, which is asserted and printed.
 //!
 //! Memory is the growth of the resident set of a process of its own, so it has everything in
 //! it: nodes, tables, cells, records, garbage that waits, and what the allocator adds, which

@@ -43,7 +43,8 @@ pub struct Verdicts {
 /// The one entry of the map `CONTROL`: which rule set is in force, and how packets are sampled.
 ///
 /// The kernel may copy the word byte by byte, so that only one byte of it is changed while packets
-/// come: the rule set, of which a run of the program sees all or nothing. Zero is what it is at load: everything is kept.
+/// come: the rule set, of which a run of the program sees all or nothing. Zero is what it is at
+/// load: everything is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Control(pub(crate) u64);
 

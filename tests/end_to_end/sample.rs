@@ -70,7 +70,8 @@ fn sampled_flows_are_whole() -> Outcome {
     let all = json_lines(&read.expect(0)?.stdout)?;
     let share = records.len() as f64 / all.len() as f64;
     ensure((0.15..0.35).contains(&share), format!("{share} of the records are there"))?;
-    // Later fragments are drawn by themselves, maybe without the first; and what has a batch's order is another's test.
+    // Later fragments are drawn by themselves, maybe without the first; and what has a batch's
+    // order is another's test.
     let of_others: BTreeSet<_> = all
         .iter()
         .filter_map(Value::as_object)

@@ -1,9 +1,9 @@
 //! Builds the XDP programs: `cargo xtask ebpf [--check]`.
 //!
-//! The objects are committed, so that building what embeds them needs no eBPF toolchain, and the same
-//! source gives the same bytes wherever it is built with the reference compiler: every path
-//! that ends up in the object (debug information, BTF line records) is remapped. `--check` is
-//! how CI knows that the committed object is what the source says.
+//! The objects are committed, so that building what embeds them needs no eBPF toolchain, and the
+//! same source gives the same bytes wherever it is built with the reference compiler: every path
+//! that ends up in the object (debug information, BTF line records) is remapped. `--check` is how
+//! CI knows that the committed object is what the source says.
 //!
 //! It installs nothing and fetches nothing but crates; `scripts/setup-ebpf` does that.
 

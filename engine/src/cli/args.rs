@@ -101,8 +101,8 @@ pub(crate) enum Tunnels {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// Where records go: a file ending in .jsonl, .csv or .ipfix, with .zst or .gz if you like, or -
-    /// for JSON lines on standard output. May be given several times. Without it: a table on
+    /// Where records go: a file ending in .jsonl, .csv or .ipfix, with .zst or .gz if you like,
+    /// or - for JSON lines on standard output. May be given several times. Without it: a table on
     /// a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,

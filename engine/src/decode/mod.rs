@@ -3,8 +3,9 @@
 //! [`Decoder::decode`] reads what almost all frames are in a straight line ([`straight`]). Of
 //! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
 //! stands above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later
-//! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`].
-//! It trusts no length that a packet claims, and never reads behind the captured bytes.
+//! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by
+//! [`Cause`]. It trusts no length that a packet claims, and never reads behind the captured
+//! bytes.
 
 pub mod cause;
 mod fragments;

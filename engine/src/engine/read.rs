@@ -43,8 +43,9 @@ const STOP_EVERY: u64 = 1_024;
 /// Reads `files` in their order into flow records.
 ///
 /// # Errors
-/// If the first file or a sink cannot be opened, or the filter does not suit that file. Damage in a file, and a later file that
-/// cannot be opened, are errors of the [`Outcome`]: what could be read is.
+/// If the first file or a sink cannot be opened, or the filter does not suit that file. Damage in
+/// a file, and a later file that cannot be opened, are errors of the [`Outcome`]: what could be
+/// read is.
 pub fn read(
     settings: &Settings,
     files: &[PathBuf],

@@ -90,7 +90,8 @@ impl Libpcap {
         };
         let mut causes = Vec::new();
         for &name in names {
-            // SAFETY: nothing is asked of who loads libpcap; its initialisers touch nothing of ours.
+            // SAFETY: nothing is asked of who loads libpcap; its initialisers touch nothing of
+            // ours.
             match unsafe { Library::new(name) } {
                 Ok(library) => return Self::of(library).map_err(|error| failed(cause(error))),
                 Err(error) => causes.push(cause(error)),

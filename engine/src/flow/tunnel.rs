@@ -59,9 +59,9 @@ impl TunnelKind {
 pub struct Tunnel {
     /// What it is.
     pub kind: TunnelKind,
-    /// Network identifier of VXLAN and Geneve, session of ERSPAN, key of GRE (NVGRE: network): what both
-    /// directions of a flow share. (Where a GRE tunnel has another key each way, so that they do
-    /// not, each direction is a flow.)
+    /// Network identifier of VXLAN and Geneve, session of ERSPAN, key of GRE (NVGRE: network):
+    /// what both directions of a flow share. (Where a GRE tunnel has another key each way, so
+    /// that they do not, each direction is a flow.)
     pub id: Option<u32>,
 }
 

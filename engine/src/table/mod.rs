@@ -9,7 +9,8 @@
 //!
 //! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
 //! behind the other: ask for a packet's bucket; match tags and ask for its slot (or for its
-//! other bucket, and then its slot); compare keys and count. The first two only guess: they change nothing but time.
+//! other bucket, and then its slot); compare keys and count. The first two only guess: they
+//! change nothing but time.
 //!
 //! **Packet time decides.** Whether a slot is over is asked in one place ([`slot::Slot::expired`]),
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does

@@ -9,8 +9,9 @@
 //!
 //! aya's `RingBuf` gives each record back alone, a store that the producers' processors wait
 //! for; it cannot be asked whether there is anything, and panics where the kernel's lengths do not
-//! fit. Hence our own. The atomics are the core library's, as in `ring`. What the kernel does on its side
-//! is in <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/ringbuf.c>; names are its.
+//! fit. Hence our own. The atomics are the core library's, as in `ring`. What the kernel does on
+//! its side is in <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/ringbuf.c>; names are
+//! its.
 
 use std::{
     io,
@@ -93,9 +94,9 @@ impl RingBuffer {
             if header & DISCARD == 0 {
                 let at = self.offset() + HEADER_BYTES;
                 let Some(start) = self.producer.at::<u8>(at, len as usize) else { break };
-                // SAFETY: the range is inside the mapping (`Mapping::at`). The record is complete, as
-                // its busy bit is clear, and the kernel writes there again only after its room
-                // was given back, which is below, when `each` has returned.
+                // SAFETY: the range is inside the mapping (`Mapping::at`). The record is
+                // complete, as its busy bit is clear, and the kernel writes there again only
+                // after its room was given back, which is below, when `each` has returned.
                 each(unsafe { slice::from_raw_parts(start.as_ptr(), len as usize) });
                 shown += 1;
             }

@@ -1,4 +1,5 @@
-//! Fifty-six expressions, for tests that hold what flowtap makes of each against libpcap or tcpdump.
+//! Fifty-six expressions, for tests that hold what flowtap makes of each against libpcap or
+//! tcpdump.
 
 /// What is asked of every capture.
 pub(crate) const EXPRESSIONS: [&str; 56] = [

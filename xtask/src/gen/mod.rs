@@ -1,11 +1,12 @@
 //! `cargo xtask gen`: writes a capture of made-up traffic, the same bytes for the same seed and
 //! arguments on every machine, and the truth about it; or sends it ([`live`]), on a veth.
 //!
-//! The path: [`args`] says what is asked for and [`plan`] whether it can be; [`mix`] says what there is, [`deal`] gives each flow its ends, start and number of
-//! packets, [`tcp`], [`session`] and [`datagram`] make its packets when its time comes, [`schedule`] puts all
-//! flows in the order of time, [`frame`] makes bytes, [`pcap`] and [`truth`] write them down.
-//! The mix [`scan`] has a path of its own, which holds nothing of a flow once it is written; so
-//! have the mixes of [`stream`], which draw one packet after the other and hold little.
+//! The path: [`args`] says what is asked for and [`plan`] whether it can be; [`mix`] says what
+//! there is, [`deal`] gives each flow its ends, start and number of packets, [`tcp`], [`session`]
+//! and [`datagram`] make its packets when its time comes, [`schedule`] puts all flows in the
+//! order of time, [`frame`] makes bytes, [`pcap`] and [`truth`] write them down. The mix [`scan`]
+//! has a path of its own, which holds nothing of a flow once it is written; so have the mixes of
+//! [`stream`], which draw one packet after the other and hold little.
 
 mod args;
 mod checksum;

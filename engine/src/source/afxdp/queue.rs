@@ -30,8 +30,8 @@ impl TapQueue {
 
     /// Receives up to `max` frames, calls `each` with every one's bytes, length and time (if it
     /// came with one) in the order they came, then gives all back to the kernel. Returns how
-    /// many. Of a frame longer than [`super::TapConfig::frame_bytes`] less 256 only so many bytes are
-    /// shown.
+    /// many. Of a frame longer than [`super::TapConfig::frame_bytes`] less 256 only so many bytes
+    /// are shown.
     #[inline]
     pub fn receive(
         &mut self,

@@ -7,8 +7,9 @@
 //! something is wrong is counted as invalid.
 //!
 //! The status is an atomic of the core library and not of `crate::sync`: the kernel lays it out,
-//! where a model's cannot be. The layout is that of <https://docs.kernel.org/networking/packet_mmap.html>; who does what
-//! when is in <https://github.com/torvalds/linux/blob/v6.12/net/packet/af_packet.c>.
+//! where a model's cannot be. The layout is that of
+//! <https://docs.kernel.org/networking/packet_mmap.html>; who does what when is in
+//! <https://github.com/torvalds/linux/blob/v6.12/net/packet/af_packet.c>.
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel")]
 
 use std::mem::offset_of;
