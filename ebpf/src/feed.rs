@@ -11,6 +11,7 @@
 #![no_std]
 #![no_main]
 
+mod object;
 mod orders;
 
 use aya_ebpf::{
@@ -188,15 +189,3 @@ fn checksum(sum: u32) -> u32 {
     let sum = (sum & 0xffff) + (sum >> 16);
     !sum & 0xffff
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    // Nothing above can panic, and the verifier would refuse a program that gets here.
-    loop {}
-}
-
-/// As in `main.rs`.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

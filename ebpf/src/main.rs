@@ -13,6 +13,7 @@
 
 mod filter;
 mod hash;
+mod object;
 mod parse;
 mod sample;
 mod shared;
@@ -97,16 +98,3 @@ fn is_left_out(frame: &XdpContext, control: Control, verdicts: &mut Verdicts) ->
     }
     false
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    // Nothing above can panic, and the verifier would refuse a program that gets here.
-    loop {}
-}
-
-/// The licence the kernel asks for before it lends GPL-only helpers; this program's own
-/// licence allows its use under those terms.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

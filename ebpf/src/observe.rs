@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod object;
 mod record;
 
 use core::ffi::c_void;
@@ -114,15 +115,3 @@ fn fill(frame: &XdpContext, record: *mut u8, wire_len: u32) -> bool {
     // room for `len` bytes, as the verifier has seen.
     unsafe { bpf_xdp_load_bytes(frame.as_ptr().cast(), 0, bytes.cast(), len) == 0 }
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    // Nothing above can panic, and the verifier would refuse a program that gets here.
-    loop {}
-}
-
-/// As in `main.rs`.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

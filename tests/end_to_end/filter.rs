@@ -133,7 +133,7 @@ pub(crate) fn live_trials() -> Vec<Trial> {
     ]
 }
 
-/// The same records and books whether the kernel decides beforehand or not.
+/// The same books whether the kernel decides beforehand or not.
 fn in_kernel() -> Outcome {
     let made = generate_with("imix", 6_000, 200, 13, &["--ipv6-percent", "30"]);
     let file = |name: &str| made.folder.path().join(name);

@@ -4,12 +4,10 @@
 use std::fs;
 
 use libtest_mimic::Trial;
-use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::live::{Net, check_ledger, check_records};
-use crate::observe::{TALK_LINK, give_addresses, in_records, talk};
-use crate::program::{Run, generate, json_file, json_lines, signal, wait_for};
+use crate::observe::{TALK_LINK, give_addresses, no_residual, overload, talk};
+use crate::program::{Run, generate, json_file, json_lines, wait_for};
 use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-obsxdp";
@@ -53,38 +51,7 @@ fn every_packet(xdp_mode: &str) -> Outcome {
 
 /// While the program is stopped its ring buffer runs full.
 fn overload_is_exact() -> Outcome {
-    let made = generate(20_000, 1_000, 15);
-    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
-    let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
-    let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
-    let net = Net::up(LINK)?;
-    let arguments = ["-o", &out_text, "--stats", &stats_text, "--ring-frames", "64", "--strict"];
-    let (capture, _) = net.capture_by("observe", &[&arguments[..], &BY_XDP].concat())?;
-    signal(&capture.child, Signal::SIGSTOP);
-    net.send(&made.capture)?;
-    signal(&capture.child, Signal::SIGCONT);
-    // Loss: 1 under --strict.
-    capture.stop(1)?;
-    let ledger = json_file(&stats)?;
-    let interface = &ledger["interfaces"][0];
-    let number = |value: &Value| value.as_u64().unwrap_or(u64::MAX);
-    let lost = number(&interface["dropped"]["kernel"]);
-    let sum = in_records(&fs::read_to_string(&out)?)?;
-    let undecodable = ledger["packets"]["undecodable"].as_object().into_iter().flatten();
-    let undecodable: u64 = undecodable.map(|(_, count)| number(count)).sum();
-    ensure(lost > 0 && lost < frames, format!("{lost} of {frames} lost"))?;
-    ensure(
-        sum + undecodable + lost == frames && interface["seen"] == frames,
-        format!("{sum} in flows, {undecodable} undecodable, {lost} lost of {frames}: {interface}"),
-    )?;
-    no_residual(&ledger)
-}
-
-fn no_residual(ledger: &Value) -> Outcome {
-    for residual in ["interface", "packets", "flows"] {
-        ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
-    }
-    Ok(())
+    overload(LINK, &BY_XDP).map(drop)
 }
 
 /// Two hosts talk over the interface; what the observed one received is counted, and no more.

@@ -36,3 +36,14 @@ mod runs;
 pub mod socket;
 pub mod stamp;
 mod umem;
+
+/// Whether a test that needs root can run; says so if not, and fails where it must.
+#[cfg(test)]
+fn is_root(test: &str) -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        assert!(std::env::var_os("CI").is_none(), "{test} needs root, which CI promises");
+        eprintln!("SKIPPED: {test} needs root");
+    }
+    is_root
+}

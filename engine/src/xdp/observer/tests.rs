@@ -3,6 +3,7 @@
 use aya::programs::{TestRun, TestRunOptions};
 
 use super::*;
+use crate::xdp::is_root;
 
 const XDP_PASS: u32 = 2;
 /// Records of a header, 8 + 24 bytes, and `SMALL_BYTES`.
@@ -18,10 +19,7 @@ struct Bench {
 impl Bench {
     /// `None`, and said so, without root.
     fn new(test: &str, snap_bytes: u32) -> Option<Self> {
-        // SAFETY: no arguments.
-        if unsafe { libc::geteuid() } != 0 {
-            assert!(std::env::var_os("CI").is_none(), "{test} needs root, which CI promises");
-            eprintln!("SKIPPED: {test} needs root");
+        if !is_root(test) {
             return None;
         }
         let lo = Interface::find("lo").unwrap();

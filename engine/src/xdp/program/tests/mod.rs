@@ -11,6 +11,7 @@ use aya::programs::{TestRun, TestRunOptions};
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
+use crate::xdp::is_root;
 use crate::xdp::socket::{Choice, Layout, Socket, ZeroCopy};
 
 const XDP_DROP: u32 = 1;
@@ -19,10 +20,7 @@ const XDP_REDIRECT: u32 = 4;
 
 /// Runs a test in a network of its own, where nobody else has sockets; not without root.
 fn as_root(test: &str, run: impl FnOnce() + Send) {
-    // SAFETY: no arguments.
-    if unsafe { libc::geteuid() } != 0 {
-        assert!(std::env::var_os("CI").is_none(), "{test} needs root, which CI promises");
-        eprintln!("SKIPPED: {test} needs root");
+    if !is_root(test) {
         return;
     }
     std::thread::scope(|scope| {
