@@ -13,7 +13,7 @@ use aya::{
 use super::{
     attach::{Attachment, XdpMode, attach},
     interface::Interface,
-    program::failed,
+    program::{failed, read_counters},
     refusal::refused,
     ringbuf::RingBuffer,
     runs,
@@ -114,10 +114,7 @@ impl CopyCounters {
     /// # Errors
     /// If the kernel does not give the map's value.
     pub fn sum(&self) -> Result<Copies> {
-        let per_cpu = self.per_cpu.get(&0, 0).map_err(|cause| {
-            let operation = format!("read the XDP counters of {}", self.interface.name);
-            failed(operation, &self.interface, &cause.into())
-        })?;
+        let per_cpu = read_counters(&self.per_cpu, &self.interface)?;
         Ok(per_cpu.iter().fold(Copies::default(), |sum, cpu| Copies {
             seen_packets: sum.seen_packets + cpu.seen_packets,
             copied_packets: sum.copied_packets + cpu.copied_packets,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader,
-    maps::{MapData, MapError, PerCpuArray, XskMap},
+    Ebpf, EbpfError, EbpfLoader, Pod,
+    maps::{MapData, MapError, PerCpuArray, PerCpuValues, XskMap},
     programs::{ProgramError, Xdp},
 };
 
@@ -137,10 +137,7 @@ impl Program {
     /// # Errors
     /// If the kernel does not give the map's value.
     pub fn verdicts(&self) -> Result<Verdicts> {
-        let per_cpu = self.verdicts.get(&0, 0).map_err(|cause| {
-            let operation = format!("read the XDP counters of {}", self.interface.name);
-            failed(operation, &self.interface, &cause.into())
-        })?;
+        let per_cpu = read_counters(&self.verdicts, &self.interface)?;
         Ok(per_cpu.iter().fold(Verdicts::default(), |sum, cpu| Verdicts {
             seen_packets: sum.seen_packets + cpu.seen_packets,
             passed_packets: sum.passed_packets + cpu.passed_packets,
@@ -178,6 +175,17 @@ fn load(timestamps: Timestamps) -> std::result::Result<Parts, EbpfError> {
 
 fn xdp(object: &Ebpf) -> std::result::Result<&Xdp, ProgramError> {
     object.program("flowtap").ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
+/// The one entry of a map of counters, for each CPU.
+pub(super) fn read_counters<T: Pod>(
+    map: &PerCpuArray<MapData, T>,
+    interface: &Interface,
+) -> Result<PerCpuValues<T>> {
+    map.get(&0, 0).map_err(|cause| {
+        let operation = format!("read the XDP counters of {}", interface.name);
+        failed(operation, interface, &cause.into())
+    })
 }
 
 /// The error of `operation`, with the kernel's word if it is somewhere in `cause`.

@@ -37,7 +37,7 @@ pub(super) fn time_of(stamp: Stamp) -> Option<u64> {
     (stamp[stamp::MARK] == stamp::KERNEL_TAI).then_some(stamp[stamp::TIME_NS])
 }
 
-const SECOND_NS: i64 = 1_000_000_000;
+const SECOND_NS: i64 = crate::time::SECOND_NS.cast_signed();
 
 /// Both clocks must be read within this for what is between them to be known.
 const LONGEST_LOOK_NS: i64 = SECOND_NS / 10;
