@@ -13,6 +13,7 @@ pub mod host;
 pub mod ledger;
 pub mod limits;
 pub mod memory;
+pub mod names;
 pub mod privileges;
 mod socket;
 pub mod source;
