@@ -16,6 +16,7 @@ mod live;
 mod observe;
 mod observe_xdp;
 mod program;
+mod rules;
 mod sample;
 mod scan;
 mod sinks;
@@ -49,6 +50,7 @@ fn main() {
     let mut trials = Vec::new();
     trials.extend(captures::trials());
     trials.extend(generated::trials());
+    trials.extend(rules::trials());
     trials.extend(cli::trials());
     trials.extend(filter::trials());
     trials.extend(sinks::trials());
