@@ -150,9 +150,7 @@ impl Decoder {
     /// The cause, for frames without a usable IP packet; then `packet` is of no use.
     #[inline]
     pub fn decode_to(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Cause> {
-        let tick = self.clock.advance(frame.timestamp);
-        let ordinal = self.frames;
-        self.frames += 1;
+        let (tick, ordinal) = self.arrive(frame);
         if frame.link == LinkType::ETHERNET
             && straight::parse(frame.bytes, &self.tunnels, packet).is_some()
         {
@@ -166,13 +164,34 @@ impl Decoder {
             packet.icmp = None;
             return Ok(());
         }
-        *packet = self.decode_any(frame, tick, ordinal)?;
-        Ok(())
+        self.decode_any(frame, (tick, ordinal), packet)
     }
 
-    /// The general path, for any frame.
+    /// The same by the general path only: what the straight line is held against.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode_to`].
+    pub fn decode_general(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Cause> {
+        let place = self.arrive(frame);
+        self.decode_any(frame, place, packet)
+    }
+
+    /// The packet clock at this frame, and its place among all.
+    #[inline]
+    fn arrive(&mut self, frame: &Frame<'_>) -> (Tick, u64) {
+        let ordinal = self.frames;
+        self.frames += 1;
+        (self.clock.advance(frame.timestamp), ordinal)
+    }
+
+    /// The general path, for any frame, which came at this tick and place.
     #[inline(never)]
-    fn decode_any(&mut self, frame: &Frame<'_>, tick: Tick, ordinal: u64) -> Result<Packet, Cause> {
+    fn decode_any(
+        &mut self,
+        frame: &Frame<'_>,
+        (tick, ordinal): (Tick, u64),
+        packet: &mut Packet,
+    ) -> Result<(), Cause> {
         let mut network = link::strip(frame)?;
         let mut header = ip::parse(frame, &network)?;
         let mut segment = transport::parse(frame.bytes, &header)?;
@@ -202,7 +221,7 @@ impl Decoder {
             network.key_vlans(),
         );
         let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
-        Ok(Packet {
+        *packet = Packet {
             key,
             hash: self.hasher.hash(&key),
             direction,
@@ -217,7 +236,8 @@ impl Decoder {
             tcp: segment.tcp,
             icmp: segment.icmp,
             macs: network.macs,
-        })
+        };
+        Ok(())
     }
 
     /// The packet clock: what timeouts are held against.

@@ -3,6 +3,7 @@
 mod ip;
 mod link;
 mod random;
+mod second;
 mod transport;
 mod tunnel;
 
@@ -10,6 +11,7 @@ use std::fmt::Write as _;
 
 use crate::decode::{Cause, Decoder, Packet, Tunnels};
 use crate::flow::{KeyHasher, PortKind};
+use crate::limits::IPV6_EXTENSIONS;
 use crate::source::{Frame, LinkType};
 
 const ETHERNET: LinkType = LinkType::ETHERNET;

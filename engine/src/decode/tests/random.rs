@@ -1,16 +1,15 @@
 //! Arbitrary frames; and frames that etherparse built, against etherparse's own parser.
 //! A failure prints its input, and proptest its seed.
 
-use std::net::IpAddr;
-
 use etherparse::{
     IpFragOffset, IpHeaders, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header,
-    LaxPacketHeaders, NetHeaders, PacketBuilder, TransportHeader, VlanId, ip_number,
+    PacketBuilder, VlanId, ip_number,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{ethernet, udp4, udp6};
+use super::second::agrees;
+use super::{ethernet, udp4, udp6, v6};
 use crate::decode::{Cause, Decoder, Packet, TunnelPorts, Tunnels};
 use crate::flow::KeyHasher;
 use crate::source::{Frame, LinkType};
@@ -112,6 +111,28 @@ fn built() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// IPv6 extension headers in any order, whole and not, and fragments, before UDP or what is none.
+fn chained() -> impl Strategy<Value = Vec<u8>> {
+    let kinds = prop::sample::select(vec![0u8, 43, 44, 51, 60, 135, 139, 140]);
+    let last = prop::sample::select(vec![6u8, 17, 58, 59, 47, 132]);
+    let headers = vec((kinds, 0u8..3, 0u8..4), 0..4);
+    (headers, last, vec(any::<u8>(), 0..40)).prop_map(|(headers, last, payload)| {
+        let nexts = headers.iter().skip(1).map(|(kind, ..)| *kind).chain([last]);
+        let mut chain = Vec::new();
+        for ((kind, len, low), next) in headers.iter().zip(nexts) {
+            let bytes = match kind {
+                44 => 8,
+                51 => (usize::from(*len) + 2) * 4,
+                _ => (usize::from(*len) + 1) * 8,
+            };
+            chain.extend([next, *len, 0, *low]);
+            chain.resize(chain.len() + bytes - 4, 7);
+        }
+        let first = headers.first().map_or(last, |(kind, ..)| *kind);
+        ethernet(0x86dd, &v6(first, &[chain, payload].concat()))
+    })
+}
+
 /// A frame as most are, for the straight line.
 fn plain() -> impl Strategy<Value = Vec<u8>> {
     let kinds = (any::<bool>(), any::<bool>(), any::<bool>());
@@ -158,10 +179,11 @@ proptest! {
         later.get_mut(21).into_iter().for_each(|offset| *offset = 1);
         let one = Decoder::new(KeyHasher::default()).with_tunnels(tunnels);
         let (mut straight, mut general) = (one.for_queue(0), one);
-        for (place, bytes) in [&frame[..], &later, &frame[..cut.index(len + 1)]].iter().enumerate() {
+        for bytes in [&frame[..], &later, &frame[..cut.index(len + 1)]] {
             let wire_len = u32::try_from(len).unwrap();
             let frame = Frame { bytes, wire_len, timestamp: Some(0), link: LinkType::ETHERNET };
-            let want = general.decode_any(&frame, 0, place as u64);
+            let mut packet = Packet::NONE;
+            let want = general.decode_general(&frame, &mut packet).map(|()| packet);
             prop_assert_eq!(straight.decode(&frame), want);
         }
     }
@@ -179,53 +201,24 @@ proptest! {
             prop_assert!(packet.bytes >= 20, "{packet:?}");
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn a_second_decoder_agrees(frame in built(), cut in any::<prop::sample::Index>()) {
-        let kept = &frame[..cut.index(frame.len() + 1)];
-        let ours = decode(LinkType::ETHERNET, kept, frame.len());
-        let Ok(theirs) = LaxPacketHeaders::from_ethernet(kept) else {
-            prop_assert_eq!(ours, Err(Cause::Short));
-            return Ok(());
-        };
-        let (addresses, protocol): ((IpAddr, IpAddr), u8) = match &theirs.net {
-            Some(NetHeaders::Ipv4(ip, _)) => {
-                ((ip.source.into(), ip.destination.into()), ip.protocol.0)
-            }
-            Some(NetHeaders::Ipv6(ip, _)) => {
-                ((ip.source.into(), ip.destination.into()), ip.next_header.0)
-            }
-            _ => {
-                prop_assert!(ours.is_err(), "only ours has an IP header: {ours:?}");
-                return Ok(());
-            }
-        };
-        let Ok(packet) = ours else {
-            prop_assert_eq!(ours, Err(Cause::L4Short));
-            prop_assert!(theirs.transport.is_none(), "only theirs has a transport header");
-            return Ok(());
-        };
-        let (from, to) = (packet.direction, packet.direction.opposite());
-        prop_assert_eq!((packet.key.source_ip(from), packet.key.source_ip(to)), addresses);
-        prop_assert_eq!(packet.key.protocol(), protocol);
-        let ports = match &theirs.transport {
-            Some(TransportHeader::Udp(udp)) => Some((udp.source_port, udp.destination_port)),
-            Some(TransportHeader::Tcp(tcp)) => {
-                let header = packet.tcp.unwrap();
-                prop_assert_eq!(header.sequence, tcp.sequence_number);
-                prop_assert_eq!((header.flags & 2 != 0, header.flags & 16 != 0), (tcp.syn, tcp.ack));
-                Some((tcp.source_port, tcp.destination_port))
-            }
-            _ => None,
-        };
-        if let Some((source, destination)) = ports {
-            prop_assert_eq!(packet.key.source_port(from), Some(source));
-            prop_assert_eq!(packet.key.source_port(to), Some(destination));
-        }
-        let headers = theirs.transport.as_ref().map(TransportHeader::header_len);
-        if let (Some(headers), Some(_)) = (headers, ports) {
-            let behind = frame.len() - kept.len() + theirs.payload.slice().len();
-            prop_assert_eq!(packet.payload_bytes as usize, behind, "header of {}", headers);
+    fn a_second_decoder_agrees(
+        frame in prop_oneof![2 => built(), 1 => plain(), 2 => chained(), 1 => bytes()],
+        flips in vec((0usize..80, 0u32..8), 0..3), padding in 0usize..20,
+        cut in any::<prop::sample::Index>(), is_cut: bool,
+    ) {
+        let mut frame = [frame, vec![0; padding]].concat();
+        let len = frame.len();
+        flips.iter().filter(|(at, _)| *at < len).for_each(|(at, bit)| frame[*at] ^= 1 << bit);
+        frame.truncate(if is_cut { cut.index(len + 1) } else { len });
+        let ours = decode(LinkType::ETHERNET, &frame, len);
+        if let Err(difference) = agrees(&frame, &ours) {
+            return Err(TestCaseError::fail(format!("{difference}: {frame:02x?}")));
         }
     }
 }
