@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use crate::decode::{TunnelPorts, Tunnels, VXLAN_PORTS};
 use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
-use crate::export::{Format, SinkSpec, Target};
+use crate::export::{Format, SinkOptions, SinkSpec, Target};
 use crate::filter::Filter;
 use crate::flow::Timeouts;
 use crate::limits::{MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
@@ -60,6 +60,8 @@ pub fn parse_ring_frames(text: &str) -> std::result::Result<u32, String> {
 pub struct Options {
     /// Arguments of `-o`.
     pub outputs: Vec<String>,
+    /// What is asked of all of them.
+    pub sink: SinkOptions,
     /// Files that are read, which nothing may be written to.
     pub inputs: Vec<PathBuf>,
     /// Where the ledger goes.
@@ -132,13 +134,14 @@ impl Options {
     }
 
     fn sinks(&self) -> Result<Vec<SinkSpec>> {
-        let sinks: Vec<_> = if self.outputs.is_empty() {
+        let mut sinks: Vec<_> = if self.outputs.is_empty() {
             let terminal = std::io::stdout().is_terminal();
             let format = if terminal { Format::Table } else { Format::JsonLines };
             vec![SinkSpec::stdout(format)]
         } else {
             self.outputs.iter().map(|output| SinkSpec::parse(output)).collect::<Result<_>>()?
         };
+        sinks.iter_mut().for_each(|sink| sink.options = self.sink.clone());
         let outputs = sinks.iter().map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),

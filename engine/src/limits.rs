@@ -115,6 +115,23 @@ pub const SINK_PATIENCE: Duration = Duration::from_secs(5);
 /// file to get onto its disk.
 pub const SINK_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
+/// How long a format that writes many records at once holds them back, unless `--checkpoint` says
+/// otherwise.
+pub const CHECKPOINT: Duration = Duration::from_secs(10);
+
+/// Records that columns are made of at once.
+pub const COLUMN_ROWS: usize = 8_192;
+
+/// Records in one row group of a Parquet file, compressed in memory until it is full: as many as
+/// DuckDB puts into one.
+pub const ROW_GROUP_ROWS: usize = 122_880;
+
+const _: () = assert!(ROW_GROUP_ROWS.is_multiple_of(COLUMN_ROWS));
+
+/// Row groups of one Parquet file, and record batches of one Arrow file. Their places stay in
+/// memory until they are written at its end (some 10 KiB each); then another file begins.
+pub const ROW_GROUPS: usize = 1_024;
+
 /// The longest packet that a capture file may claim, in bytes; more is a damaged file.
 pub const FILE_PACKET_BYTES: usize = 1 << 20;
 

@@ -15,6 +15,7 @@ mod links;
 mod live;
 mod observe;
 mod observe_xdp;
+mod parquet;
 mod program;
 mod rules;
 mod sample;
@@ -55,6 +56,7 @@ fn main() {
     trials.extend(filter::trials());
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());
+    trials.extend(parquet::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Options, parse_duration, parse_timeout};
+use crate::export::SinkOptions;
 use crate::host::tune::Tune;
 use crate::limits::DEFAULT_MAX_FLOWS;
 use crate::time::Tick;
@@ -101,11 +102,14 @@ pub(crate) enum Tunnels {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// Where records go: a file ending in .jsonl, .csv or .ipfix, with .zst or .gz if you like,
-    /// or - for JSON lines on standard output. May be given several times. Without it: a table on
+    /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv or .ipfix, with .zst
+    /// or .gz if you like; or - for JSON lines on standard output. May be given several times. Without it: a table on
     /// a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
+    /// Parquet and Arrow files: write what has gathered at least every so often.
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "10s")]
+    checkpoint: Duration,
     /// End flows that had no packet for so long: 500ms, 15s, 5m, 1h, off. Unless given: 60s,
     /// 30s for UDP and ICMP, 10s for TCP handshakes that do not finish.
     #[arg(long, value_name = "DUR", value_parser = parse_timeout)]
@@ -163,6 +167,7 @@ impl Common {
     pub(crate) fn options(&self) -> Options {
         Options {
             outputs: self.outputs.clone(),
+            sink: SinkOptions { checkpoint: self.checkpoint },
             inputs: Vec::new(),
             dispatch: Default::default(),
             stats: self.stats.clone(),

@@ -4,12 +4,15 @@
 //! for each sink ([`sink`]). Records are handed over in shared immutable batches.
 
 mod account;
+mod arrow;
+mod columns;
 mod csv;
 mod distributor;
 mod ipfix;
 mod jsonl;
 mod line;
 pub mod output;
+mod parquet;
 mod queue;
 pub mod schema;
 pub mod sink;
@@ -20,7 +23,7 @@ pub use account::SinkAccount;
 pub use distributor::Distributor;
 pub use queue::{Patience, WhenFull};
 pub use sink::{OpenSink, Sink};
-pub use spec::{Compression, Format, SinkSpec, Target};
+pub use spec::{Compression, Format, SinkOptions, SinkSpec, Target};
 
 use crate::export::schema::Row;
 use crate::flow::{FlowRecord, Sampling};
@@ -29,8 +32,24 @@ use crate::flow::{FlowRecord, Sampling};
 pub trait Encoder: Send {
     /// What comes before the first record of a file.
     fn begin(&mut self, out: &mut Vec<u8>);
-    /// A batch of records.
+    /// A batch of records. Some of them may be held back.
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>);
+    /// What is held back.
+    fn flush(&mut self, _out: &mut Vec<u8>) {}
+    /// What is held back, and what comes after the last record of a file.
+    fn end(&mut self, _out: &mut Vec<u8>) {}
+    /// Whether there is something that [`flush`](Self::flush) would give.
+    fn holds_back(&self) -> bool {
+        false
+    }
+    /// Whether a file without its [`end`](Self::end) cannot be read.
+    fn needs_end(&self) -> bool {
+        false
+    }
+    /// Whether the file should end here, as its end would become too long.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// A batch of records with what it takes to show them.
@@ -62,6 +81,8 @@ impl Format {
             Self::JsonLines => Box::new(jsonl::JsonLines::default()),
             Self::Ipfix => Box::new(ipfix::Ipfix::default()),
             Self::Csv => Box::new(csv::Csv::default()),
+            Self::Parquet => Box::new(parquet::Parquet::default()),
+            Self::Arrow => Box::new(arrow::Arrow::default()),
             Self::Table => Box::new(table::Table::default()),
         }
     }

@@ -57,8 +57,10 @@ impl Default for Patience {
 
 /// What the writing thread is to do.
 pub(super) enum Message {
-    /// Write these; so many went to the same file before them.
-    Records(Batch, u64),
+    /// Write these.
+    Records(Batch),
+    /// There was nothing to do until the moment that was asked for.
+    Idle,
     Reopen,
     /// The run is over.
     Finish,
@@ -121,8 +123,6 @@ struct State {
     messages: VecDeque<Message>,
     /// In `messages`.
     records: usize,
-    /// Given to the file that is written once all messages are done.
-    in_file: u64,
     /// Those who bring records wait for room, whoever they are.
     is_last_call: bool,
     /// What comes after all messages.
@@ -138,7 +138,8 @@ struct State {
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Records(..) => "Records",
+            Self::Records(_) => "Records",
+            Self::Idle => "Idle",
             Self::Reopen => "Reopen",
             Self::Finish => "Finish",
             Self::Discard => "Discard",
@@ -176,9 +177,7 @@ impl Queue {
             self.account.refused(cause, records);
         } else if has_room(&state) {
             state.records += batch.len();
-            let before = state.in_file;
-            state.in_file += records;
-            state.messages.push_back(Message::Records(Arc::clone(batch), before));
+            state.messages.push_back(Message::Records(Arc::clone(batch)));
             self.account.taken(records);
             self.filled.notify_one();
         } else {
@@ -197,7 +196,6 @@ impl Queue {
         let mut state = self.state();
         if !matches!(state.messages.back(), Some(Message::Reopen)) {
             state.messages.push_back(Message::Reopen);
-            state.in_file = 0;
             self.filled.notify_one();
         }
     }
@@ -208,8 +206,8 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits for something to do. For the writing thread.
-    pub(super) fn next(&self) -> Message {
+    /// Waits for something to do, `until` a moment if one is given. For the writing thread.
+    pub(super) fn next(&self, until: Option<Instant>) -> Message {
         let mut state = self.state();
         state.is_busy = false;
         loop {
@@ -219,7 +217,7 @@ impl Queue {
                 state.messages.pop_front().or_else(|| state.end.take())
             };
             if let Some(message) = next {
-                if let Message::Records(batch, _) = &message {
+                if let Message::Records(batch) = &message {
                     state.records -= batch.len();
                     self.emptied.notify_all();
                 }
@@ -227,7 +225,18 @@ impl Queue {
                 self.progress.note();
                 return message;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    state.is_busy = true;
+                    self.progress.note();
+                    return Message::Idle;
+                }
+                Some(left) => {
+                    let waited = self.filled.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 

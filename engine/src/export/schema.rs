@@ -97,12 +97,17 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
 /// The fields' names, in the order of the columns.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
+    let mut names = Names(Vec::new());
+    visit_nothing(&mut names);
+    names.0
+}
+
+/// Gives all fields to `to`, of a record that has seen nothing: for their names and kinds.
+pub(crate) fn visit_nothing(to: &mut impl Fields) {
     let nowhere = Endpoint { address: [0; 16], port: 0 };
     let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
     let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
-    let mut names = Names(Vec::new());
-    visit(&Row { record: &record, interfaces: &[], sampling: Sampling::ALL }, &mut names);
-    names.0
+    visit(&Row { record: &record, interfaces: &[], sampling: Sampling::ALL }, to);
 }
 
 struct Names(Vec<&'static str>);

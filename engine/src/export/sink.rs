@@ -121,6 +121,8 @@ impl Sink {
             encoder: spec.format.encoder(),
             bytes: Vec::new(),
             output: None,
+            in_file: 0,
+            held_since: None,
             interfaces,
             sampling,
             queue: Arc::clone(&queue),
@@ -212,6 +214,10 @@ struct SinkThread {
     bytes: Vec<u8>,
     /// `None` once the sink has failed.
     output: Option<Output>,
+    /// Records of the file that is written.
+    in_file: u64,
+    /// When the encoder began to hold records back, if it does.
+    held_since: Option<Instant>,
     interfaces: Arc<[String]>,
     sampling: Sampling,
     queue: Arc<Queue>,
@@ -232,19 +238,14 @@ impl SinkThread {
     fn run(mut self, output: Output) {
         self.begin(output);
         loop {
-            match self.queue.next() {
-                Message::Records(batch, before) => self.write(&batch, before),
+            let checkpoint = self.spec.options.checkpoint;
+            let until = self.held_since.and_then(|since| since.checked_add(checkpoint));
+            match self.queue.next(until) {
+                Message::Records(batch) => self.write(&batch),
+                Message::Idle => self.flush(),
                 // There is no other standard output to begin.
                 Message::Reopen if self.spec.target == Target::Stdout => {}
-                Message::Reopen => {
-                    self.complete();
-                    if !self.queue.account.has_failed() {
-                        match Output::open(&self.spec, &self.queue.progress) {
-                            Ok(output) => self.begin(output),
-                            Err(error) => self.give_up(error, "cannot reopen", 0, false),
-                        }
-                    }
-                }
+                Message::Reopen => self.renew(),
                 Message::Finish => return self.complete(),
                 Message::Leave => return,
                 Message::Discard => {
@@ -257,29 +258,67 @@ impl SinkThread {
         }
     }
 
-    fn begin(&mut self, mut output: Output) {
+    fn begin(&mut self, output: Output) {
+        self.in_file = 0;
         self.bytes.clear();
         self.encoder.begin(&mut self.bytes);
-        let begun = output.write_all(&self.bytes);
         self.output = Some(output);
-        if let Err(error) = begun {
-            self.fail(&error, 0);
+        self.put(0);
+    }
+
+    /// Completes the current file and begins another.
+    fn renew(&mut self) {
+        self.complete();
+        if !self.queue.account.has_failed() {
+            match Output::open(&self.spec, &self.queue.progress) {
+                Ok(output) => self.begin(output),
+                Err(error) => self.give_up(error, "cannot reopen", 0, false),
+            }
         }
     }
 
-    fn write(&mut self, batch: &[FlowRecord], before: u64) {
+    fn write(&mut self, batch: &[FlowRecord]) {
         let records = batch.len() as u64;
-        let Some(output) = &mut self.output else {
+        if self.output.is_none() {
             return self.queue.account.not_written("failed before", records);
-        };
+        }
         self.bytes.clear();
         let interfaces = &self.interfaces;
+        let before = self.in_file;
         let rows = Rows { records: batch, interfaces, sampling: self.sampling, before };
         self.encoder.encode(&rows, &mut self.bytes);
+        self.in_file += records;
+        self.put(records);
+        self.held_since = match self.held_since {
+            _ if !self.encoder.holds_back() => None,
+            None => Some(Instant::now()),
+            // A busy queue is never idle.
+            Some(since) if since.elapsed() >= self.spec.options.checkpoint => return self.flush(),
+            since => since,
+        };
+        if self.encoder.is_full() {
+            self.renew();
+        }
+    }
+
+    /// Writes what the encoder holds back.
+    fn flush(&mut self) {
+        self.held_since = None;
+        if self.output.is_some() {
+            self.bytes.clear();
+            self.encoder.flush(&mut self.bytes);
+            self.put(0);
+        }
+    }
+
+    /// Writes out what was encoded, with it `records` from the queue.
+    fn put(&mut self, records: u64) {
+        let Some(output) = &mut self.output else { return };
         match output.write_all(&self.bytes).and_then(|()| output.flush_batch()) {
-            Ok(is_confirmed) => {
+            Ok(is_with_system) => {
                 let bytes = self.finished_bytes + output.bytes();
-                self.queue.account.written(records, bytes, is_confirmed);
+                let is_whole = !self.encoder.needs_end() && !self.encoder.holds_back();
+                self.queue.account.written(records, bytes, is_with_system && is_whole);
             }
             Err(error) => self.fail(&error, records),
         }
@@ -287,10 +326,16 @@ impl SinkThread {
 
     /// Completes the current file.
     fn complete(&mut self) {
-        let Some(output) = self.output.take() else { return };
+        self.held_since = None;
+        let Some(mut output) = self.output.take() else { return };
         let name = output.current_name().map(|name| name.display().to_string());
         let account = &self.queue.account;
-        match output.finish(&mut self.completed, || !account.is_given_up()) {
+        self.bytes.clear();
+        self.encoder.end(&mut self.bytes);
+        let finished = output
+            .write_all(&self.bytes)
+            .and_then(|()| output.finish(&mut self.completed, || !account.is_given_up()));
+        match finished {
             Ok(bytes) => {
                 self.finished_bytes += bytes;
                 account.completed(self.finished_bytes);

@@ -1,8 +1,10 @@
 //! What `-o` names: where records go, in which format, and how compressed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::limits::CHECKPOINT;
 
 /// Where a sink writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub enum Format {
     Csv,
     /// IPFIX messages (RFC 5655).
     Ipfix,
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow's file format.
+    Arrow,
     /// A table for people.
     Table,
 }
@@ -37,6 +43,19 @@ pub enum Compression {
     Zstd,
 }
 
+/// What is asked of all sinks that it applies to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkOptions {
+    /// How long a format may hold records back.
+    pub checkpoint: Duration,
+}
+
+impl Default for SinkOptions {
+    fn default() -> Self {
+        Self { checkpoint: CHECKPOINT }
+    }
+}
+
 /// One sink, as the user asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSpec {
@@ -46,13 +65,16 @@ pub struct SinkSpec {
     pub format: Format,
     /// How compressed.
     pub compression: Compression,
+    /// What else is asked.
+    pub options: SinkOptions,
 }
 
 impl SinkSpec {
     /// Standard output, for people or for programs.
     #[must_use]
     pub fn stdout(format: Format) -> Self {
-        Self { target: Target::Stdout, format, compression: Compression::None }
+        let (compression, options) = (Compression::None, SinkOptions::default());
+        Self { target: Target::Stdout, format, compression, options }
     }
 
     /// What the argument of `-o` means: `-`, or a file with its format by ending.
@@ -65,7 +87,8 @@ impl SinkSpec {
         }
         let refuse = |cause: &str| {
             Err(Error::new(format!("output {argument}"), cause).advise(
-                "use a name that ends in .jsonl, .csv or .ipfix, with .zst or .gz if you like, or -",
+                "use a name that ends in .parquet, .arrow; or in .jsonl, .csv or .ipfix, with .zst \
+                 or .gz if you like; or -",
             ))
         };
         if argument.contains("://") {
@@ -82,10 +105,16 @@ impl SinkSpec {
             Some("jsonl") => Format::JsonLines,
             Some("csv") => Format::Csv,
             Some("ipfix") => Format::Ipfix,
-            Some("parquet") => return refuse("this format is not supported yet"),
+            // These compress themselves, or are mapped into memory as they are.
+            Some("parquet" | "arrow") if compression != Compression::None => {
+                return refuse("this format is not compressed as a whole");
+            }
+            Some("parquet") => Format::Parquet,
+            Some("arrow") => Format::Arrow,
             _ => return refuse("unknown format"),
         };
-        Ok(Self { target: Target::File(argument.into()), format, compression })
+        let (target, options) = (Target::File(argument.into()), SinkOptions::default());
+        Ok(Self { target, format, compression, options })
     }
 
     /// The sink's name in the ledger and in messages.
@@ -110,7 +139,11 @@ mod tests {
         assert_eq!(spec("a.ipfix"), Ok((Format::Ipfix, Compression::None)));
         assert_eq!(spec("a.jsonl.zst"), Ok((Format::JsonLines, Compression::Zstd)));
         assert_eq!(spec("-"), Ok((Format::JsonLines, Compression::None)));
-        for refused in ["a", "a.txt", "jsonl", "a.gz", "ipfix+tcp://host:4739", "a.parquet"] {
+        assert_eq!(spec("a.parquet"), Ok((Format::Parquet, Compression::None)));
+        assert_eq!(spec("a.arrow"), Ok((Format::Arrow, Compression::None)));
+        for refused in
+            ["a", "a.txt", "jsonl", "a.gz", "ipfix+tcp://host:4739", "a.parquet.zst", "a.arrow.gz"]
+        {
             let error = spec(refused).unwrap_err().to_string();
             assert!(error.contains(".jsonl"), "{refused}: {error}");
         }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::tcp_record;
 use crate::export::output::Output;
 use crate::export::queue::Progress;
-use crate::export::{Compression, Distributor, Format, Patience, Sink, SinkSpec, Target, WhenFull};
+use crate::export::{
+    Compression, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec, Target, WhenFull,
+};
 use crate::flow::Sampling;
 use crate::global::Ended;
 use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
@@ -36,7 +38,8 @@ impl Drop for Folder {
 }
 
 fn spec(path: &Path, compression: Compression) -> SinkSpec {
-    SinkSpec { target: Target::File(path.to_owned()), format: Format::JsonLines, compression }
+    let (target, format) = (Target::File(path.to_owned()), Format::JsonLines);
+    SinkSpec { target, format, compression, options: SinkOptions::default() }
 }
 
 fn start(spec: &SinkSpec) -> Sink {

@@ -1,0 +1,225 @@
+//! Records as columns in memory: what Parquet and Arrow files are made of.
+//!
+//! [`visit`] gives the fields, and the kind of a field its type: numbers are UInt64, times
+//! Timestamp(ns, UTC), VLANs a list, a tunnel a struct, and all else is text, written as in JSON
+//! lines. There is no other list of fields here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    ListBuilder, StringBuilder, TimestampNanosecondBuilder, UInt16Builder, UInt64Builder,
+};
+use arrow_array::{ArrayRef, RecordBatch, StructArray};
+use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, TimeUnit};
+
+use crate::export::line::Line;
+use crate::export::schema::{Fields, Row, visit, visit_nothing};
+use crate::flow::Tunnel;
+use crate::limits::KEY_VLANS;
+use crate::time::Timestamp;
+
+/// Columns while they grow.
+pub(super) struct Columns {
+    columns: Vec<(&'static str, Column)>,
+    /// The column of the next field of a record.
+    next: usize,
+    rows: usize,
+    schema: SchemaRef,
+    line: Line,
+}
+
+enum Column {
+    Number(UInt64Builder),
+    Text(StringBuilder),
+    Time(TimestampNanosecondBuilder),
+    Vlans(ListBuilder<UInt16Builder>),
+    Tunnel(TunnelColumn),
+}
+
+/// A struct with the fields of a tunnel. What is absent in all of them is no tunnel.
+#[derive(Default)]
+struct TunnelColumn {
+    kind: StringBuilder,
+    id: UInt64Builder,
+    is_there: Vec<bool>,
+}
+
+impl TunnelColumn {
+    fn fields() -> ArrowFields {
+        let field = |name: &str, kind: DataType| Field::new(name, kind, true);
+        vec![field("type", DataType::Utf8), field("id", DataType::UInt64)].into()
+    }
+
+    fn append(&mut self, tunnel: Option<Tunnel>) {
+        self.kind.append_option(tunnel.map(|tunnel| tunnel.kind.name()));
+        self.id.append_option(tunnel.and_then(|tunnel| tunnel.id).map(u64::from));
+        self.is_there.push(tunnel.is_some());
+    }
+
+    fn finish(&mut self) -> StructArray {
+        let columns: Vec<ArrayRef> = vec![Arc::new(self.kind.finish()), Arc::new(self.id.finish())];
+        let is_there = std::mem::take(&mut self.is_there).into();
+        StructArray::new(Self::fields(), columns, Some(is_there))
+    }
+}
+
+impl Column {
+    fn kind(&self) -> DataType {
+        match self {
+            Self::Number(_) => DataType::UInt64,
+            Self::Text(_) => DataType::Utf8,
+            Self::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+            Self::Vlans(_) => DataType::List(Arc::new(vlan())),
+            Self::Tunnel(_) => DataType::Struct(TunnelColumn::fields()),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Number(column) => Arc::new(column.finish()),
+            Self::Text(column) => Arc::new(column.finish()),
+            Self::Time(column) => Arc::new(column.finish().with_timezone("UTC")),
+            Self::Vlans(column) => Arc::new(column.finish()),
+            Self::Tunnel(column) => Arc::new(column.finish()),
+        }
+    }
+}
+
+/// What a list of VLANs consists of.
+fn vlan() -> Field {
+    Field::new("item", DataType::UInt16, false)
+}
+
+impl Default for Columns {
+    fn default() -> Self {
+        let schema = Arc::new(Schema::empty());
+        let mut columns =
+            Self { columns: Vec::new(), next: 0, rows: 0, schema, line: Line::default() };
+        visit_nothing(&mut columns);
+        let fields = columns.columns.iter_mut().map(|(name, column)| {
+            // The record that was visited is none.
+            column.finish();
+            Field::new(*name, column.kind(), true)
+        });
+        columns.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        columns
+    }
+}
+
+impl Columns {
+    /// Names and types of all columns. Each may be absent.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Adds a record.
+    pub(super) fn push(&mut self, row: &Row<'_>) {
+        self.next = 0;
+        visit(row, self);
+        self.rows += 1;
+    }
+
+    /// Records that were added since the columns were taken.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The columns, empty from now on.
+    pub(super) fn take(&mut self) -> RecordBatch {
+        self.rows = 0;
+        let arrays = self.columns.iter_mut().map(|(_, column)| column.finish()).collect();
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .expect("each record gives each column a value of its type")
+    }
+
+    /// The column of the next field; it is made for the first record.
+    fn column(&mut self, name: &'static str, make: impl FnOnce() -> Column) -> &mut Column {
+        let place = self.next;
+        self.next += 1;
+        if place == self.columns.len() {
+            self.columns.push((name, make()));
+        }
+        &mut self.columns[place].1
+    }
+
+    fn texts(&mut self, name: &'static str) -> &mut StringBuilder {
+        match self.column(name, || Column::Text(StringBuilder::new())) {
+            Column::Text(column) => column,
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    /// Text as JSON lines have it.
+    fn written<T>(
+        &mut self,
+        name: &'static str,
+        value: Option<T>,
+        write: impl FnOnce(&mut Line, T),
+    ) {
+        let Some(value) = value else { return self.texts(name).append_null() };
+        let mut line = std::mem::take(&mut self.line);
+        write(&mut line, value);
+        let text = std::str::from_utf8(line.take()).expect("digits and letters");
+        self.texts(name).append_value(text);
+        self.line = line;
+    }
+}
+
+impl Fields for Columns {
+    fn number(&mut self, name: &'static str, value: Option<u64>) {
+        match self.column(name, || Column::Number(UInt64Builder::new())) {
+            Column::Number(column) => column.append_option(value),
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    fn word(&mut self, name: &'static str, value: Option<u64>) {
+        self.written(name, value, Line::word);
+    }
+
+    fn plain(&mut self, name: &'static str, value: Option<&str>) {
+        self.texts(name).append_option(value);
+    }
+
+    fn text(&mut self, name: &'static str, value: Option<&str>) {
+        self.texts(name).append_option(value);
+    }
+
+    fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>) {
+        self.written(name, value, Line::mac);
+    }
+
+    fn address(&mut self, name: &'static str, value: Option<IpAddr>) {
+        self.written(name, value, Line::address);
+    }
+
+    fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
+        match self.column(name, || Column::Time(TimestampNanosecondBuilder::new())) {
+            Column::Time(column) => column.append_option(value),
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+        let make = || {
+            let values = UInt16Builder::new();
+            Column::Vlans(ListBuilder::new(values).with_field(vlan()))
+        };
+        match self.column(name, make) {
+            Column::Vlans(column) => {
+                let vlans = value.into_iter().flatten().filter(|&vlan| vlan != 0);
+                vlans.for_each(|vlan| column.values().append_value(vlan));
+                column.append(value.is_some());
+            }
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
+        match self.column(name, || Column::Tunnel(TunnelColumn::default())) {
+            Column::Tunnel(column) => column.append(value),
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+}
