@@ -134,9 +134,12 @@ impl Traffic {
             interface: 0,
             bytes: 400,
             frame_bytes: 414,
-            payload_bytes: 360,
+            // Without payload each is the next one in its sequence.
+            payload_bytes: 0,
             later_fragment: false,
-            tcp: Some(TcpHeader { flags: ACK, sequence: 1 }),
+            ttl: 64,
+            dscp: 0,
+            tcp: Some(TcpHeader { flags: ACK, sequence: 1, acknowledgment: 1, window: 512 }),
             icmp: None,
             macs: [Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])],
         }

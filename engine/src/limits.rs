@@ -72,6 +72,10 @@ pub const FILTER_TURNS: usize = 64;
 /// taken as a new recording (see [`crate::time::PacketClock`]).
 pub const REORDER_NS: u64 = 60 * 1_000_000_000;
 
+/// How long after a gap in a TCP sequence a segment that fills it counts as out of order, and
+/// not as sent again, where the handshake was not seen: less than it takes to notice a loss.
+pub const REORDERED_SEGMENT_NS: u64 = 3_000_000;
+
 /// Overflow aggregates per core: protocol and destination prefix, when the table is full.
 /// The last of them takes whatever finds no room among the others.
 pub const OVERFLOW_AGGREGATES: usize = 256;

@@ -141,6 +141,7 @@ fn parts(records: &[Exported]) -> Result<(), String> {
                 first: part.first,
                 last: part.last,
                 sides: part.sides,
+                handshake: part.handshake,
                 tcp: part.tcp,
                 end: part.end,
                 is_complete: part.is_complete,

@@ -15,6 +15,7 @@ mod fault;
 mod reference;
 mod rng;
 mod seeds;
+mod segments;
 mod setting;
 mod sink;
 mod threads;

@@ -9,6 +9,7 @@ use flowtap::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use flowtap::flow::{EndReason, FlowKey, SideCounts, TcpEvents, Timeouts};
 use flowtap::time::{Tick, Timestamp};
 
+use crate::segments::Connection;
 use crate::sink::Exported;
 
 /// The records of `packets`, which one packet clock has stamped, when the input ends at
@@ -53,6 +54,9 @@ struct Flow {
     fins: [bool; 2],
     /// By direction: the sequence number of the latest SYN.
     syns: [Option<u32>; 2],
+    connection: Connection,
+    /// Whether a packet was counted.
+    has_begun: bool,
 }
 
 impl Flow {
@@ -75,6 +79,7 @@ impl Flow {
                 first: Timestamp::MAX,
                 last: Timestamp::MIN,
                 sides: Default::default(),
+                handshake: [None; 2],
                 tcp: 0,
                 end: None,
                 is_complete: false,
@@ -85,6 +90,8 @@ impl Flow {
             is_finished: false,
             fins: [false; 2],
             syns: [None; 2],
+            connection: Connection::default(),
+            has_begun: false,
         }
     }
 
@@ -126,7 +133,9 @@ impl Flow {
         self.part.part += 1;
         self.part.first = Timestamp::MAX;
         self.part.last = Timestamp::MIN;
-        self.part.sides = Default::default();
+        for side in &mut self.part.sides {
+            *side = SideCounts { dscp: side.dscp, ..SideCounts::default() };
+        }
         self.part.tcp = 0;
     }
 
@@ -136,9 +145,19 @@ impl Flow {
             self.part.first = self.part.first.min(timestamp);
             self.part.last = self.part.last.max(timestamp);
         }
-        count(&mut self.part.sides[packet.direction.idx()], packet);
-        let Some(tcp) = packet.tcp else { return };
         let way = packet.direction.idx();
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
+        let side = &mut self.part.sides[way];
+        count(side, packet);
+        side.ttl_min = side.ttl_min.min(packet.ttl);
+        side.ttl_max = side.ttl_max.max(packet.ttl);
+        if side.dscp == SideCounts::NO_DSCP {
+            side.dscp = packet.dscp;
+        }
+        let Some(tcp) = packet.tcp else { return };
+        let initiator = self.part.initiator.idx();
+        self.connection.count(side, packet, tcp, (initiator, is_first));
+        self.part.handshake = self.connection.handshake();
         if tcp.flags & SYN != 0 {
             self.syns[way] = Some(tcp.sequence);
         }
@@ -161,7 +180,7 @@ impl Flow {
     }
 }
 
-/// Counts a packet of one direction.
+/// Counts a packet of one direction, but for what depends on others or does not add up.
 pub(crate) fn count(side: &mut SideCounts, packet: &Packet) {
     side.packets += 1;
     side.bytes += u64::from(packet.bytes);
@@ -171,7 +190,7 @@ pub(crate) fn count(side: &mut SideCounts, packet: &Packet) {
     side.tcp_flags |= packet.tcp.map_or(0, |tcp| tcp.flags);
 }
 
-/// Adds up counts of one direction.
+/// Adds up counts of one direction, but for those.
 pub(crate) fn add(sum: &mut SideCounts, more: &SideCounts) {
     sum.packets += more.packets;
     sum.bytes += more.bytes;

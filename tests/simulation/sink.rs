@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use flowtap::flow::{Direction, EndReason, FlowKey, FlowRecord, RecordKind, SideCounts};
+use flowtap::flow::{Direction, EndReason, FlowKey, FlowRecord, RecordKind, RoundTrip, SideCounts};
 use flowtap::global::map::GlobalMap;
 use flowtap::global::{Ended, GlobalCounters};
 use flowtap::time::Timestamp;
@@ -28,6 +28,8 @@ pub(crate) struct Exported {
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
     pub(crate) sides: [SideCounts; 2],
+    /// In ns.
+    pub(crate) handshake: [Option<u32>; 2],
     /// [`flowtap::flow::TcpEvents`].
     pub(crate) tcp: u8,
     pub(crate) end: Option<EndReason>,
@@ -52,6 +54,7 @@ impl Exported {
             first: total.first,
             last: total.last,
             sides: total.sides,
+            handshake: total.handshake.map(RoundTrip::ns),
             tcp: total.tcp.0,
             end: total.end,
             is_complete: total.is_complete(),

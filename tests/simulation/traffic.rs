@@ -20,6 +20,9 @@ const GRE: u8 = 47;
 /// FIN, SYN, RST and ACK as they come in pairs.
 const FLAGS: [u8; 9] = [0x02, 0x02, 0x12, 0x10, 0x10, 0x11, 0x11, 0x04, 0x14];
 
+/// Few, so that segments follow each other, leave gaps and fill them, across the wrap too.
+const SEQUENCES: [u32; 8] = [u32::MAX - 1, u32::MAX, 0, 1, 2, 3, 11, 12];
+
 /// The packets of a seed, in the order of the wire.
 #[derive(Debug)]
 pub(crate) struct Traffic {
@@ -172,7 +175,12 @@ impl Conversation {
             [self.vlan, 0],
         );
         let bytes = u32::try_from(rng.between(20, 1_500)).expect("in range");
-        let header = TcpHeader { flags: rng.pick(&FLAGS), sequence: rng.pick(&[1, 2, 3]) };
+        let header = TcpHeader {
+            flags: rng.pick(&FLAGS),
+            sequence: rng.pick(&SEQUENCES),
+            acknowledgment: rng.pick(&SEQUENCES),
+            window: rng.pick(&[0, 1, u16::MAX]),
+        };
         let packet = Packet {
             key,
             hash: hasher.hash(&key),
@@ -183,8 +191,14 @@ impl Conversation {
             interface: 0,
             bytes,
             frame_bytes: bytes + 14,
-            payload_bytes: bytes - 20,
+            payload_bytes: if self.protocol == TCP {
+                rng.pick(&[0, 0, 1, 2, 9])
+            } else {
+                bytes - 20
+            },
             later_fragment,
+            ttl: rng.pick(&[0, 63, 64, u8::MAX]),
+            dscp: rng.pick(&[0, 46, 63]),
             tcp: (self.protocol == TCP && !later_fragment).then_some(header),
             icmp: (self.protocol == ICMP).then(|| (rng.pick(&[0, 8]), 0)),
             macs: [Some([from.try_into().expect("0 or 1"); 6]), None],

@@ -14,6 +14,10 @@ pub(crate) struct IpHeader {
     pub(crate) destination: [u8; 16],
     /// The protocol after all extension headers.
     pub(crate) protocol: u8,
+    /// Time to live, or hop limit.
+    pub(crate) ttl: u8,
+    /// Differentiated services code point (RFC 2474 section 3).
+    pub(crate) dscp: u8,
     /// IP length in bytes; the wire's length where the header leaves it open.
     pub(crate) length: u32,
     /// Length of the IP header in bytes, extension headers included.
@@ -92,12 +96,19 @@ fn parse_v4(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
         source: v4_address(header, 12)?,
         destination: v4_address(header, 16)?,
         protocol: header[9],
+        ttl: header[8],
+        dscp: header[1] >> 2,
         // 0 is left by segmentation offload.
         length: if total == 0 { on_wire } else { total },
         header_bytes,
         offset,
         fragment,
     })
+}
+
+/// The upper six bits of the traffic class, which begins in the middle of the first byte.
+pub(super) fn v6_dscp(first: u8, second: u8) -> u8 {
+    (first & 0x0f) << 2 | second >> 6
 }
 
 /// IPv6 extension headers and where they lead (IANA registry "IPv6 Extension Header Types").
@@ -169,6 +180,8 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
         source: *header[8..].first_chunk()?,
         destination: *header[24..].first_chunk()?,
         protocol,
+        ttl: header[7],
+        dscp: v6_dscp(header[0], header[1]),
         length,
         header_bytes: u32::try_from(at).ok()?,
         offset,

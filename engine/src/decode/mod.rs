@@ -50,7 +50,11 @@ pub struct Packet {
     pub payload_bytes: u32,
     /// Whether it is a later fragment of a datagram.
     pub later_fragment: bool,
-    /// TCP flag byte and sequence number, as far as they were captured.
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Differentiated services code point (RFC 2474): the upper six bits of the traffic class.
+    pub dscp: u8,
+    /// What counts of the TCP header, if its flags were captured.
     pub tcp: Option<TcpHeader>,
     /// ICMP type and code.
     pub icmp: Option<(u8, u8)>,
@@ -72,6 +76,8 @@ impl Packet {
         frame_bytes: 0,
         payload_bytes: 0,
         later_fragment: false,
+        ttl: 0,
+        dscp: 0,
         tcp: None,
         icmp: None,
         macs: [None; 2],
@@ -85,6 +91,10 @@ pub struct TcpHeader {
     pub flags: u8,
     /// The sequence number.
     pub sequence: u32,
+    /// The acknowledgement number, which counts only with the flag ACK.
+    pub acknowledgment: u32,
+    /// The window as it stands in the header, not scaled; the largest one if it was not captured.
+    pub window: u16,
 }
 
 /// Turns the frames of one source into packets. Owns the packet clock and the memory of
@@ -233,6 +243,8 @@ impl Decoder {
             frame_bytes: frame.wire_len,
             payload_bytes: segment.payload_bytes,
             later_fragment: header.is_later_fragment(),
+            ttl: header.ttl,
+            dscp: header.dscp,
             tcp: segment.tcp,
             icmp: segment.icmp,
             macs: network.macs,

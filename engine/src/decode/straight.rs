@@ -5,6 +5,7 @@
 //! Everything else, and everything odd, is left to the general path, which says the same of
 //! these frames too: the tests hold one against the other.
 
+use crate::decode::ip::v6_dscp;
 use crate::decode::{Packet, TcpHeader, Tunnels};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Endpoint, FlowKey, PortKind};
@@ -75,6 +76,7 @@ fn ipv4<const AT: usize>(
     (packet.key, packet.direction) =
         FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlan);
     packet.bytes = total.into();
+    (packet.ttl, packet.dscp) = (header[8], header[1] >> 2);
     packet.macs = macs(frame)?;
     Some(())
 }
@@ -103,6 +105,7 @@ fn ipv6<const AT: usize>(
     (packet.key, packet.direction) =
         FlowKey::canonical(source, destination, 6, header[6], PortKind::Ports, [vlan, 0]);
     packet.bytes = IPV6_BYTES + above_ip;
+    (packet.ttl, packet.dscp) = (header[7], v6_dscp(header[0], header[1]));
     packet.macs = macs(frame)?;
     Some(())
 }
@@ -121,7 +124,7 @@ fn ports(transport: &Transport) -> [u16; 2] {
     [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
 }
 
-/// The length of the payload, and TCP's flags; `None` if the IP length leaves no room for the
+/// The length of the payload, and what counts of TCP's header; `None` if the IP length leaves no room for the
 /// header, or for another protocol.
 #[inline]
 fn read_transport(
@@ -132,9 +135,13 @@ fn read_transport(
     match protocol {
         TCP if above_ip >= TCP_BYTES => {
             let header_bytes = u32::from(transport[12] >> 4) * 4;
-            let [_, _, _, _, a, b, c, d, ..] = *transport;
-            let sequence = u32::from_be_bytes([a, b, c, d]);
-            let tcp = TcpHeader { flags: transport[13], sequence };
+            let [_, _, _, _, a, b, c, d, e, f, g, h, _, flags, i, j, ..] = *transport;
+            let tcp = TcpHeader {
+                flags,
+                sequence: u32::from_be_bytes([a, b, c, d]),
+                acknowledgment: u32::from_be_bytes([e, f, g, h]),
+                window: u16::from_be_bytes([i, j]),
+            };
             Some((above_ip.saturating_sub(header_bytes), Some(tcp)))
         }
         UDP => Some((above_ip.checked_sub(UDP_BYTES)?, None)),

@@ -9,7 +9,7 @@ mod tunnel;
 
 use std::fmt::Write as _;
 
-use crate::decode::{Cause, Decoder, Packet, Tunnels};
+use crate::decode::{Cause, Decoder, Packet, TcpHeader, Tunnels};
 use crate::flow::{KeyHasher, PortKind};
 use crate::limits::IPV6_EXTENSIONS;
 use crate::source::{Frame, LinkType};
@@ -53,7 +53,9 @@ fn shown(decoded: Result<Packet, Cause>) -> String {
         write!(text, " mac {} > {}", last(source), last(destination)).unwrap();
     }
     if let Some(tcp) = packet.tcp {
-        write!(text, " flags {:#04x} seq {}", tcp.flags, tcp.sequence).unwrap();
+        let TcpHeader { flags, sequence, acknowledgment, window } = tcp;
+        write!(text, " flags {flags:#04x} seq {sequence} ack {acknowledgment} window {window}")
+            .unwrap();
     }
     if let Some((kind, code)) = packet.icmp {
         write!(text, " icmp {kind}/{code}").unwrap();

@@ -1,4 +1,4 @@
-//! What stands above IP: ports, TCP flags, ICMP type and identifier, payload length.
+//! What stands above IP: ports, TCP header, ICMP type and identifier, payload length.
 
 use crate::decode::fragments::Ports;
 use crate::decode::ip::IpHeader;
@@ -41,15 +41,23 @@ pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
             segment.ports = Ports { kind: PortKind::Ports, source, destination };
             segment.payload_bytes =
                 above_ip.saturating_sub(transport_header_bytes(header.protocol, bytes));
-            if header.protocol == protocol::TCP
-                && let Some((sequence, &flags)) = be32(bytes, 4).zip(bytes.get(13))
-            {
-                segment.tcp = Some(TcpHeader { flags, sequence });
+            if header.protocol == protocol::TCP {
+                segment.tcp = tcp_header(bytes);
             }
         }
         _ => {}
     }
     Ok(segment)
+}
+
+/// What counts of a TCP header (RFC 9293 section 3.1), if it was captured up to its flags.
+fn tcp_header(bytes: &[u8]) -> Option<TcpHeader> {
+    Some(TcpHeader {
+        flags: *bytes.get(13)?,
+        sequence: be32(bytes, 4)?,
+        acknowledgment: be32(bytes, 8)?,
+        window: be16(bytes, 14).unwrap_or(u16::MAX),
+    })
 }
 
 /// The length of the header in bytes; 0 where the byte that says it was not captured.

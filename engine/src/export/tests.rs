@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use crate::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
-    SideCounts,
+    RoundTrip, SideCounts,
 };
 use crate::time::Timestamp;
 
@@ -48,7 +48,13 @@ fn record(
         frame_bytes: u64::from(base) + 3,
         payload_bytes: u64::from(base) + 4,
         fragments: u64::from(base) + 5,
+        retransmits: u32::from(base) + 6,
+        out_of_order: u32::from(base) + 7,
+        zero_windows: u32::from(base) + 8,
         tcp_flags: base + 0x10,
+        ttl_min: base + 50,
+        ttl_max: base + 54,
+        dscp: base + 20,
     };
     let mut sides = [side(0), side(10)];
     if direction == Direction::Reverse {
@@ -69,6 +75,11 @@ fn record(
         last: START + 1_500_000_001,
         part: 2,
         opening: Some(opening),
+        handshake: if protocol == 6 {
+            [25_000, 0].map(RoundTrip::measured)
+        } else {
+            [RoundTrip::UNKNOWN; 2]
+        },
         end: Some(EndReason::Idle),
         ..Delta::EMPTY
     };

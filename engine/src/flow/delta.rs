@@ -5,6 +5,7 @@
 //! is the identity.
 
 use crate::flow::key::Direction;
+use crate::flow::round_trip::RoundTrip;
 use crate::time::Timestamp;
 
 /// Why a flow, or a part of it, ended: IPFIX flowEndReason (RFC 5102 section 5.11.3).
@@ -23,7 +24,10 @@ pub enum EndReason {
 }
 
 /// What the packets of one direction add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// What TCP's sequence has shown is counted in four bytes, of which there are few in a part of
+/// a flow; it stays at the highest number if there ever are more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SideCounts {
     /// Packets.
     pub packets: u64,
@@ -35,18 +39,68 @@ pub struct SideCounts {
     pub payload_bytes: u64,
     /// Packets that are later fragments of a datagram.
     pub fragments: u64,
+    /// TCP segments that were sent before.
+    pub retransmits: u32,
+    /// TCP segments that came after later ones, and had not been sent before.
+    pub out_of_order: u32,
+    /// TCP segments with a window of 0.
+    pub zero_windows: u32,
     /// All TCP flag bytes, or-ed.
     pub tcp_flags: u8,
+    /// The least time to live, or hop limit; above the greatest one if no packet was looked at.
+    pub ttl_min: u8,
+    /// The greatest one.
+    pub ttl_max: u8,
+    /// Differentiated services code point of the flow's first packet in this direction (not
+    /// this part's), or [`SideCounts::NO_DSCP`].
+    pub dscp: u8,
+}
+
+impl Default for SideCounts {
+    fn default() -> Self {
+        Self::EMPTY
+    }
 }
 
 impl SideCounts {
+    /// More than fits six bits: no packet was looked at.
+    pub const NO_DSCP: u8 = u8::MAX;
+
+    /// Nothing counted.
+    pub const EMPTY: Self = Self {
+        packets: 0,
+        bytes: 0,
+        frame_bytes: 0,
+        payload_bytes: 0,
+        fragments: 0,
+        retransmits: 0,
+        out_of_order: 0,
+        zero_windows: 0,
+        tcp_flags: 0,
+        ttl_min: u8::MAX,
+        ttl_max: u8::MIN,
+        dscp: Self::NO_DSCP,
+    };
+
+    /// The least and the greatest time to live, if any packet was looked at.
+    #[must_use]
+    pub fn ttl(&self) -> Option<(u8, u8)> {
+        (self.ttl_min <= self.ttl_max).then_some((self.ttl_min, self.ttl_max))
+    }
+
     fn combine(&mut self, other: &Self) {
         self.packets += other.packets;
         self.bytes += other.bytes;
         self.frame_bytes += other.frame_bytes;
         self.payload_bytes += other.payload_bytes;
         self.fragments += other.fragments;
+        self.retransmits = self.retransmits.saturating_add(other.retransmits);
+        self.out_of_order = self.out_of_order.saturating_add(other.out_of_order);
+        self.zero_windows = self.zero_windows.saturating_add(other.zero_windows);
         self.tcp_flags |= other.tcp_flags;
+        self.ttl_min = self.ttl_min.min(other.ttl_min);
+        self.ttl_max = self.ttl_max.max(other.ttl_max);
+        self.dscp = self.dscp.min(other.dscp);
     }
 }
 
@@ -110,6 +164,8 @@ pub struct Delta {
     pub part: u32,
     /// The earliest opening among the parts that were added up.
     pub opening: Option<Opening>,
+    /// From the SYN to the SYN/ACK, and from there to the ACK, once they are known.
+    pub handshake: [RoundTrip; 2],
     /// TCP events.
     pub tcp: TcpEvents,
     /// Why it ended, once it has: then every packet of it is counted.
@@ -119,18 +175,12 @@ pub struct Delta {
 impl Delta {
     /// Nothing counted: the identity of [`Delta::combine`].
     pub const EMPTY: Self = Self {
-        sides: [SideCounts {
-            packets: 0,
-            bytes: 0,
-            frame_bytes: 0,
-            payload_bytes: 0,
-            fragments: 0,
-            tcp_flags: 0,
-        }; 2],
+        sides: [SideCounts::EMPTY; 2],
         first: Timestamp::MAX,
         last: Timestamp::MIN,
         part: 0,
         opening: None,
+        handshake: [RoundTrip::UNKNOWN; 2],
         tcp: TcpEvents(0),
         end: None,
     };
@@ -146,14 +196,18 @@ impl Delta {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
+        self.handshake = [0, 1].map(|step| self.handshake[step].max(other.handshake[step]));
         self.tcp.insert(other.tcp);
         self.end = self.end.max(other.end);
     }
 
-    /// What stays of a record when the counts so far become a part of their own.
+    /// What stays of a record when the counts so far become a part of their own: how the flow
+    /// began.
     #[must_use]
     pub fn continued(&self) -> Self {
-        Self { part: self.part + 1, opening: self.opening, ..Self::EMPTY }
+        let sides = self.sides.map(|side| SideCounts { dscp: side.dscp, ..SideCounts::EMPTY });
+        let (opening, handshake) = (self.opening, self.handshake);
+        Self { part: self.part + 1, sides, opening, handshake, ..Self::EMPTY }
     }
 
     /// Packets of both directions.
@@ -188,16 +242,41 @@ pub(crate) mod tests {
     use super::*;
 
     fn side() -> impl Strategy<Value = SideCounts> {
-        (0u64..9, 0u64..9, 0u64..9, 0u64..9, 0u64..9, any::<u8>()).prop_map(
-            |(packets, bytes, frame_bytes, payload_bytes, fragments, tcp_flags)| SideCounts {
+        let counts = (0u64..9, 0u64..9, 0u64..9, 0u64..9, 0u64..9);
+        let segments = [0, 1, 9, u32::MAX - 1, u32::MAX];
+        let segments = || prop::sample::select(segments.to_vec());
+        let headers = (any::<u8>(), any::<u8>(), any::<u8>(), any::<u8>());
+        (counts, (segments(), segments(), segments()), headers).prop_map(
+            |(
+                (packets, bytes, frame_bytes, payload_bytes, fragments),
+                (retransmits, out_of_order, zero_windows),
+                (tcp_flags, ttl_min, ttl_max, dscp),
+            )| SideCounts {
                 packets,
                 bytes,
                 frame_bytes,
                 payload_bytes,
                 fragments,
+                retransmits,
+                out_of_order,
+                zero_windows,
                 tcp_flags,
+                ttl_min,
+                ttl_max,
+                dscp,
             },
         )
+    }
+
+    fn handshake() -> impl Strategy<Value = [RoundTrip; 2]> {
+        let known = [
+            RoundTrip::UNKNOWN,
+            RoundTrip::measured(0),
+            RoundTrip::measured(7),
+            RoundTrip::AMBIGUOUS,
+        ];
+        let step = || prop::sample::select(known.to_vec());
+        (step(), step()).prop_map(|(server, client)| [server, client])
     }
 
     fn direction() -> impl Strategy<Value = Direction> {
@@ -238,17 +317,21 @@ pub(crate) mod tests {
             (side(), side()),
             (any::<i64>(), any::<i64>()),
             (0u32..3, proptest::option::of(opening())),
+            handshake(),
             0u8..4,
             proptest::option::of(end()),
         )
-            .prop_map(|((a, b), (first, last), (part, opening), tcp, end)| Delta {
-                sides: [a, b],
-                first,
-                last,
-                part,
-                opening,
-                tcp: TcpEvents(tcp),
-                end,
+            .prop_map(|((a, b), (first, last), (part, opening), handshake, tcp, end)| {
+                Delta {
+                    sides: [a, b],
+                    first,
+                    last,
+                    part,
+                    opening,
+                    handshake,
+                    tcp: TcpEvents(tcp),
+                    end,
+                }
             })
     }
 

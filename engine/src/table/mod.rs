@@ -213,9 +213,7 @@ impl<'a> CoreTable<'a> {
                 self.guess_again(packet, &mut guesses[at + AHEAD / 2]);
             }
             let guess = guesses[at];
-            let goes_on = self.slab.guessed(guess).is_some_and(|slot| {
-                slot.goes_on_with(packet, &self.limits) && slot.count_more(packet)
-            });
+            let goes_on = self.slab.count_guessed(guess, packet, &self.limits);
             in_flows += u64::from(goes_on || self.count_any(packet, may_close, outlet));
         }
         self.counters.in_flows.add(in_flows);
@@ -250,16 +248,16 @@ impl<'a> CoreTable<'a> {
             place = self.settle(slot, packet, outlet);
         }
         if let Some(slot) = place {
-            if self.slab.slot_mut(slot).count_more(packet) {
+            if self.slab.count_more(slot, packet) {
                 return true;
             }
             if may_close {
                 // `settle` published nothing, or the counts would fit.
                 self.publish(slot, outlet);
-                return self.slab.slot_mut(slot).count_more(packet);
+                return self.slab.count_more(slot, packet);
             }
         } else if let Some(slot) = self.open(packet, may_close.then_some(outlet)) {
-            return self.slab.slot_mut(slot).count(packet);
+            return self.slab.count_first(slot, packet);
         }
         self.overflow.count(packet);
         false
@@ -323,7 +321,7 @@ impl<'a> CoreTable<'a> {
         let flow = self.slab.slot(slot);
         let reason = flow
             .expired(packet.tick, limits)
-            .or_else(|| flow.is_ended_by(packet).then_some(EndReason::EndDetected));
+            .or_else(|| self.slab.is_ended_by(slot, packet).then_some(EndReason::EndDetected));
         if let Some(reason) = reason {
             self.expire(slot, reason, outlet);
             return None;

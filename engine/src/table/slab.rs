@@ -5,7 +5,7 @@ use std::io;
 use crate::decode::Packet;
 use crate::flow::{Delta, EndReason};
 use crate::memory::{Fixed, Pages, Share};
-use crate::table::slot::{Origin, Slot};
+use crate::table::slot::{Limits, Origin, Slot};
 use crate::time::Tick;
 
 /// All slots of a table. Memory is promised at start, and taken then or as flows need it.
@@ -76,15 +76,32 @@ impl Slab {
         &self.slots[slot as usize]
     }
 
-    /// The slot that a guess names, if there is one.
-    #[inline]
-    pub(crate) fn guessed(&mut self, guess: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(guess as usize)
+    /// Counts a packet in the slot that a guess names, if there is one and the packet is surely
+    /// one more of the same part of its flow.
+    #[inline(always)]
+    pub(crate) fn count_guessed(&mut self, guess: u32, packet: &Packet, limits: &Limits) -> bool {
+        let number = guess as usize;
+        self.slots.get_mut(number).is_some_and(|slot| {
+            slot.goes_on_with(packet, limits)
+                && slot.count_more(packet, || &mut self.origins[number])
+        })
     }
 
-    #[inline]
-    pub(crate) fn slot_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.slots[slot as usize]
+    /// Counts the first packet of a slot's flow. See [`Slot::count`].
+    pub(crate) fn count_first(&mut self, slot: u32, packet: &Packet) -> bool {
+        let number = slot as usize;
+        self.slots[number].count(packet, || &mut self.origins[number])
+    }
+
+    /// Counts another one.
+    pub(crate) fn count_more(&mut self, slot: u32, packet: &Packet) -> bool {
+        let number = slot as usize;
+        self.slots[number].count_more(packet, || &mut self.origins[number])
+    }
+
+    /// See [`Slot::is_ended_by`].
+    pub(crate) fn is_ended_by(&self, slot: u32, packet: &Packet) -> bool {
+        self.slots[slot as usize].is_ended_by(packet, &self.origins[slot as usize])
     }
 
     /// A slot for the flow that `packet` begins, if there is room.
@@ -116,14 +133,14 @@ impl Slab {
 
     /// What a slot has counted since the last time.
     pub(crate) fn take_delta(&mut self, slot: u32) -> Delta {
-        self.slots[slot as usize].take_delta(&self.origins[slot as usize])
+        self.slots[slot as usize].take_delta(&mut self.origins[slot as usize])
     }
 
     /// The same, of a flow that goes on in another part from `now`.
     pub(crate) fn take_part(&mut self, slot: u32, now: Tick) -> Delta {
         let mut delta = self.take_delta(slot);
         delta.end = Some(EndReason::Active);
-        self.slots[slot as usize].begin_part(now);
+        self.slots[slot as usize].begin_part(now, &mut self.origins[slot as usize]);
         delta
     }
 }

@@ -1,12 +1,15 @@
 //! What one flow remembers between its packets.
 //!
 //! A [`Slot`] is what every packet of a flow touches, two cache lines. An [`Origin`], beside
-//! it, is written by the first packet and read when the flow is published for the first
-//! time. All slots of a table are its [`super::slab`]'s.
+//! it, is for packets that are not simply the next one of their flow: its first ones, those of
+//! TCP with flags or out of [`sequence`], those out of time; and for publications. All slots of
+//! a table are its [`super::slab`]'s.
 
 mod counts;
+mod handshake;
 mod marks;
 mod origin;
+mod sequence;
 
 pub(super) use origin::Origin;
 
@@ -70,15 +73,19 @@ pub(crate) struct Slot {
     last_tick: Tick,
     /// When the part began, of a live slot; of a free one, the next free one's number.
     part_start: Tick,
-    first: Timestamp,
+    /// The latest timestamp of this part, if any packet of it had one.
     last: Timestamp,
     counts: [Counts; 2],
-    /// Sequence number of each direction's latest SYN; for ICMP, type and code of the first
-    /// packet.
-    syn_sequence: [u32; 2],
+    /// Where each direction of TCP goes on: the end of the segment that reached furthest.
+    next_sequence: [u32; 2],
     marks: Marks,
     fragments: [u8; 2],
     tcp_flags: [u8; 2],
+    /// Of this part.
+    ttl_min: [u8; 2],
+    ttl_max: [u8; 2],
+    /// Of the flow's first packet in each direction, once there was one.
+    dscp: [u8; 2],
     phase: Phase,
     /// Whether the flow has had no packet but its first.
     is_single: bool,
@@ -104,18 +111,19 @@ impl Slot {
         marks.add_if(packet.timestamp.is_some(), Marks::TIMED);
         marks.add_if(packet.macs[0].is_some(), Marks::MACS[0]);
         marks.add_if(packet.macs[1].is_some(), Marks::MACS[1]);
-        let (kind, code) = packet.icmp.unwrap_or_default();
         Self {
             key: packet.key,
             last_tick: packet.tick,
             part_start: packet.tick,
-            first: Timestamp::MAX,
             last: Timestamp::MIN,
             counts: [Counts::default(); 2],
-            syn_sequence: [u32::from(kind), u32::from(code)],
+            next_sequence: [0; 2],
             marks,
             fragments: [0; 2],
             tcp_flags: [0; 2],
+            ttl_min: [u8::MAX; 2],
+            ttl_max: [u8::MIN; 2],
+            dscp: [SideCounts::NO_DSCP; 2],
             phase,
             is_single: true,
         }
@@ -201,54 +209,104 @@ impl Slot {
 
     /// Whether `packet` begins another connection on the ports of this finished one.
     #[inline]
-    pub(crate) fn is_ended_by(&self, packet: &Packet) -> bool {
+    pub(super) fn is_ended_by(&self, packet: &Packet, origin: &Origin) -> bool {
         if self.phase != Phase::Finished {
             return false;
         }
         let Some(tcp) = packet.tcp else { return false };
         let direction = packet.direction.idx();
-        let is_known =
-            self.marks.has(Marks::SYNS[direction]) && self.syn_sequence[direction] == tcp.sequence;
+        let is_known = self.marks.has(Marks::SYNS[direction])
+            && origin.syn_sequence[direction] == tcp.sequence;
         tcp.flags & (SYN | ACK) == SYN && !is_known
     }
 
     /// Counts another packet than the first. See [`Slot::count`].
     #[inline(always)]
-    pub(crate) fn count_more(&mut self, packet: &Packet) -> bool {
+    pub(super) fn count_more<'a>(
+        &mut self,
+        packet: &Packet,
+        origin: impl FnOnce() -> &'a mut Origin,
+    ) -> bool {
         self.is_single = false;
-        self.count(packet)
+        self.count(packet, origin)
     }
 
     /// Counts a packet of this flow. False if its counts do not fit: then nothing changed,
-    /// and it does fit into a slot that was just published.
+    /// and it does fit into a slot that was just published. Few packets need the `origin`.
     #[inline(always)]
-    pub(crate) fn count(&mut self, packet: &Packet) -> bool {
-        let direction = packet.direction.idx();
-        let Some(counts) = self.counts[direction].with(Counts::of(packet)) else { return false };
-        if packet.later_fragment {
-            let Some(fragments) = self.fragments[direction].checked_add(1) else { return false };
-            self.fragments[direction] = fragments;
+    pub(super) fn count<'a>(
+        &mut self,
+        packet: &Packet,
+        origin: impl FnOnce() -> &'a mut Origin,
+    ) -> bool {
+        let way = packet.direction.idx();
+        let Some(counts) = self.counts[way].with(Counts::of(packet)) else { return false };
+        let more = u8::from(packet.later_fragment);
+        let Some(fragments) = self.fragments[way].checked_add(more) else { return false };
+        if self.is_next(packet) {
+            if packet.tcp.is_some() {
+                self.next_sequence[way] =
+                    self.next_sequence[way].wrapping_add(packet.payload_bytes);
+            }
+        } else if !self.note(packet, origin()) {
+            return false;
         }
-        self.counts[direction] = counts;
+        self.counts[way] = counts;
+        self.fragments[way] = fragments;
         self.last_tick = packet.tick;
         if let Some(timestamp) = packet.timestamp {
-            self.first = self.first.min(timestamp);
             self.last = self.last.max(timestamp);
         }
+        self.ttl_min[way] = self.ttl_min[way].min(packet.ttl);
+        self.ttl_max[way] = self.ttl_max[way].max(packet.ttl);
+        self.tcp_flags[way] |= packet.tcp.map_or(0, |tcp| tcp.flags);
+        true
+    }
+
+    /// Whether the packet is simply the next one of its flow: not the first of its direction or
+    /// part, not before another in time; of TCP, in sequence and without anything to note.
+    #[inline(always)]
+    fn is_next(&self, packet: &Packet) -> bool {
+        let way = packet.direction.idx();
+        let is_later = packet.timestamp.is_some_and(|timestamp| timestamp >= self.last);
+        let is_in_sequence = packet.tcp.is_none_or(|tcp| {
+            tcp.sequence == self.next_sequence[way]
+                && tcp.window != 0
+                && tcp.flags & (SYN | FIN | RST) == 0
+                && self.phase != Phase::HalfOpen
+                && self.marks.has(Marks::SEQUENCES[way])
+        });
+        let is_known = self.dscp[way] != SideCounts::NO_DSCP;
+        is_later && self.marks.has(Marks::PART_TIMED) && is_known && is_in_sequence
+    }
+
+    /// Notes what there is to note of any other packet. False if a count of that may not fit:
+    /// then nothing changed.
+    #[inline(never)]
+    fn note(&mut self, packet: &Packet, origin: &mut Origin) -> bool {
+        let way = packet.direction.idx();
         if let Some(tcp) = packet.tcp {
-            self.tcp_flags[direction] |= tcp.flags;
-            if self.phase == Phase::HalfOpen || tcp.flags & (SYN | FIN | RST) != 0 {
-                self.follow(packet.direction, tcp);
+            if !origin.odd[way].has_room() {
+                return false;
             }
+            self.follow_sequence(origin, packet, tcp);
+            self.time_handshake(origin, packet, tcp);
+            self.follow(origin, packet.direction, tcp);
+        }
+        if self.dscp[way] == SideCounts::NO_DSCP {
+            self.dscp[way] = packet.dscp;
+        }
+        if let Some(timestamp) = packet.timestamp {
+            origin.first = origin.first.min(timestamp);
+            self.marks.add_if(true, Marks::PART_TIMED);
         }
         true
     }
 
     /// Follows the connection's state.
-    #[inline(never)]
-    fn follow(&mut self, direction: Direction, tcp: TcpHeader) {
+    fn follow(&mut self, origin: &mut Origin, direction: Direction, tcp: TcpHeader) {
         if tcp.flags & SYN != 0 {
-            self.syn_sequence[direction.idx()] = tcp.sequence;
+            origin.syn_sequence[direction.idx()] = tcp.sequence;
             self.marks.add_if(true, Marks::SYNS[direction.idx()]);
         }
         self.marks.add_if(tcp.flags & FIN != 0, Marks::FINS[direction.idx()]);
@@ -270,24 +328,35 @@ impl Slot {
     }
 
     /// Begins another part with the packet at `now`; the delta of the last one was taken.
-    pub(super) fn begin_part(&mut self, now: Tick) {
+    pub(super) fn begin_part(&mut self, now: Tick, origin: &mut Origin) {
         self.part_start = now;
+        self.marks.remove(Marks::PART_TIMED);
+        (origin.first, self.last) = (Timestamp::MAX, Timestamp::MIN);
+        (self.ttl_min, self.ttl_max) = ([u8::MAX; 2], [u8::MIN; 2]);
     }
 
-    /// What was counted since the last time, which is then forgotten.
-    pub(super) fn take_delta(&mut self, origin: &Origin) -> Delta {
-        let side = |direction: usize| {
+    /// What was counted since the last time, which is then forgotten. What adds up to the same
+    /// however often it is added (times, times to live, how the flow began) stays here.
+    pub(super) fn take_delta(&mut self, origin: &mut Origin) -> Delta {
+        let side = |way: usize| {
             let low = |word: u64| word & u64::from(u32::MAX);
-            let Counts { packets_bytes, frame_payload } = self.counts[direction];
+            let Counts { packets_bytes, frame_payload } = self.counts[way];
             SideCounts {
                 packets: low(packets_bytes),
                 bytes: packets_bytes >> 32,
                 frame_bytes: low(frame_payload),
                 payload_bytes: frame_payload >> 32,
-                fragments: self.fragments[direction].into(),
-                tcp_flags: self.tcp_flags[direction],
+                fragments: self.fragments[way].into(),
+                retransmits: origin.odd[way].retransmits.into(),
+                out_of_order: origin.odd[way].out_of_order.into(),
+                zero_windows: origin.odd[way].zero_windows.into(),
+                tcp_flags: self.tcp_flags[way],
+                ttl_min: self.ttl_min[way],
+                ttl_max: self.ttl_max[way],
+                dscp: self.dscp[way],
             }
         };
+        let is_timed = self.marks.has(Marks::PART_TIMED);
         let mut tcp = TcpEvents::default();
         if self.marks.has(Marks::CLOSED) {
             tcp.insert(TcpEvents::CLOSED);
@@ -298,16 +367,16 @@ impl Slot {
         let is_first = self.marks.has(Marks::UNPUBLISHED);
         let delta = Delta {
             sides: [side(0), side(1)],
-            first: self.first,
-            last: self.last,
+            first: if is_timed { origin.first } else { Timestamp::MAX },
+            last: if is_timed { self.last } else { Timestamp::MIN },
             opening: is_first.then(|| self.opening(origin)),
+            handshake: origin.handshake,
             tcp,
             ..Delta::EMPTY
         };
-        self.marks.0 &= !Marks::UNPUBLISHED.0;
+        self.marks.remove(Marks::UNPUBLISHED);
         self.counts = [Counts::default(); 2];
-        self.first = Timestamp::MAX;
-        self.last = Timestamp::MIN;
+        origin.odd = [sequence::Odd::default(); 2];
         self.fragments = [0; 2];
         self.tcp_flags = [0; 2];
         delta
@@ -315,10 +384,10 @@ impl Slot {
 
     fn opening(&self, origin: &Origin) -> Opening {
         let macs = [0, 1].map(|end| self.marks.has(Marks::MACS[end]).then_some(origin.macs[end]));
-        let [kind, code] = self.syn_sequence.map(|word| word.to_le_bytes()[0]);
+        let [kind, code] = origin.syn_sequence.map(|word| word.to_le_bytes()[0]);
         Opening {
-            flow_start: self.marks.has(Marks::TIMED).then(|| origin.flow_start()),
-            ordinal: origin.ordinal(),
+            flow_start: self.marks.has(Marks::TIMED).then_some(origin.flow_start),
+            ordinal: origin.ordinal,
             initiator: self.marks.direction(Marks::INITIATOR_REVERSE),
             macs,
             first_packet: self.marks.direction(Marks::FIRST_REVERSE),

@@ -3,6 +3,7 @@
 
 mod random;
 mod rules;
+mod segments;
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::{
@@ -82,6 +83,8 @@ fn packets(sent: &[Sent]) -> Vec<Packet> {
             frame_bytes: 114,
             payload_bytes: 60,
             later_fragment: false,
+            ttl: 64,
+            dscp: 0,
             tcp: sent.tcp,
             icmp: (sent.protocol == ICMP).then_some((8, 0)),
             macs: [None; 2],
@@ -158,7 +161,7 @@ fn parse(text: &str, protocol: u8) -> Sent {
             other => panic!("flag {other}"),
         };
         let flags = flags.chars().map(flag).fold(0, |all, flag| all | flag);
-        TcpHeader { flags, sequence: sequence.parse().unwrap() }
+        TcpHeader { flags, sequence: sequence.parse().unwrap(), acknowledgment: 0, window: 512 }
     });
     #[expect(clippy::cast_possible_truncation, reason = "seconds of a test fit")]
     let timestamp = |second: f64| (second * 10.0).round() as i64 * 100_000_000;

@@ -2,8 +2,8 @@
 //! A failure prints its input, and proptest its seed.
 
 use etherparse::{
-    IpFragOffset, IpHeaders, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions, Ipv6Header,
-    PacketBuilder, VlanId, ip_number,
+    IpDscp, IpFragOffset, IpHeaders, Ipv4Extensions, Ipv4Header, Ipv4Options, Ipv6Extensions,
+    Ipv6Header, PacketBuilder, VlanId, ip_number,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -74,12 +74,20 @@ fn built() -> impl Strategy<Value = Vec<u8>> {
     let ip = prop_oneof![
         v4.prop_map(|(source, destination, words, ttl)| {
             let mut header = Ipv4Header::new(0, ttl, ip_number::UDP, source, destination).unwrap();
+            header.dscp = IpDscp::try_new(ttl >> 2).unwrap();
             header.options = Ipv4Options::try_from(&vec![1; words * 4][..]).unwrap();
             header.fragment_offset = IpFragOffset::ZERO;
             IpHeaders::Ipv4(header, Ipv4Extensions::default())
         }),
         v6.prop_map(|(source, destination, hop_limit)| {
-            let header = Ipv6Header { source, destination, hop_limit, ..Ipv6Header::default() };
+            let traffic_class = !hop_limit;
+            let header = Ipv6Header {
+                source,
+                destination,
+                hop_limit,
+                traffic_class,
+                ..Ipv6Header::default()
+            };
             IpHeaders::Ipv6(header, Ipv6Extensions::default())
         }),
     ];

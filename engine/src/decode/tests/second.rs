@@ -28,11 +28,13 @@ use etherparse::{
     TransportSlice,
 };
 
-use super::{Cause, IPV6_EXTENSIONS, Packet};
+use super::{Cause, IPV6_EXTENSIONS, Packet, TcpHeader};
 
 /// What both understand of an IP header.
 struct Ip {
     ends: (IpAddr, IpAddr),
+    /// TTL or hop limit, and DSCP.
+    marks: (u8, u8),
     /// The protocol, where both find the same one.
     protocol: Option<u8>,
     /// IP length, and what of it is no header, where both go by the header's.
@@ -77,6 +79,7 @@ pub(crate) fn agrees(frame: &[u8], ours: &Result<Packet, Cause>) -> Result<(), S
     };
     let (from, to) = (packet.direction, packet.direction.opposite());
     same("ends", (packet.key.source_ip(from), packet.key.source_ip(to)), ip.ends)?;
+    same("TTL and DSCP", (packet.ttl, packet.dscp), ip.marks)?;
     let mut vlans = [0; 2];
     let tags = theirs.vlan_ids().into_iter().map(|id| id.value()).filter(|id| *id != 0);
     vlans.iter_mut().zip(tags).for_each(|(to, tag)| *to = tag);
@@ -97,6 +100,7 @@ fn v4(ip: &LaxIpv4Slice<'_>) -> Ip {
     let (total, header_bytes) = (u32::from(header.total_len()), u32::from(header.ihl()) * 4);
     Ip {
         ends: (header.source_addr().into(), header.destination_addr().into()),
+        marks: (header.ttl(), header.dcp().value()),
         protocol: ip.extensions().is_empty().then_some(header.protocol().0),
         lengths: total.checked_sub(header_bytes).map(|above_ip| (total, above_ip)),
         is_fragment: header.is_fragmenting_payload(),
@@ -125,6 +129,7 @@ fn v6(ip: &LaxIpv6Slice<'_>, stopped: Option<Layer>) -> Ip {
     let is_clear = !(in_extension || is_ours_only || is_fragment || extensions > MOST);
     Ip {
         ends: (header.source_addr().into(), header.destination_addr().into()),
+        marks: (header.hop_limit(), header.traffic_class() >> 2),
         protocol: is_clear.then_some(protocol),
         lengths: (payload != 0)
             .then(|| (40 + payload, payload.saturating_sub(u32::try_from(extensions).unwrap()))),
@@ -139,9 +144,15 @@ fn transports(packet: &Packet, theirs: &TransportSlice<'_>, above_ip: u32) -> Re
     let (header_bytes, theirs_ports) = match theirs {
         TransportSlice::Udp(udp) => (8, [udp.source_port(), udp.destination_port()]),
         TransportSlice::Tcp(tcp) => {
-            let ours = packet.tcp.map(|tcp| (tcp.flags, tcp.sequence));
+            let ours = packet.tcp;
             let header = tcp.header_slice();
-            same("TCP header", ours, Some((header[13], tcp.sequence_number())))?;
+            let theirs = TcpHeader {
+                flags: header[13],
+                sequence: tcp.sequence_number(),
+                acknowledgment: tcp.acknowledgment_number(),
+                window: tcp.window_size(),
+            };
+            same("TCP header", ours, Some(theirs))?;
             let header_bytes = u32::try_from(header.len()).unwrap();
             (header_bytes, [tcp.source_port(), tcp.destination_port()])
         }

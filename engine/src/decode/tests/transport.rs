@@ -33,14 +33,18 @@ fn protocols_with_ports() {
 #[test]
 fn tcp_headers() {
     let ends = "6 10.0.0.1:443 > 10.0.0.2:5000";
-    let known = "flags 0x12 seq 66051";
+    let header = "flags 0x12 seq 66051 ack 9";
+    let known = &format!("{header} window 0");
     let whole = v4(6, &tcp(5, 10));
     check("plain", RAW, &whole, &format!("{ends} bytes 50 payload 10 {known}"));
     check("options", RAW, &v4(6, &tcp(8, 10)), &format!("{ends} bytes 62 payload 10 {known}"));
     let lie = [&tcp(5, 10)[..12], &[0xf0, 0x12], &[0; 16]].concat();
     check("offset beyond", RAW, &v4(6, &lie), &format!("{ends} bytes 50 payload 0 {known}"));
     let rows = [
-        (34, format!("{ends} bytes 50 payload 10 {known}")),
+        (36, format!("{ends} bytes 50 payload 10 {known}")),
+        // A window that was not captured is not one of 0.
+        (35, format!("{ends} bytes 50 payload 10 {header} window 65535")),
+        (34, format!("{ends} bytes 50 payload 10 {header} window 65535")),
         (33, format!("{ends} bytes 50 payload 10")),
         (32, format!("{ends} bytes 50 payload 30")),
         (24, format!("{ends} bytes 50 payload 30")),

@@ -10,7 +10,7 @@ pub(super) struct Marks(pub(super) u16);
 impl Marks {
     /// Directions that have sent a FIN.
     pub(super) const FINS: [Self; 2] = [Self(1), Self(2)];
-    /// Directions with a SYN in `syn_sequence`.
+    /// Directions with a SYN in [`super::Origin::syn_sequence`].
     pub(super) const SYNS: [Self; 2] = [Self(4), Self(8)];
     /// Whether the first packet came with a source and with a destination MAC address.
     pub(super) const MACS: [Self; 2] = [Self(16), Self(32)];
@@ -18,9 +18,11 @@ impl Marks {
     pub(super) const INITIATOR_REVERSE: Self = Self(64);
     /// The first packet went in reverse direction.
     pub(super) const FIRST_REVERSE: Self = Self(128);
+    /// A packet of this part had a timestamp.
+    pub(super) const PART_TIMED: Self = Self(256);
     /// The first packet had an ICMP type and code.
     pub(super) const ICMP: Self = Self(512);
-    /// The first packet had a timestamp.
+    /// The flow's first packet had a timestamp.
     pub(super) const TIMED: Self = Self(1024);
     /// Nothing of the flow has been published yet.
     pub(super) const UNPUBLISHED: Self = Self(2048);
@@ -28,9 +30,15 @@ impl Marks {
     pub(super) const CLOSED: Self = Self(4096);
     /// See [`crate::flow::TcpEvents::RESET`].
     pub(super) const RESET: Self = Self(8192);
+    /// Directions whose `next_sequence` is known.
+    pub(super) const SEQUENCES: [Self; 2] = [Self(16384), Self(32768)];
 
     pub(super) fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0
+    }
+
+    pub(super) fn remove(&mut self, mark: Self) {
+        self.0 &= !mark.0;
     }
 
     pub(super) fn add_if(&mut self, is_so: bool, mark: Self) {

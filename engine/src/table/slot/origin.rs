@@ -1,40 +1,50 @@
-//! What only the first publication of a flow tells.
+//! What few packets of a flow touch: how it began, and what is odd about it.
 
 use crate::decode::Packet;
+use crate::flow::{Direction, RoundTrip};
+use crate::table::slot::sequence::{Gap, Odd};
 use crate::time::Timestamp;
 
-/// How a flow began, as far as only its first publication tells: two bytes aligned, so that
-/// none are lost.
+/// What stands beside a slot: written by the first packet of a flow and by those that are not
+/// simply the next one, read when the flow is published.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(in crate::table) struct Origin {
-    flow_start: [u16; 4],
-    ordinal: [u16; 2],
+    pub(super) flow_start: Timestamp,
+    /// The earliest timestamp of this part, if any packet of it had one.
+    pub(super) first: Timestamp,
+    /// Sequence number of each direction's latest SYN; for ICMP, type and code of the first
+    /// packet.
+    pub(super) syn_sequence: [u32; 2],
+    /// See [`crate::flow::Delta::handshake`].
+    pub(super) handshake: [RoundTrip; 2],
+    /// What was left out of a direction's sequence most recently.
+    pub(super) gap: Gap,
+    /// By direction: counted since the slot was last published.
+    pub(super) odd: [Odd; 2],
+    pub(super) ordinal: u32,
     pub(super) macs: [[u8; 6]; 2],
     pub(super) interface: u16,
+    pub(super) gap_direction: Direction,
 }
 
-const _: () = assert!(size_of::<Origin>() == 26);
+const _: () = assert!(size_of::<Origin>() == 80);
 
 impl Origin {
+    #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32: see `Opening`")]
     pub(in crate::table) fn new(packet: &Packet) -> Self {
-        let [a, b, c, d, e, f, g, h] = packet.timestamp.unwrap_or_default().to_le_bytes();
-        let start = [[a, b], [c, d], [e, f], [g, h]];
-        // Modulo 2^32: see `Opening`.
-        let [a, b, c, d, ..] = packet.ordinal.to_le_bytes();
+        let (kind, code) = packet.icmp.unwrap_or_default();
         Self {
-            flow_start: start.map(u16::from_le_bytes),
-            ordinal: [[a, b], [c, d]].map(u16::from_le_bytes),
+            flow_start: packet.timestamp.unwrap_or_default(),
+            first: Timestamp::MAX,
+            syn_sequence: [u32::from(kind), u32::from(code)],
+            handshake: [RoundTrip::UNKNOWN; 2],
+            gap: Gap::default(),
+            odd: [Odd::default(); 2],
+            ordinal: packet.ordinal as u32,
             macs: packet.macs.map(Option::unwrap_or_default),
             interface: packet.interface,
+            gap_direction: Direction::Forward,
         }
-    }
-
-    pub(super) fn flow_start(&self) -> Timestamp {
-        self.flow_start.iter().rev().fold(0, |all, &part| all << 16 | Timestamp::from(part))
-    }
-
-    pub(super) fn ordinal(&self) -> u32 {
-        self.ordinal.iter().rev().fold(0, |all, &part| all << 16 | u32::from(part))
     }
 }

@@ -25,18 +25,20 @@ fn traffic(max: usize) -> impl Strategy<Value = Vec<Sent>> {
         prop::bool::weighted(0.95),
         (0u8..4, 1u8..4),
         prop::sample::select(vec![TCP, TCP, UDP, ICMP]),
-        (flags, 0u32..3),
+        (flags, 0u32..3, 0u32..3, 0u16..2),
     );
     vec(packet, 1..max).prop_map(|rows| {
         let mut now = 1_000_000_000_000;
-        let sent = |(gap, stamped, (from, further), protocol, (flags, sequence))| {
+        let sent = |(gap, stamped, (from, further), protocol, header)| {
             now += gap * 100_000_000;
+            let (flags, sequence, acknowledgment, window) = header;
+            let header = TcpHeader { flags, sequence, acknowledgment, window };
             Sent {
                 timestamp: bool::then_some(stamped, now),
                 from: b'a' + from,
                 to: b'a' + (from + further) % 4,
                 protocol,
-                tcp: (protocol == TCP).then_some(TcpHeader { flags, sequence }),
+                tcp: (protocol == TCP).then_some(header),
             }
         };
         rows.into_iter().map(sent).collect()
