@@ -18,7 +18,12 @@ BOTH = {
     "cflow.layer2_octet_delta_count": "frame_bytes",
     "cflow.transport_octet_delta_count": "payload_bytes",
     "cflow.tcpflags": "tcp_flags",
+    "cflow.ttl_min": "ttl_min",
+    "cflow.ttl_max": "ttl_max",
+    "cflow.ip_dscp": "dscp",
 }
+# Of these who sent nothing has none, and of the others 0.
+HEADERS = {"ttl_min", "ttl_max", "dscp"}
 ONCE = {
     "cflow.protocol": ("protocol", int),
     "cflow.flow_id": ("flow_id", lambda text: f"{int(text):016x}"),
@@ -43,7 +48,8 @@ ONCE = {
 # What has no element of IANA's.
 LEFT_OUT = {
     "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
-    "src_fragments", "dst_fragments", "sampling_unit", "tunnel",
+    "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "rtt_server_ns", "rtt_client_ns",
+    *(f"{side}_{what}" for side in ("src", "dst") for what in ("retransmits", "out_of_order", "zero_windows")),
 }
 
 
@@ -79,7 +85,9 @@ def from_tshark(flow):
             field, convert = ONCE[name]
             record[field] = convert(text)
         elif name in BOTH:
-            side = "src" if seen.setdefault(name, 0) == 0 else "dst"
+            is_first = seen.setdefault(name, 0) == 0
+            is_alone = BOTH[name] in HEADERS and record["src_packets"] == 0
+            side = "src" if is_first and not is_alone else "dst"
             seen[name] += 1
             record[f"{side}_{BOTH[name]}"] = int(text, 0)
         elif name in ("cflow.sampling_packet_space", "cflow.sampling_flow_spacing"):
@@ -91,7 +99,7 @@ def from_tshark(flow):
     if vlans:
         record["vlan"] = vlans
     # Who sent nothing is not in the record.
-    for name in BOTH.values():
+    for name in set(BOTH.values()) - HEADERS:
         if f"src_{name}" in record:
             record.setdefault(f"dst_{name}", 0)
     return record

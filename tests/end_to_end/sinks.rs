@@ -37,12 +37,13 @@ pub(crate) fn trials() -> Vec<Trial> {
 const CSV_TO_JSON: &str = r#"
 import csv, json, sys
 NUMBERS = set("part duration_ns ip_version protocol icmp_type icmp_code".split())
+ENDS = tuple("_port _packets _bytes _fragments _tcp_flags _ns _retransmits _out_of_order _zero_windows _ttl_min _ttl_max _dscp".split())
 for row in csv.DictReader(open(sys.argv[1], newline="")):
     out = {}
     for name, text in row.items():
         if text == "":
             continue
-        is_number = name in NUMBERS or name.endswith(("_port", "_packets", "_bytes", "_fragments", "_tcp_flags"))
+        is_number = name in NUMBERS or name.endswith(ENDS)
         out[name] = int(text) if is_number else [int(v) for v in text.split(";")] if name == "vlan" else text
     print(json.dumps(out, separators=(",", ":")))
 "#;

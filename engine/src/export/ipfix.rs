@@ -7,7 +7,8 @@
 //! bytes where all of a record fit (RFC 7011 section 6.2), and those of a responder who sent
 //! nothing are left out: most of a file is counts. Elements are IANA's
 //! (<https://www.iana.org/assignments/ipfix>). What has none there is left out: `part`,
-//! `community_id`, `tcp_state`, fragments, `tunnel`; and the interface, whose index we do not have.
+//! `community_id`, `tcp_state`, what TCP's handshake and sequence have shown, fragments, `tunnel`;
+//! and the interface, whose index we do not have.
 
 mod template;
 

@@ -89,6 +89,20 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.number("src_tcp_flags", row.tcp_flags(Side::Src));
     to.number("dst_tcp_flags", row.tcp_flags(Side::Dst));
     to.plain("tcp_state", row.tcp_state());
+    to.number("rtt_server_ns", row.round_trip(0));
+    to.number("rtt_client_ns", row.round_trip(1));
+    to.number("src_retransmits", row.segments(src.retransmits));
+    to.number("src_out_of_order", row.segments(src.out_of_order));
+    to.number("src_zero_windows", row.segments(src.zero_windows));
+    to.number("dst_retransmits", row.segments(dst.retransmits));
+    to.number("dst_out_of_order", row.segments(dst.out_of_order));
+    to.number("dst_zero_windows", row.segments(dst.zero_windows));
+    to.number("src_ttl_min", src.ttl().map(|(min, _)| min.into()));
+    to.number("src_ttl_max", src.ttl().map(|(_, max)| max.into()));
+    to.number("dst_ttl_min", dst.ttl().map(|(min, _)| min.into()));
+    to.number("dst_ttl_max", dst.ttl().map(|(_, max)| max.into()));
+    to.number("src_dscp", row.dscp(Side::Src).map(u64::from));
+    to.number("dst_dscp", row.dscp(Side::Dst).map(u64::from));
     to.plain("end_reason", row.end_reason());
     to.number("sampling", row.sampling().map(|sampling| sampling.every().into()));
     to.plain("sampling_unit", row.sampling().map(|sampling| sampling.unit().name()));
@@ -216,6 +230,23 @@ impl<'a> Row<'a> {
 
     fn tcp_flags(&self, side: Side) -> Option<u64> {
         (self.record.key.protocol() == protocol::TCP).then(|| self.side(side).tcp_flags.into())
+    }
+
+    /// A step of the handshake, in ns.
+    fn round_trip(&self, step: usize) -> Option<u64> {
+        self.record.total.handshake[step].ns().map(u64::from)
+    }
+
+    /// A count of segments. An aggregate does not look at sequences.
+    fn segments(&self, count: u32) -> Option<u64> {
+        let is_looked_at = self.is_flow() && self.record.key.protocol() == protocol::TCP;
+        is_looked_at.then_some(count.into())
+    }
+
+    /// Of the flow's first packet from `side`, if that has sent any in this record.
+    pub(crate) fn dscp(&self, side: Side) -> Option<u8> {
+        let side = self.side(side);
+        (side.packets > 0 && side.dscp != SideCounts::NO_DSCP).then_some(side.dscp)
     }
 
     pub(crate) fn tcp_state(&self) -> Option<&'static str> {

@@ -16,7 +16,7 @@ const ENTERPRISE: u16 = 0x8000;
 const NTP_SECONDS: i64 = 2_208_988_800;
 
 /// Bytes of the longest record.
-pub(super) const RECORD_BYTES: usize = 208;
+pub(super) const RECORD_BYTES: usize = 216;
 /// What a record has, as the number of its template.
 pub(super) type Template = u16;
 
@@ -43,8 +43,11 @@ const REVERSE: Template = 1 << 11;
 const SAMPLED_PACKETS: Template = 1 << 12;
 /// One in so many flows.
 const SAMPLED_FLOWS: Template = 1 << 13;
+/// The initiator's packets have a time to live and a code point; so have the responder's, if there
+/// are any.
+const HEADERS: Template = 1 << 14;
 /// How many numbers there are.
-pub(super) const TEMPLATES: usize = 1 << 14;
+pub(super) const TEMPLATES: usize = 1 << 15;
 
 /// An element of a template.
 #[derive(Debug, Clone, Copy)]
@@ -110,6 +113,10 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
         if has(FLAGS) {
             elements.push(Element { number: 6, bytes: 2, is_reverse }); // tcpControlBits
         }
+        if has_headers(template, is_reverse) {
+            // minimumTTL, maximumTTL, ipDiffServCodePoint
+            elements.extend([52, 53, 195].map(|number| Element { number, bytes: 1, is_reverse }));
+        }
     }
     let mut add_to = |is_there: bool, numbers: [u16; 2], bytes: u16| {
         let both = numbers.map(|number| Element { number, bytes, is_reverse: false });
@@ -119,6 +126,12 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
     add_to(has(SAMPLED_PACKETS), [305, 306], 4);
     add_to(has(SAMPLED_FLOWS), [396, 397], 8);
     elements
+}
+
+/// Whether a side has a time to live and a code point: not if it sent nothing, nor in aggregates.
+fn has_headers(template: Template, is_reverse: bool) -> bool {
+    let needed = if is_reverse { REVERSE } else { HEADERS };
+    template & needed != 0 && template & PREFIX == 0
 }
 
 /// What a record has.
@@ -142,6 +155,7 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
     common
         | bit(PORTS, row.port(Side::Src).is_some())
         | bit(ICMP, row.icmp().is_some())
+        | bit(HEADERS, forward != 0)
         | bit(SRC_MAC, row.mac(Side::Src).is_some())
         | bit(DST_MAC, row.mac(Side::Dst).is_some())
 }
@@ -245,6 +259,10 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
         }
         if has(FLAGS) {
             to.put(u16::from(row.side(side).tcp_flags).to_be_bytes());
+        }
+        if has_headers(template, side == Side::Dst) {
+            let (min, max) = row.side(side).ttl().unwrap_or_default();
+            to.put([min, max, row.dscp(side).unwrap_or_default()]);
         }
     }
     // One is kept, then so many are not (RFC 5477 section 8.2, RFC 7014 section 7).

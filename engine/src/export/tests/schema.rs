@@ -6,7 +6,7 @@ use super::{START, record, tcp_record};
 use crate::export::schema::names;
 use crate::export::{Format, Rows};
 use crate::flow::{
-    Delta, EndReason, FlowRecord, PortKind, RecordKind, Sampling, Tunnel, TunnelKind,
+    Delta, EndReason, FlowRecord, PortKind, RecordKind, Sampling, SideCounts, Tunnel, TunnelKind,
 };
 
 fn encoded(format: Format, records: &[FlowRecord]) -> String {
@@ -60,7 +60,11 @@ fn a_tcp_flow_with_every_field() {
 "src_packets":1,"dst_packets":11,"src_bytes":2,"dst_bytes":12,
 "src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
 "src_fragments":5,"dst_fragments":15,"src_tcp_flags":16,"dst_tcp_flags":26,
-"tcp_state":"established","end_reason":"idle"}"#,
+"tcp_state":"established","rtt_server_ns":25000,"rtt_client_ns":0,
+"src_retransmits":6,"src_out_of_order":7,"src_zero_windows":8,
+"dst_retransmits":16,"dst_out_of_order":17,"dst_zero_windows":18,
+"src_ttl_min":50,"src_ttl_max":54,"dst_ttl_min":60,"dst_ttl_max":64,"src_dscp":20,"dst_dscp":30,
+"end_reason":"idle"}"#,
     );
 }
 
@@ -95,7 +99,9 @@ fn an_icmp_flow_without_what_does_not_apply() {
 "icmp_type":128,"icmp_code":0,
 "src_packets":1,"dst_packets":11,"src_bytes":2,"dst_bytes":12,
 "src_frame_bytes":3,"dst_frame_bytes":13,"src_payload_bytes":4,"dst_payload_bytes":14,
-"src_fragments":5,"dst_fragments":15,"end_reason":"forced"}"#,
+"src_fragments":5,"dst_fragments":15,
+"src_ttl_min":50,"src_ttl_max":54,"dst_ttl_min":60,"dst_ttl_max":64,"src_dscp":20,"dst_dscp":30,
+"end_reason":"forced"}"#,
     );
 }
 
@@ -106,6 +112,10 @@ fn an_overflow_aggregate_has_a_destination_only() {
     overflow.kind = RecordKind::Overflow;
     overflow.total.opening.as_mut().unwrap().macs = [None; 2];
     overflow.total.last = START;
+    for side in &mut overflow.total.sides {
+        // As the table adds them up.
+        (side.ttl_min, side.ttl_max, side.dscp) = (u8::MAX, 0, SideCounts::NO_DSCP);
+    }
     overflow.total.end = Some(EndReason::Resources);
     check(
         &overflow,
@@ -168,6 +178,19 @@ fn times_before_1970_and_at_the_ends_of_the_range_are_shown() {
     let mut record = tcp_record();
     (record.total.first, record.total.last) = (i64::MIN, i64::MAX);
     assert_eq!(field(&record, "duration_ns"), u64::MAX.to_string());
+}
+
+#[test]
+fn a_side_that_sent_nothing_has_no_code_point() {
+    let mut record = tcp_record();
+    let responder = record.initiator().opposite().idx();
+    // As in a later part of a flow.
+    record.total.sides[responder] =
+        SideCounts { dscp: record.total.sides[responder].dscp, ..SideCounts::EMPTY };
+    let shown = ["dst_dscp", "dst_ttl_min", "dst_ttl_max"].map(|name| field(&record, name));
+    assert_eq!(shown, ["", "", ""]);
+    assert_eq!(field(&record, "src_dscp"), "20");
+    assert_eq!(field(&record, "dst_retransmits"), "0");
 }
 
 /// The published vectors of the specification, baseline/baseline_deflt.json in
