@@ -63,7 +63,15 @@ impl Flow {
     fn begun_by(packet: &Packet) -> Self {
         let flags = packet.tcp.map_or(0, |tcp| tcp.flags);
         let is_half_open = flags & SYN != 0;
-        let is_answer = flags & SYN != 0 && flags & ACK != 0;
+        let from = packet.key.source_port(packet.direction);
+        let to = packet.key.source_port(packet.direction.opposite());
+        let is_answer = match packet.tcp {
+            Some(_) if flags & SYN != 0 => flags & ACK != 0,
+            Some(_) => {
+                from.is_some_and(|port| port < 1_024) && to.is_some_and(|port| port >= 1_024)
+            }
+            None => false,
+        };
         Self {
             part: Exported {
                 key: packet.key,

@@ -133,7 +133,8 @@ impl Conversation {
                 GRE => 0,
                 // Both ends of a query have its identifier.
                 ICMP => number.into(),
-                _ => 1_000 + u16::from(host),
+                // Well known, or not.
+                _ => 1_018 + u16::from(host),
             };
             Endpoint { address, port }
         };

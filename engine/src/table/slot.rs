@@ -62,6 +62,25 @@ impl From<&Timeouts> for Limits {
     }
 }
 
+/// System ports, also called well known, end before this one (RFC 6335 section 6).
+const FIRST_USER_PORT: u16 = 1_024;
+
+/// Whether a flow's first packet was sent by its responder: then the initiator is its receiver,
+/// and stays so in all parts of the flow.
+///
+/// That is a SYN/ACK; or where TCP is picked up midstream, without a SYN, a segment from a
+/// well-known port to another one. Only TCP says that something came before: of UDP the sender
+/// of the first packet is the initiator, as it well may be (traps, beacons, time).
+fn is_answer(packet: &Packet) -> bool {
+    let Some(tcp) = packet.tcp else { return false };
+    if tcp.flags & SYN != 0 {
+        return tcp.flags & ACK != 0;
+    }
+    let [from, to] = [packet.direction, packet.direction.opposite()]
+        .map(|way| packet.key.source_port(way).unwrap_or_default());
+    from < FIRST_USER_PORT && to >= FIRST_USER_PORT
+}
+
 /// Stands for "no slot" where free slots are chained.
 const LAST: Tick = Tick::MAX;
 
@@ -101,8 +120,7 @@ impl Slot {
             TCP => Phase::Open,
             _ => Phase::Other,
         };
-        let syn_ack = |tcp: TcpHeader| tcp.flags & (SYN | ACK) == SYN | ACK;
-        let is_answer = packet.tcp.is_some_and(syn_ack);
+        let is_answer = is_answer(packet);
         let is_reverse = packet.direction == Direction::Reverse;
         let mut marks = Marks::UNPUBLISHED;
         marks.add_if(is_reverse, Marks::FIRST_REVERSE);

@@ -66,6 +66,64 @@ fn a_flow_that_begins_with_a_syn_ack_was_initiated_by_its_receiver() {
     check(TCP, "0 b>a A; 1 a>b A", &["f0 b>a 1/1 0-1 forced midstream"]);
 }
 
+/// The source port of the initiator, where the first packet goes from one port to another; the
+/// same in the second part of the flow, which begins with the answer.
+fn check_initiator(protocol: u8, flags: &str, ports: [u16; 2], want: u16) {
+    let sent = format!("0 a>b {flags}; 1 b>a {}; 60 b>a", if flags.is_empty() { "" } else { "A" });
+    let sent: Vec<_> = sent.split(';').map(|text| parse(text, protocol)).collect();
+    let mut packets = packets(&sent);
+    for packet in &mut packets {
+        let end = |letter: u8, port| {
+            let mut address = [0; 16];
+            address[..4].copy_from_slice(&[10, 0, 0, letter]);
+            Endpoint { address, port }
+        };
+        let (a, b) = (end(b'a', ports[0]), end(b'b', ports[1]));
+        let (from, to) = if packet.ordinal == 0 { (a, b) } else { (b, a) };
+        let (key, direction) = FlowKey::canonical(from, to, 4, protocol, PortKind::Ports, [0; 2]);
+        (packet.key, packet.direction) = (key, direction);
+        packet.hash = hasher().hash(&key);
+    }
+    let long_idle = Timeouts {
+        idle_ns: 70 * SECOND_NS,
+        datagram_idle_ns: 70 * SECOND_NS,
+        half_open_idle_ns: 70 * SECOND_NS,
+        active_ns: 50 * SECOND_NS,
+        ..CONFIG.timeouts
+    };
+    let config = TableConfig { timeouts: long_idle, ..CONFIG };
+    let records = records(&run(config, &packets, 64, 1, packets[2].tick));
+    let initiators: Vec<_> =
+        records.iter().map(|record| record.key.source_port(record.initiator()).unwrap()).collect();
+    assert_eq!(initiators, [want; 2], "{protocol} {flags} {ports:?}");
+    assert_eq!(records[0].flow_id(), records[1].flow_id());
+}
+
+#[test]
+fn the_initiator_is_corrected_once_and_in_all_parts() {
+    for (flags, ports, want) in [
+        // By the SYN, whatever the ports.
+        ("S", [80, 5_000], 80),
+        ("S", [5_000, 80], 5_000),
+        ("SA", [80, 5_000], 5_000),
+        ("SA", [5_000, 80], 80),
+        // Midstream by well-known ports, if only one is.
+        ("A", [80, 5_000], 5_000),
+        ("A", [1_023, 1_024], 1_024),
+        ("A", [1_024, 1_023], 1_024),
+        ("A", [5_000, 80], 5_000),
+        ("A", [80, 443], 80),
+        ("A", [443, 80], 443),
+        ("A", [5_000, 6_000], 5_000),
+        ("A", [6_000, 5_000], 6_000),
+    ] {
+        check_initiator(TCP, flags, ports, want);
+    }
+    // Nothing says that these go on.
+    check_initiator(UDP, "", [53, 5_000], 53);
+    check_initiator(132, "", [80, 5_000], 80);
+}
+
 #[test]
 fn an_active_cut_keeps_flow_and_direction() {
     check_with(
