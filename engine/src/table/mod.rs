@@ -16,6 +16,14 @@
 //! by packet time only, both when a packet arrives and when the hand comes by. So it does
 //! not matter for any record when the hand comes by.
 //!
+//! **A packet behind its time counts now.** The packet clock does not go back for it: it belongs
+//! to whatever flow of its key is going on when it comes, or begins one, and of that moves only
+//! the earliest timestamp. So no flow is counted twice and no duration is negative, but parts and
+//! flows of one key may overlap by as much as packets are late. Further back than
+//! [`crate::limits::REORDER_NS`] is another recording ([`crate::time::PacketClock`]). Idle flows
+//! are ended by the hand, whether packets come or not; the active timeout cuts a flow when its
+//! next packet comes, as one that does not go on is not cut.
+//!
 //! **When the ring to `merge` is full** nothing is closed or published: packets are counted
 //! into the slots that they find, and splits happen later.
 

@@ -117,6 +117,10 @@ fn records(published: &[FlowRecord]) -> Vec<FlowRecord> {
         }
     }
     assert!(map.is_empty(), "a record is not complete");
+    for FlowRecord { total, .. } in &ended {
+        let is_untimed = (total.first, total.last) == (Timestamp::MAX, Timestamp::MIN);
+        assert!(total.first <= total.last || is_untimed, "a negative duration: {total:?}");
+    }
     ended.sort_by_key(|record| {
         let opening = record.opening().expect("a record without its first packet");
         (opening.ordinal, record.total.part, record.key)

@@ -1,7 +1,9 @@
 //! One row for each rule of what a flow is.
 
-use super::{CONFIG, GRE, ICMP, TCP, UDP, check, check_with, hasher, packets, parse, records, run};
-use crate::flow::{Endpoint, FlowKey, PortKind, RecordKind, Timeouts};
+use super::{
+    CONFIG, GRE, ICMP, TCP, Tray, UDP, check, check_with, hasher, packets, parse, records, run,
+};
+use crate::flow::{EndReason, Endpoint, FlowKey, PortKind, RecordKind, Timeouts};
 use crate::limits::OVERFLOW_AGGREGATES;
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
@@ -238,6 +240,47 @@ fn timestamps_may_go_back() {
     // More than reordering: another recording, which no flow reaches into.
     let two = ["f0 a>b 1/0 1000-1000 idle", "f1 b>a 1/1 10-30 forced"];
     check(UDP, "1000 a>b; 10 b>a; 30 a>b", &two);
+}
+
+#[test]
+fn a_packet_behind_its_time_counts_now_and_moves_only_the_start() {
+    // Bursts and seconds back: one flow, whatever the order.
+    check(UDP, "0 a>b; 20 a>b; 5 a>b; 4 b>a; 21 a>b", &["f0 a>b 4/1 0-21 forced"]);
+    check(UDP, "20 a>b; 19 b>a; 18 a>b; 17 b>a; 0 a>b", &["f0 a>b 3/2 0-20 forced"]);
+    // The time out does not wait for it, nor does it keep a flow alive in the past: it counts now.
+    check(
+        UDP,
+        "0 a>b; 40 c>d; 1 a>b; 69 a>b",
+        &["f0 a>b 1/0 0-0 idle", "f1 c>d 1/0 40-40 forced", "f2 a>b 2/0 1-69 forced"],
+    );
+    // Of two parts the later one has it.
+    check_with(
+        with_active(50),
+        UDP,
+        "0 a>b; 25 a>b; 50 a>b; 51 a>b; 49.5 b>a",
+        &["f0 a>b 3/0 0-50 active", "f0 part 1 a>b 1/1 49.5-51 forced"],
+    );
+    // Within the linger of a connection it is not another one.
+    let closed = format!("{HANDSHAKE}; 10 a>b FA; 10 b>a FA");
+    let late = format!("{closed}; 12 b>a A; 9 b>a A; 11 a>b A");
+    check(TCP, &late, &["f0 a>b 4/4 0-12 end closed"]);
+}
+
+#[test]
+fn timers_run_without_packets() {
+    let counters = TableCounters::default();
+    let mut table = CoreTable::new(CONFIG, hasher(), &counters).unwrap();
+    let mut tray = Tray::unlimited();
+    table.count(&packets(&[parse("0 a>b", UDP), parse("0 c>d S", TCP)]), &mut tray);
+    // By the clock of a capture, or by that of the packets of others.
+    let mut ended = Vec::new();
+    for second in 1..40 {
+        table.advance(second * SECOND_NS, &mut tray);
+        let published = tray.published.drain(..).map(|published| published.total.end);
+        ended.extend(published.flatten().map(|end| (second, end)));
+    }
+    // 10 s and 30 s are not over at the moment that they reach.
+    assert_eq!(ended, [(11, EndReason::Idle), (31, EndReason::Idle)]);
 }
 
 #[test]
