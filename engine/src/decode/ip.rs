@@ -50,6 +50,7 @@ impl IpHeader {
 ///
 /// # Errors
 /// [`Cause::BadIp`] if it is cut, or if its version or header length cannot be.
+#[inline(always)]
 pub(crate) fn parse(frame: &Frame<'_>, network: &Network) -> Result<IpHeader, Cause> {
     let bytes = frame.bytes;
     let first = *bytes.get(network.offset).ok_or(Cause::BadIp)?;
@@ -68,12 +69,14 @@ pub(crate) fn parse(frame: &Frame<'_>, network: &Network) -> Result<IpHeader, Ca
     .ok_or(Cause::BadIp)
 }
 
+/// Widened as a number: four bytes that are written into sixteen are slow to read at once.
+#[inline(always)]
 fn v4_address(header: &[u8], at: usize) -> Option<[u8; 16]> {
-    let mut address = [0; 16];
-    address[..4].copy_from_slice(header.get(at..at + 4)?);
-    Some(address)
+    let address = u32::from_le_bytes(*header.get(at..)?.first_chunk()?);
+    Some(u128::from(address).to_le_bytes())
 }
 
+#[inline(always)]
 fn parse_v4(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     let header = bytes.get(offset..)?;
     if header.len() < 20 {

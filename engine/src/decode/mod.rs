@@ -202,26 +202,63 @@ impl Decoder {
         (tick, ordinal): (Tick, u64),
         packet: &mut Packet,
     ) -> Result<(), Cause> {
-        let mut network = link::strip(frame)?;
-        let mut header = ip::parse(frame, &network)?;
-        let mut segment = transport::parse(frame.bytes, &header)?;
-        let mut tunnel = None;
-        if let Tunnels::Inner(ports) = &self.tunnels {
-            let mut frame = *frame;
-            for _ in 0..TUNNEL_DEPTH {
-                if !tunnel::may_be(&header, segment.ports, ports) {
-                    break;
-                }
-                let inside = tunnel::open(&frame, &network, &header, segment.ports, ports);
-                let Some(inside) = inside else { break };
-                frame.bytes = &frame.bytes[..inside.end];
-                (network, header) = (inside.network, inside.header);
-                segment = transport::parse(frame.bytes, &header)?;
-                tunnel = Some(inside.tunnel);
+        let network = link::strip(frame)?;
+        let header = ip::parse(frame, &network)?;
+        let segment = transport::parse(frame.bytes, &header)?;
+        let layers = Layers { network, header, segment, tunnel: None };
+        let place = Place { frame, tick, ordinal };
+        match &self.tunnels {
+            Tunnels::Inner(ports)
+                if tunnel::may_be(&layers.header, layers.segment.ports, ports) =>
+            {
+                self.decode_inside(&place, layers, packet)
+            }
+            _ => {
+                self.write(&place, &layers, packet);
+                Ok(())
             }
         }
-        let ports = self.fragments.resolve(&network, tunnel, &header, segment.ports, tick);
+    }
 
+    /// Of a packet that may be a tunnel's: the innermost one. Apart, so that others stay in
+    /// registers on their way.
+    #[inline(never)]
+    fn decode_inside(
+        &mut self,
+        place: &Place<'_>,
+        mut layers: Layers,
+        packet: &mut Packet,
+    ) -> Result<(), Cause> {
+        if let Tunnels::Inner(ports) = &self.tunnels {
+            let mut frame = *place.frame;
+            for _ in 0..TUNNEL_DEPTH {
+                let Layers { network, header, segment, .. } = &layers;
+                if !tunnel::may_be(header, segment.ports, ports) {
+                    break;
+                }
+                let inside = tunnel::open(&frame, network, header, segment.ports, ports);
+                let Some(inside) = inside else { break };
+                frame.bytes = &frame.bytes[..inside.end];
+                layers = Layers {
+                    segment: transport::parse(frame.bytes, &inside.header)?,
+                    network: inside.network,
+                    header: inside.header,
+                    tunnel: Some(inside.tunnel),
+                };
+            }
+        }
+        self.write(place, &layers, packet);
+        Ok(())
+    }
+
+    /// Writes what the layers of a frame say.
+    #[inline(always)]
+    fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) {
+        let Layers { network, header, segment, tunnel } = layers;
+        let mut ports = segment.ports;
+        if header.fragment.is_some() {
+            ports = self.fragments.resolve(network, *tunnel, header, ports, place.tick);
+        }
         let (key, direction) = FlowKey::canonical(
             Endpoint { address: header.source, port: ports.source },
             Endpoint { address: header.destination, port: ports.destination },
@@ -231,25 +268,22 @@ impl Decoder {
             network.key_vlans(),
         );
         let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
-        *packet = Packet {
-            key,
-            hash: self.hasher.hash(&key),
-            direction,
-            timestamp: frame.timestamp,
-            tick,
-            ordinal,
-            interface: self.interface,
-            bytes: header.length,
-            frame_bytes: frame.wire_len,
-            payload_bytes: segment.payload_bytes,
-            later_fragment: header.is_later_fragment(),
-            ttl: header.ttl,
-            dscp: header.dscp,
-            tcp: segment.tcp,
-            icmp: segment.icmp,
-            macs: network.macs,
-        };
-        Ok(())
+        packet.key = key;
+        packet.hash = self.hasher.hash(&key);
+        packet.direction = direction;
+        packet.timestamp = place.frame.timestamp;
+        packet.tick = place.tick;
+        packet.ordinal = place.ordinal;
+        packet.interface = self.interface;
+        packet.bytes = header.length;
+        packet.frame_bytes = place.frame.wire_len;
+        packet.payload_bytes = segment.payload_bytes;
+        packet.later_fragment = header.is_later_fragment();
+        packet.ttl = header.ttl;
+        packet.dscp = header.dscp;
+        packet.tcp = segment.tcp;
+        packet.icmp = segment.icmp;
+        packet.macs = network.macs(place.frame.bytes);
     }
 
     /// The packet clock: what timeouts are held against.
@@ -263,6 +297,21 @@ impl Decoder {
     pub fn set_tick(&mut self, tick: Tick) {
         self.clock.set(tick);
     }
+}
+
+/// A frame, and where it stands among all.
+struct Place<'a> {
+    frame: &'a Frame<'a>,
+    tick: Tick,
+    ordinal: u64,
+}
+
+/// What the innermost headers that were opened said.
+struct Layers {
+    network: link::Network,
+    header: IpHeader,
+    segment: transport::Segment,
+    tunnel: Option<Tunnel>,
 }
 
 impl Fragments {

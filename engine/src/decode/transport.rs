@@ -18,6 +18,7 @@ pub(crate) struct Segment {
 ///
 /// # Errors
 /// [`Cause::L4Short`] if the protocol has ports and they were not captured.
+#[inline(always)]
 pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
     let above_ip = header.length.saturating_sub(header.header_bytes);
     let mut segment =

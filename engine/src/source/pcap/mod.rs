@@ -114,8 +114,12 @@ impl CaptureFile {
         Self::from_read("stdin".to_owned(), Box::new(pipe), None)
     }
 
-    /// A capture that comes from `read`; `subject` names it in errors.
-    fn from_read(
+    /// A capture that comes from `read`; `subject` names it in errors, and `size` is how many
+    /// bytes will come, if that is known.
+    ///
+    /// # Errors
+    /// If it cannot be read or is not a capture.
+    pub fn from_read(
         subject: String,
         read: Box<dyn Read + Send>,
         size: Option<u64>,
