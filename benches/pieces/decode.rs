@@ -9,7 +9,7 @@ use super::frames::Captured;
 use super::{Piece, frames, hasher};
 
 /// As the program makes it.
-fn decoder() -> Decoder {
+pub(crate) fn decoder() -> Decoder {
     Decoder::new(hasher()).with_tunnels(Tunnels::Inner(TunnelPorts::default()))
 }
 
