@@ -127,6 +127,7 @@ mod next_header {
     pub(super) const SHIM6: u8 = 140;
 }
 
+#[inline(always)]
 fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     let header = bytes.get(offset..)?;
     if header.len() < 40 {

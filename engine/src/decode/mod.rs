@@ -220,8 +220,8 @@ impl Decoder {
         }
     }
 
-    /// Of a packet that may be a tunnel's: the innermost one. Apart, so that others stay in
-    /// registers on their way.
+    /// Of a packet that may be a tunnel's: the innermost one. Apart, so that what is known of all
+    /// others stays in registers, for which their layers' functions are inlined too.
     #[inline(never)]
     fn decode_inside(
         &mut self,
@@ -251,7 +251,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Writes what the layers of a frame say.
+    /// Writes what the layers of a frame say; every field, whatever stood there.
     #[inline(always)]
     fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) {
         let Layers { network, header, segment, tunnel } = layers;
@@ -268,22 +268,24 @@ impl Decoder {
             network.key_vlans(),
         );
         let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
-        packet.key = key;
-        packet.hash = self.hasher.hash(&key);
-        packet.direction = direction;
-        packet.timestamp = place.frame.timestamp;
-        packet.tick = place.tick;
-        packet.ordinal = place.ordinal;
-        packet.interface = self.interface;
-        packet.bytes = header.length;
-        packet.frame_bytes = place.frame.wire_len;
-        packet.payload_bytes = segment.payload_bytes;
-        packet.later_fragment = header.is_later_fragment();
-        packet.ttl = header.ttl;
-        packet.dscp = header.dscp;
-        packet.tcp = segment.tcp;
-        packet.icmp = segment.icmp;
-        packet.macs = network.macs(place.frame.bytes);
+        *packet = Packet {
+            key,
+            hash: self.hasher.hash(&key),
+            direction,
+            timestamp: place.frame.timestamp,
+            tick: place.tick,
+            ordinal: place.ordinal,
+            interface: self.interface,
+            bytes: header.length,
+            frame_bytes: place.frame.wire_len,
+            payload_bytes: segment.payload_bytes,
+            later_fragment: header.is_later_fragment(),
+            ttl: header.ttl,
+            dscp: header.dscp,
+            tcp: segment.tcp,
+            icmp: segment.icmp,
+            macs: network.macs(place.frame.bytes),
+        };
     }
 
     /// The packet clock: what timeouts are held against.
