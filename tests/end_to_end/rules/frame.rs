@@ -262,7 +262,7 @@ impl<'a> Words<'a> {
                 let mut header = vec![0x45, tos];
                 header.extend(short(20 + payload.len())?);
                 header.extend(id.to_be_bytes());
-                header.extend((more << 13 | offset.unwrap_or(0) / 8).to_be_bytes());
+                header.extend((more << 13 | (offset.unwrap_or(0) / 8)).to_be_bytes());
                 header.extend([ttl, protocol, 0, 0]);
                 header.extend(from.octets().into_iter().chain(to.octets()));
                 (header, IPV4)
