@@ -36,7 +36,8 @@ fuzz_target!(|script: &[u8]| {
             link: LinkType::RAW,
         };
         let packet = decoder.decode(&frame).expect("it is whole");
-        let ports = [packet.direction, packet.direction.opposite()].map(|w| packet.key.source_port(w));
+        let ports =
+            [packet.direction, packet.direction.opposite()].map(|w| packet.key.source_port(w));
         let datagram = (is_v6, id, from, to);
         if offset == 0 {
             assert_eq!(ports, [Some(port.into()), Some(53)], "its own");

@@ -53,8 +53,12 @@ fn check(folder: &TempDir, bytes: &[u8]) {
     assert!(residuals.values().all(|residual| residual == 0), "{ledger}");
     let packets = &ledger["packets"];
     let number = |value: &Value| value.as_u64().unwrap_or(0);
-    let undecodable: u64 =
-        packets["undecodable"].as_object().into_iter().flat_map(|causes| causes.values()).map(number).sum();
+    let undecodable: u64 = packets["undecodable"]
+        .as_object()
+        .into_iter()
+        .flat_map(|causes| causes.values())
+        .map(number)
+        .sum();
     let (mut in_flows, mut in_overflow) = (0, 0);
     for line in fs::read_to_string(&output).expect("it was written").lines() {
         let record: Value = serde_json::from_str(line).expect("a line is JSON");
