@@ -44,11 +44,18 @@ pub const FRAGMENT_DATAGRAMS: usize = 16_384;
 /// How long the first fragment of a datagram is remembered (RFC 8200 section 4.5: 60 s).
 pub const FRAGMENT_LIFE_NS: u64 = 60 * 1_000_000_000;
 
-/// VLAN tags that are taken off one frame. A frame with more is counted as undecodable.
-pub const VLAN_TAGS: usize = 8;
+/// Headers below IP that are taken off one frame or tunnel: Ethernet, each tag, what says which
+/// IP version follows, and so on. With more it is counted as undecodable.
+pub const LINK_HEADERS: usize = 32;
 
 /// MPLS labels that are taken off one frame. A frame with more is counted as undecodable.
 pub const MPLS_LABELS: usize = 16;
+
+/// Attributes of one `NFLOG` frame that are looked at for its packet.
+pub const NFLOG_ATTRIBUTES: usize = 32;
+
+/// Words of a radiotap header that say what it holds. Flags are not looked for behind more.
+pub const RADIOTAP_WORDS: usize = 32;
 
 /// Tunnels in tunnels that are taken off one packet: what is in more is left in them.
 pub const TUNNEL_DEPTH: usize = 7;

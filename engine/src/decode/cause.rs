@@ -25,10 +25,18 @@ pub enum Cause {
     Mpls,
     /// Another EtherType.
     EtherType,
-    /// Another address family of a loopback capture.
-    NullFamily,
-    /// More VLAN tags than are taken off.
-    VlanDepth,
+    /// Another address family of a loopback, `NFLOG` or `IPNET` capture.
+    AddressFamily,
+    /// More headers below IP than are taken off.
+    LinkDepth,
+    /// IEEE 802.11 without data: management, control, null.
+    Wlan,
+    /// IEEE 802.11 data that is encrypted.
+    WlanProtected,
+    /// An IEEE 802.11 frame that holds several (A-MSDU).
+    WlanAggregate,
+    /// A later fragment of an IEEE 802.11 frame.
+    WlanFragment,
     /// An IP header that is cut, or lies about its version or length.
     BadIp,
     /// Cut, or ended by the IP length, before the ports.
@@ -37,7 +45,7 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of [`Cause::idx`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::LinkType,
         Self::Short,
         Self::Arp,
@@ -49,8 +57,12 @@ impl Cause {
         Self::Ppp,
         Self::Mpls,
         Self::EtherType,
-        Self::NullFamily,
-        Self::VlanDepth,
+        Self::AddressFamily,
+        Self::LinkDepth,
+        Self::Wlan,
+        Self::WlanProtected,
+        Self::WlanAggregate,
+        Self::WlanFragment,
         Self::BadIp,
         Self::L4Short,
     ];
@@ -76,8 +88,12 @@ impl Cause {
             Self::Ppp => "ppp",
             Self::Mpls => "mpls",
             Self::EtherType => "ethertype",
-            Self::NullFamily => "null_family",
-            Self::VlanDepth => "vlan_depth",
+            Self::AddressFamily => "address_family",
+            Self::LinkDepth => "link_depth",
+            Self::Wlan => "wlan",
+            Self::WlanProtected => "wlan_protected",
+            Self::WlanAggregate => "wlan_aggregate",
+            Self::WlanFragment => "wlan_fragment",
             Self::BadIp => "bad_ip",
             Self::L4Short => "l4_short",
         }

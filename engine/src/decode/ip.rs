@@ -60,7 +60,7 @@ pub(crate) fn parse(frame: &Frame<'_>, network: &Network) -> Result<IpHeader, Ca
     }
     // What the wire carried from the IP header on, for lengths that the header leaves out.
     let offset = u32::try_from(network.offset).map_err(|_| Cause::BadIp)?;
-    let on_wire = frame.wire_len.saturating_sub(offset);
+    let on_wire = frame.wire_len.saturating_sub(offset).saturating_sub(network.trailer);
     match version {
         4 => parse_v4(bytes, network.offset, on_wire),
         6 => parse_v6(bytes, network.offset, on_wire),

@@ -1,11 +1,18 @@
 //! The link layer: finds where the IP header starts.
 //!
-//! Takes Ethernet, IEEE 802.1Q/802.1ad tags, LLC/SNAP, MPLS, PPPoE and PPP, Cisco HDLC,
-//! Linux cooked, raw IP and loopback headers off. What carries no IP is named by its
-//! [`Cause`].
+//! [`strip`] looks at what the frame begins with, and [`follow`] takes one header after the
+//! other off from there: Ethernet and its tags, EtherTypes and LLC ([`ether`]), MPLS ([`mpls`]),
+//! PPP and PPPoE ([`ppp`]), IEEE 802.11 ([`wireless`]), what Linux's firewall logs ([`nflog`]).
+//! What carries no IP is named by its [`Cause`].
 
-use crate::decode::{Cause, be16, be32};
-use crate::limits::{KEY_VLANS, MPLS_LABELS, VLAN_TAGS};
+mod ether;
+mod mpls;
+mod nflog;
+mod ppp;
+mod wireless;
+
+use crate::decode::{Cause, be16};
+use crate::limits::{KEY_VLANS, LINK_HEADERS};
 use crate::source::{Frame, LinkType};
 
 /// What stood below the IP header.
@@ -17,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) version: Option<u8>,
     /// Where source and destination MAC address stand in the frame, as far as the link has them.
     macs: [Option<u16>; 2],
+    /// Bytes of the link layer behind the packet on the wire (a checksum).
+    pub(crate) trailer: u32,
     vlans: [u16; KEY_VLANS],
     tags: usize,
 }
@@ -41,7 +50,15 @@ impl Network {
     }
 
     fn at(offset: usize) -> Self {
-        Self { offset, version: None, macs: [None; 2], vlans: [0; KEY_VLANS], tags: 0 }
+        let nothing = Self {
+            offset: 0,
+            version: None,
+            macs: [None; 2],
+            trailer: 0,
+            vlans: [0; KEY_VLANS],
+            tags: 0,
+        };
+        Self { offset, ..nothing }
     }
 
     fn push_vlan(&mut self, identifier: u16) {
@@ -55,34 +72,24 @@ impl Network {
     }
 }
 
-/// EtherTypes (IEEE registry) and what becomes of them.
-mod ether_type {
-    pub(super) const IPV4: u16 = 0x0800;
-    pub(super) const ARP: u16 = 0x0806;
-    pub(super) const RARP: u16 = 0x8035;
-    pub(super) const IPV6: u16 = 0x86dd;
-    pub(super) const MPLS: u16 = 0x8847;
-    pub(super) const MPLS_MULTICAST: u16 = 0x8848;
-    pub(super) const PPPOE_DISCOVERY: u16 = 0x8863;
-    pub(super) const PPPOE_SESSION: u16 = 0x8864;
-    pub(super) const PPP: u16 = 0x880b;
-    pub(super) const EAPOL: u16 = 0x888e;
-    /// A whole Ethernet frame (RFC 1701, RFC 8926).
-    pub(super) const BRIDGED: u16 = 0x6558;
-    pub(super) const LLDP: u16 = 0x88cc;
-    /// Up to here the field is an IEEE 802.3 length, and LLC follows.
-    pub(super) const LAST_LENGTH: u16 = 1_500;
-    /// What Linux cooked captures say for IEEE 802.2 frames.
-    pub(super) const LINUX_802_2: u16 = 0x0004;
-
-    /// IEEE 802.1Q, 802.1ad and the older numbers for a second tag.
-    pub(super) fn is_vlan(ether_type: u16) -> bool {
-        matches!(ether_type, 0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300)
-    }
+/// What the bytes at [`Network::offset`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layer {
+    /// An IP header.
+    Ip,
+    /// An Ethernet header.
+    Ethernet,
+    /// What this EtherType says.
+    EtherType(u16),
+    /// An IEEE 802.2 header.
+    Llc,
+    /// An MPLS label stack.
+    Mpls,
+    /// PPP, with or without framing.
+    Ppp,
+    /// A PPPoE session's header.
+    Pppoe,
 }
-
-/// Ethernet hardware addresses in Linux cooked captures.
-const MAC_BYTES: u16 = 6;
 
 /// Takes the link layer off.
 ///
@@ -90,53 +97,74 @@ const MAC_BYTES: u16 = 6;
 /// The cause, if there is no IP header behind it.
 #[inline(always)]
 pub(crate) fn strip(frame: &Frame<'_>) -> Result<Network, Cause> {
-    let bytes = frame.bytes;
-    match frame.link {
+    let (layer, network) = match frame.link {
+        LinkType::PPI => {
+            let (link, at) = wireless::ppi(frame.bytes)?;
+            outermost(frame.bytes, link, at)
+        }
+        link => outermost(frame.bytes, link, 0),
+    }?;
+    follow(frame.bytes, layer, network)
+}
+
+/// What stands behind the header of this link type at `at`.
+fn outermost(bytes: &[u8], link: LinkType, at: usize) -> Result<(Layer, Network), Cause> {
+    let mut network = Network::at(at);
+    let layer = match link {
         LinkType::ETHERNET => {
-            let kind = be16(bytes, 12).ok_or(Cause::Short)?;
-            let mut network = Network::at(14);
-            network.macs = [mac(bytes, 6), mac(bytes, 0)];
-            payload(bytes, kind, network)
+            network.macs = [mac(bytes, at + 6), mac(bytes, at)];
+            Layer::Ethernet
         }
-        LinkType::LINUX_SLL => {
-            let kind = be16(bytes, 14).ok_or(Cause::Short)?;
-            let mut network = Network::at(16);
-            if be16(bytes, 4) == Some(MAC_BYTES) {
-                network.macs[0] = mac(bytes, 6);
-            }
-            payload(bytes, kind, network)
+        LinkType::IEEE802_11 => wireless::data(bytes, wireless::Framing::NONE, &mut network)?,
+        LinkType::IEEE802_11_RADIOTAP => {
+            let framing = wireless::radiotap(bytes, &mut network)?;
+            wireless::data(bytes, framing, &mut network)?
         }
-        LinkType::LINUX_SLL2 => {
-            if bytes.len() < 20 {
-                return Err(Cause::Short);
-            }
-            let kind = be16(bytes, 0).ok_or(Cause::Short)?;
-            let mut network = Network::at(20);
-            if u16::from(bytes[11]) == MAC_BYTES {
-                network.macs[0] = mac(bytes, 12);
-            }
-            payload(bytes, kind, network)
-        }
+        LinkType::LINUX_SLL => sll(bytes, &mut network)?,
+        LinkType::LINUX_SLL2 => sll2(bytes, &mut network)?,
         LinkType::CISCO_HDLC => {
-            let kind = be16(bytes, 2).ok_or(Cause::Short)?;
-            payload(bytes, kind, Network::at(4))
+            network.offset += 4;
+            Layer::EtherType(be16(bytes, at + 2).ok_or(Cause::Short)?)
         }
-        LinkType::PPP | LinkType::PPP_SERIAL => ppp(bytes, Network::at(0)),
+        LinkType::PPP | LinkType::PPP_SERIAL => Layer::Ppp,
+        LinkType::PPP_WITH_DIRECTION => {
+            network.offset += 1;
+            Layer::Ppp
+        }
+        LinkType::PPPOE => Layer::Pppoe,
+        LinkType::MPLS => Layer::Mpls,
+        LinkType::NFLOG => nflog::payload(bytes, &mut network)?,
+        LinkType::IPNET => ipnet(bytes, &mut network)?,
         // 12 and 14 are what BSDs write for raw IP.
-        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => Ok(Network::at(0)),
-        LinkType::NULL | LinkType::LOOP => {
-            let family: [u8; 4] = *bytes.first_chunk().ok_or(Cause::Short)?;
-            // AF_INET, and AF_INET6 of Linux, the BSDs and Darwin; in whichever byte order
-            // the capturing host had.
-            let known = |family| matches!(family, 2 | 10 | 24 | 28 | 30);
-            if known(u32::from_le_bytes(family)) || known(u32::from_be_bytes(family)) {
-                Ok(Network::at(4))
-            } else {
-                Err(Cause::NullFamily)
-            }
-        }
-        _ => Err(Cause::LinkType),
+        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => Layer::Ip,
+        LinkType::NULL | LinkType::LOOP => loopback(bytes, &mut network)?,
+        _ => return Err(Cause::LinkType),
+    };
+    Ok((layer, network))
+}
+
+/// Takes one header after the other off, from a `layer` at `network.offset`.
+///
+/// # Errors
+/// As [`strip`].
+pub(crate) fn follow(
+    bytes: &[u8],
+    mut layer: Layer,
+    mut network: Network,
+) -> Result<Network, Cause> {
+    // A loop, as headers may hold each other without end.
+    for _ in 0..LINK_HEADERS {
+        layer = match layer {
+            Layer::Ip => return Ok(network),
+            Layer::Ethernet => ether::header(bytes, &mut network)?,
+            Layer::EtherType(kind) => ether::payload(bytes, kind, &mut network)?,
+            Layer::Llc => ether::llc(bytes, &mut network)?,
+            Layer::Mpls => mpls::labels(bytes, &mut network)?,
+            Layer::Ppp => ppp::payload(bytes, &mut network)?,
+            Layer::Pppoe => ppp::session(bytes, &mut network)?,
+        };
     }
+    Err(Cause::LinkDepth)
 }
 
 /// The place of a MAC address that was captured.
@@ -146,125 +174,51 @@ fn mac(bytes: &[u8], at: usize) -> Option<u16> {
     u16::try_from(at).ok()
 }
 
-/// Follows EtherTypes from `kind`, whose payload starts at `network.offset`.
-///
-/// # Errors
-/// As [`strip`].
-#[inline(always)]
-pub(crate) fn payload(bytes: &[u8], kind: u16, network: Network) -> Result<Network, Cause> {
-    // What most are, in registers: the rest passes what it knows through memory.
-    match kind {
-        ether_type::IPV4 => Ok(Network { version: Some(4), ..network }),
-        ether_type::IPV6 => Ok(Network { version: Some(6), ..network }),
-        _ => other_payload(bytes, kind, network),
-    }
-}
+/// Bytes of an Ethernet hardware address in Linux's captures.
+const MAC_BYTES: u16 = 6;
 
-fn other_payload(bytes: &[u8], mut kind: u16, mut network: Network) -> Result<Network, Cause> {
-    let mut depth = 0;
-    while ether_type::is_vlan(kind) || kind == ether_type::BRIDGED {
-        if depth == VLAN_TAGS {
-            return Err(Cause::VlanDepth);
-        }
-        depth += 1;
-        if kind == ether_type::BRIDGED {
-            kind = be16(bytes, network.offset + 12).ok_or(Cause::Short)?;
-            network.offset += 14;
-            continue;
-        }
-        let tag = be16(bytes, network.offset).ok_or(Cause::Short)?;
-        kind = be16(bytes, network.offset + 2).ok_or(Cause::Short)?;
-        network.push_vlan(tag & 0x0fff);
-        network.offset += 4;
-    }
-    match kind {
-        ether_type::IPV4 => Ok(Network { version: Some(4), ..network }),
-        ether_type::IPV6 => Ok(Network { version: Some(6), ..network }),
-        ether_type::ARP => Err(Cause::Arp),
-        ether_type::RARP => Err(Cause::Rarp),
-        ether_type::LLDP => Err(Cause::Lldp),
-        ether_type::EAPOL => Err(Cause::Eapol),
-        ether_type::MPLS | ether_type::MPLS_MULTICAST => mpls(bytes, network),
-        ether_type::PPPOE_DISCOVERY => Err(Cause::Pppoe),
-        ether_type::PPPOE_SESSION => pppoe(bytes, network),
-        ether_type::PPP => ppp(bytes, network),
-        ether_type::LINUX_802_2 | 0..=ether_type::LAST_LENGTH => llc(bytes, network),
-        _ => Err(Cause::EtherType),
-    }
-}
-
-/// IEEE 802.2 LLC: IP behind SNAP (RFC 1042), or behind its own service access point.
-fn llc(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+/// Linux cooked capture, version 1.
+fn sll(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause> {
     let header = bytes.get(network.offset..).unwrap_or_default();
-    if header.starts_with(&[0x06, 0x06, 0x03]) {
-        network.offset += 3;
-        return Ok(network);
+    let kind = be16(header, 14).ok_or(Cause::Short)?;
+    if be16(header, 4) == Some(MAC_BYTES) {
+        network.macs[0] = mac(bytes, network.offset + 6);
     }
-    // The organisation is "encapsulated Ethernet", or the one for bridged frames.
-    let is_snap = header.starts_with(&[0xaa, 0xaa, 0x03])
-        && matches!(header.get(3..6), Some([0, 0, 0 | 0xf8]));
-    match be16(header, 6) {
-        Some(kind) if is_snap && kind > ether_type::LAST_LENGTH => {
-            network.offset += 8;
-            payload(bytes, kind, network)
-        }
-        _ => Err(Cause::Llc),
-    }
+    network.offset += 16;
+    Ok(Layer::EtherType(kind))
 }
 
-/// MPLS (RFC 3032): labels down to the bottom of the stack, then IP by its version, as the
-/// labels do not say what they carry.
-fn mpls(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
-    for _ in 0..MPLS_LABELS {
-        let entry = be32(bytes, network.offset).ok_or(Cause::Short)?;
-        network.offset += 4;
-        let is_bottom = entry & 0x100 != 0;
-        if is_bottom {
-            return match bytes.get(network.offset).map(|first| first >> 4) {
-                Some(4 | 6) => Ok(network),
-                _ => Err(Cause::Mpls),
-            };
-        }
-    }
-    Err(Cause::Mpls)
-}
-
-/// A PPPoE session (RFC 2516 section 4): version and type 1, code 0, then PPP.
-fn pppoe(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
-    match bytes.get(network.offset..network.offset + 6) {
-        Some([0x11, 0, ..]) => {
-            network.offset += 6;
-            ppp(bytes, network)
-        }
-        _ => Err(Cause::Pppoe),
-    }
-}
-
-/// PPP (RFC 1661), with or without the HDLC-like address and control bytes (RFC 1662).
-///
-/// # Errors
-/// As [`strip`].
-pub(crate) fn ppp(bytes: &[u8], mut network: Network) -> Result<Network, Cause> {
+/// Version 2.
+fn sll2(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause> {
     let header = bytes.get(network.offset..).unwrap_or_default();
-    if let [0x0f | 0x8f, 0, ..] = header {
-        // Cisco HDLC on a serial link.
-        let kind = be16(header, 2).ok_or(Cause::Short)?;
-        network.offset += 4;
-        return payload(bytes, kind, network);
+    let header: &[u8; 20] = header.first_chunk().ok_or(Cause::Short)?;
+    if u16::from(header[11]) == MAC_BYTES {
+        network.macs[0] = mac(bytes, network.offset + 12);
     }
-    let framing = if header.starts_with(&[0xff, 0x03]) { 2 } else { 0 };
-    let header = header.get(framing..).unwrap_or_default();
-    // The protocol field may be compressed to one byte, which is then odd.
-    let (protocol, len) = match header {
-        [protocol, _, ..] if protocol & 1 == 1 => (u16::from(*protocol), 1),
-        [high, low, ..] => (u16::from_be_bytes([*high, *low]), 2),
-        _ => return Err(Cause::Short),
-    };
-    network.offset += framing + len;
-    match protocol {
-        0x0021 => Ok(Network { version: Some(4), ..network }),
-        0x0057 => Ok(Network { version: Some(6), ..network }),
-        0x0281 => mpls(bytes, network),
-        _ => Err(Cause::Ppp),
+    network.offset += 20;
+    Ok(Layer::EtherType(u16::from_be_bytes([header[0], header[1]])))
+}
+
+/// BSD's loopback: an address family, in whichever byte order the capturing host had.
+fn loopback(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause> {
+    let header = bytes.get(network.offset..).unwrap_or_default();
+    let family: [u8; 4] = *header.first_chunk().ok_or(Cause::Short)?;
+    network.offset += 4;
+    // AF_INET, and AF_INET6 of Linux, the BSDs and Darwin.
+    let known = |family| matches!(family, 2 | 10 | 24 | 28 | 30);
+    let is_known = known(u32::from_le_bytes(family)) || known(u32::from_be_bytes(family));
+    if is_known { Ok(Layer::Ip) } else { Err(Cause::AddressFamily) }
+}
+
+/// Solaris's IP observability: version, address family, and 22 bytes about zones and interfaces.
+fn ipnet(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause> {
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 26;
+    let header = bytes.get(network.offset..).unwrap_or_default();
+    let header: &[u8; 24] = header.first_chunk().ok_or(Cause::Short)?;
+    network.offset += 24;
+    match header[1] {
+        AF_INET | AF_INET6 => Ok(Layer::Ip),
+        _ => Err(Cause::AddressFamily),
     }
 }

@@ -6,6 +6,7 @@ mod random;
 mod second;
 mod transport;
 mod tunnel;
+mod wireless;
 
 use std::fmt::Write as _;
 
@@ -148,7 +149,7 @@ fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
 #[test]
 fn every_cause_is_given() {
     let tag = [0x00, 0x01, 0x81, 0x00];
-    let rows: [(Cause, LinkType, Vec<u8>); 15] = [
+    let rows: [(Cause, LinkType, Vec<u8>); 19] = [
         (Cause::LinkType, LinkType(147), udp4()),
         (Cause::Short, ETHERNET, vec![0; 13]),
         (Cause::Arp, ETHERNET, ethernet(0x0806, &[0; 46])),
@@ -158,10 +159,22 @@ fn every_cause_is_given() {
         (Cause::Eapol, ETHERNET, ethernet(0x888e, &[0; 46])),
         (Cause::Pppoe, ETHERNET, ethernet(0x8863, &[0x11, 9, 0, 0, 0, 0])),
         (Cause::Ppp, LinkType::PPP, vec![0xff, 0x03, 0xc0, 0x21, 1, 1]),
-        (Cause::Mpls, ETHERNET, ethernet(0x8847, &[0, 0, 0x11, 64, 0, 0, 0, 0])),
+        (Cause::Mpls, ETHERNET, ethernet(0x8847, &[0, 0, 0x11, 64, 0x22, 0, 0, 0])),
         (Cause::EtherType, ETHERNET, ethernet(0x9000, &[0; 46])),
-        (Cause::NullFamily, LinkType::NULL, vec![7, 0, 0, 0, 0x45]),
-        (Cause::VlanDepth, ETHERNET, ethernet(0x8100, &tag.repeat(9))),
+        (Cause::AddressFamily, LinkType::NULL, vec![7, 0, 0, 0, 0x45]),
+        (Cause::LinkDepth, ETHERNET, ethernet(0x8100, &tag.repeat(32))),
+        (Cause::Wlan, LinkType::IEEE802_11, vec![0x80, 0]),
+        (Cause::WlanProtected, LinkType::IEEE802_11, vec![0x08, 0x41]),
+        (
+            Cause::WlanAggregate,
+            LinkType::IEEE802_11,
+            [vec![0x88, 1], vec![0; 22], vec![0x80, 0]].concat(),
+        ),
+        (
+            Cause::WlanFragment,
+            LinkType::IEEE802_11,
+            [vec![0x08, 1], vec![0; 20], vec![1, 0]].concat(),
+        ),
         (Cause::BadIp, RAW, vec![0x45; 19]),
         (Cause::L4Short, RAW, v4(17, &UDP[..3])),
     ];

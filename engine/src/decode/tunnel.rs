@@ -7,7 +7,7 @@
 
 use crate::decode::fragments::Ports;
 use crate::decode::ip::{self, IpHeader};
-use crate::decode::link::{self, Network};
+use crate::decode::link::{self, Layer, Network};
 use crate::decode::{be16, be32};
 use crate::flow::{PortKind, Tunnel, TunnelKind, protocol};
 use crate::source::Frame;
@@ -149,11 +149,15 @@ impl Payload<'_> {
 
     /// An EtherType's payload.
     fn ether_type(&self, kind: u16, at: usize) -> Option<Network> {
-        link::payload(self.bytes, kind, self.ip(at)).ok()
+        self.link(Layer::EtherType(kind), at)
     }
 
     fn ethernet(&self, at: usize) -> Option<Network> {
-        self.ether_type(self.half(at + 12)?, at + 14)
+        self.link(Layer::Ethernet, at)
+    }
+
+    fn link(&self, layer: Layer, at: usize) -> Option<Network> {
+        link::follow(self.bytes, layer, self.ip(at)).ok()
     }
 
     fn gre(&self) -> Option<(Tunnel, Network)> {
@@ -287,7 +291,6 @@ impl Payload<'_> {
         if flags & OFFSET != 0 {
             at += 2 + usize::from(self.half(at)?);
         }
-        let network = link::ppp(self.bytes, self.ip(at)).ok()?;
-        Some((Tunnel::of(TunnelKind::L2tp), network))
+        Some((Tunnel::of(TunnelKind::L2tp), self.link(Layer::Ppp, at)?))
     }
 }

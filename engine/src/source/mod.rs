@@ -40,12 +40,28 @@ impl LinkType {
     pub const PPP: Self = Self(9);
     /// PPP in HDLC-like framing (RFC 1662), or Cisco HDLC.
     pub const PPP_SERIAL: Self = Self(50);
+    /// A PPPoE session's header and what follows.
+    pub const PPPOE: Self = Self(51);
     /// Cisco HDLC.
     pub const CISCO_HDLC: Self = Self(104);
+    /// IEEE 802.11.
+    pub const IEEE802_11: Self = Self(105);
     /// OpenBSD loopback: a 4-byte address family in network order.
     pub const LOOP: Self = Self(108);
     /// Linux "cooked" capture, version 1.
     pub const LINUX_SLL: Self = Self(113);
+    /// IEEE 802.11 behind a radiotap header.
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    /// Per-packet information, which says another link type that follows.
+    pub const PPI: Self = Self(192);
+    /// PPP behind a byte that says which way it went.
+    pub const PPP_WITH_DIRECTION: Self = Self(204);
+    /// An MPLS label stack and what follows.
+    pub const MPLS: Self = Self(219);
+    /// Solaris's IP observability.
+    pub const IPNET: Self = Self(226);
+    /// What Linux's firewall logs.
+    pub const NFLOG: Self = Self(239);
     /// Linux "cooked" capture, version 2.
     pub const LINUX_SLL2: Self = Self(276);
     /// Raw IPv4 or IPv6.

@@ -34,7 +34,11 @@ fn tunnels() -> impl Strategy<Value = Tunnels> {
 }
 
 fn link_type() -> impl Strategy<Value = LinkType> {
-    let known = [0, 1, 9, 12, 14, 50, 101, 104, 108, 113, 228, 229, 276].map(LinkType);
+    let known = [
+        0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 108, 113, 127, 192, 204, 219, 226, 228, 229, 239,
+        276,
+    ]
+    .map(LinkType);
     prop_oneof![9 => prop::sample::select(known.to_vec()), 1 => any::<u16>().prop_map(LinkType)]
 }
 
