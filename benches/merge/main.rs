@@ -76,6 +76,7 @@ impl Flows {
                 first_packet: Direction::Forward,
                 icmp: None,
                 interface: 0,
+                encapsulation: None,
             });
         }
         if closes {

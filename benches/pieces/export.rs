@@ -40,6 +40,7 @@ fn record(number: usize) -> FlowRecord {
         first_packet: Direction::Forward,
         icmp: None,
         interface: 0,
+        encapsulation: None,
     });
     FlowRecord { kind: RecordKind::Flow, key, total }
 }
@@ -69,6 +70,7 @@ impl Piece for Encode {
         let rows = Rows {
             records: &self.records,
             interfaces: &self.interfaces,
+            encapsulations: None,
             sampling: Sampling::ALL,
             before: 0,
         };

@@ -41,6 +41,7 @@ pub(crate) fn delta(number: usize, begins: bool, ends: bool) -> FlowRecord {
         first_packet: Direction::Forward,
         icmp: None,
         interface: 0,
+        encapsulation: None,
     });
     delta.end = ends.then_some(EndReason::EndDetected);
     FlowRecord::flow(key, delta)

@@ -132,6 +132,7 @@ impl Traffic {
             tick: self.tick,
             ordinal: 0,
             interface: 0,
+            encapsulation: None,
             bytes: 400,
             frame_bytes: 414,
             // Without payload each is the next one in its sequence.

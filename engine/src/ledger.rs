@@ -58,6 +58,8 @@ pub struct ReceiveCounters {
     pub filtered: Counter,
     /// Frames given to the decoder.
     pub decoded: Counter,
+    /// Packets for whose encapsulation there was no room.
+    pub encapsulation_not_kept: Counter,
     /// Frames without a packet, by [`Cause`].
     pub undecodable: [Counter; Cause::ALL.len()],
     /// Lost by the socket, by cause.
@@ -180,6 +182,9 @@ pub struct PacketLedger {
     /// Packets among these that could not be passed on to their flow's core, as that was too
     /// busy.
     pub not_passed_on: u64,
+    /// Packets in flows that may miss a tunnel's ends and MPLS labels in their records, as there
+    /// were too many different ones.
+    pub encapsulation_not_kept: u64,
     /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
     /// residual shows what has got lost on that way.
     pub in_flight: u64,
@@ -384,10 +389,19 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     let in_flows = accounts.tables.iter().map(|t| t.in_flows.get()).sum();
     let in_overflow = accounts.tables.iter().map(|t| t.in_overflow.get()).sum();
     let not_passed_on = accounts.tables.iter().map(|t| t.not_passed_on.get()).sum();
+    let encapsulation_not_kept = receives().map(|r| r.encapsulation_not_kept.get()).sum();
     let delivered: u64 = receives().map(|r| r.decoded.get()).sum();
     let arrived = undecodable.values().sum::<u64>() + in_flows + in_overflow;
     let in_flight = if complete { 0 } else { delivered.saturating_sub(arrived) };
-    PacketLedger { delivered, undecodable, in_flows, in_overflow, not_passed_on, in_flight }
+    PacketLedger {
+        delivered,
+        undecodable,
+        in_flows,
+        in_overflow,
+        not_passed_on,
+        encapsulation_not_kept,
+        in_flight,
+    }
 }
 
 fn tables(accounts: &Accounts) -> TableLedger {

@@ -60,6 +60,16 @@ pub const RADIOTAP_WORDS: usize = 32;
 /// Tunnels in tunnels that are taken off one packet: what is in more is left in them.
 pub const TUNNEL_DEPTH: usize = 7;
 
+/// MPLS labels, outermost first, that are kept in records; what is further in is left out.
+pub const RECORD_LABELS: usize = 9;
+
+/// Different encapsulations of flows (a tunnel's ends, MPLS labels) in one run. What finds no
+/// room is missing in its flow's record, and its packets are counted (`encapsulation_not_kept`).
+pub const ENCAPSULATIONS: usize = 65_535;
+
+/// Places at which one encapsulation may stand: where none of them is free it finds no room.
+pub const ENCAPSULATION_LOOKS: usize = 64;
+
 /// VLAN tags, outermost first, that tell flows apart and are kept in records.
 pub const KEY_VLANS: usize = 2;
 

@@ -2,13 +2,17 @@
 //!
 //! A [`Mapping`] hands out checked pointers, never references: what may be read or written,
 //! and when, is for its owner to say (`xdp`'s rings and receive memory, and
-//! [`Fixed`], the table's vectors of a fixed capacity on huge pages).
+//! [`Fixed`], the table's vectors of a fixed capacity on huge pages; [`Words`], atomic words).
 
 #![expect(unsafe_code, reason = "maps pages, and makes references into them")]
 
 mod fixed;
+#[cfg(not(loom))]
+mod words;
 
 pub(crate) use fixed::{Fixed, Share};
+#[cfg(not(loom))]
+pub(crate) use words::Words;
 
 use std::io;
 use std::ops::Range;

@@ -48,7 +48,7 @@ ONCE = {
 # What has no element of IANA's.
 LEFT_OUT = {
     "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
-    "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "rtt_server_ns", "rtt_client_ns",
+    "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "mpls", "rtt_server_ns", "rtt_client_ns",
     *(f"{side}_{what}" for side in ("src", "dst") for what in ("retransmits", "out_of_order", "zero_windows")),
 }
 

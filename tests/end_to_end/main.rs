@@ -5,6 +5,7 @@
 //! environment nothing may be left out.
 
 mod captures;
+mod carried;
 mod cli;
 mod filter;
 mod generated;
@@ -50,6 +51,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials = Vec::new();
     trials.extend(captures::trials());
+    trials.extend(carried::trials());
     trials.extend(generated::trials());
     trials.extend(rules::trials());
     trials.extend(cli::trials());

@@ -190,6 +190,7 @@ impl Conversation {
             tick: 0,
             ordinal: 0,
             interface: 0,
+            encapsulation: None,
             bytes,
             frame_bytes: bytes + 14,
             payload_bytes: if self.protocol == TCP {

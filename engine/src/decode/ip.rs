@@ -1,5 +1,7 @@
 //! IPv4 (RFC 791) and IPv6 (RFC 8200) headers, with options and extension headers.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::decode::link::Network;
 use crate::decode::{Cause, be16, be32};
 use crate::limits::IPV6_EXTENSIONS;
@@ -38,6 +40,17 @@ pub(crate) struct Fragment {
 impl IpHeader {
     pub(crate) fn is_later_fragment(&self) -> bool {
         self.fragment.is_some_and(|fragment| fragment.offset != 0)
+    }
+
+    /// Source and destination.
+    pub(crate) fn ends(&self) -> [IpAddr; 2] {
+        [self.source, self.destination].map(|address| match self.version {
+            4 => {
+                let [a, b, c, d, ..] = address;
+                Ipv4Addr::new(a, b, c, d).into()
+            }
+            _ => Ipv6Addr::from(address).into(),
+        })
     }
 
     /// Where the header ends and the transport begins in the frame.

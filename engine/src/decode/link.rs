@@ -12,6 +12,7 @@ mod ppp;
 mod wireless;
 
 use crate::decode::{Cause, be16};
+use crate::flow::Labels;
 use crate::limits::{KEY_VLANS, LINK_HEADERS};
 use crate::source::{Frame, LinkType};
 
@@ -26,6 +27,8 @@ pub(crate) struct Network {
     macs: [Option<u16>; 2],
     /// Bytes of the link layer behind the packet on the wire (a checksum).
     pub(crate) trailer: u32,
+    /// MPLS labels, outermost first.
+    pub(crate) labels: Labels,
     vlans: [u16; KEY_VLANS],
     tags: usize,
 }
@@ -55,6 +58,7 @@ impl Network {
             version: None,
             macs: [None; 2],
             trailer: 0,
+            labels: Labels::default(),
             vlans: [0; KEY_VLANS],
             tags: 0,
         };

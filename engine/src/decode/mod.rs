@@ -4,9 +4,10 @@
 //! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
 //! stands above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later
 //! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by
-//! [`Cause`]. It trusts no length that a packet claims, and never reads behind the captured
+//! [`Cause`]; what carried it is entered into a list ([`carriers`]). It trusts no length that a packet claims, and never reads behind the captured
 //! bytes.
 
+mod carriers;
 pub mod cause;
 mod fragments;
 mod ip;
@@ -18,11 +19,14 @@ mod tunnel;
 pub use cause::Cause;
 pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 
+use crate::decode::carriers::Carriers;
 use crate::decode::fragments::{DatagramKey, Fragments, Ports};
 use crate::decode::ip::IpHeader;
-use crate::flow::{Direction, Endpoint, FlowKey, KeyHasher, Tunnel};
+use crate::flow::encapsulation::Number;
+use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher, Tunnel};
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
+use crate::sync::Arc;
 use crate::time::{PacketClock, Tick, Timestamp};
 
 /// One decoded packet: what the flow table needs of it.
@@ -60,6 +64,8 @@ pub struct Packet {
     pub icmp: Option<(u8, u8)>,
     /// Source and destination MAC address.
     pub macs: [Option<[u8; 6]>; 2],
+    /// What carried it, by its number in the run's list.
+    pub encapsulation: Option<Number>,
 }
 
 impl Packet {
@@ -81,6 +87,7 @@ impl Packet {
         tcp: None,
         icmp: None,
         macs: [None; 2],
+        encapsulation: None,
     };
 }
 
@@ -97,6 +104,13 @@ pub struct TcpHeader {
     pub window: u16,
 }
 
+/// What a decoder counts beside packets and causes, of packets that are in flows all the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Packets for whose encapsulation the run's list had no room.
+    pub encapsulation_not_kept: u64,
+}
+
 /// Turns the frames of one source into packets. Owns the packet clock and the memory of
 /// fragmented datagrams, so all frames of a flow must come through one decoder for
 /// fragments to find their flow.
@@ -108,6 +122,7 @@ pub struct Decoder {
     frames: u64,
     interface: u16,
     tunnels: Tunnels,
+    carriers: Carriers,
 }
 
 impl Decoder {
@@ -121,7 +136,19 @@ impl Decoder {
             frames: 0,
             interface: 0,
             tunnels: Tunnels::Outer,
+            carriers: Carriers::default(),
         }
+    }
+
+    /// The same, where what carried packets is entered into the run's list.
+    #[must_use]
+    pub fn with_encapsulations(self, encapsulations: &Arc<Encapsulations>) -> Self {
+        Self { carriers: Carriers::of(encapsulations), ..self }
+    }
+
+    /// What was of note since the last call.
+    pub fn take_notes(&mut self) -> Notes {
+        Notes { encapsulation_not_kept: self.carriers.take_not_kept() }
     }
 
     /// The same, for other tunnels.
@@ -136,7 +163,7 @@ impl Decoder {
     pub fn for_queue(&self, queue: usize) -> Self {
         const _: () = assert!(MAX_CORES <= 1 << 6);
         let first = Self::new(self.hasher.clone()).with_tunnels(self.tunnels);
-        Self { frames: (queue as u64) << 26, ..first }
+        Self { frames: (queue as u64) << 26, carriers: self.carriers.for_another(), ..first }
     }
 
     /// Says where the frames that follow were captured.
@@ -172,6 +199,7 @@ impl Decoder {
             packet.frame_bytes = frame.wire_len;
             packet.later_fragment = false;
             packet.icmp = None;
+            packet.encapsulation = None;
             return Ok(());
         }
         self.decode_any(frame, (tick, ordinal), packet)
@@ -205,7 +233,8 @@ impl Decoder {
         let network = link::strip(frame)?;
         let header = ip::parse(frame, &network)?;
         let segment = transport::parse(frame.bytes, &header)?;
-        let layers = Layers { network, header, segment, tunnel: None };
+        let layers =
+            Layers { network, header, segment, tunnel: None, carrier: Encapsulation::default() };
         let place = Place { frame, tick, ordinal };
         match &self.tunnels {
             Tunnels::Inner(ports)
@@ -239,7 +268,13 @@ impl Decoder {
                 let inside = tunnel::open(&frame, network, header, segment.ports, ports);
                 let Some(inside) = inside else { break };
                 frame.bytes = &frame.bytes[..inside.end];
+                let carrier = Encapsulation {
+                    ends: Some(header.ends()),
+                    id: inside.id,
+                    ..Encapsulation::default()
+                };
                 layers = Layers {
+                    carrier,
                     segment: transport::parse(frame.bytes, &inside.header)?,
                     network: inside.network,
                     header: inside.header,
@@ -254,7 +289,7 @@ impl Decoder {
     /// Writes what the layers of a frame say; every field, whatever stood there.
     #[inline(always)]
     fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) {
-        let Layers { network, header, segment, tunnel } = layers;
+        let Layers { network, header, segment, tunnel, carrier } = layers;
         let mut ports = segment.ports;
         if header.fragment.is_some() {
             ports = self.fragments.resolve(network, *tunnel, header, ports, place.tick);
@@ -285,6 +320,9 @@ impl Decoder {
             tcp: segment.tcp,
             icmp: segment.icmp,
             macs: network.macs(place.frame.bytes),
+            encapsulation: self
+                .carriers
+                .number(&Encapsulation { labels: network.labels, ..*carrier }),
         };
     }
 
@@ -314,6 +352,8 @@ struct Layers {
     header: IpHeader,
     segment: transport::Segment,
     tunnel: Option<Tunnel>,
+    /// What carried them, but for labels.
+    carrier: Encapsulation,
 }
 
 impl Fragments {

@@ -76,7 +76,10 @@ impl TunnelPorts {
 
 /// What a tunnel holds.
 pub(super) struct Inside {
+    /// As far as it tells flows apart.
     pub(super) tunnel: Tunnel,
+    /// An identifier that does not.
+    pub(super) id: Option<u32>,
     pub(super) network: Network,
     pub(super) header: IpHeader,
     /// Captured bytes up to which the inner packet goes at most.
@@ -109,16 +112,17 @@ pub(super) fn open(
     // Padding behind the IP packet is not part of it.
     let end = frame.bytes.len().min(header.offset.saturating_add(header.length as usize));
     let payload = Payload { bytes: frame.bytes.get(..end)?, at: header.end(), network };
+    let mut id = None;
     let (tunnel, network) = match header.protocol {
         protocol::UDP if ports.kind == PortKind::Ports => payload.udp(ports, known),
         protocol::IP_IN_IP => Some((Tunnel::of(TunnelKind::IpIp), payload.ip(0))),
         protocol::IPV6_IN_IP => Some((Tunnel::of(TunnelKind::SixInFour), payload.ip(0))),
-        protocol::GRE => payload.gre(),
+        protocol::GRE => payload.gre(&mut id),
         _ => None,
     }?;
     let inside = Frame { bytes: payload.bytes, ..*frame };
     let header = ip::parse(&inside, &network).ok()?;
-    Some(Inside { tunnel, network, header, end })
+    Some(Inside { tunnel, id, network, header, end })
 }
 
 /// What stands behind an IP header.
@@ -160,7 +164,8 @@ impl Payload<'_> {
         link::follow(self.bytes, layer, self.ip(at)).ok()
     }
 
-    fn gre(&self) -> Option<(Tunnel, Network)> {
+    /// `own_id` becomes a key that does not tell flows apart.
+    fn gre(&self, own_id: &mut Option<u32>) -> Option<(Tunnel, Network)> {
         const CHECKSUM_OR_ROUTING: u16 = 0xc000;
         const KEY: u16 = 0x2000;
         const SEQUENCE: u16 = 0x1000;
@@ -192,12 +197,15 @@ impl Payload<'_> {
             }
             0 => None,
             _ => {
-                // PPTP's key has a length in it, and each direction a call of its own; NVGRE's
-                // (RFC 7637) has eight bits that spread the packets of a network over paths.
+                // PPTP's key has a length in it. NVGRE's (RFC 7637) is a network, behind which
+                // eight bits spread its packets over paths. Any other (RFC 2890) may be another
+                // one each way, so that it does not tell flows apart.
                 let key = if has_key && !is_pptp { Some(self.word(key_at)?) } else { None };
                 let is_nvgre = kind == gre_type::BRIDGED && !has_sequence;
-                let id = key.map(|key| if is_nvgre { key >> 8 } else { key });
-                Some((Tunnel { kind: TunnelKind::Gre, id }, self.ether_type(kind, at)?))
+                let network_id = key.filter(|_| is_nvgre).map(|key| key >> 8);
+                *own_id = key.filter(|_| !is_nvgre);
+                let tunnel = Tunnel { kind: TunnelKind::Gre, id: network_id };
+                Some((tunnel, self.ether_type(kind, at)?))
             }
         }
     }

@@ -17,12 +17,12 @@ use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
 use crate::engine::pipeline::{Pipeline, Shape, spawn};
-use crate::engine::stage::{Core, PacketBatch, admit, decode, with_times};
+use crate::engine::stage::{Core, PacketBatch, admit, decode, note, with_times};
 use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Patience, Sink, WhenFull};
 use crate::filter::AnyLinkFilter;
-use crate::flow::{KeyHasher, Sampling};
+use crate::flow::{Encapsulations, KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
 use crate::limits::{BATCH_PACKETS, RING_BATCHES};
@@ -61,7 +61,8 @@ pub fn read(
         filter.for_link(link, &files[0].display().to_string())?;
     }
     let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
-    let sinks = Sink::start_all(&settings.sinks, &names, Sampling::ALL)?;
+    let shared = Shared::new(files, &control.stop);
+    let sinks = Sink::start_all(&settings.sinks, &names, &shared.encapsulations, Sampling::ALL)?;
     let accounts = Accounts::new(
         names,
         1,
@@ -70,7 +71,6 @@ pub fn read(
         sinks.iter().map(|sink| sink.account()).collect(),
     );
     let map = GlobalMap::default();
-    let shared = Shared::new(files, &control.stop);
     let patience = Patience::default();
     // When the run was told to stop: until then a slow sink may make it wait.
     let mut stopped = None;
@@ -116,6 +116,7 @@ struct Shared {
     total_bytes: Option<u64>,
     /// The packet clock at the end of the input.
     end: OnceLock<Tick>,
+    encapsulations: Arc<Encapsulations>,
 }
 
 impl Shared {
@@ -129,6 +130,7 @@ impl Shared {
             taken_bytes: AtomicU64::new(0),
             total_bytes: sizes.sum(),
             end: OnceLock::new(),
+            encapsulations: Arc::default(),
         }
     }
 
@@ -396,7 +398,9 @@ impl Reader<'_> {
     fn run(&self, first: CaptureFile, packets: &mut impl PacketSink) -> (Vec<Error>, Tick) {
         let mut state = State {
             filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),
-            decoder: Decoder::new(self.hasher.clone()).with_tunnels(self.settings.tunnels),
+            decoder: Decoder::new(self.hasher.clone())
+                .with_tunnels(self.settings.tunnels)
+                .with_encapsulations(&self.shared.encapsulations),
             left: self.settings.count.unwrap_or(u64::MAX),
             bytes_before: 0,
         };
@@ -458,6 +462,7 @@ impl Reader<'_> {
                 packets.keep();
             }
         }
+        note(decoder, counters);
         Ok(())
     }
 }

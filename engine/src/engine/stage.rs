@@ -47,6 +47,12 @@ pub(super) fn decode(
     }
 }
 
+/// Takes over what a decoder has noted.
+pub(super) fn note(decoder: &mut Decoder, counters: &ReceiveCounters) {
+    let notes = decoder.take_notes();
+    counters.encapsulation_not_kept.add(notes.encapsulation_not_kept);
+}
+
 /// One core: its table, its way to `merge`, and how long its batches take.
 pub(super) struct Core<'a> {
     table: CoreTable<'a>,

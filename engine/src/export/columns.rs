@@ -14,8 +14,8 @@ use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, TimeUnit};
 
 use crate::export::line::Line;
-use crate::export::schema::{Fields, Row, visit, visit_nothing};
-use crate::flow::Tunnel;
+use crate::export::schema::{Fields, Row, RowTunnel, visit, visit_nothing};
+use crate::flow::Labels;
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -34,6 +34,7 @@ enum Column {
     Text(StringBuilder),
     Time(TimestampNanosecondBuilder),
     Vlans(ListBuilder<UInt16Builder>),
+    Labels(ListBuilder<UInt64Builder>),
     Tunnel(TunnelColumn),
 }
 
@@ -41,6 +42,7 @@ enum Column {
 #[derive(Default)]
 struct TunnelColumn {
     kind: StringBuilder,
+    ends: [StringBuilder; 2],
     id: UInt64Builder,
     is_there: Vec<bool>,
 }
@@ -48,17 +50,24 @@ struct TunnelColumn {
 impl TunnelColumn {
     fn fields() -> ArrowFields {
         let field = |name: &str, kind: DataType| Field::new(name, kind, true);
-        vec![field("type", DataType::Utf8), field("id", DataType::UInt64)].into()
+        let text = |name: &str| field(name, DataType::Utf8);
+        vec![text("type"), text("src_ip"), text("dst_ip"), field("id", DataType::UInt64)].into()
     }
 
-    fn append(&mut self, tunnel: Option<Tunnel>) {
-        self.kind.append_option(tunnel.map(|tunnel| tunnel.kind.name()));
-        self.id.append_option(tunnel.and_then(|tunnel| tunnel.id).map(u64::from));
+    fn append(&mut self, tunnel: Option<RowTunnel>) {
+        self.kind.append_option(tunnel.map(|there| there.tunnel.kind.name()));
+        for (end, column) in self.ends.iter_mut().enumerate() {
+            let address = tunnel.and_then(|there| there.ends).map(|ends| ends[end].to_string());
+            column.append_option(address);
+        }
+        self.id.append_option(tunnel.and_then(|there| there.tunnel.id).map(u64::from));
         self.is_there.push(tunnel.is_some());
     }
 
     fn finish(&mut self) -> StructArray {
-        let columns: Vec<ArrayRef> = vec![Arc::new(self.kind.finish()), Arc::new(self.id.finish())];
+        let [src, dst] = &mut self.ends;
+        let texts = [&mut self.kind, src, dst].map(|column| Arc::new(column.finish()) as ArrayRef);
+        let columns = texts.into_iter().chain([Arc::new(self.id.finish()) as ArrayRef]).collect();
         let is_there = std::mem::take(&mut self.is_there).into();
         StructArray::new(Self::fields(), columns, Some(is_there))
     }
@@ -71,6 +80,7 @@ impl Column {
             Self::Text(_) => DataType::Utf8,
             Self::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
             Self::Vlans(_) => DataType::List(Arc::new(vlan())),
+            Self::Labels(_) => DataType::List(Arc::new(label())),
             Self::Tunnel(_) => DataType::Struct(TunnelColumn::fields()),
         }
     }
@@ -81,6 +91,7 @@ impl Column {
             Self::Text(column) => Arc::new(column.finish()),
             Self::Time(column) => Arc::new(column.finish().with_timezone("UTC")),
             Self::Vlans(column) => Arc::new(column.finish()),
+            Self::Labels(column) => Arc::new(column.finish()),
             Self::Tunnel(column) => Arc::new(column.finish()),
         }
     }
@@ -89,6 +100,11 @@ impl Column {
 /// What a list of VLANs consists of.
 fn vlan() -> Field {
     Field::new("item", DataType::UInt16, false)
+}
+
+/// What a list of MPLS labels consists of.
+fn label() -> Field {
+    Field::new("item", DataType::UInt64, false)
 }
 
 impl Default for Columns {
@@ -216,7 +232,20 @@ impl Fields for Columns {
         }
     }
 
-    fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
+    fn labels(&mut self, name: &'static str, value: Option<Labels>) {
+        let make = || Column::Labels(ListBuilder::new(UInt64Builder::new()).with_field(label()));
+        match self.column(name, make) {
+            Column::Labels(column) => {
+                value.into_iter().flat_map(Labels::iter).for_each(|label| {
+                    column.values().append_value(label);
+                });
+                column.append(value.is_some());
+            }
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
         match self.column(name, || Column::Tunnel(TunnelColumn::default())) {
             Column::Tunnel(column) => column.append(value),
             _ => unreachable!("a field has one kind"),

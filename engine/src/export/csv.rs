@@ -1,12 +1,12 @@
 //! CSV (RFC 4180, line feeds): a header line, then one line per record; absent fields are
-//! empty, lists have semicolons.
+//! empty, lists have semicolons, and so has a tunnel between its parts, absent ones empty.
 
 use std::net::IpAddr;
 
 use crate::export::line::Line;
-use crate::export::schema::{Fields, names, visit};
+use crate::export::schema::{Fields, RowTunnel, names, visit};
 use crate::export::{Encoder, Rows};
-use crate::flow::Tunnel;
+use crate::flow::Labels;
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -96,13 +96,20 @@ impl Fields for Csv {
         self.field(value, |line, vlans| line.vlans(vlans, b';'));
     }
 
-    fn tunnel(&mut self, _: &'static str, value: Option<Tunnel>) {
-        self.field(value, |line, tunnel| {
+    fn labels(&mut self, _: &'static str, value: Option<Labels>) {
+        self.field(value, |line, labels| line.numbers(labels.iter(), b';'));
+    }
+
+    /// Type, source, destination, identifier.
+    fn tunnel(&mut self, _: &'static str, value: Option<RowTunnel>) {
+        self.field(value, |line, RowTunnel { tunnel, ends }| {
             line.bytes(tunnel.kind.name().as_bytes());
-            if let Some(id) = tunnel.id {
-                line.bytes(b":");
-                line.number(id.into());
+            for end in ends.map_or([None; 2], |ends| ends.map(Some)) {
+                line.bytes(b";");
+                end.into_iter().for_each(|end| line.address(end));
             }
+            line.bytes(b";");
+            tunnel.id.into_iter().for_each(|id| line.number(id.into()));
         });
     }
 }

@@ -8,7 +8,8 @@
 //! nothing are left out: most of a file is counts. Elements are IANA's
 //! (<https://www.iana.org/assignments/ipfix>). What has none there is left out: `part`,
 //! `community_id`, `tcp_state`, what TCP's handshake and sequence have shown, fragments, `tunnel`;
-//! and the interface, whose index we do not have.
+//! the interface, whose index we do not have; and `mpls`, whose elements (70 to 79) want the whole
+//! entry and not only the label.
 
 mod template;
 

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use crate::export::line::Line;
-use crate::export::schema::{Fields, visit};
+use crate::export::schema::{Fields, RowTunnel, visit};
 use crate::export::{Encoder, Rows};
-use crate::flow::Tunnel;
+use crate::flow::Labels;
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -109,11 +109,26 @@ impl Fields for JsonLines {
         });
     }
 
-    fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
-        self.field(name, value, |line, tunnel| {
+    fn labels(&mut self, name: &'static str, value: Option<Labels>) {
+        self.field(name, value, |line, labels| {
+            line.bytes(b"[");
+            line.numbers(labels.iter(), b',');
+            line.bytes(b"]");
+        });
+    }
+
+    fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
+        self.field(name, value, |line, RowTunnel { tunnel, ends }| {
             line.bytes(b"{\"type\":\"");
             line.bytes(tunnel.kind.name().as_bytes());
             line.bytes(b"\"");
+            if let Some([source, destination]) = ends {
+                line.bytes(b",\"src_ip\":\"");
+                line.address(source);
+                line.bytes(b"\",\"dst_ip\":\"");
+                line.address(destination);
+                line.bytes(b"\"");
+            }
             if let Some(id) = tunnel.id {
                 line.bytes(b",\"id\":");
                 line.number(id.into());

@@ -173,11 +173,17 @@ impl Line {
     /// VLAN identifiers with a separator between them; 0 is none.
     #[inline]
     pub(crate) fn vlans(&mut self, vlans: [u16; KEY_VLANS], separator: u8) {
-        for (idx, &vlan) in vlans.iter().filter(|&&vlan| vlan != 0).enumerate() {
+        self.numbers(vlans.into_iter().filter(|&vlan| vlan != 0).map(u64::from), separator);
+    }
+
+    /// Numbers with a separator between them.
+    #[inline]
+    pub(crate) fn numbers(&mut self, numbers: impl Iterator<Item = u64>, separator: u8) {
+        for (idx, number) in numbers.enumerate() {
             if idx > 0 {
                 self.put(&[separator], 1);
             }
-            self.number(vlan.into());
+            self.number(number);
         }
     }
 }

@@ -26,7 +26,7 @@ pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Format, SinkOptions, SinkSpec, Target};
 
 use crate::export::schema::Row;
-use crate::flow::{FlowRecord, Sampling};
+use crate::flow::{Encapsulations, FlowRecord, Sampling};
 
 /// Makes bytes of records in one format, and appends them to a buffer.
 pub trait Encoder: Send {
@@ -59,6 +59,8 @@ pub struct Rows<'a> {
     pub records: &'a [FlowRecord],
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
+    /// What carried packets of this run.
+    pub encapsulations: Option<&'a Encapsulations>,
     /// How much of the traffic they are of.
     pub sampling: Sampling,
     /// Records of the same file before these.
@@ -68,8 +70,8 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// One record after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
-        let Self { interfaces, sampling, .. } = *self;
-        self.records.iter().map(move |record| Row { record, interfaces, sampling })
+        let Self { interfaces, encapsulations, sampling, .. } = *self;
+        self.records.iter().map(move |record| Row { record, interfaces, encapsulations, sampling })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, PortKind, RecordKind, Sampling,
-    SideCounts, TcpState, Tunnel, protocol,
+    Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, FlowKey, FlowRecord,
+    Labels, PortKind, RecordKind, Sampling, SideCounts, TcpState, Tunnel, protocol,
 };
 use crate::limits::KEY_VLANS;
 use crate::table::prefix_bytes;
@@ -17,6 +17,8 @@ pub struct Row<'a> {
     pub record: &'a FlowRecord,
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
+    /// What carried packets of this run.
+    pub encapsulations: Option<&'a Encapsulations>,
     /// How much of the traffic they are of.
     pub sampling: Sampling,
 }
@@ -40,8 +42,19 @@ pub trait Fields {
     fn time(&mut self, name: &'static str, value: Option<Timestamp>);
     /// VLAN identifiers, outermost first, 0 where there is none.
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
-    /// What kind of tunnel, and its identifier.
-    fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>);
+    /// MPLS labels, outermost first.
+    fn labels(&mut self, name: &'static str, value: Option<Labels>);
+    /// What kind of tunnel, its identifier, and its ends.
+    fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>);
+}
+
+/// The innermost tunnel that a flow's packets were in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowTunnel {
+    /// What it is, and its identifier.
+    pub tunnel: Tunnel,
+    /// Source and destination of the outer header of what the initiator sent.
+    pub ends: Option<[IpAddr; 2]>,
 }
 
 /// Gives all fields of a record to `to`.
@@ -75,7 +88,10 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.mac("src_mac", row.mac(Side::Src));
     to.mac("dst_mac", row.mac(Side::Dst));
     to.vlans("vlan", row.vlans());
-    to.tunnel("tunnel", record.key.tunnel());
+    let encapsulation = row.encapsulation();
+    let labels = encapsulation.map(|all| all.labels);
+    to.labels("mpls", labels.filter(|labels| !labels.is_empty()));
+    to.tunnel("tunnel", row.tunnel(encapsulation));
     to.number("src_packets", Some(src.packets));
     to.number("dst_packets", Some(dst.packets));
     to.number("src_bytes", Some(src.bytes));
@@ -121,7 +137,8 @@ pub(crate) fn visit_nothing(to: &mut impl Fields) {
     let nowhere = Endpoint { address: [0; 16], port: 0 };
     let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
     let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
-    visit(&Row { record: &record, interfaces: &[], sampling: Sampling::ALL }, to);
+    let sampling = Sampling::ALL;
+    visit(&Row { record: &record, interfaces: &[], encapsulations: None, sampling }, to);
 }
 
 struct Names(Vec<&'static str>);
@@ -151,7 +168,10 @@ impl Fields for Names {
     fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
         self.0.push(name);
     }
-    fn tunnel(&mut self, name: &'static str, _: Option<Tunnel>) {
+    fn labels(&mut self, name: &'static str, _: Option<Labels>) {
+        self.0.push(name);
+    }
+    fn tunnel(&mut self, name: &'static str, _: Option<RowTunnel>) {
         self.0.push(name);
     }
 }
@@ -221,6 +241,24 @@ impl<'a> Row<'a> {
         // The addresses are those of the first packet, which the responder may have sent.
         let sender = opening.first_packet == self.direction(side);
         opening.macs[usize::from(!sender)]
+    }
+
+    /// What carried the first packet, if there was room to keep it.
+    fn encapsulation(&self) -> Option<Encapsulation> {
+        self.encapsulations?.get(self.record.opening()?.encapsulation?)
+    }
+
+    /// The ends are those of the first packet, which the responder may have sent.
+    fn tunnel(&self, encapsulation: Option<Encapsulation>) -> Option<RowTunnel> {
+        let mut tunnel = self.record.key.tunnel()?;
+        let Some(Encapsulation { mut ends, id, .. }) = encapsulation else {
+            return Some(RowTunnel { tunnel, ends: None });
+        };
+        tunnel.id = tunnel.id.or(id);
+        if self.record.opening()?.first_packet != self.direction(Side::Src) {
+            ends.iter_mut().for_each(|ends| ends.reverse());
+        }
+        Some(RowTunnel { tunnel, ends })
     }
 
     fn vlans(&self) -> Option<[u16; KEY_VLANS]> {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::output::Output;
 use crate::export::queue::{Message, Queue};
 use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target};
-use crate::flow::{FlowRecord, Sampling};
+use crate::flow::{Encapsulations, FlowRecord, Sampling};
 use crate::sync::{Arc, thread};
 
 /// How often to look whether a sink that is waited for is stuck.
@@ -68,19 +68,22 @@ impl OpenSink {
         Arc::clone(&self.queue.account)
     }
 
-    /// Starts a thread for each. Records are of `interfaces`, and of as much as `sampling` says.
+    /// Starts a thread for each. Records are of `interfaces`, their packets
+    /// were carried by some of `encapsulations`, and they are of as much as `sampling` says.
     ///
     /// # Errors
     /// If the system has no thread to give.
     pub fn start_all(
         opened: Vec<Self>,
         interfaces: &Arc<[String]>,
+        encapsulations: &Arc<Encapsulations>,
         sampling: Sampling,
     ) -> Result<Vec<Sink>> {
         let start = |mut open: Self| {
             let output = open.output.take().expect("it is taken here only");
             let queue = Arc::clone(&open.queue);
-            Sink::start(&open.spec, queue, output, Arc::clone(interfaces), sampling)
+            let rows = (Arc::clone(interfaces), Arc::clone(encapsulations), sampling);
+            Sink::start(&open.spec, queue, output, rows)
         };
         opened.into_iter().map(start).collect()
     }
@@ -103,17 +106,17 @@ impl Sink {
     pub fn start_all(
         specs: &[SinkSpec],
         interfaces: &Arc<[String]>,
+        encapsulations: &Arc<Encapsulations>,
         sampling: Sampling,
     ) -> Result<Vec<Self>> {
-        OpenSink::start_all(OpenSink::open_all(specs)?, interfaces, sampling)
+        OpenSink::start_all(OpenSink::open_all(specs)?, interfaces, encapsulations, sampling)
     }
 
     fn start(
         spec: &SinkSpec,
         queue: Arc<Queue>,
         output: Output,
-        interfaces: Arc<[String]>,
-        sampling: Sampling,
+        (interfaces, encapsulations, sampling): (Arc<[String]>, Arc<Encapsulations>, Sampling),
     ) -> Result<Self> {
         let part = output.current_name().map(Into::into);
         let writer = SinkThread {
@@ -124,6 +127,7 @@ impl Sink {
             in_file: 0,
             held_since: None,
             interfaces,
+            encapsulations,
             sampling,
             queue: Arc::clone(&queue),
             finished_bytes: 0,
@@ -219,6 +223,7 @@ struct SinkThread {
     /// When the encoder began to hold records back, if it does.
     held_since: Option<Instant>,
     interfaces: Arc<[String]>,
+    encapsulations: Arc<Encapsulations>,
     sampling: Sampling,
     queue: Arc<Queue>,
     /// Bytes of files that are complete.
@@ -283,9 +288,13 @@ impl SinkThread {
             return self.queue.account.not_written("failed before", records);
         }
         self.bytes.clear();
-        let interfaces = &self.interfaces;
-        let before = self.in_file;
-        let rows = Rows { records: batch, interfaces, sampling: self.sampling, before };
+        let rows = Rows {
+            records: batch,
+            interfaces: &self.interfaces,
+            encapsulations: Some(&self.encapsulations),
+            sampling: self.sampling,
+            before: self.in_file,
+        };
         self.encoder.encode(&rows, &mut self.bytes);
         self.in_file += records;
         self.put(records);

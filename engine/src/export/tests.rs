@@ -68,6 +68,7 @@ fn record(
         first_packet: direction,
         icmp,
         interface: 1,
+        encapsulation: None,
     };
     let total = Delta {
         sides,

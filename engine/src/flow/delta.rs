@@ -4,6 +4,7 @@
 //! Each field combines by sum, minimum, maximum, or, or earliest-wins; [`Delta::EMPTY`]
 //! is the identity.
 
+use crate::flow::encapsulation::Number;
 use crate::flow::key::Direction;
 use crate::flow::round_trip::RoundTrip;
 use crate::time::Timestamp;
@@ -148,6 +149,9 @@ pub struct Opening {
     pub icmp: Option<(u8, u8)>,
     /// Where the first packet was captured: a number in the run's list of interfaces.
     pub interface: u16,
+    /// What carried the first packet, by its number in the run's list. Last, as the number itself
+    /// says nothing.
+    pub encapsulation: Option<Number>,
 }
 
 /// Everything that a flow counts.
@@ -302,6 +306,7 @@ pub(crate) mod tests {
                     first_packet,
                     icmp,
                     interface: 0,
+                    encapsulation: None,
                 }
             })
     }

@@ -3,6 +3,7 @@
 //! Nothing here knows threads, sources or sinks.
 
 pub mod delta;
+pub mod encapsulation;
 pub mod key;
 pub mod protocol;
 pub mod record;
@@ -12,6 +13,7 @@ pub mod timeouts;
 pub mod tunnel;
 
 pub use delta::{Delta, EndReason, Opening, SideCounts, TcpEvents};
+pub use encapsulation::{Encapsulation, Encapsulations, Labels};
 pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
 pub use record::{FlowRecord, RecordKind, TcpState};
 pub use round_trip::RoundTrip;

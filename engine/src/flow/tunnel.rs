@@ -59,9 +59,9 @@ impl TunnelKind {
 pub struct Tunnel {
     /// What it is.
     pub kind: TunnelKind,
-    /// Network identifier of VXLAN and Geneve, session of ERSPAN, key of GRE (NVGRE: network):
-    /// what both directions of a flow share. (Where a GRE tunnel has another key each way, so
-    /// that they do not, each direction is a flow.)
+    /// Network identifier of VXLAN, Geneve and NVGRE, session of ERSPAN: what both directions of
+    /// a flow share. A GRE tunnel may have another key each way, which therefore tells no flows
+    /// apart ([`crate::flow::Encapsulation::id`] has it).
     pub id: Option<u32>,
 }
 

@@ -82,6 +82,7 @@ impl Overflow {
             first_packet: Direction::Forward,
             icmp: None,
             interface: packet.interface,
+            encapsulation: None,
         });
     }
 

@@ -17,6 +17,7 @@ use counts::Counts;
 use marks::Marks;
 
 use crate::decode::{Packet, TcpHeader};
+use crate::flow::encapsulation::Number;
 use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, TcpEvents, Timeouts};
@@ -105,6 +106,8 @@ pub(crate) struct Slot {
     ttl_max: [u8; 2],
     /// Of the flow's first packet in each direction, once there was one.
     dscp: [u8; 2],
+    /// What carried the first packet.
+    encapsulation: Option<Number>,
     phase: Phase,
     /// Whether the flow has had no packet but its first.
     is_single: bool,
@@ -142,6 +145,7 @@ impl Slot {
             ttl_min: [u8::MAX; 2],
             ttl_max: [u8::MIN; 2],
             dscp: [SideCounts::NO_DSCP; 2],
+            encapsulation: packet.encapsulation,
             phase,
             is_single: true,
         }
@@ -411,6 +415,7 @@ impl Slot {
             first_packet: self.marks.direction(Marks::FIRST_REVERSE),
             icmp: self.marks.has(Marks::ICMP).then_some((kind, code)),
             interface: origin.interface,
+            encapsulation: self.encapsulation,
         }
     }
 }

@@ -79,6 +79,7 @@ fn packets(sent: &[Sent]) -> Vec<Packet> {
             tick: clock.advance(sent.timestamp),
             ordinal: ordinal as u64,
             interface: 0,
+            encapsulation: None,
             bytes: 100,
             frame_bytes: 114,
             payload_bytes: 60,

@@ -16,6 +16,7 @@ pub(super) fn labels(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause
     for _ in 0..MPLS_LABELS {
         let entry = be32(bytes, network.offset).ok_or(Cause::Short)?;
         network.offset += 4;
+        network.labels.push(entry >> 12);
         let is_bottom = entry & 0x100 != 0;
         if is_bottom {
             return match bytes.get(network.offset).map(|first| first >> 4) {

@@ -43,7 +43,7 @@ fn what_is_inside_makes_the_flow() {
         (
             "GRE with checksum, key and sequence",
             gre(&[0xb0, 0, 0x86, 0xdd, 1, 1, 1, 1, 0, 0, 1, 2, 3, 3, 3, 3], udp6()),
-            format!("{UDP6} gre 258"),
+            format!("{UDP6} gre"),
         ),
         ("GRE with Ethernet", gre(&[0, 0, 0x65, 0x58], bridged()), format!("{UDP4} gre")),
         (

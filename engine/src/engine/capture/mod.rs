@@ -91,7 +91,9 @@ pub fn capture(
     if settings.filter.is_some() {
         tell_of_filter(&sources, in_kernel.as_ref(), observer);
     }
-    let decoder = Decoder::new(hasher).with_tunnels(settings.tunnels);
+    let encapsulations = Arc::default();
+    let decoder =
+        Decoder::new(hasher).with_tunnels(settings.tunnels).with_encapsulations(&encapsulations);
     for (counters, source) in accounts.sources.iter().zip(&sources) {
         // Nobody else sets it.
         let _ = counters.clock.set(source.clock());
@@ -101,7 +103,7 @@ pub fn capture(
     if let Some(confinement) = &live.confinement {
         observer.detail(&confine(confinement, sinks.iter().filter_map(OpenSink::file))?);
     }
-    let sinks = OpenSink::start_all(sinks, &names, live.sampling)?;
+    let sinks = OpenSink::start_all(sinks, &names, &encapsulations, live.sampling)?;
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {

@@ -11,7 +11,7 @@ use super::line::Line;
 use super::settings::{CaptureSettings, Wait};
 use super::waiting::{Next, Waiting};
 use crate::decode::Decoder;
-use crate::engine::stage::{Core, PacketBatch, admit, decode};
+use crate::engine::stage::{Core, PacketBatch, admit, decode, note};
 use crate::error::{Error, Result};
 use crate::filter::LinkFilter;
 use crate::ledger::{Accounts, ReceiveCounters};
@@ -247,6 +247,7 @@ impl Rx<'_> {
             self.core.count(batch.packets());
             batch.clear();
         }
+        note(decoder, counters);
         received
     }
 

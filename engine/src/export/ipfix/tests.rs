@@ -3,7 +3,7 @@
 use super::template::{RECORD_BYTES, TEMPLATES, elements, ntp_time};
 use super::*;
 use crate::export::tests::tcp_record;
-use crate::flow::Sampling;
+use crate::flow::{FlowRecord, Sampling};
 
 #[test]
 fn times_come_back_exactly() {
@@ -38,6 +38,10 @@ fn sets(mut bytes: &[u8]) -> (Vec<(u16, usize)>, Vec<u32>) {
     (sets, sequences)
 }
 
+fn rows(records: &[FlowRecord], sampling: Sampling, before: u64) -> Rows<'_> {
+    Rows { records, interfaces: &[], encapsulations: None, sampling, before }
+}
+
 #[test]
 fn a_file_has_its_templates_once_and_counts_from_zero() {
     let records = vec![tcp_record(); BATCH_RECORDS + 1];
@@ -48,15 +52,9 @@ fn a_file_has_its_templates_once_and_counts_from_zero() {
     for _ in 0..2 {
         let mut out = Vec::new();
         encoder.begin(&mut out);
-        encoder.encode(
-            &Rows { records: &records, interfaces: &[], sampling: Sampling::ALL, before: 0 },
-            &mut out,
-        );
+        encoder.encode(&rows(&records, Sampling::ALL, 0), &mut out);
         let before = records.len() as u64;
-        encoder.encode(
-            &Rows { records: &records[..2], interfaces: &[], sampling: Sampling::ALL, before },
-            &mut out,
-        );
+        encoder.encode(&rows(&records[..2], Sampling::ALL, before), &mut out);
         let (sets, sequences) = sets(&out);
         let record = bytes_of(sets[1].0 - FIRST_TEMPLATE);
         let records: Vec<_> = sets[1..].iter().map(|set| set.1 / record).collect();
@@ -77,7 +75,7 @@ fn sampled_records_say_how_many_are_between() {
         let mut encoder = Ipfix::default();
         encoder.begin(&mut out);
         let sampling = text.parse().unwrap();
-        encoder.encode(&Rows { records: &records, interfaces: &[], sampling, before: 0 }, &mut out);
+        encoder.encode(&rows(&records, sampling, 0), &mut out);
         assert!(out.ends_with(&end), "{text}");
         let (sets, _) = sets(&out);
         let elements = elements(sets[1].0 - FIRST_TEMPLATE);

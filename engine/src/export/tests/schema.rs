@@ -6,11 +6,26 @@ use super::{START, record, tcp_record};
 use crate::export::schema::names;
 use crate::export::{Format, Rows};
 use crate::flow::{
-    Delta, EndReason, FlowRecord, PortKind, RecordKind, Sampling, SideCounts, Tunnel, TunnelKind,
+    Delta, Encapsulation, Encapsulations, EndReason, FlowRecord, Labels, PortKind, RecordKind,
+    Sampling, SideCounts, Tunnel, TunnelKind,
 };
 
 fn encoded(format: Format, records: &[FlowRecord]) -> String {
     encoded_of(format, records, Sampling::ALL)
+}
+
+/// With what carried the records.
+fn carried(format: Format, record: &FlowRecord, encapsulations: &Encapsulations) -> String {
+    let rows = Rows {
+        records: std::slice::from_ref(record),
+        interfaces: &[],
+        encapsulations: Some(encapsulations),
+        sampling: Sampling::ALL,
+        before: 0,
+    };
+    let mut out = Vec::new();
+    format.encoder().encode(&rows, &mut out);
+    String::from_utf8(out).unwrap()
 }
 
 fn encoded_of(format: Format, records: &[FlowRecord], sampling: Sampling) -> String {
@@ -18,7 +33,9 @@ fn encoded_of(format: Format, records: &[FlowRecord], sampling: Sampling) -> Str
     let mut encoder = format.encoder();
     let mut out = Vec::new();
     encoder.begin(&mut out);
-    encoder.encode(&Rows { records, interfaces: &interfaces, sampling, before: 0 }, &mut out);
+    let interfaces = &interfaces;
+    let rows = Rows { records, interfaces, encapsulations: None, sampling, before: 0 };
+    encoder.encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -38,8 +55,8 @@ fn check(record: &FlowRecord, want: &str) {
         Value::String(text) => text.clone(),
         Value::Array(list) => list.iter().map(Value::to_string).collect::<Vec<_>>().join(";"),
         Value::Object(tunnel) => {
-            let parts = ["type", "id"].iter().filter_map(|part| tunnel.get(*part));
-            parts.map(|part| part.to_string().replace('"', "")).collect::<Vec<_>>().join(":")
+            let part = |name: &str| tunnel.get(name).map_or(String::new(), Value::to_string);
+            ["type", "src_ip", "dst_ip", "id"].map(part).join(";").replace('"', "")
         }
         other => other.to_string(),
     };
@@ -79,6 +96,56 @@ fn a_flow_in_a_tunnel_names_it() {
         let json = encoded(Format::JsonLines, std::slice::from_ref(&inside));
         assert!(json.contains(&format!(r#","tunnel":{want},"#)), "{json}");
         check(&inside, json.trim_end());
+    }
+}
+
+/// The ends of a tunnel are those of what the initiator sent; an identifier that is not in the
+/// key is the first packet's, and so are labels.
+#[test]
+fn a_flow_says_what_carried_it() {
+    let end = |address: &str| address.parse().unwrap();
+    let mut labels = Labels::default();
+    [16, 0x000f_ffff].into_iter().for_each(|label| labels.push(label));
+    let list = Encapsulations::default();
+    let ends = Some([end("192.0.2.200"), end("192.0.2.100")]);
+    let in_gre = list.number(&Encapsulation { ends, id: Some(7), labels });
+    let labelled = list.number(&Encapsulation { labels, ..Encapsulation::default() });
+    let row = |tunnel: Option<TunnelKind>, number, from_responder: bool| {
+        let mut record = tcp_record();
+        if let Some(kind) = tunnel {
+            record.key = record.key.in_tunnel(Tunnel::of(kind));
+        }
+        let opening = record.total.opening.as_mut().unwrap();
+        opening.encapsulation = number;
+        if from_responder {
+            opening.first_packet = opening.initiator.opposite();
+        }
+        record
+    };
+    let ends = |src: &str, dst: &str| format!(r#""src_ip":"{src}","dst_ip":"{dst}""#);
+    let mpls = r#""mpls":[16,1048575]"#;
+    let there = ends("192.0.2.200", "192.0.2.100");
+    let back = ends("192.0.2.100", "192.0.2.200");
+    let gre = Some(TunnelKind::Gre);
+    let rows = [
+        (row(gre, in_gre, false), format!(r#"{mpls},"tunnel":{{"type":"gre",{there},"id":7}}"#)),
+        (row(gre, in_gre, true), format!(r#"{mpls},"tunnel":{{"type":"gre",{back},"id":7}}"#)),
+        (row(gre, None, false), r#""tunnel":{"type":"gre"}"#.to_owned()),
+        (row(None, labelled, false), mpls.to_owned()),
+        (row(None, None, false), r#""vlan":[7,9]"#.to_owned()),
+    ];
+    let flat = [
+        ",16;1048575,gre;192.0.2.200;192.0.2.100;7,",
+        ",16;1048575,gre;192.0.2.100;192.0.2.200;7,",
+        ",7;9,,gre;;;,",
+        ",7;9,16;1048575,,",
+        ",7;9,,,1,",
+    ];
+    for ((record, want), flat) in rows.iter().zip(flat) {
+        let json = carried(Format::JsonLines, record, &list);
+        assert!(json.contains(&format!("{want},\"src_packets\"")), "{json} {want}");
+        let csv = carried(Format::Csv, record, &list);
+        assert!(csv.contains(flat), "{csv} {flat}");
     }
 }
 

@@ -43,7 +43,11 @@ fn spec(path: &Path, compression: Compression) -> SinkSpec {
 }
 
 fn start(spec: &SinkSpec) -> Sink {
-    Sink::start_all(std::slice::from_ref(spec), &Arc::from([]), Sampling::ALL).unwrap().remove(0)
+    start_all(std::slice::from_ref(spec)).unwrap().remove(0)
+}
+
+fn start_all(specs: &[SinkSpec]) -> crate::error::Result<Vec<Sink>> {
+    Sink::start_all(specs, &Arc::from([]), &Arc::default(), Sampling::ALL)
 }
 
 /// Waits as long as it takes.
@@ -133,10 +137,7 @@ fn compressed_files_are_read_back() {
 #[test]
 fn a_target_that_cannot_be_opened_is_an_error_in_words() {
     let folder = Folder::new("refused");
-    let error = |path: &Path| {
-        Sink::start_all(&[spec(path, Compression::None)], &Arc::from([]), Sampling::ALL)
-    };
-    let error = |path: &Path| error(path).unwrap_err().to_string();
+    let error = |path: &Path| start_all(&[spec(path, Compression::None)]).unwrap_err().to_string();
     assert!(error(&folder.0).contains("it is a directory"));
     assert!(error(&folder.path("missing/a.jsonl")).contains("choose a folder that exists"));
 }

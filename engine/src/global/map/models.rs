@@ -87,6 +87,7 @@ fn delta(n: u64, whole: bool) -> Delta {
             first_packet: Direction::Forward,
             icmp: None,
             interface: 0,
+            encapsulation: None,
         });
     }
     delta

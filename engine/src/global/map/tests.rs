@@ -40,6 +40,7 @@ fn delta(
             first_packet: Direction::Forward,
             icmp: None,
             interface: 0,
+            encapsulation: None,
         });
     }
     if closes {

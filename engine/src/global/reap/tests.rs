@@ -30,6 +30,7 @@ fn delta(number: u16, closes: bool) -> FlowRecord {
         first_packet: Direction::Forward,
         icmp: None,
         interface: 0,
+        encapsulation: None,
     });
     FlowRecord::flow(key, delta)
 }

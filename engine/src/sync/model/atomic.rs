@@ -1,4 +1,4 @@
-//! loom's atomics, whose loads and stores can be weakened by [`fault`]. Other operations are
+//! loom's atomics, whose loads, stores and exchanges can be weakened by [`fault`]. Other operations are
 //! loom's own.
 
 use std::ops::Deref;
@@ -31,6 +31,22 @@ macro_rules! atomic {
             #[track_caller]
             pub fn store(&self, value: $value, ordering: Ordering) {
                 self.0.store(value, fault::ordering(ordering));
+            }
+
+            /// As the standard library's.
+            ///
+            /// # Errors
+            /// What is there instead.
+            #[track_caller]
+            pub fn compare_exchange(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                let (success, failure) = (fault::ordering(success), fault::ordering(failure));
+                self.0.compare_exchange(current, new, success, failure)
             }
         }
 
