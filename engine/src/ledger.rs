@@ -60,6 +60,12 @@ pub struct ReceiveCounters {
     pub decoded: Counter,
     /// Packets for whose encapsulation there was no room.
     pub encapsulation_not_kept: Counter,
+    /// Later fragments whose first one was not seen before them.
+    pub fragments_alone: Counter,
+    /// Fragments that overlap an earlier one, and say otherwise.
+    pub fragments_overlapping: Counter,
+    /// First fragments that were forgotten for want of room.
+    pub fragments_forgotten: Counter,
     /// Frames without a packet, by [`Cause`].
     pub undecodable: [Counter; Cause::ALL.len()],
     /// Lost by the socket, by cause.
@@ -185,9 +191,22 @@ pub struct PacketLedger {
     /// Packets in flows that may miss a tunnel's ends and MPLS labels in their records, as there
     /// were too many different ones.
     pub encapsulation_not_kept: u64,
+    /// What was of note among fragments, all of which are in flows.
+    pub fragments: FragmentLedger,
     /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
     /// residual shows what has got lost on that way.
     pub in_flight: u64,
+}
+
+/// Fragments that were of note. See [`crate::decode::FragmentNotes`].
+#[derive(Debug, Clone, Serialize)]
+pub struct FragmentLedger {
+    /// Later ones in flows without ports, as their first one was not seen before them.
+    pub alone: u64,
+    /// Those that overlap an earlier one, and say otherwise.
+    pub overlapping: u64,
+    /// First ones that were forgotten for want of room.
+    pub forgotten: u64,
 }
 
 /// Records.
@@ -390,6 +409,11 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     let in_overflow = accounts.tables.iter().map(|t| t.in_overflow.get()).sum();
     let not_passed_on = accounts.tables.iter().map(|t| t.not_passed_on.get()).sum();
     let encapsulation_not_kept = receives().map(|r| r.encapsulation_not_kept.get()).sum();
+    let fragments = FragmentLedger {
+        alone: receives().map(|r| r.fragments_alone.get()).sum(),
+        overlapping: receives().map(|r| r.fragments_overlapping.get()).sum(),
+        forgotten: receives().map(|r| r.fragments_forgotten.get()).sum(),
+    };
     let delivered: u64 = receives().map(|r| r.decoded.get()).sum();
     let arrived = undecodable.values().sum::<u64>() + in_flows + in_overflow;
     let in_flight = if complete { 0 } else { delivered.saturating_sub(arrived) };
@@ -400,6 +424,7 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
         in_overflow,
         not_passed_on,
         encapsulation_not_kept,
+        fragments,
         in_flight,
     }
 }

@@ -1,12 +1,14 @@
 //! Remembers the ports of fragmented datagrams, so that later fragments find their flow.
 //!
 //! Bounded in number and time: the oldest datagram is forgotten when there is no room.
-//! Nothing is reassembled.
+//! Nothing is reassembled, and nothing is held back: a fragment that comes before its first one
+//! is a packet of a flow without ports, as packets are counted in the order in which they come.
+//! Fragments that overlap are counted in flows as any other; how many there were is noted.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::flow::{PortKind, Tunnel};
-use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_NS, KEY_VLANS};
+use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_V4_NS, FRAGMENT_LIFE_V6_NS, KEY_VLANS};
 use crate::time::Tick;
 
 /// Ports as the flow key has them.
@@ -34,9 +36,35 @@ pub(crate) struct DatagramKey {
     pub(crate) version: u8,
 }
 
+impl DatagramKey {
+    fn life_ns(&self) -> Tick {
+        if self.version == 4 { FRAGMENT_LIFE_V4_NS } else { FRAGMENT_LIFE_V6_NS }
+    }
+}
+
+/// What was of note among fragments. They are all in flows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FragmentNotes {
+    /// Later fragments whose first one was not seen before them, or too long before.
+    pub alone: u64,
+    /// Fragments that say otherwise what an earlier one has said: a second first one that
+    /// differs, or a later one that begins inside the first.
+    pub overlapping: u64,
+    /// First fragments that were forgotten before their time, for want of room.
+    pub forgotten: u64,
+}
+
+/// What a first fragment has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FirstFragment {
+    pub(crate) ports: Ports,
+    /// How much of the datagram it is, in bytes.
+    pub(crate) bytes: u32,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Datagram {
-    ports: Ports,
+    first: FirstFragment,
     seen: Tick,
 }
 
@@ -47,28 +75,49 @@ pub(crate) struct Fragments {
     /// Keys by the time of their first fragment; one that came again stands here twice,
     /// and its older place no longer counts.
     by_age: VecDeque<(Tick, DatagramKey)>,
+    notes: FragmentNotes,
 }
 
 impl Fragments {
-    /// A first fragment was seen.
-    pub(crate) fn remember(&mut self, key: DatagramKey, ports: Ports, now: Tick) {
+    /// What was of note since the last call.
+    pub(crate) fn take_notes(&mut self) -> FragmentNotes {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// A first fragment was seen. The latest one counts.
+    pub(crate) fn remember(&mut self, key: DatagramKey, first: FirstFragment, now: Tick) {
+        if self.live(&key, now).is_some_and(|datagram| datagram.first != first) {
+            self.notes.overlapping += 1;
+        }
         while let Some(&(seen, oldest)) = self.by_age.front() {
-            if self.by_age.len() < FRAGMENT_DATAGRAMS && now - seen <= FRAGMENT_LIFE_NS {
+            let is_over = now - seen > oldest.life_ns();
+            if self.by_age.len() < FRAGMENT_DATAGRAMS && !is_over {
                 break;
             }
             self.by_age.pop_front();
             if self.datagrams.get(&oldest).is_some_and(|datagram| datagram.seen == seen) {
                 self.datagrams.remove(&oldest);
+                self.notes.forgotten += u64::from(!is_over && oldest != key);
             }
         }
-        self.datagrams.insert(key, Datagram { ports, seen: now });
+        self.datagrams.insert(key, Datagram { first, seen: now });
         self.by_age.push_back((now, key));
     }
 
-    /// The ports of a later fragment, if its first fragment was seen in time.
-    pub(crate) fn recall(&self, key: &DatagramKey, now: Tick) -> Option<Ports> {
-        let datagram = self.datagrams.get(key)?;
-        (now - datagram.seen <= FRAGMENT_LIFE_NS).then_some(datagram.ports)
+    /// The ports of a later fragment that begins at `offset` bytes, if its first fragment was
+    /// seen in time.
+    pub(crate) fn recall(&mut self, key: &DatagramKey, offset: u32, now: Tick) -> Option<Ports> {
+        let Some(Datagram { first, .. }) = self.live(key, now) else {
+            self.notes.alone += 1;
+            return None;
+        };
+        self.notes.overlapping += u64::from(offset < first.bytes);
+        Some(first.ports)
+    }
+
+    fn live(&self, key: &DatagramKey, now: Tick) -> Option<Datagram> {
+        let datagram = *self.datagrams.get(key)?;
+        (now - datagram.seen <= key.life_ns()).then_some(datagram)
     }
 }
 
@@ -76,7 +125,7 @@ impl Fragments {
 mod tests {
     use super::*;
 
-    fn key(identification: u32) -> DatagramKey {
+    fn key(version: u8, identification: u32) -> DatagramKey {
         DatagramKey {
             source: [1; 16],
             destination: [2; 16],
@@ -84,7 +133,7 @@ mod tests {
             vlan: [0; KEY_VLANS],
             tunnel: None,
             protocol: 17,
-            version: 4,
+            version,
         }
     }
 
@@ -92,15 +141,39 @@ mod tests {
         Ports { kind: PortKind::Ports, source, destination: 53 }
     }
 
+    fn first(source: u16) -> FirstFragment {
+        FirstFragment { ports: ports(source), bytes: 16 }
+    }
+
     #[test]
-    fn a_later_fragment_finds_the_latest_first_fragment_for_a_minute() {
+    fn a_later_fragment_finds_the_latest_first_fragment_in_its_time() {
+        for (version, life) in [(4, FRAGMENT_LIFE_V4_NS), (6, FRAGMENT_LIFE_V6_NS)] {
+            let mut fragments = Fragments::default();
+            let one = key(version, 7);
+            fragments.remember(one, first(1), 0);
+            assert_eq!(fragments.recall(&one, 16, life), Some(ports(1)));
+            assert_eq!(fragments.recall(&one, 16, life + 1), None, "too late");
+            assert_eq!(fragments.recall(&key(version, 8), 16, 0), None, "another datagram");
+            fragments.remember(one, first(2), life);
+            assert_eq!(fragments.recall(&one, 16, life + 1), Some(ports(2)));
+            let notes = FragmentNotes { alone: 2, overlapping: 1, forgotten: 0 };
+            assert_eq!(fragments.take_notes(), notes);
+            assert_eq!(fragments.take_notes(), FragmentNotes::default());
+        }
+    }
+
+    #[test]
+    fn overlaps_are_noted() {
         let mut fragments = Fragments::default();
-        fragments.remember(key(7), ports(1), 0);
-        assert_eq!(fragments.recall(&key(7), FRAGMENT_LIFE_NS), Some(ports(1)));
-        assert_eq!(fragments.recall(&key(7), FRAGMENT_LIFE_NS + 1), None, "too late");
-        assert_eq!(fragments.recall(&key(8), 0), None, "another datagram");
-        fragments.remember(key(7), ports(2), FRAGMENT_LIFE_NS);
-        assert_eq!(fragments.recall(&key(7), FRAGMENT_LIFE_NS + 1), Some(ports(2)));
+        let one = key(4, 7);
+        fragments.remember(one, first(1), 0);
+        fragments.remember(one, first(1), 1);
+        assert_eq!(fragments.take_notes().overlapping, 0, "the same once more");
+        assert_eq!(fragments.recall(&one, 8, 2), Some(ports(1)));
+        assert_eq!(fragments.take_notes().overlapping, 1, "inside the first");
+        fragments.remember(one, FirstFragment { bytes: 8, ..first(1) }, 3);
+        assert_eq!(fragments.recall(&one, 8, 4), Some(ports(1)));
+        assert_eq!(fragments.take_notes().overlapping, 1, "another first one");
     }
 
     #[test]
@@ -108,11 +181,28 @@ mod tests {
         let mut fragments = Fragments::default();
         let flood = u32::try_from(FRAGMENT_DATAGRAMS).unwrap() * 3;
         for identification in 0..flood {
-            fragments.remember(key(identification), ports(1), 5);
+            fragments.remember(key(4, identification), first(1), 5);
         }
         assert!(fragments.datagrams.len() <= FRAGMENT_DATAGRAMS);
         assert!(fragments.by_age.len() <= FRAGMENT_DATAGRAMS);
-        assert_eq!(fragments.recall(&key(flood - 1), 5), Some(ports(1)), "the newest is kept");
-        assert_eq!(fragments.recall(&key(0), 5), None, "the oldest is forgotten");
+        assert_eq!(fragments.recall(&key(4, flood - 1), 16, 5), Some(ports(1)), "the newest");
+        assert_eq!(fragments.recall(&key(4, 0), 16, 5), None, "the oldest is forgotten");
+        let forgotten = u64::from(flood) - FRAGMENT_DATAGRAMS as u64;
+        assert_eq!(fragments.take_notes().forgotten, forgotten);
+    }
+
+    /// As a flood of later fragments, or of one datagram again and again.
+    #[test]
+    fn other_floods_take_no_more() {
+        let mut fragments = Fragments::default();
+        for identification in 0..100_000 {
+            assert_eq!(fragments.recall(&key(6, 8 + identification), 16, 5), None);
+            fragments.remember(key(6, 7), first(1), 5);
+        }
+        assert_eq!(fragments.datagrams.len(), 1);
+        assert!(fragments.by_age.len() <= FRAGMENT_DATAGRAMS);
+        let notes = FragmentNotes { alone: 100_000, overlapping: 0, forgotten: 0 };
+        assert_eq!(fragments.recall(&key(6, 7), 16, 5), Some(ports(1)));
+        assert_eq!(fragments.take_notes(), notes);
     }
 }

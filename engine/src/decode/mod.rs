@@ -17,10 +17,11 @@ mod transport;
 mod tunnel;
 
 pub use cause::Cause;
+pub use fragments::FragmentNotes;
 pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 
 use crate::decode::carriers::Carriers;
-use crate::decode::fragments::{DatagramKey, Fragments, Ports};
+use crate::decode::fragments::{DatagramKey, FirstFragment, Fragments, Ports};
 use crate::decode::ip::IpHeader;
 use crate::flow::encapsulation::Number;
 use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher, Tunnel};
@@ -109,6 +110,8 @@ pub struct TcpHeader {
 pub struct Notes {
     /// Packets for whose encapsulation the run's list had no room.
     pub encapsulation_not_kept: u64,
+    /// Of fragments.
+    pub fragments: FragmentNotes,
 }
 
 /// Turns the frames of one source into packets. Owns the packet clock and the memory of
@@ -148,7 +151,10 @@ impl Decoder {
 
     /// What was of note since the last call.
     pub fn take_notes(&mut self) -> Notes {
-        Notes { encapsulation_not_kept: self.carriers.take_not_kept() }
+        Notes {
+            encapsulation_not_kept: self.carriers.take_not_kept(),
+            fragments: self.fragments.take_notes(),
+        }
     }
 
     /// The same, for other tunnels.
@@ -377,10 +383,12 @@ impl Fragments {
             version: header.version,
         };
         if fragment.offset == 0 {
-            self.remember(datagram, ports, tick);
+            let bytes = header.length.saturating_sub(header.header_bytes);
+            self.remember(datagram, FirstFragment { ports, bytes }, tick);
             ports
         } else {
-            self.recall(&datagram, tick).unwrap_or(ports)
+            let offset = u32::from(fragment.offset) * 8;
+            self.recall(&datagram, offset, tick).unwrap_or(ports)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! IP headers, extension headers and fragments.
 
 use super::{ETHERNET, RAW, UDP, UDP4, UDP6, check, check_sequence, ethernet, udp4, udp6, v4, v6};
+use crate::source::LinkType;
 
 fn with(mut packet: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     packet[at..at + bytes.len()].copy_from_slice(bytes);
@@ -45,12 +46,61 @@ fn ipv6_extension_headers() {
         bytes
     };
     let udp = |n: usize| format!("17 2001:db8::1:1000 > 2001:db8::2:53 bytes {n} payload 5");
-    let rows: [(&str, u8, Vec<u8>, String); 10] = [
+    let rows: [(&str, u8, Vec<u8>, String); 17] = [
         ("none", 17, UDP.to_vec(), UDP6.into()),
         ("hop-by-hop", 0, [extension(17, 0), UDP.into()].concat(), udp(61)),
         ("routing", 43, [extension(17, 1), UDP.into()].concat(), udp(69)),
         ("destination", 60, [extension(17, 0), UDP.into()].concat(), udp(61)),
         ("authentication", 51, [extension(17, 2), UDP.into()].concat(), udp(69)),
+        ("HIP", 139, [extension(17, 0), UDP.into()].concat(), udp(61)),
+        ("shim6", 140, [extension(17, 0), UDP.into()].concat(), udp(61)),
+        (
+            "hop-by-hop after others",
+            60,
+            [extension(0, 0), extension(17, 1), UDP.into()].concat(),
+            { udp(77) },
+        ),
+        (
+            "all of them, the other way round",
+            140,
+            [
+                extension(139, 0),
+                extension(135, 0),
+                extension(51, 0),
+                // Its authentication data is 0 here: 4 * (0 + 2) bytes.
+                extension(60, 0),
+                extension(43, 0),
+                extension(0, 1),
+                extension(17, 0),
+                UDP.into(),
+            ]
+            .concat(),
+            udp(53 + 8 * 8),
+        ),
+        (
+            "an atomic fragment among them",
+            60,
+            [
+                vec![44, 0, 1, 4, 0, 0, 0, 0],
+                vec![60, 0, 0, 0, 0, 0, 0, 9],
+                extension(17, 0),
+                UDP.into(),
+            ]
+            .concat(),
+            udp(77),
+        ),
+        (
+            "ESP hides what follows",
+            60,
+            [extension(50, 0), vec![7; 16]].concat(),
+            "50 2001:db8::1 > 2001:db8::2 bytes 64 payload 16".into(),
+        ),
+        (
+            "a length behind the end",
+            60,
+            [vec![17, 200], vec![0; 6], UDP.into()].concat(),
+            "l4_short".into(),
+        ),
         ("mobility, with data", 135, [extension(17, 0), UDP.into()].concat(), udp(61)),
         (
             "mobility",
@@ -102,6 +152,124 @@ fn lengths_that_ipv6_leaves_open_are_the_wires() {
     let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 100040 payload 99992";
     check_sequence("BIG TCP", RAW, &[(&big, 100_040, want)]);
     check("no payload", RAW, &big, "l4_short");
+    // A hop-by-hop header and length 0 without the jumbo option: what Linux wrote for BIG TCP.
+    let hop = with(v6(0, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], UDP].concat()), 4, &[0, 0]);
+    let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 70000 payload 69944";
+    check_sequence("BIG TCP, hop-by-hop", RAW, &[(&hop, 70_000, want)]);
+    // The longest that is no BIG TCP: 40 and 65,535.
+    check_sequence("not longer than 16 bits", RAW, &[(&big, 40 + 65_535, "l4_short")]);
+}
+
+/// A length that the header states stands, whatever the frame's is.
+#[test]
+fn lengths_that_lie() {
+    let ends = |bytes, payload| {
+        format!("17 2001:db8::1:1000 > 2001:db8::2:53 bytes {bytes} payload {payload}")
+    };
+    let lying = |len: u16| with(udp6(), 4, &len.to_be_bytes());
+    let rows: [(&str, Vec<u8>, usize, String); 6] = [
+        ("IPv6, beyond", lying(1_000), 53, ends(1_040, 992)),
+        ("IPv6, the most there is", lying(65_535), 53, ends(65_575, 65_527)),
+        ("IPv6, within the payload", lying(10), 53, ends(50, 2)),
+        ("IPv6, within the ports", lying(3), 53, "l4_short".into()),
+        ("IPv6, in a longer frame", udp6(), 9_000, ends(53, 5)),
+        ("IPv4, in a longer frame", udp4(), 9_000, UDP4.into()),
+    ];
+    for (name, packet, wire_len, want) in rows {
+        check_sequence(name, RAW, &[(&packet, wire_len, &want)]);
+    }
+    // Segmentation offload: IPv4's length 0 is the wire's, also where that is short of 16 bits.
+    let open = with(udp4(), 2, &[0, 0]);
+    for (wire_len, payload) in [(33, 5), (65_535, 65_507), (150_000, 149_972)] {
+        let want = format!("17 10.0.0.1:1000 > 10.0.0.2:53 bytes {wire_len} payload {payload}");
+        check_sequence("IPv4, 0", RAW, &[(&open, wire_len, &want)]);
+    }
+}
+
+#[test]
+fn frames_without_bytes() {
+    let known = [
+        (0, "short"),
+        (1, "short"),
+        (9, "short"),
+        (12, "bad_ip"),
+        (14, "bad_ip"),
+        (50, "short"),
+        (51, "pppoe"),
+        (101, "bad_ip"),
+        (104, "short"),
+        (105, "short"),
+        (108, "short"),
+        (113, "short"),
+        (127, "short"),
+        (147, "link_type"),
+        (192, "short"),
+        (204, "short"),
+        (219, "short"),
+        (226, "short"),
+        (228, "bad_ip"),
+        (229, "bad_ip"),
+        (239, "short"),
+        (276, "short"),
+    ];
+    for (link, want) in known {
+        for wire_len in [0, 60, 1_500] {
+            check_sequence("no bytes", LinkType(link), &[(&[], wire_len, want)]);
+        }
+    }
+}
+
+/// Wherever a frame is cut, it says what it says whole once the headers are there.
+#[test]
+fn cuts_anywhere() {
+    let tcp = [&[0x03, 0xe8, 0, 80][..], &[0, 0, 0, 9, 0, 0, 0, 0, 0x50, 0x12, 0, 0, 0, 0, 0, 0]];
+    let hop = v6(0, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], UDP].concat());
+    let udp6 = |rest: &str| format!("17 2001:db8::1:1000 > 2001:db8::2:53 bytes 61 {rest}");
+    let tcp4 = |rest: &str| format!("6 10.0.0.1:1000 > 10.0.0.2:80 bytes 40 {rest}");
+    let mac = |text: &str| format!("{text} mac 1 > 2");
+    // From so many bytes on.
+    let rows: [(&str, Vec<u8>, Vec<(usize, String)>); 3] = [
+        (
+            "VLAN, IPv4, UDP",
+            ethernet(0x8100, &[&[0, 7, 8, 0][..], &udp4()].concat()),
+            vec![
+                (0, "short".into()),
+                (18, "bad_ip".into()),
+                (38, "l4_short".into()),
+                (42, format!("{UDP4} vlan 7 [0] mac 1 > 2")),
+            ],
+        ),
+        (
+            "IPv4, TCP",
+            ethernet(0x0800, &v4(6, &tcp.concat())),
+            vec![
+                (0, "short".into()),
+                (14, "bad_ip".into()),
+                (34, "l4_short".into()),
+                (38, mac(&tcp4("payload 20"))),
+                (47, mac(&tcp4("payload 0"))),
+                (48, mac(&tcp4("payload 0")) + " flags 0x12 seq 9"),
+            ],
+        ),
+        (
+            "IPv6, hop-by-hop, UDP",
+            ethernet(0x86dd, &hop),
+            vec![
+                (0, "short".into()),
+                (14, "bad_ip".into()),
+                (54, mac("0 2001:db8::1 > 2001:db8::2 bytes 61 payload 21")),
+                (62, "l4_short".into()),
+                (66, mac(&udp6("payload 5"))),
+            ],
+        ),
+    ];
+    for (name, frame, said) in rows {
+        for cut in 0..=frame.len() {
+            let (_, want) = said.iter().rfind(|(from, _)| *from <= cut).unwrap();
+            let name = format!("{name}, cut at {cut}");
+            check_sequence(&name, ETHERNET, &[(&frame[..cut], frame.len(), want)]);
+        }
+    }
 }
 
 /// A fragment of datagram `identification`: `offset` in units of 8 bytes.
@@ -146,6 +314,55 @@ fn later_fragments_belong_to_their_first() {
             (&first6, 61, &UDP6.replace("53 payload", "61 payload")),
             (&last6, 56, later6),
             (&other6, 56, alone6),
+        ],
+    );
+}
+
+/// Overlapping ones count like any other, and a second first one counts from then on.
+#[test]
+fn fragments_that_overlap() {
+    let later = "17 10.0.0.1:1000 > 10.0.0.2:53 bytes 28 payload 8 fragment";
+    let first = fragment4(7, 0, true, UDP);
+    let inside = fragment4(7, 1, true, &[9; 8]);
+    let mut other = UDP.to_vec();
+    other[1] = 0xe9;
+    let other = fragment4(7, 0, true, &other);
+    check_sequence(
+        "overlaps",
+        RAW,
+        &[
+            (&first, 33, UDP4),
+            (&inside, 28, later),
+            (&inside, 28, later),
+            (&other, 33, &UDP4.replace(":1000", ":1001")),
+            (&inside, 28, &later.replace(":1000", ":1001")),
+        ],
+    );
+    // A first one that is too short for its ports, and one behind it that has them.
+    let tiny = fragment4(9, 0, true, &UDP[..2]);
+    let behind = fragment4(9, 1, false, UDP);
+    let alone = "17 10.0.0.1 > 10.0.0.2 bytes 33 payload 13 fragment";
+    check_sequence("too short", RAW, &[(&tiny, 22, "l4_short"), (&behind, 33, alone)]);
+}
+
+/// Extension headers before and behind the fragment header.
+#[test]
+fn fragments_of_ipv6_among_other_headers() {
+    let parts = |offset: u8, payload: &[u8]| {
+        let more = u8::from(offset == 0);
+        let chain = [44, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, offset << 3 | more, 0, 0, 0, 7];
+        v6(60, &[&chain, payload].concat())
+    };
+    let first = parts(0, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], UDP].concat());
+    let later = parts(3, &[9; 8]);
+    let alone = "60 2001:db8::1 > 2001:db8::2 bytes 64 payload 8 fragment";
+    check_sequence(
+        "chain",
+        RAW,
+        &[
+            (&first, 77, &UDP6.replace("bytes 53", "bytes 77")),
+            // The protocol behind the headers of the first one is not in this one.
+            (&later, 64, alone),
         ],
     );
 }
