@@ -4,8 +4,8 @@
 //! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
 //! stands above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later
 //! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by
-//! [`Cause`]; what carried it is entered into a list ([`carriers`]). It trusts no length that a packet claims, and never reads behind the captured
-//! bytes.
+//! [`Cause`]; what carried a packet it enters into a list ([`carriers`]). It trusts no length that
+//! a packet claims, and never reads behind the captured bytes.
 
 mod carriers;
 pub mod cause;
