@@ -5,9 +5,10 @@
 //!
 //! Unless it is told to filter or to sample it looks at no byte of the frame. Then it reads the
 //! headers in bounded steps (`parse`), and drops what the rules reject (`filter`) and what
-//! sampling leaves out (`sample`): the interface is ours, so neither goes any further. If that
-//! is wanted it puts the time in front of what goes to a socket (`stamp`). It is
-//! loaded by `engine/src/xdp/program.rs`.
+//! sampling leaves out (`sample`): the interface is ours, so neither goes any further. Of flows
+//! that the engine has seen enough of it counts the rest by itself (`shunt`). If that is wanted
+//! it puts the time in front of what goes to a socket (`stamp`). It is loaded by
+//! `engine/src/xdp/program.rs`.
 #![no_std]
 #![no_main]
 
@@ -17,6 +18,7 @@ mod object;
 mod parse;
 mod sample;
 mod shared;
+mod shunt;
 mod stamp;
 
 use aya_ebpf::{
@@ -50,7 +52,7 @@ pub fn flowtap(frame: XdpContext) -> u32 {
     verdicts.seen_packets += 1;
 
     let control = control();
-    if control != Control::default() && is_left_out(&frame, control, verdicts) {
+    if control != Control::default() && is_done_with(&frame, control, verdicts) {
         return xdp_action::XDP_DROP;
     }
     if stamp::is_wanted() && is_ours(&frame) {
@@ -83,10 +85,23 @@ fn is_ours(frame: &XdpContext) -> bool {
 
 /// Whether the packet goes no further; counts it if so.
 #[inline(always)]
-fn is_left_out(frame: &XdpContext, control: Control, verdicts: &mut Verdicts) -> bool {
+fn is_done_with(frame: &XdpContext, control: Control, verdicts: &mut Verdicts) -> bool {
     if !is_ours(frame) {
         return false;
     }
+    if !control.keeps_all() && is_left_out(frame, control, verdicts) {
+        return true;
+    }
+    if control.has_shunt() && shunt::is_counted(frame) {
+        verdicts.shunted_packets += 1;
+        return true;
+    }
+    false
+}
+
+/// Whether the filter or sampling leaves it out; counts it if so.
+#[inline(always)]
+fn is_left_out(frame: &XdpContext, control: Control, verdicts: &mut Verdicts) -> bool {
     let packet = parse::parse(frame);
     if control.set().is_some_and(|set| !filter::is_kept(&packet, set)) {
         verdicts.filtered_packets += 1;

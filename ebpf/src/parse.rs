@@ -63,7 +63,7 @@ pub(crate) fn parse(frame: &XdpContext) -> Packet {
         is_plain: true,
         link: [0; 2],
     };
-    let mut rest = Rest { at: frame.data(), end: frame.data_end() };
+    let mut rest = Rest::of(frame);
     // Where it ends early, what follows is not known.
     let _ = link(&mut rest, &mut packet);
     packet
@@ -75,7 +75,7 @@ fn link(rest: &mut Rest, packet: &mut Packet) -> Option<()> {
     packet.link = [word(&header, 2), word(&header, 8)];
     let mut kind = be16(header[12], header[13]);
     for _ in 0..VLAN_TAGS {
-        if !matches!(kind, 0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300) {
+        if !is_vlan(kind) {
             break;
         }
         packet.is_plain = false;
@@ -168,8 +168,14 @@ fn ports(rest: &mut Rest, packet: &mut Packet, protocol: u8, is_later: bool) -> 
     Some(())
 }
 
+/// Whether a tag follows: IEEE 802.1Q, 802.1ad and the older numbers for a second tag.
 #[inline(always)]
-fn be16(high: u8, low: u8) -> u16 {
+pub(crate) fn is_vlan(kind: u16) -> bool {
+    matches!(kind, 0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300)
+}
+
+#[inline(always)]
+pub(crate) fn be16(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high, low])
 }
 
@@ -180,15 +186,21 @@ fn word<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
 }
 
 /// What is left of the frame's first buffer.
-struct Rest {
+pub(crate) struct Rest {
     at: usize,
     end: usize,
 }
 
 impl Rest {
+    /// All of it.
+    #[inline(always)]
+    pub(crate) fn of(frame: &XdpContext) -> Self {
+        Self { at: frame.data(), end: frame.data_end() }
+    }
+
     /// The next bytes, if they are there.
     #[inline(always)]
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let next = self.at + N;
         if next > self.end {
             return None;

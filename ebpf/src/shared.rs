@@ -13,6 +13,57 @@ pub(crate) const RULE_SETS: u32 = 2;
 /// Address prefixes of one family in one rule set.
 pub(crate) const PREFIXES: u32 = 4_096;
 
+/// Flows that may be shunted at one time. Each has its place in `SHUNT_COUNTS` on each CPU.
+pub(crate) const SHUNTED_FLOWS: u32 = 4_096;
+
+/// A key of the map `SHUNTED`: the words of the engine's flow key.
+pub(crate) type ShuntKey = [u64; 6];
+
+/// A value of the map `SHUNTED`.
+pub(crate) type ShuntEntry = [u32; 2];
+
+/// Where what is in it.
+pub(crate) mod shunt_entry {
+    /// The place of the flow's counts.
+    pub(crate) const NUMBER: usize = 0;
+    /// Not 0 once a SYN, FIN or RST has come: nothing more is counted.
+    #[allow(dead_code, reason = "the program's business")]
+    pub(crate) const IS_OVER: usize = 1;
+}
+
+/// A value of the map `SHUNT_COUNTS`: what one CPU has counted of a flow.
+pub(crate) type ShuntCounts = [u64; shunt_count::COUNT];
+
+/// Where what is in it.
+pub(crate) mod shunt_count {
+    /// Packets that are counted in all that follows. Written last, read first.
+    pub(crate) const DONE: usize = 0;
+    /// Where the counts begin of the direction from the lower end to the higher one.
+    pub(crate) const FORWARD: usize = 1;
+    /// Likewise of the other.
+    pub(crate) const REVERSE: usize = 5;
+
+    /// From there on: packets,
+    pub(crate) const PACKETS: usize = 0;
+    /// bytes by IP length,
+    pub(crate) const IP_BYTES: usize = 1;
+    /// bytes by frame length,
+    pub(crate) const FRAME_BYTES: usize = 2;
+    /// and bytes above the transport header.
+    pub(crate) const PAYLOAD_BYTES: usize = 3;
+
+    /// When the last packet came, by the kernel's monotonic clock.
+    pub(crate) const LAST_NS: usize = 9;
+    /// TCP's flag bytes or-ed, in the lowest byte those of the forward direction, then those of
+    /// the other.
+    pub(crate) const TCP_FLAGS: usize = 10;
+    /// Packets that are counted in anything at all. Written first, read last: where it is
+    /// [`DONE`], what was read between is of these packets, no more and no less.
+    pub(crate) const BEGUN: usize = 11;
+    /// How many words there are.
+    pub(crate) const COUNT: usize = 12;
+}
+
 /// What became of the frames that one CPU has shown to the program: one value per CPU,
 /// written by that CPU only.
 ///
@@ -38,6 +89,8 @@ pub struct Verdicts {
     pub filtered_packets: u64,
     /// Frames that sampling left out: the kernel drops them.
     pub sampled_out_packets: u64,
+    /// Frames of shunted flows, which are counted in the map `SHUNT_COUNTS`: likewise.
+    pub shunted_packets: u64,
 }
 
 /// The one entry of the map `CONTROL`: which rule set is in force, and how packets are sampled.
@@ -51,6 +104,7 @@ pub(crate) struct Control(pub(crate) u64);
 impl Control {
     const SET_BITS: u64 = 0b11;
     const BY_PACKET: u64 = 1 << 2;
+    const SHUNT: u64 = 1 << 3;
     const EVERY_SHIFT: u32 = 32;
 
     /// The rule set in force, if there is one; then one flow, or packet, of so many is kept.
@@ -62,6 +116,24 @@ impl Control {
         };
         let every = if every > 1 { (every as u64) << Self::EVERY_SHIFT } else { 0 };
         Self(set | every | if by_packet && every != 0 { Self::BY_PACKET } else { 0 })
+    }
+
+    /// The same, with a shunt.
+    #[allow(dead_code, reason = "the engine writes it, the program reads it")]
+    pub(crate) const fn with_shunt(self) -> Self {
+        Self(self.0 | Self::SHUNT)
+    }
+
+    /// Whether there are flows whose packets the program counts by itself.
+    #[allow(dead_code, reason = "the program's question")]
+    pub(crate) const fn has_shunt(self) -> bool {
+        self.0 & Self::SHUNT != 0
+    }
+
+    /// Whether there is neither a filter nor sampling.
+    #[allow(dead_code, reason = "the program's question")]
+    pub(crate) const fn keeps_all(self) -> bool {
+        self.0 & !Self::SHUNT == 0
     }
 
     /// The rule set in force.

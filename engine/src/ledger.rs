@@ -37,6 +37,8 @@ pub struct SourceCounters {
     pub filtered: Gauge,
     /// Packets that sampling left out.
     pub sampled_out: Gauge,
+    /// Packets that the XDP program has counted by itself.
+    pub shunted: Gauge,
     /// Frames without a usable timestamp, which are in flows all the same.
     pub untimed: Gauge,
     /// Files that broke in their middle.
@@ -150,6 +152,8 @@ pub struct InterfaceLedger {
     pub filtered: u64,
     /// Packets that sampling left out.
     pub sampled_out: u64,
+    /// Packets that the XDP program has counted by itself (`--shunt`).
+    pub shunted: u64,
     /// Lost packets by cause.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Frames taken from the source that the filter let through.
@@ -181,7 +185,9 @@ pub struct PacketLedger {
     pub delivered: u64,
     /// Frames without a packet, by cause.
     pub undecodable: BTreeMap<&'static str, u64>,
-    /// Packets counted in flows.
+    /// Packets that the XDP program has counted, and whose counts have come home.
+    pub brought_home: u64,
+    /// Packets counted in flows, those brought home among them.
     pub in_flows: u64,
     /// Packets counted in overflow aggregates.
     pub in_overflow: u64,
@@ -255,9 +261,10 @@ pub struct SinkLedger {
 /// What does not add up. All 0 at the end of a run, or something was lost silently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Residuals {
-    /// Seen, less passed, filtered, sampled out, dropped and delivered.
+    /// Seen, less passed, filtered, sampled out, shunted, dropped and delivered.
     pub interface: u64,
-    /// Delivered, less undecodable, in flows and in overflow.
+    /// Delivered and brought home, less undecodable, in flows and in overflow; and, at the end,
+    /// shunted, less brought home.
     pub packets: u64,
     /// Created, less exported, live and not sent; and packets in flows, less packets in
     /// ended records.
@@ -384,6 +391,7 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         passed: source.passed.get(),
         filtered: source.filtered.get() + sum(|r| r.filtered.get()),
         sampled_out: source.sampled_out.get(),
+        shunted: source.shunted.get(),
         dropped: dropped.into_iter().collect(),
         delivered: sum(|r| r.received.get()),
         outgoing: sum(|r| r.outgoing.get()),
@@ -405,7 +413,8 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     });
     let undecodable: BTreeMap<_, _> = undecodable.collect();
     // The later stage first, so that no packet is seen behind a stage but not before it.
-    let in_flows = accounts.tables.iter().map(|t| t.in_flows.get()).sum();
+    let brought_home: u64 = accounts.tables.iter().map(|t| t.brought_home.get()).sum();
+    let in_flows = accounts.tables.iter().map(|t| t.in_flows.get()).sum::<u64>() + brought_home;
     let in_overflow = accounts.tables.iter().map(|t| t.in_overflow.get()).sum();
     let not_passed_on = accounts.tables.iter().map(|t| t.not_passed_on.get()).sum();
     let encapsulation_not_kept = receives().map(|r| r.encapsulation_not_kept.get()).sum();
@@ -416,10 +425,11 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     };
     let delivered: u64 = receives().map(|r| r.decoded.get()).sum();
     let arrived = undecodable.values().sum::<u64>() + in_flows + in_overflow;
-    let in_flight = if complete { 0 } else { delivered.saturating_sub(arrived) };
+    let in_flight = if complete { 0 } else { (delivered + brought_home).saturating_sub(arrived) };
     PacketLedger {
         delivered,
         undecodable,
+        brought_home,
         in_flows,
         in_overflow,
         not_passed_on,
@@ -463,12 +473,17 @@ fn residuals(
 ) -> Residuals {
     let interface = interfaces.iter().map(|i| {
         let dropped: u64 = i.dropped.values().sum();
-        i.seen.abs_diff(i.passed + i.filtered + i.sampled_out + dropped + i.delivered)
+        i.seen.abs_diff(i.passed + i.filtered + i.sampled_out + i.shunted + dropped + i.delivered)
     });
     let received: u64 = interfaces.iter().map(|i| i.delivered).sum();
     let undecodable: u64 = packets.undecodable.values().sum();
     let ended: u64 = accounts.globals.iter().map(|g| g.ended.get()).sum();
     let overflowed: u64 = accounts.globals.iter().map(|g| g.packets_in_overflow.get()).sum();
+
+    let arrived = undecodable + packets.in_flows + packets.in_overflow + packets.in_flight;
+    let shunted: u64 = interfaces.iter().map(|i| i.shunted).sum();
+    // While the run goes on a part of them is in the kernel.
+    let not_home = if complete { shunted.abs_diff(packets.brought_home) } else { 0 };
 
     let mut residual_flows = flows.created.abs_diff(ended + flows.live);
     if complete {
@@ -482,9 +497,8 @@ fn residuals(
     Residuals {
         interface: interface.sum(),
         packets: received.abs_diff(packets.delivered)
-            + packets
-                .delivered
-                .abs_diff(undecodable + packets.in_flows + packets.in_overflow + packets.in_flight),
+            + (packets.delivered + packets.brought_home).abs_diff(arrived)
+            + not_home,
         flows: residual_flows,
     }
 }

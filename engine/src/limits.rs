@@ -232,6 +232,17 @@ pub const MAX_SAMPLING: u32 = 1_000_000;
 /// Address prefixes of one family in a filter in the kernel. A filter with more is refused.
 pub const MAX_KERNEL_PREFIXES: usize = 4_096;
 
+/// Flows of one interface whose packets the XDP program may count by itself at one time, shared
+/// by all cores alike. Where there are as many, packets of further ones go on to be copied up.
+pub const MAX_SHUNTED_FLOWS: u32 = 4_096;
+
+/// The most packets in about a second that `--shunt` may wait for, before it shunts a flow.
+pub const MAX_SHUNT_PACKETS: u32 = 1_000_000;
+
+/// The shortest idle timeout of flows that may be shunted: what the kernel has counted comes
+/// home within three seconds, and the flow should still be there.
+pub const SHUNT_IDLE_NS: u64 = 5_000_000_000;
+
 /// Terms of a `--filter` expression that go into the kernel. Of one with more it decides nothing.
 pub const KERNEL_FILTER_TERMS: usize = 256;
 

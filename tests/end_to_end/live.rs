@@ -40,6 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::stuck::live_trials());
     trials.extend(crate::filter::live_trials());
     trials.extend(crate::sample::trials());
+    trials.extend(crate::shunt::trials());
     trials.extend(crate::jumbo::trials());
     trials.extend(crate::links::trials());
     trials.extend(crate::stamps::trials());

@@ -21,6 +21,7 @@ mod program;
 mod rules;
 mod sample;
 mod scan;
+mod shunt;
 mod sinks;
 mod stamps;
 mod stuck;

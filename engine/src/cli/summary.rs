@@ -111,7 +111,11 @@ fn text(ledger: &Ledger) -> String {
 
 /// What the kernel left out because it was told to.
 fn left_out(interface: &InterfaceLedger) -> String {
-    let counts = [(interface.filtered, "filtered"), (interface.sampled_out, "sampled out")];
+    let counts = [
+        (interface.filtered, "filtered"),
+        (interface.sampled_out, "sampled out"),
+        (interface.shunted, "counted in the kernel"),
+    ];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     counts.map(|(count, why)| format!(", {count} {why}")).collect()
 }

@@ -163,6 +163,12 @@ impl Decoder {
         Self { tunnels, ..self }
     }
 
+    /// What it does about tunnels.
+    #[must_use]
+    pub(crate) fn tunnels(&self) -> Tunnels {
+        self.tunnels
+    }
+
     /// Another one for one of several receive queues: they number frames from places that are
     /// far apart, also modulo 2^32.
     #[must_use]

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
+use crate::flow::FlowKey;
 use crate::ledger::ReceiveCounters;
 use crate::limits::BATCH_PACKETS;
 use crate::source::Frame;
 use crate::sync::thread;
 use crate::table::outbox::Outbox;
-use crate::table::{Ahead, BATCH_ROOM, CoreTable, Outlet};
+use crate::table::{Ahead, BATCH_ROOM, CoreTable, Outlet, SHUNTED_ROOM, Shunted};
 use crate::time::Tick;
 
 /// How long a thread that may wait sleeps when the next stage has no room.
@@ -95,6 +96,21 @@ impl<'a> Core<'a> {
     /// Counts a packet that could not be passed on to its flow's core.
     pub(super) fn count_not_passed_on(&mut self, packet: &Packet) {
         self.table.count_not_passed_on(packet);
+    }
+
+    /// See [`CoreTable::is_elephant`].
+    pub(super) fn is_elephant(&self, packet: &Packet, packets: u64) -> bool {
+        self.table.is_elephant(packet, packets)
+    }
+
+    /// Whether what the kernel has counted can be brought home now.
+    pub(super) fn has_room_for_shunted(&self) -> bool {
+        self.outbox.room() >= SHUNTED_ROOM
+    }
+
+    /// Brings it home; there must be room.
+    pub(super) fn bring_home(&mut self, key: &FlowKey, shunted: &Shunted) {
+        self.table.bring_home(key, shunted, &mut self.outbox);
     }
 
     /// Moves the hand to `now`, and sends what is published.

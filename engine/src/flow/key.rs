@@ -141,6 +141,12 @@ impl FlowKey {
         Tunnel::from_bits(self.0[5] >> MARKS_BITS)
     }
 
+    /// All of it, as the XDP program makes it, too (`ebpf/src/shunt.rs`).
+    #[must_use]
+    pub(crate) fn words(&self) -> [u64; 6] {
+        self.0
+    }
+
     /// The IP protocol number.
     #[must_use]
     #[inline]

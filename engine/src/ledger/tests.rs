@@ -51,6 +51,21 @@ fn each_packet_and_record_that_goes_missing_is_a_residual() {
     check("seen, not delivered", |a| a.sources[0].seen.set(28), [2, 0, 0], [2, 0, 0]);
     check("filtered, not seen", |a| a.sources[0].filtered.set(1), [1, 0, 0], [1, 0, 0]);
     check("sampled out, not seen", |a| a.sources[0].sampled_out.set(1), [1, 0, 0], [1, 0, 0]);
+    let home = |a: &Accounts| {
+        a.sources[0].seen.set(29);
+        a.sources[0].shunted.set(3);
+        a.tables[1].brought_home.add(3);
+        a.globals[1].packets_in_flows.add(3);
+    };
+    check("shunted and brought home", home, [0; 3], [0; 3]);
+    check("shunted, not seen", |a| a.sources[0].shunted.set(1), [1, 0, 0], [1, 1, 0]);
+    let away = |a: &Accounts| {
+        a.sources[0].seen.set(29);
+        a.sources[0].shunted.set(3);
+    };
+    // While running they are in the kernel; at the end they are lost.
+    check("shunted, not brought home", away, [0; 3], [0, 3, 0]);
+    check("brought home twice", |a| a.tables[0].brought_home.add(1), [0; 3], [0, 1, 1]);
     check("delivered, not seen", |a| a.sources[0].seen.set(25), [1, 0, 0], [1, 0, 0]);
     check("in a ring, not delivered", |a| a.receives[0][0].seen.set(2), [2, 0, 0], [2, 0, 0]);
     let dropped = |a: &Accounts| {

@@ -3,8 +3,8 @@
 //! [`Tap`] owns the XDP program on one interface; each [`TapQueue`] owns one receive queue's
 //! socket and goes to its own `rx` thread. All that the kernel hands us is checked in
 //! [`crate::xdp`]; there is no unsafe code here. Where a packet can be lost it is counted:
-//! `seen = passed + filtered + sampled out + redirected + aborted` in the program, and `redirected = delivered + drops`
-//! in the sockets, from counters of their own.
+//! `seen = passed + filtered + sampled out + shunted + redirected + aborted` in the program, and
+//! `redirected = delivered + drops` in the sockets, from counters of their own.
 
 mod config;
 mod queue;
@@ -25,6 +25,7 @@ use crate::{
         filter::KernelFilter,
         interface::Interface,
         program::{Attachment, Program},
+        shunt::ShuntMaps,
         socket::{Choice, Mode, Socket},
     },
 };
@@ -46,6 +47,8 @@ pub struct TapCounters {
     pub filtered: u64,
     /// Those that sampling left out.
     pub sampled_out: u64,
+    /// Those of shunted flows, which the program has counted by itself.
+    pub shunted: u64,
     /// Frames that the interface says it has received between open and detach; `None` if it
     /// does not say. Its driver counts in its own time, so that this is `seen` only once the
     /// line has been quiet at both ends: under traffic it differs by what came meanwhile.
@@ -62,6 +65,8 @@ pub struct Tap {
     interface: Interface,
     description: String,
     clock: &'static str,
+    /// Until they are taken.
+    shunts: Vec<ShuntMaps>,
     nic_rx: NicCount,
 }
 
@@ -83,7 +88,12 @@ impl Tap {
             return Err(Error::new(operation, format!("{queues} queues; at most {MAX_CORES}"))
                 .advise(format!("`ethtool -L {} combined {MAX_CORES}`", interface.name)));
         }
-        let mut program = Program::load(interface.clone(), config.timestamps)?;
+        let (mut program, shunts) = if config.shunting_cores > 0 {
+            let cores = config.shunting_cores;
+            Program::load_with_shunt(interface.clone(), config.timestamps, cores)?
+        } else {
+            (Program::load(interface.clone(), config.timestamps)?, Vec::new())
+        };
         program.set_sampling(config.sampling)?;
         if config.filter.is_some() {
             program.set_filter(config.filter.as_ref())?;
@@ -91,7 +101,7 @@ impl Tap {
         let nic_rx = NicCount::start(interface.index);
         let (description, queues) = take_over(&mut program, config, &interface, queues)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
-        let tap = Self { config, program, interface, description, clock, nic_rx };
+        let tap = Self { config, program, interface, description, clock, shunts, nic_rx };
         Ok((tap, queues))
     }
 
@@ -155,6 +165,7 @@ impl Tap {
             aborted: verdicts.aborted_packets,
             filtered: verdicts.filtered_packets,
             sampled_out: verdicts.sampled_out_packets,
+            shunted: verdicts.shunted_packets,
             nic_rx: self.nic_rx.get(),
         })
     }
@@ -167,6 +178,18 @@ impl Tap {
     /// If the filter is too large or the kernel refuses it; the old one stays in force.
     pub fn set_filter(&mut self, filter: Option<&KernelFilter>) -> Result<()> {
         self.program.set_filter(filter)
+    }
+
+    /// The maps of the shunt, one for each core, once. They go on with the program, also when
+    /// another interface is tapped.
+    pub fn take_shunts(&mut self) -> Vec<ShuntMaps> {
+        std::mem::take(&mut self.shunts)
+    }
+
+    /// Waits for what an owner of the shunt has asked for, if that is anything: some milliseconds.
+    /// To be called from time to time.
+    pub fn wait_for_runs(&self) {
+        self.program.wait_for_runs();
     }
 
     /// Detaches the program: nothing new arrives, counters stand still, and what is in the

@@ -12,6 +12,7 @@ use crate::source::observe_xdp::{ObserveXdp, ObserveXdpQueue};
 use crate::source::packet::{Observe, ObserveQueue};
 use crate::source::{Frame, LinkType};
 use crate::time::Timestamp;
+use crate::xdp::shunt::ShuntMaps;
 
 /// One interface that is captured from.
 pub enum Source {
@@ -39,6 +40,8 @@ pub struct SourceCounts {
     pub filtered: u64,
     /// Packets that sampling left out.
     pub sampled_out: u64,
+    /// Packets that its shunt has counted.
+    pub shunted: u64,
 }
 
 impl Source {
@@ -96,6 +99,7 @@ impl Source {
                 aborted: counters.aborted,
                 filtered: counters.filtered,
                 sampled_out: counters.sampled_out,
+                shunted: counters.shunted,
             }),
             Self::Observe(observe) => {
                 Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
@@ -123,6 +127,21 @@ impl Source {
             Self::ObserveXdp(observe) => {
                 observe.reopen().map(|queue| vec![Queue::ObserveXdp(Box::new(queue))])
             }
+        }
+    }
+
+    /// The maps of its shunt, one for each core, once; none if it has no shunt.
+    pub fn take_shunts(&mut self) -> Vec<ShuntMaps> {
+        match self {
+            Self::Tap(tap) => tap.take_shunts(),
+            Self::Observe(_) | Self::ObserveXdp(_) => Vec::new(),
+        }
+    }
+
+    /// Waits for what its shunt's owner has asked for, if that is anything.
+    pub fn wait_for_runs(&self) {
+        if let Self::Tap(tap) = self {
+            tap.wait_for_runs();
         }
     }
 

@@ -33,12 +33,14 @@ mod hand;
 mod index;
 pub mod outbox;
 mod overflow;
+mod shunt;
 mod slab;
 mod slot;
 
 pub use ahead::Ahead;
 pub use hand::Pace;
 pub use overflow::prefix_bytes;
+pub use shunt::{SHUNTED_ROOM, Shunted};
 
 use std::sync::OnceLock;
 
@@ -100,6 +102,8 @@ pub struct TableConfig {
 pub struct TableCounters {
     /// Packets counted into slots.
     pub in_flows: Counter,
+    /// Packets that the kernel has counted, added to flows.
+    pub brought_home: Counter,
     /// Packets counted into overflow aggregates.
     pub in_overflow: Counter,
     /// Packets among these that were received here, and that their flow's core was too busy

@@ -99,6 +99,11 @@ impl Slab {
         self.slots[number].count_more(packet, || &mut self.origins[number])
     }
 
+    /// See [`Slot::note_shunted`].
+    pub(crate) fn note_shunted(&mut self, slot: u32, last: Tick) {
+        self.slots[slot as usize].note_shunted(last);
+    }
+
     /// See [`Slot::is_ended_by`].
     pub(crate) fn is_ended_by(&self, slot: u32, packet: &Packet) -> bool {
         self.slots[slot as usize].is_ended_by(packet, &self.origins[slot as usize])

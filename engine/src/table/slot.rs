@@ -20,7 +20,9 @@ use crate::decode::{Packet, TcpHeader};
 use crate::flow::encapsulation::Number;
 use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
-use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, SideCounts, TcpEvents, Timeouts};
+use crate::flow::{
+    Delta, Direction, EndReason, FlowKey, Opening, PortKind, SideCounts, TcpEvents, Timeouts,
+};
 use crate::time::{Tick, Timestamp};
 
 /// What a flow's idle timeout depends on: for TCP, how far the connection is.
@@ -240,6 +242,34 @@ impl Slot {
         let is_known = self.marks.has(Marks::SYNS[direction])
             && origin.syn_sequence[direction] == tcp.sequence;
         tcp.flags & (SYN | ACK) == SYN && !is_known
+    }
+
+    /// Whether the kernel may count further packets: an established TCP connection, or UDP,
+    /// in no tunnel, with so many packets since it was last published.
+    pub(crate) fn is_elephant(&self, packets: u64) -> bool {
+        let may_be = match self.phase {
+            Phase::Open => true,
+            Phase::Datagram => self.key.protocol() == UDP,
+            _ => false,
+        };
+        let counted: u64 =
+            self.counts.iter().map(|counts| counts.packets_bytes & u64::from(u32::MAX)).sum();
+        let is_seen_by_kernel =
+            self.key.port_kind() == PortKind::Ports && self.key.tunnel().is_none();
+        may_be && counted >= packets && is_seen_by_kernel
+    }
+
+    /// As [`Slot::is_to_be_cut`], by a packet that may be older than the slot's last one.
+    pub(crate) fn is_cut_by_shunted(&self, last: Tick, limits: &Limits) -> bool {
+        last > self.part_start && self.is_to_be_cut(last, limits)
+    }
+
+    /// Takes note of packets that the kernel has counted, up to `last`: they go straight into
+    /// a delta. Where a direction's sequence is by now is not known.
+    pub(crate) fn note_shunted(&mut self, last: Tick) {
+        self.is_single = false;
+        Marks::SEQUENCES.iter().for_each(|sequence| self.marks.0 &= !sequence.0);
+        self.last_tick = self.last_tick.max(last);
     }
 
     /// Counts another packet than the first. See [`Slot::count`].

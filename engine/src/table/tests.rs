@@ -4,6 +4,7 @@
 mod random;
 mod rules;
 mod segments;
+mod shunted;
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::{

@@ -4,7 +4,7 @@
 //! `ring` (indexes and descriptors shared with the kernel), `receiver` (packets out of these),
 //! `socket` (one queue's frames and rings), `attach` (a program to an interface), `program` (the
 //! XDP program that sends frames to sockets), `filter` and `rules` (what it leaves out, and its
-//! maps), `runs` (waiting for its runs), `stamp` (packets' times), `observer` (another program,
+//! maps), `shunt` (what it counts by itself), `runs` (waiting for its runs), `stamp` (packets' times), `observer` (another program,
 //! which copies packets and passes them on), `ringbuf` (where the copies come up), `interface`
 //! (what the kernel says of an interface), `refusal` (what its refusals mean). It is called by
 //! [`crate::source::afxdp`] and [`crate::source::observe_xdp`] only, which have no unsafe code.
@@ -32,7 +32,8 @@ pub mod refusal;
 mod ring;
 pub(crate) mod ringbuf;
 mod rules;
-mod runs;
+pub mod runs;
+pub mod shunt;
 pub mod socket;
 pub mod stamp;
 mod umem;

@@ -18,13 +18,15 @@ use super::{
     interface::Interface,
     refusal::{Step, refused_at},
     rules::RuleMaps,
-    runs,
+    runs::{self, Quiescence},
+    shunt::ShuntMaps,
     stamp::Timestamps,
 };
 use crate::{
     error::{Error, Result},
     flow::Sampling,
-    limits::{MAX_CORES, MAX_KERNEL_PREFIXES},
+    limits::{MAX_CORES, MAX_KERNEL_PREFIXES, MAX_SHUNTED_FLOWS},
+    sync::Arc,
 };
 
 #[path = "../../../ebpf/src/shared.rs"]
@@ -38,6 +40,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/flowtap.bpf.o"
 
 const _: () = assert!(SOCKETS as usize == MAX_CORES);
 const _: () = assert!(shared::PREFIXES as usize == MAX_KERNEL_PREFIXES);
+const _: () = assert!(shared::SHUNTED_FLOWS == MAX_SHUNTED_FLOWS);
 
 // SAFETY: integers without padding: any bytes are a value.
 unsafe impl aya::Pod for Verdicts {}
@@ -50,6 +53,8 @@ pub struct Program {
     sockets: XskMap<MapData>,
     verdicts: PerCpuArray<MapData, Verdicts>,
     rules: RuleMaps,
+    /// Of the shunt, if there is one.
+    quiescence: Option<Arc<Quiescence>>,
     interface: Interface,
 }
 
@@ -59,7 +64,40 @@ impl Program {
     /// # Errors
     /// If the kernel refuses it: no privilege, no BPF, or no clock for time stamps.
     pub fn load(interface: Interface, timestamps: Timestamps) -> Result<Self> {
+        // A map has an entry at least.
+        Self::load_with_room(interface, timestamps, 1)
+    }
+
+    /// The same, for a program that counts packets of shunted flows by itself, as soon as there
+    /// are entries in these maps: one for each of so many cores.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn load_with_shunt(
+        interface: Interface,
+        timestamps: Timestamps,
+        cores: u32,
+    ) -> Result<(Self, Vec<ShuntMaps>)> {
+        let mut program = Self::load_with_room(interface, timestamps, MAX_SHUNTED_FLOWS)?;
+        let quiescence = Arc::<Quiescence>::default();
+        let (interface, object) = (&program.interface, &mut program.object);
+        let maps = ShuntMaps::of(object, &interface.name, cores, &quiescence)
+            .and_then(|maps| program.rules.shunt().map(|()| maps))
+            .map_err(|cause| {
+                let operation = format!("make a shunt for {}", interface.name);
+                failed(operation, interface, &cause.into())
+            })?;
+        program.quiescence = Some(quiescence);
+        Ok((program, maps))
+    }
+
+    fn load_with_room(
+        interface: Interface,
+        timestamps: Timestamps,
+        shunted_flows: u32,
+    ) -> Result<Self> {
         let operation = format!("load the XDP program for {}", interface.name);
+        let load = |timestamps| load(timestamps, shunted_flows);
         let (object, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
             if timestamps == Timestamps::Packet && load(Timestamps::Batch).is_ok() {
                 return Error::new(&*operation, "the kernel has no clock for --timestamps packet")
@@ -67,7 +105,15 @@ impl Program {
             }
             failed_at(Step::Load, operation, &interface, &cause)
         })?;
-        Ok(Self { link: None, object, sockets, verdicts, rules, interface })
+        let quiescence = None;
+        Ok(Self { link: None, object, sockets, verdicts, rules, quiescence, interface })
+    }
+
+    /// Waits for the end of runs, if an owner of the shunt has asked for that.
+    pub fn wait_for_runs(&self) {
+        if let Some(quiescence) = &self.quiescence {
+            quiescence.wait();
+        }
     }
 
     /// Attaches the program where `mode` says.
@@ -145,6 +191,7 @@ impl Program {
             aborted_packets: sum.aborted_packets + cpu.aborted_packets,
             filtered_packets: sum.filtered_packets + cpu.filtered_packets,
             sampled_out_packets: sum.sampled_out_packets + cpu.sampled_out_packets,
+            shunted_packets: sum.shunted_packets + cpu.shunted_packets,
         }))
     }
 
@@ -161,9 +208,13 @@ impl Program {
 
 type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
-fn load(timestamps: Timestamps) -> std::result::Result<Parts, EbpfError> {
+fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts, EbpfError> {
     let is_stamped = u8::from(timestamps == Timestamps::Packet);
-    let mut object = EbpfLoader::new().override_global("STAMPS", &is_stamped, true).load(OBJECT)?;
+    let mut object = EbpfLoader::new()
+        .override_global("STAMPS", &is_stamped, true)
+        .map_max_entries("SHUNTED", shunted_flows)
+        .map_max_entries("SHUNT_COUNTS", shunted_flows)
+        .load(OBJECT)?;
     let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
     <&mut Xdp>::try_from(program)?.load()?;
     let mut map = |name| object.take_map(name).ok_or(MapError::ElementNotFound);

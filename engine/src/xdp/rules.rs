@@ -30,6 +30,7 @@ pub(super) struct RuleMaps {
     v6: LpmTrie<MapData, PrefixV6, u32>,
     sets: [Written; RULE_SETS as usize],
     in_force: Control,
+    has_shunt: bool,
 }
 
 /// What must be taken out again before a set is written anew.
@@ -57,6 +58,7 @@ impl RuleMaps {
             v6: take(object, "PREFIXES_V6")?,
             sets: Default::default(),
             in_force: Control::default(),
+            has_shunt: false,
         })
     }
 
@@ -86,9 +88,16 @@ impl RuleMaps {
         self.put_in_force(Control::new(self.in_force.set(), sampling.every(), by_packet))
     }
 
+    /// From now on the program counts the packets of shunted flows. As above.
+    pub(super) fn shunt(&mut self) -> Result<(), MapError> {
+        self.has_shunt = true;
+        self.put_in_force(self.in_force)
+    }
+
     /// The kernel copies the word as it copies any memory, maybe byte by byte; another rule set
     /// is a change of one byte, of which a run sees all or nothing.
     fn put_in_force(&mut self, control: Control) -> Result<(), MapError> {
+        let control = if self.has_shunt { control.with_shunt() } else { control };
         self.control.set(0, control.0, 0)?;
         self.in_force = control;
         runs::wait_for_those_under_way();

@@ -8,7 +8,9 @@ use crate::engine::CaptureSettings;
 use crate::engine::capture::CpuList;
 use crate::flow::Sampling;
 use crate::host::tune::Tune;
-use crate::limits::{DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US, MIN_SNAP_BYTES, SNAP_BYTES};
+use crate::limits::{
+    DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US, MAX_SHUNT_PACKETS, MIN_SNAP_BYTES, SNAP_BYTES,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct CaptureArguments {
@@ -45,6 +47,11 @@ pub(crate) struct CaptureArguments {
     /// packets. What is left out is dropped in the kernel and counted (tap).
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true)]
     pub(crate) sample: Sampling,
+    /// Once a flow has shown N packets within about a second [without a number: 16], count the
+    /// rest of it in the kernel, and copy only SYN, FIN and RST up (tap). Nothing but counts and
+    /// TCP flags is learned from packets that are not copied.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SHUNT_PACKETS)))]
+    pub(crate) shunt: Option<u32>,
     /// Where the XDP program runs. auto: in the driver, if that can.
     #[arg(long, value_enum, default_value_t = XdpMode::Auto, value_name = "MODE")]
     pub(crate) xdp_mode: XdpMode,
@@ -137,6 +144,7 @@ impl CaptureArguments {
             xdp_mode: self.xdp_mode.into(),
             zero_copy: self.zero_copy.into(),
             sampling: self.sample,
+            shunt: self.shunt,
             timestamps: self.timestamps.into(),
             cpus: self.cpus.clone(),
             wait: self.wait.into(),

@@ -3,7 +3,7 @@
 //! [`settings`] is what it is told; `open` decides by which way each interface is captured from,
 //! and opens it; `rx` is the thread, `waiting` how it waits, `cpus` where it runs; `links`
 //! follows interfaces that change meanwhile, and by `handover` a thread's `line` gets another
-//! queue.
+//! queue; `shunt` brings home what the XDP program has counted by itself.
 //!
 //! An `rx` thread owns its queue's socket, a decoder and a core table; it receives, decodes
 //! and counts a batch at a time, and never waits for the threads behind it. With several
@@ -18,6 +18,7 @@ mod links;
 mod open;
 mod rx;
 pub mod settings;
+mod shunt;
 mod waiting;
 
 pub use cpus::CpuList;
@@ -34,18 +35,19 @@ use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
-use crate::limits::SWEEP_SLOTS;
+use crate::limits::{SHUNT_IDLE_NS, SWEEP_SLOTS};
 use crate::privileges::confine;
 use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::view::Views;
 use crate::xdp::filter::KernelFilter;
+use crate::xdp::shunt::ShuntMaps;
 use handover::handover;
 use line::Line;
 use links::Watched;
 use open::Numbered;
-use rx::{Stages, make_threads};
+use rx::{Inlet, Stages, make_threads};
 use settings::CaptureSettings;
 
 /// How long after detaching the last frames may take to come out of the kernel.
@@ -67,6 +69,7 @@ pub fn capture(
     if let Some(cpus) = &live.cpus {
         cpus.check()?;
     }
+    check_shunt(settings, live)?;
     let names: Arc<[String]> = live.interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
     let sinks = OpenSink::open_all(&settings.sinks)?;
@@ -98,6 +101,7 @@ pub fn capture(
         // Nobody else sets it.
         let _ = counters.clock.set(source.clock());
     }
+    let shunts = deal_shunts(&mut sources, cores);
     let filters = make_filters(settings, &live.interfaces, &queues)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {
@@ -109,13 +113,13 @@ pub fn capture(
     let (errors, batches, end) = thread::scope(|scope| {
         let shape = Shape { when_full: WhenFull::Drop, cores };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let lines = queues.into_iter().map(|(interface, queue)| {
+        let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
-            ((interface, giver), (interface, Line::new(queue, taker)))
+            ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
         });
-        let (givers, lines): (Vec<_>, Vec<_>) = lines.unzip();
+        let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
         let mut watched = Watched::new(&accounts, &sources, givers, live.reopens);
-        let rx_threads = make_threads(&accounts, &decoder, live, filters, lines, tables, outboxes);
+        let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, tables, outboxes);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
@@ -133,6 +137,7 @@ pub fn capture(
                 sinks.iter().for_each(|sink| sink.reopen());
             }
             note_counters(&accounts, &sources, &mut errors);
+            sources.iter().for_each(Source::wait_for_runs);
             watched.tick(&mut sources, &mut |text| observer.notice(text));
             if let Some(end) = watched.end() {
                 errors.push(end);
@@ -164,12 +169,43 @@ pub fn capture(
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
 }
 
+/// Refuses what a shunt would make wrong.
+fn check_shunt(settings: &Settings, live: &CaptureSettings) -> Result<()> {
+    if live.shunt.is_none() {
+        return Ok(());
+    }
+    let refuse = |cause: &str, advice: &str| Err(Error::new("--shunt", cause).advise(advice));
+    if settings.filter.is_some() {
+        let cause = "the kernel would count packets that --filter has not judged";
+        return refuse(cause, "leave one of the two out");
+    }
+    let timeouts = &settings.timeouts;
+    if timeouts.idle_ns.min(timeouts.datagram_idle_ns) < SHUNT_IDLE_NS {
+        let cause = "counts may take three seconds to come home";
+        return refuse(cause, "give an --idle-timeout of 5s or more");
+    }
+    Ok(())
+}
+
+/// For each core the maps of the shunts of all interfaces, with the interface's number: a flow
+/// that it counts may come by any of them.
+fn deal_shunts(sources: &mut [Source], cores: usize) -> Vec<Vec<(u16, ShuntMaps)>> {
+    let mut dealt: Vec<Vec<_>> = (0..cores).map(|_| Vec::new()).collect();
+    for (interface, source) in (0..).zip(sources) {
+        for (core, maps) in dealt.iter_mut().zip(source.take_shunts()) {
+            core.push((interface, maps));
+        }
+    }
+    dealt
+}
+
 fn should_stop(watch: &Watch<'_>, settings: &Settings, stages: &Stages) -> bool {
     let received = || -> u64 {
         let counters = watch.accounts.receives.iter().flatten();
         let by_us = counters.map(|counters| counters.received.get() + counters.filtered.get());
-        // What the kernel has filtered is known as of a moment ago.
-        let in_kernel = watch.accounts.sources.iter().map(|source| source.filtered.get());
+        // What the kernel has filtered and counted is known as of a moment ago.
+        let in_kernel = watch.accounts.sources.iter();
+        let in_kernel = in_kernel.map(|source| source.filtered.get() + source.shunted.get());
         by_us.chain(in_kernel).sum()
     };
     watch.should_stop(settings)
@@ -204,6 +240,7 @@ fn note_counters(accounts: &Accounts, sources: &[Source], errors: &mut Vec<Error
                 counters.aborted.set(counts.aborted);
                 counters.filtered.set(counts.filtered);
                 counters.sampled_out.set(counts.sampled_out);
+                counters.shunted.set(counts.shunted);
             }
             Err(error) if errors.is_empty() => errors.push(error),
             Err(_) => {}

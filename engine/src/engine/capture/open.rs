@@ -111,6 +111,7 @@ fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
         (settings.zero_copy == ZeroCopy::On, "--zero-copy on"),
         (settings.busy_poll_us.is_some(), "--busy-poll"),
         (settings.sampling.is_some(), "--sample"),
+        (settings.shunt.is_some(), "--shunt"),
         (is_asked && settings.force, "--force"),
         (is_asked && settings.zero_copy == ZeroCopy::Off, "--zero-copy off"),
     ];
@@ -155,11 +156,12 @@ pub(super) fn open(
     let mut sources = Vec::with_capacity(plans.len());
     let mut queues = Vec::new();
     let mut notices = Vec::with_capacity(plans.len());
+    let all_cores = plans.iter().map(|plan| plan.cores).sum();
     for (idx, plan) in plans.into_iter().enumerate() {
         let number =
             u16::try_from(idx).map_err(|_| Error::new("capture", "too many interfaces"))?;
         let cores = plan.cores;
-        let (source, more, why) = open_one(plan, settings, in_kernel)?;
+        let (source, more, why) = open_one(plan, settings, in_kernel, all_cores)?;
         if more.len() != cores {
             let cause = "the number of queues changed meanwhile";
             return Err(Error::new("capture", cause).advise("start it again"));
@@ -211,6 +213,7 @@ fn open_one(
     plan: Plan,
     settings: &CaptureSettings,
     in_kernel: Option<&KernelFilter>,
+    all_cores: usize,
 ) -> Result<(Source, Vec<Queue>, String)> {
     let Plan { interface, by, cores } = plan;
     let observe = |why: String| {
@@ -220,6 +223,11 @@ fn open_one(
     match by {
         By::Observe { why } => observe(why),
         By::Tap { or_observe } => {
+            // Any of them may count flows that come by this interface.
+            let shunting_cores = match settings.shunt {
+                Some(_) => u32::try_from(all_cores).expect("there are at most MAX_CORES"),
+                None => 0,
+            };
             let config = TapConfig {
                 force: settings.force,
                 frames_per_queue: settings.ring_frames,
@@ -227,6 +235,7 @@ fn open_one(
                 zero_copy: settings.zero_copy,
                 busy_poll_us: settings.busy_poll_us,
                 sampling: settings.sampling,
+                shunting_cores,
                 timestamps: settings.timestamps,
                 filter: in_kernel.cloned(),
                 ..TapConfig::new(&interface)

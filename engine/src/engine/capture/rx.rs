@@ -9,8 +9,9 @@ use super::clock::Clock;
 use super::cpus;
 use super::line::Line;
 use super::settings::{CaptureSettings, Wait};
+use super::shunt::Shunt;
 use super::waiting::{Next, Waiting};
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Packet};
 use crate::engine::stage::{Core, PacketBatch, admit, decode, note};
 use crate::error::{Error, Result};
 use crate::filter::LinkFilter;
@@ -21,6 +22,7 @@ use crate::table::CoreTable;
 use crate::table::exchange::{Exchange, Order, exchange};
 use crate::table::outbox::Outbox;
 use crate::time::Tick;
+use crate::xdp::shunt::ShuntMaps;
 
 /// How long an `rx` thread sleeps in poll(2) when its queue is empty: also how often its
 /// hand moves then.
@@ -53,6 +55,15 @@ pub(super) struct Stages {
     pub(super) failed: AtomicBool,
 }
 
+/// What one `rx` thread is given of interfaces.
+pub(super) struct Inlet {
+    /// The number of the one that it receives from.
+    pub(super) interface: u16,
+    pub(super) line: Line,
+    /// Of all whose packets its core may count, with their numbers.
+    pub(super) shunts: Vec<(u16, ShuntMaps)>,
+}
+
 /// One `rx` thread.
 pub(super) struct Rx<'a> {
     line: Line,
@@ -65,6 +76,8 @@ pub(super) struct Rx<'a> {
     batch: PacketBatch,
     /// With the other queues, if there are any.
     exchange: Option<Exchange>,
+    /// What the kernel counts by itself, of each interface, if it does.
+    shunts: Vec<Shunt<ShuntMaps>>,
     counters: &'a ReceiveCounters,
     clock: Clock,
     last_flush: Tick,
@@ -72,17 +85,17 @@ pub(super) struct Rx<'a> {
     last_sent: Tick,
 }
 
-/// One for each line, which comes with the number of its interface; none runs yet.
+/// One for each inlet; none runs yet.
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     first: &Decoder,
     live: &CaptureSettings,
     filters: Vec<Option<LinkFilter>>,
-    lines: Vec<(u16, Line)>,
+    inlets: Vec<Inlet>,
     tables: Vec<CoreTable<'a>>,
     outboxes: Vec<Outbox>,
 ) -> Vec<Rx<'a>> {
-    let cores = lines.len();
+    let cores = inlets.len();
     let start = Instant::now();
     let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
     let mut exchanges = Vec::new();
@@ -97,7 +110,12 @@ pub(super) fn make_threads<'a>(
     let [shortest, longest] = if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] };
     let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
     let mut filters = filters.into_iter();
-    let make = |(number, ((interface, line), core)): (usize, ((u16, Line), Core<'a>))| {
+    let make = |(number, (inlet, core)): (usize, (Inlet, Core<'a>))| {
+        let Inlet { interface, line, shunts } = inlet;
+        let clock = Clock::since(start);
+        let packets = live.shunt.unwrap_or_default();
+        let shunt = |(of, maps)| Shunt::new(maps, packets, of, first.tunnels(), &clock);
+        let shunts = shunts.into_iter().map(shunt).collect();
         let mut decoder = first.for_queue(number);
         decoder.set_interface(interface);
         Rx {
@@ -109,13 +127,14 @@ pub(super) fn make_threads<'a>(
             core,
             batch: PacketBatch::new(),
             exchange: exchanges.next(),
+            shunts,
             counters: &accounts.receives[number][usize::from(interface)],
-            clock: Clock::since(start),
+            clock,
             last_flush: 0,
             last_sent: 0,
         }
     };
-    lines.into_iter().zip(cores).enumerate().map(make).collect()
+    inlets.into_iter().zip(cores).enumerate().map(make).collect()
 }
 
 impl Rx<'_> {
@@ -123,12 +142,38 @@ impl Rx<'_> {
     /// how long batches took, and what failed.
     pub(super) fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {
         let failure = self.cpu.map_or(Ok(()), cpus::pin).and_then(|()| self.receive_all(stages));
-        let failure = failure.err();
+        let mut failure = failure.err();
         if failure.is_some() {
             // Relaxed: a request is about itself only.
             stages.failed.store(true, Ordering::Relaxed);
         }
+        if let Err(error) = self.bring_all_home(stages) {
+            failure.get_or_insert(error);
+        }
         (self.finish(), failure)
+    }
+
+    /// Takes what the kernel has counted by itself, for the last time.
+    fn bring_all_home(&mut self, stages: &Stages) -> Result<()> {
+        let now = self.decoder.tick();
+        let cap = self.table_tick(now);
+        for mut shunt in std::mem::take(&mut self.shunts) {
+            // Acquire: pairs with the release in `capture`; the program has been detached.
+            while !stages.drained.load(Ordering::Acquire) {
+                thread::park_timeout(WAIT);
+            }
+            while !shunt.finish(cap, &mut self.core, &self.clock)? {
+                self.core.flush();
+                thread::park_timeout(WAIT);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the clock of this core's table may stand at `now`: behind packets that may still
+    /// come from other queues.
+    fn table_tick(&self, now: Tick) -> Tick {
+        self.exchange.as_ref().map_or(now, Exchange::newest)
     }
 
     fn receive_all(&mut self, stages: &Stages) -> Result<()> {
@@ -138,9 +183,13 @@ impl Rx<'_> {
             let is_last = stages.drained.load(Ordering::Acquire);
             let now = self.clock.tick();
             self.decoder.set_tick(now);
-            let received = self.receive();
+            let received = self.receive()?;
             self.pass_on(received, now);
-            let taken = self.take(received);
+            let taken = self.take(received)?;
+            let cap = self.table_tick(now);
+            for shunt in &mut self.shunts {
+                shunt.turn(now, cap, received == 0, &mut self.core, &self.clock)?;
+            }
             let next = if received == 0 && !taken {
                 self.waiting.next(now)
             } else {
@@ -180,7 +229,7 @@ impl Rx<'_> {
     fn finish(mut self) -> Histogram<u64> {
         let mut end = self.decoder.tick();
         while self.exchange.as_ref().is_some_and(|exchange| !exchange.is_finished()) {
-            let taken = self.take(0);
+            let taken = self.take(0).expect("no shunt is left, and nothing else fails");
             let exchange = self.exchange.as_mut().expect("just seen");
             exchange.close();
             end = end.max(exchange.newest());
@@ -207,8 +256,11 @@ impl Rx<'_> {
 
     /// Counts packets that were passed on to this core, after so many were received. Whether
     /// there were any.
-    fn take(&mut self, received: usize) -> bool {
-        let Some(exchange) = &mut self.exchange else { return false };
+    ///
+    /// # Errors
+    /// If a shunt fails.
+    fn take(&mut self, received: usize) -> Result<bool> {
+        let Some(exchange) = &mut self.exchange else { return Ok(false) };
         let mut any = false;
         // As many as are received at a time from each queue, before it is looked at again.
         let is_busy = received == BATCH_PACKETS;
@@ -218,14 +270,17 @@ impl Rx<'_> {
             if packets.is_empty() {
                 break;
             }
-            self.core.count(packets);
+            count(packets, &mut self.core, &mut self.shunts, &self.clock)?;
             any = true;
         }
-        any
+        Ok(any)
     }
 
     /// Receives, decodes and counts one batch. Returns the number of frames.
-    fn receive(&mut self) -> usize {
+    ///
+    /// # Errors
+    /// If a shunt fails.
+    fn receive(&mut self) -> Result<usize> {
         let now = self.clock.wall(self.decoder.tick());
         let Self { filter, decoder, batch, counters, exchange, core, .. } = self;
         let received = self.line.receive(BATCH_PACKETS, now, |frame| {
@@ -244,11 +299,11 @@ impl Rx<'_> {
             }
         });
         if !batch.packets().is_empty() {
-            self.core.count(batch.packets());
+            count(batch.packets(), core, &mut self.shunts, &self.clock)?;
             batch.clear();
         }
         note(decoder, counters);
-        received
+        Ok(received)
     }
 
     /// Takes over what the queue has counted and lost.
@@ -267,4 +322,19 @@ impl Rx<'_> {
         counters.batch_timed.set(counts.batch_timed);
         Ok(())
     }
+}
+
+/// Counts a batch of this core's packets, and what the kernel has counted before of flows that
+/// begin or end in it.
+fn count(
+    packets: &[Packet],
+    core: &mut Core<'_>,
+    shunts: &mut [Shunt<ShuntMaps>],
+    clock: &Clock,
+) -> Result<()> {
+    for shunt in &mut *shunts {
+        shunt.before(packets, core, clock)?;
+    }
+    core.count(packets);
+    shunts.iter_mut().try_for_each(|shunt| shunt.after(packets, core))
 }

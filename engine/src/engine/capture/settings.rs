@@ -63,6 +63,9 @@ pub struct CaptureSettings {
     pub zero_copy: ZeroCopy,
     /// How much of what comes is kept: tap only.
     pub sampling: Sampling,
+    /// Packets in about a second after which the kernel counts the rest of a flow by itself, if
+    /// it is to do so: tap only.
+    pub shunt: Option<u32>,
     /// Where packets' times come from: tap only.
     pub timestamps: Timestamps,
     /// Processors for `rx` threads, in turn; where the system likes if there are none.
@@ -92,6 +95,7 @@ impl CaptureSettings {
             xdp_mode: XdpMode::default(),
             zero_copy: ZeroCopy::default(),
             sampling: Sampling::ALL,
+            shunt: None,
             timestamps: Timestamps::default(),
             cpus: None,
             wait: Wait::default(),

@@ -26,6 +26,8 @@ pub struct TapConfig {
     pub busy_poll_us: Option<u32>,
     /// How much of what comes is kept.
     pub sampling: Sampling,
+    /// Cores that share a shunt, all of the capture; none if there is to be no shunt.
+    pub shunting_cores: u32,
     /// Where packets' times come from.
     pub timestamps: Timestamps,
     /// What the kernel keeps, from the first packet on; all, if there is none.
@@ -48,6 +50,7 @@ impl TapConfig {
             frame_bytes: 4096,
             busy_poll_us: None,
             sampling: Sampling::ALL,
+            shunting_cores: 0,
             timestamps: Timestamps::default(),
             filter: None,
         }

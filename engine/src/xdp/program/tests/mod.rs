@@ -5,6 +5,7 @@ mod frames;
 mod in_kernel;
 mod live;
 mod samples;
+mod shunt;
 mod stamps;
 
 use aya::programs::{TestRun, TestRunOptions};
@@ -51,13 +52,26 @@ impl Bench {
     }
 
     fn with(frames: u32, timestamps: Timestamps) -> Self {
+        let program = Program::load(Interface::find("lo").unwrap(), timestamps).unwrap();
+        Self { program, socket: None }.bound_to(frames, timestamps)
+    }
+
+    /// With a shunt, and its maps.
+    fn with_shunt(timestamps: Timestamps) -> (Self, ShuntMaps) {
         let interface = Interface::find("lo").unwrap();
-        let mut program = Program::load(interface.clone(), timestamps).unwrap();
+        let (program, mut maps) = Program::load_with_shunt(interface, timestamps, 2).unwrap();
+        (Self { program, socket: None }.bound_to(64, timestamps), maps.pop().unwrap())
+    }
+
+    /// Gives it a socket with room for so many frames.
+    fn bound_to(mut self, frames: u32, timestamps: Timestamps) -> Self {
+        let interface = Interface::find("lo").unwrap();
         let layout = Layout { frames, frame_bytes: 2048, rx_entries: frames };
         let choice = Choice { is_native: false, zero_copy: ZeroCopy::Auto, timestamps };
         let socket = Socket::open(&interface, 0, layout, choice).unwrap();
-        program.insert(0, socket.as_fd()).unwrap();
-        Self { program, socket: Some(socket) }
+        self.program.insert(0, socket.as_fd()).unwrap();
+        self.socket = Some(socket);
+        self
     }
 
     fn without_socket() -> Self {
@@ -83,12 +97,14 @@ impl Bench {
             aborted_packets,
             filtered_packets,
             sampled_out_packets,
+            shunted_packets,
         } = verdicts;
         let sum = passed_packets
             + redirected_packets
             + aborted_packets
             + filtered_packets
-            + sampled_out_packets;
+            + sampled_out_packets
+            + shunted_packets;
         assert_eq!(seen_packets, sum, "{verdicts:?}");
         verdicts
     }
