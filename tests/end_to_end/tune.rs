@@ -152,6 +152,12 @@ fn killed_both_restored() -> Outcome {
         capture.child.wait()?;
         let now = settings(&net)?;
         ensure(now.contains("RX:\t\t1") && now.contains("rx-vlan-offload: off"), now)?;
+        // It is not ready or is, as the machine is.
+        let mut doctor = net.inside(FLOWTAP);
+        let found = doctor.args(["doctor", "-i", "v1"]).output()?.stdout;
+        let found = String::from_utf8_lossy(&found);
+        let left = "has left it changed; before: rx channels 2, rx-vlan-hw-parse on, rx-gro on";
+        ensure(found.contains(left) && found.contains("`flowtap doctor --restore`"), &*found)?;
         let run = Run::of(net.inside(FLOWTAP).args(start).stdin(Stdio::null())).expect(0)?;
         ensure(run.stderr.contains("v1 is as it was before --tune: "), run.stderr)?;
         check_same(&net, &before)?;

@@ -13,7 +13,7 @@ use crate::cli::args::DoctorArguments;
 use crate::cli::console;
 use crate::error::{Error, Result};
 use crate::host::facts::Facts;
-use crate::host::judge::{Finding, Verdict, judge};
+use crate::host::judge::{Finding, TUNE, Verdict, judge};
 use crate::host::tune::restore;
 
 /// Everything that was found.
@@ -87,11 +87,12 @@ fn line(text: &mut String, finding: &Finding) {
     }
 }
 
-/// The worst of an interface, and its best way.
+/// The worst of an interface, its best way, and what a killed capture has left there.
 fn short(text: &mut String, name: &str, group: &[Finding]) {
     let worst = group.iter().map(|one| one.verdict).max().unwrap_or(Verdict::Ok);
     let way = group.iter().find(|one| one.check == "xdp");
-    let bad = group.iter().filter(|one| one.verdict == Verdict::Bad);
+    let is_said = |one: &&Finding| one.verdict == Verdict::Bad || one.check == TUNE;
+    let bad = group.iter().filter(is_said);
     let parts: Vec<_> = way.into_iter().chain(bad).map(|one| one.meaning.as_str()).collect();
     _ = writeln!(text, "{name}\n  {:4}  {}", word(worst), parts.join("; "));
 }
@@ -104,13 +105,19 @@ mod tests {
     #[test]
     fn each_finding_is_a_line_with_what_mends_it() {
         let xdp = Some(Xdp { native: true, redirect: true, ..Xdp::default() });
-        let interface = Interface { name: "eth0".into(), mtu: 9000, xdp, ..Interface::default() };
+        let left_tuned = vec!["rx channels 2".to_owned(), "rx-gro on".to_owned()];
+        let name = "eth0".into();
+        let interface = Interface { name, mtu: 9000, xdp, left_tuned, ..Interface::default() };
         let facts = Facts { interfaces: vec![interface], ..Facts::default() };
         let findings = judge(&facts);
         let long = text(&findings, false);
         assert!(long.contains("eth0\n  bad   link          down"), "{long}");
         assert!(long.contains("`ip link set eth0 mtu 3490`"), "{long}");
+        let left = "a killed capture has left it changed; before: rx channels 2, rx-gro on";
+        assert!(long.contains(&format!("  warn  tune          {left}")), "{long}");
+        assert!(long.contains("`flowtap doctor --restore`"), "{long}");
         let brief = text(&findings, true);
+        assert!(brief.contains(left), "{brief}");
         assert!(brief.contains("eth0\n  bad   native copy"), "{brief}");
         assert!(brief.contains("; down (") && !brief.contains("rx ring"), "{brief}");
     }

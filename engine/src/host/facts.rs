@@ -76,6 +76,9 @@ pub struct Interface {
     pub offloads: Vec<String>,
     /// What the host uses it for.
     pub uses: Vec<Use>,
+    /// What it was set to before a capture with `--tune` that was killed, as far as this process
+    /// may know.
+    pub left_tuned: Vec<String>,
 }
 
 /// What the family `netdev` says of a driver: `NETDEV_XDP_ACT_*` of linux/netdev.h.

@@ -93,6 +93,7 @@ fn judge_interface(machine: &Machine, interface: &Interface) -> Vec<Finding> {
     findings.extend(rings(interface));
     findings.extend(offloads(interface));
     findings.extend(numa(machine, interface));
+    findings.extend(left_tuned(interface));
     findings
 }
 
@@ -291,6 +292,18 @@ fn numa(machine: &Machine, interface: &Interface) -> Option<Finding> {
         Finding::warn("numa", meaning)
             .mend(format!("numactl --cpunodebind={node} --membind={node} flowtap capture ...")),
     )
+}
+
+/// The check of [`left_tuned`].
+pub(crate) const TUNE: &str = "tune";
+
+fn left_tuned(interface: &Interface) -> Option<Finding> {
+    let was = &interface.left_tuned;
+    if was.is_empty() {
+        return None;
+    }
+    let meaning = format!("a killed capture has left it changed; before: {}", was.join(", "));
+    Some(Finding::warn(TUNE, meaning).mend("flowtap doctor --restore"))
 }
 
 #[cfg(test)]

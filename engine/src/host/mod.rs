@@ -29,6 +29,8 @@ pub fn examine(interfaces: &[String]) -> Result<facts::Facts> {
         [] => links.iter().map(|link| &*link.name).filter(|name| *name != "lo").collect(),
         names => names.iter().map(String::as_str).collect(),
     };
+    // Not everybody may read what is written down there.
+    let left = tune::left_changed().unwrap_or_default();
     let interfaces = names
         .into_iter()
         .map(|name| {
@@ -36,6 +38,8 @@ pub fn examine(interfaces: &[String]) -> Result<facts::Facts> {
             let mut facts = kernel.interface(link);
             machine::complete(&mut facts, link);
             facts.uses = usage::uses(&mut kernel, &links, link)?;
+            let left = left.iter().find(|(index, _)| *index == link.index);
+            facts.left_tuned = left.map(|(_, was)| was.clone()).unwrap_or_default();
             Ok(facts)
         })
         .collect::<Result<_>>()?;

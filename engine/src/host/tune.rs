@@ -264,6 +264,21 @@ impl Tuned {
     }
 }
 
+/// What processes that are gone have changed and not set back: the interface's number, and what
+/// it was set to before. Nothing is changed.
+///
+/// # Errors
+/// If what is written down cannot be read.
+pub(super) fn left_changed() -> Result<Vec<(u32, Vec<String>)>> {
+    let of_state = |mut state: StateFile| {
+        let card = Card::with_index(state.index()?)?;
+        let was = state.left_behind(&card.identity)?;
+        Some((card.identity.index, was.iter().map(Setting::to_string).collect()))
+    };
+    let states = StateFile::abandoned(Path::new(FOLDER), &[])?;
+    Ok(states.into_iter().filter_map(of_state).collect())
+}
+
 /// Goes back to what processes that are gone have left written down for `interfaces`, or for
 /// all. `say` is told.
 ///
