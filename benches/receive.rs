@@ -3,7 +3,8 @@
 //! against.
 //!
 //! `cargo bench --bench receive -- IF` counts what comes on a veth until it gets TERM, and says
-//! how much that was, as JSON; with `packet` behind it, each has a time stamp. The tests have no
+//! how much that was, as JSON; with `packet` behind it, each has a time stamp; with `drop`, the XDP
+//! program drops all of them by its filter and counts, and nothing comes up. The tests have no
 //! interface for it, and it says so.
 
 use std::error::Error;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use flowtap::limits::BATCH_PACKETS;
 use flowtap::source::afxdp::{Tap, TapConfig, TapQueue, Timestamps};
+use flowtap::xdp::filter::{Action, KernelFilter};
 
 /// How long a queue waits for frames before it looks whether to stop.
 const WAIT: Duration = Duration::from_millis(20);
@@ -27,9 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let is_stamped = words.next().is_some_and(|word| word == "packet");
-    let timestamps = if is_stamped { Timestamps::Packet } else { Timestamps::Batch };
-    let (mut tap, queues) = Tap::open(&TapConfig { timestamps, ..TapConfig::new(interface) })?;
+    let mode = words.next().unwrap_or_default();
+    let timestamps = if mode == "packet" { Timestamps::Packet } else { Timestamps::Batch };
+    let nothing = KernelFilter { action: Action::Reject, ..KernelFilter::default() };
+    let filter = (mode == "drop").then_some(nothing);
+    let config = TapConfig { timestamps, filter, ..TapConfig::new(interface) };
+    let (mut tap, queues) = Tap::open(&config)?;
     eprintln!("receiving on {}: {}", tap.interface(), tap.description());
     let (mut received, mut dropped, mut bytes) = (0, 0, 0);
     std::thread::scope(|scope| {
@@ -42,9 +47,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             dropped += drops;
         }
     });
-    let seen = tap.counters()?.seen;
+    let counters = tap.counters()?;
+    let (seen, filtered) = (counters.seen, counters.filtered);
     tap.detach()?;
-    println!("{{\"seen\":{seen},\"received\":{received},\"dropped\":{dropped},\"bytes\":{bytes}}}");
+    println!(
+        "{{\"seen\":{seen},\"filtered\":{filtered},\"received\":{received},\"dropped\":{dropped},\"bytes\":{bytes}}}"
+    );
     Ok(())
 }
 

@@ -20,6 +20,12 @@ use crate::bench::programs::{find, pmacctd_config, said_version, strings};
 pub(super) const OURS: &str = "flowtap";
 pub(super) const CEILING: &str = "bare AF_XDP receiver";
 
+/// What never leaves the kernel: the XDP program drops and counts.
+pub(super) const IN_KERNEL: &str = "XDP_DROP in the kernel, counted";
+
+/// flowtap, which counts most of each large flow there.
+const SHUNTS: &str = "flowtap --shunt";
+
 /// flowtap where the host keeps its network.
 const OBSERVES: [(&str, &str); 2] =
     [("flowtap observe, packet", "packet"), ("flowtap observe, xdp", "xdp")];
@@ -49,6 +55,8 @@ pub(super) struct Meter {
     pub(super) is_xdp: bool,
     /// Whether it takes frames that come without the link.
     pub(super) is_fed: bool,
+    /// Whether it is for few large flows only.
+    pub(super) is_for_elephants: bool,
     /// Packets that its results have, given the place and all that it said.
     count: fn(&Place<'_>, &str) -> Result<u64, String>,
 }
@@ -78,6 +86,7 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
         args,
         is_xdp: true,
         is_fed: true,
+        is_for_elephants: false,
         count,
     };
     let observes = OBSERVES.map(|(name, way)| Meter {
@@ -93,14 +102,27 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
     let mut meters = vec![
         ours(OURS, flowtap, flowtap_args, flowtap_count),
         ours(CEILING, bare, |_| strings(&["v1"]), bare_count),
+        ours(IN_KERNEL, bare, |_| strings(&["v1", "drop"]), in_kernel_count),
+        Meter {
+            is_for_elephants: true,
+            ..ours(SHUNTS, flowtap, flowtap_shunt_args, flowtap_count)
+        },
     ];
     meters.extend(observes);
     let mut missing = Vec::new();
     for (name, version, args, count) in PEERS.into_iter().filter(|_| !alone) {
         match find(name) {
             Some(program) => {
-                let (is_xdp, is_fed) = (false, false);
-                meters.push(Meter { name, program, version, args, is_xdp, is_fed, count });
+                meters.push(Meter {
+                    name,
+                    program,
+                    version,
+                    args,
+                    is_xdp: false,
+                    is_fed: false,
+                    is_for_elephants: false,
+                    count,
+                });
             }
             None => missing.push(name),
         }
@@ -110,11 +132,16 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
 
 impl Meter {
     pub(super) fn is_ours(&self) -> bool {
-        self.name == CEILING || self.name.starts_with(OURS)
+        self.is_bare() || self.name.starts_with(OURS)
+    }
+
+    /// Whether it only counts.
+    fn is_bare(&self) -> bool {
+        [CEILING, IN_KERNEL].contains(&self.name)
     }
 
     pub(super) fn version(&self) -> String {
-        if self.name == CEILING {
+        if self.is_bare() {
             return "benches/receive.rs".into();
         }
         said_version(&self.program, self.version)
@@ -230,6 +257,10 @@ fn flowtap_args(place: &Place<'_>) -> Vec<String> {
     capture_args(place, &["--mode", "tap"])
 }
 
+fn flowtap_shunt_args(place: &Place<'_>) -> Vec<String> {
+    capture_args(place, &["--mode", "tap", "--shunt"])
+}
+
 fn by_packet_args(place: &Place<'_>) -> Vec<String> {
     capture_args(place, &["--mode", "observe", "--observe-by", "packet"])
 }
@@ -264,9 +295,17 @@ fn flowtap_count(place: &Place<'_>, _: &str) -> Result<u64, String> {
 }
 
 fn bare_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
+    said_count(said, "received")
+}
+
+fn in_kernel_count(_: &Place<'_>, said: &str) -> Result<u64, String> {
+    said_count(said, "filtered")
+}
+
+fn said_count(said: &str, name: &str) -> Result<u64, String> {
     let line = said.lines().rfind(|line| line.starts_with('{')).ok_or("it said nothing")?;
     let counts: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    counts["received"].as_u64().ok_or_else(|| "no count".into())
+    counts[name].as_u64().ok_or_else(|| "no count".into())
 }
 
 fn softflowd_args(place: &Place<'_>) -> Vec<String> {

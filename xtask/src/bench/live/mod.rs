@@ -66,13 +66,17 @@ enum Way {
     Fed,
 }
 
-const CASES: [Case; 6] = [
+/// Flows that are shunted, if that is asked for.
+const ELEPHANTS: u64 = 8;
+
+const CASES: [Case; 7] = [
     case("60 bytes, 10 k flows", "60", 10_000, Way::Link),
     case("60 bytes, 1 M flows", "60", 1_000_000, Way::Link),
     case("508 bytes, 10 k flows", "508", 10_000, Way::Link),
     Case { to_host: true, ..case(TO_HOST, "60", 10_000, Way::Link) },
     case("60 bytes, 10 k flows, without a link", "60", 10_000, Way::Fed),
     case("60 bytes, 1 M flows, without a link", "60", 1_000_000, Way::Fed),
+    case("60 bytes, 8 elephants, without a link", "60", ELEPHANTS, Way::Fed),
 ];
 
 const fn case(name: &'static str, frame_bytes: &'static str, flows: u64, way: Way) -> Case {
@@ -130,8 +134,9 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
             // Every flow has a packet.
             case.flows = case.flows.min(5_000);
         }
-        let takers: Vec<_> =
-            meters.iter().filter(|meter| meter.is_fed || case.way == Way::Link).collect();
+        let takers = meters.iter().filter(|meter| meter.is_fed || case.way == Way::Link);
+        let is_for = |meter: &&Meter| case.flows <= ELEPHANTS || !meter.is_for_elephants;
+        let takers: Vec<_> = takers.filter(is_for).collect();
         let mut runs = Vec::new();
         for round in 0..plan.rounds {
             for &rate in &plan.rates[case.way as usize] {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::meter::{CEILING, OURS};
+use super::meter::{CEILING, IN_KERNEL, OURS};
 use crate::bench::document::{Block, Lines, table};
 use crate::bench::median;
 use crate::bench::report::Findings;
@@ -139,7 +139,8 @@ impl Findings for Live {
              (as on a mirror port) unless said otherwise, all of the receiver on processor 0; Debian's meters on \
              packet sockets. Without a link: the kernel gives the frames to the receiver's XDP \
              program itself, as if its first queue had received them. A packet is counted if it is in the receiver's results. The bare \
-             receiver has flowtap's XDP program and sockets, and counts. tcpdump writes to \
+             receiver has flowtap's XDP program and sockets, and counts; in the kernel the same \
+             program drops and counts by its filter, and nothing comes up. tcpdump writes to \
              nowhere.",
             self.rounds, self.seconds
         ))];
@@ -152,8 +153,9 @@ impl Findings for Live {
         for series in &self.series {
             let curves = series.curves();
             let Some(ours) = curves.iter().find(|curve| curve.meter == OURS) else { continue };
-            let is_peer =
-                |curve: &&Curve<'_>| curve.meter != CEILING && !curve.meter.starts_with(OURS);
+            let is_peer = |curve: &&Curve<'_>| {
+                ![CEILING, IN_KERNEL].contains(&curve.meter) && !curve.meter.starts_with(OURS)
+            };
             for peer in curves.iter().filter(is_peer) {
                 if peer.loss_free > ours.loss_free || peer.most() > ours.most() {
                     losses.push(format!("Live, {}: {} takes more.", series.name, peer.meter));
