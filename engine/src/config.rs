@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::export::{Format, SinkOptions, SinkSpec, Target};
 use crate::filter::Filter;
 use crate::flow::Timeouts;
-use crate::limits::{MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES};
+use crate::limits::{
+    DATAGRAM_BYTES_BOUNDS, MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES,
+};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -52,6 +54,17 @@ pub fn parse_ring_frames(text: &str) -> std::result::Result<u32, String> {
     let is_right = |frames: &u32| frames.is_power_of_two() && bounds.contains(frames);
     text.parse().ok().filter(is_right).ok_or_else(|| {
         format!("'{text}' is not a power of two from {MIN_QUEUE_FRAMES} to {MAX_QUEUE_FRAMES}")
+    })
+}
+
+/// Bytes of a datagram, within bounds.
+///
+/// # Errors
+/// A text for the user, if it is not.
+pub fn parse_datagram_bytes(text: &str) -> std::result::Result<usize, String> {
+    let bounds = DATAGRAM_BYTES_BOUNDS;
+    text.parse().ok().filter(|bytes| bounds.contains(bytes)).ok_or_else(|| {
+        format!("'{text}' is not a number from {} to {}", bounds.start(), bounds.end())
     })
 }
 
@@ -145,6 +158,7 @@ impl Options {
         let outputs = sinks.iter().map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),
+            Target::Collector(endpoint) => endpoint.to_string().into(),
         });
         let mut taken: Vec<PathBuf> = self.inputs.iter().map(|input| true_name(input)).collect();
         // An input may be read twice, and standard input is not what standard output is.

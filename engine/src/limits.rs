@@ -139,6 +139,45 @@ pub const SINK_PATIENCE: Duration = Duration::from_secs(5);
 /// file to get onto its disk.
 pub const SINK_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
+/// Things that a sink says to the user that wait for being shown. More are left out.
+pub const SINK_NOTICES: usize = 16;
+
+/// Messages that wait for a collector. Then its queue fills.
+pub const COLLECTOR_SPOOL_BYTES: usize = 16 << 20;
+
+/// How long a collector may take to accept a connection.
+pub const COLLECTOR_CONNECT: Duration = Duration::from_secs(3);
+
+/// How long a collector may take nothing over TCP; then the connection is opened anew.
+pub const COLLECTOR_SILENCE: Duration = Duration::from_secs(30);
+
+/// How long a collector that cannot be reached makes what is full wait; then what comes is counted
+/// as not sent. How long the end waits for it. Below [`SINK_PATIENCE`], so that the cause is known.
+pub const COLLECTOR_PATIENCE: Duration = Duration::from_secs(4);
+
+const _: () = assert!(COLLECTOR_PATIENCE.as_nanos() < SINK_PATIENCE.as_nanos());
+
+/// How often to look whether what was sent has arrived.
+pub const COLLECTOR_LOOK: Duration = Duration::from_millis(20);
+
+/// Before a collector is tried again for the first time, and at most; a half more or less.
+pub const COLLECTOR_RETRY_FIRST: Duration = Duration::from_millis(250);
+/// See [`COLLECTOR_RETRY_FIRST`].
+pub const COLLECTOR_RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// Bytes of a message over UDP unless `--datagram-bytes` says otherwise: what fits Ethernet's 1,500
+/// with the headers of a tunnel or two.
+pub const DATAGRAM_BYTES: usize = 1_400;
+
+/// What may be asked for: a template of any record fits (RFC 7011 section 10.3.3 has 512 where
+/// nothing is known), and a datagram over IPv4.
+pub const DATAGRAM_BYTES_BOUNDS: std::ops::RangeInclusive<usize> = 512..=65_507;
+
+/// How often, and after how many messages, templates are sent again over UDP (RFC 7011 section 8.4).
+pub const TEMPLATES_EVERY: Duration = Duration::from_secs(600);
+/// See [`TEMPLATES_EVERY`].
+pub const TEMPLATES_EVERY_MESSAGES: u32 = 4_096;
+
 /// How long a format that writes many records at once holds them back, unless `--checkpoint` says
 /// otherwise.
 pub const CHECKPOINT: Duration = Duration::from_secs(10);

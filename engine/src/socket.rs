@@ -1,5 +1,5 @@
-//! The system calls of AF_XDP and packet sockets that no crate has, each as a safe function
-//! that says why it is one. Called by `xdp` and [`crate::source::packet`].
+//! The system calls of AF_XDP, packet sockets and TCP that no crate has, each as a safe function
+//! that says why it is one. Called by `xdp`, [`crate::source::packet`] and `export::collector`.
 
 #![expect(unsafe_code, reason = "system calls")]
 
@@ -108,6 +108,18 @@ pub(crate) fn check_bound(fd: BorrowedFd<'_>) -> io::Result<()> {
         error if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         error => Err(error),
     }
+}
+
+/// Bytes that a TCP socket has taken and the host of the other side has not acknowledged
+/// (`SIOCOUTQ`, tcp(7)); also of a connection that has ended.
+pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes an int, which `bytes` is.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(bytes.unsigned_abs())
 }
 
 /// The length of a `T` as system calls take it.

@@ -7,6 +7,7 @@
 mod captures;
 mod carried;
 mod cli;
+mod collector;
 mod filter;
 mod generated;
 mod host;
@@ -60,6 +61,7 @@ fn main() {
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());
     trials.extend(parquet::trials());
+    trials.extend(collector::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Options, parse_duration, parse_timeout};
+use crate::config::{Options, parse_datagram_bytes, parse_duration, parse_timeout};
 use crate::export::SinkOptions;
 use crate::host::tune::Tune;
-use crate::limits::DEFAULT_MAX_FLOWS;
+use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS};
 use crate::time::Tick;
 
 /// Turns packets into flow records, and accounts for every one.
@@ -103,13 +103,20 @@ pub(crate) enum Tunnels {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv or .ipfix, with .zst
-    /// or .gz if you like; or - for JSON lines on standard output. May be given several times. Without it: a table on
+    /// or .gz if you like; or - for JSON lines on
+    /// standard output; a collector: ipfix+tcp://HOST:PORT, ipfix+udp://HOST:PORT. May be given several times. Without it: a table on
     /// a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
     /// Parquet and Arrow files: write what has gathered at least every so often.
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "10s")]
     checkpoint: Duration,
+    /// Collectors: a record for each direction of a flow, and none for both.
+    #[arg(long)]
+    uniflow: bool,
+    /// Collectors over UDP: send messages of up to so many bytes [default: 1400].
+    #[arg(long, value_name = "BYTES", value_parser = parse_datagram_bytes)]
+    datagram_bytes: Option<usize>,
     /// End flows that had no packet for so long: 500ms, 15s, 5m, 1h, off. Unless given: 60s,
     /// 30s for UDP and ICMP, 10s for TCP handshakes that do not finish.
     #[arg(long, value_name = "DUR", value_parser = parse_timeout)]
@@ -167,7 +174,11 @@ impl Common {
     pub(crate) fn options(&self) -> Options {
         Options {
             outputs: self.outputs.clone(),
-            sink: SinkOptions { checkpoint: self.checkpoint },
+            sink: SinkOptions {
+                checkpoint: self.checkpoint,
+                uniflow: self.uniflow,
+                datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),
+            },
             inputs: Vec::new(),
             dispatch: Default::default(),
             stats: self.stats.clone(),

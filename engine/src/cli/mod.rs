@@ -128,7 +128,7 @@ fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let settings = arguments.common.options().settings()?;
     let outputs = settings.sinks.iter().filter_map(|sink| match &sink.target {
         Target::File(path) => Some(path.as_path()),
-        Target::Stdout => None,
+        Target::Stdout | Target::Collector(_) => None,
     });
     let outputs = outputs.chain(arguments.common.stats.as_deref());
     let mut confinement = Confinement::new(arguments.user.as_deref(), outputs)?;

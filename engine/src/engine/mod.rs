@@ -139,6 +139,8 @@ impl Watch<'_> {
             let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
             self.views.publish(View { ledger, busiest, progress });
         }
+        let said = self.accounts.sinks.iter().flat_map(|sink| sink.take_notices());
+        said.for_each(|text| observer.notice(&text));
         observer.tick(self.views);
     }
 }

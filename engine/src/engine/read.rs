@@ -20,7 +20,7 @@ use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::{Core, PacketBatch, admit, decode, note, with_times};
 use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::{Patience, Sink, WhenFull};
+use crate::export::{Context, Patience, Sink, WhenFull};
 use crate::filter::AnyLinkFilter;
 use crate::flow::{Encapsulations, KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
@@ -62,7 +62,12 @@ pub fn read(
     }
     let names: Arc<[String]> = files.iter().map(|file| shown_name(file)).collect();
     let shared = Shared::new(files, &control.stop);
-    let sinks = Sink::start_all(&settings.sinks, &names, &shared.encapsulations, Sampling::ALL)?;
+    let context = Context {
+        interfaces: Arc::clone(&names),
+        encapsulations: Arc::clone(&shared.encapsulations),
+        sampling: Sampling::ALL,
+    };
+    let sinks = Sink::start_all(&settings.sinks, &context)?;
     let accounts = Accounts::new(
         names,
         1,

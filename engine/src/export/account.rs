@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
+use crate::limits::SINK_NOTICES;
 
 /// What one sink has done.
 #[derive(Debug, Default)]
@@ -28,6 +29,7 @@ struct Tally {
     is_given_up: bool,
     failure: Option<Error>,
     loss: Option<Error>,
+    notices: Vec<String>,
 }
 
 impl Tally {
@@ -102,6 +104,20 @@ impl SinkAccount {
     #[must_use]
     pub fn not_sent(&self) -> BTreeMap<String, u64> {
         self.tally().not_sent.clone()
+    }
+
+    /// What the user should know of the sink, since the last call.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.tally().notices)
+    }
+
+    /// Tells the user something; what nobody takes is not kept without bound.
+    pub(super) fn notice(&self, text: String) {
+        let mut tally = self.tally();
+        if tally.notices.len() < SINK_NOTICES {
+            tally.notices.push(text);
+        }
     }
 
     /// `records` were put into the sink's queue.

@@ -5,6 +5,7 @@
 
 mod account;
 mod arrow;
+mod collector;
 mod columns;
 mod csv;
 mod distributor;
@@ -20,6 +21,7 @@ mod spec;
 mod table;
 
 pub use account::SinkAccount;
+pub use collector::{Endpoint, Transport};
 pub use distributor::Distributor;
 pub use queue::{Patience, WhenFull};
 pub use sink::{OpenSink, Sink};
@@ -27,6 +29,7 @@ pub use spec::{Compression, Format, SinkOptions, SinkSpec, Target};
 
 use crate::export::schema::Row;
 use crate::flow::{Encapsulations, FlowRecord, Sampling};
+use crate::sync::Arc;
 
 /// Makes bytes of records in one format, and appends them to a buffer.
 pub trait Encoder: Send {
@@ -49,6 +52,30 @@ pub trait Encoder: Send {
     /// Whether the file should end here, as its end would become too long.
     fn is_full(&self) -> bool {
         false
+    }
+}
+
+/// What the records of a run have in common, and what it takes to show them.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Names of the interfaces or files.
+    pub interfaces: Arc<[String]>,
+    /// What carried packets.
+    pub encapsulations: Arc<Encapsulations>,
+    /// How much of the traffic they are of.
+    pub sampling: Sampling,
+}
+
+impl Context {
+    /// Records, of which so many went to the same file before.
+    pub(crate) fn rows<'a>(&'a self, records: &'a [FlowRecord], before: u64) -> Rows<'a> {
+        Rows {
+            records,
+            interfaces: &self.interfaces,
+            encapsulations: Some(&self.encapsulations),
+            sampling: self.sampling,
+            before,
+        }
     }
 }
 

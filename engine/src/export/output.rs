@@ -72,6 +72,7 @@ impl Output {
         let (file, rename) = match &spec.target {
             Target::Stdout => (open_stdout()?, None),
             Target::File(path) => open_file(path)?,
+            Target::Collector(_) => unreachable!("it has a thread of its own kind"),
         };
         let most = if rename.is_some() { usize::MAX } else { PIPE_BYTES };
         let counted = Counted { file, most, bytes: 0, progress: Arc::clone(progress) };

@@ -10,10 +10,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::export::collector::Exporter;
 use crate::export::output::Output;
 use crate::export::queue::{Message, Queue};
-use crate::export::{Encoder, Patience, Rows, SinkAccount, SinkSpec, Target};
-use crate::flow::{Encapsulations, FlowRecord, Sampling};
+use crate::export::{Context, Encoder, Patience, SinkAccount, SinkSpec, Target};
+use crate::flow::FlowRecord;
 use crate::sync::{Arc, thread};
 
 /// How often to look whether a sink that is waited for is stuck.
@@ -38,7 +39,7 @@ pub struct Sink {
 pub struct OpenSink {
     spec: SinkSpec,
     queue: Arc<Queue>,
-    /// `None` once it was started.
+    /// `None` of a collector, and once it was started.
     output: Option<Output>,
 }
 
@@ -50,8 +51,12 @@ impl OpenSink {
     pub fn open_all(specs: &[SinkSpec]) -> Result<Vec<Self>> {
         let open = |spec: &SinkSpec| {
             let queue = Arc::new(Queue::new(spec.name()));
-            let output = Output::open(spec, &queue.progress)?;
-            Ok(Self { spec: spec.clone(), queue, output: Some(output) })
+            // A collector may be there later; its socket needs no privilege.
+            let output = match spec.target {
+                Target::Collector(_) => None,
+                _ => Some(Output::open(spec, &queue.progress)?),
+            };
+            Ok(Self { spec: spec.clone(), queue, output })
         };
         specs.iter().map(open).collect()
     }
@@ -68,22 +73,23 @@ impl OpenSink {
         Arc::clone(&self.queue.account)
     }
 
-    /// Starts a thread for each. Records are of `interfaces`, their packets
-    /// were carried by some of `encapsulations`, and they are of as much as `sampling` says.
+    /// Starts a thread for each.
     ///
     /// # Errors
     /// If the system has no thread to give.
-    pub fn start_all(
-        opened: Vec<Self>,
-        interfaces: &Arc<[String]>,
-        encapsulations: &Arc<Encapsulations>,
-        sampling: Sampling,
-    ) -> Result<Vec<Sink>> {
+    pub fn start_all(opened: Vec<Self>, context: &Context) -> Result<Vec<Sink>> {
         let start = |mut open: Self| {
-            let output = open.output.take().expect("it is taken here only");
             let queue = Arc::clone(&open.queue);
-            let rows = (Arc::clone(interfaces), Arc::clone(encapsulations), sampling);
-            Sink::start(&open.spec, queue, output, rows)
+            match (open.output.take(), &open.spec.target) {
+                (Some(output), _) => Sink::start(&open.spec, queue, output, context),
+                (None, Target::Collector(endpoint)) => {
+                    let (endpoint, options) = (endpoint.clone(), &open.spec.options);
+                    let of = Arc::clone(&queue);
+                    let exporter = Exporter::new(endpoint, options, of, context.clone());
+                    Sink::spawn(queue, None, move || exporter.run())
+                }
+                (None, _) => unreachable!("it is taken here only"),
+            }
         };
         opened.into_iter().map(start).collect()
     }
@@ -98,25 +104,19 @@ impl Drop for OpenSink {
 }
 
 impl Sink {
-    /// Opens all targets, and then starts a thread for each. Records are of `interfaces`, and of
-    /// as much as `sampling` says.
+    /// Opens all targets, and then starts a thread for each.
     ///
     /// # Errors
     /// If a target cannot be opened; then nothing was written to any of them.
-    pub fn start_all(
-        specs: &[SinkSpec],
-        interfaces: &Arc<[String]>,
-        encapsulations: &Arc<Encapsulations>,
-        sampling: Sampling,
-    ) -> Result<Vec<Self>> {
-        OpenSink::start_all(OpenSink::open_all(specs)?, interfaces, encapsulations, sampling)
+    pub fn start_all(specs: &[SinkSpec], context: &Context) -> Result<Vec<Self>> {
+        OpenSink::start_all(OpenSink::open_all(specs)?, context)
     }
 
     fn start(
         spec: &SinkSpec,
         queue: Arc<Queue>,
         output: Output,
-        (interfaces, encapsulations, sampling): (Arc<[String]>, Arc<Encapsulations>, Sampling),
+        context: &Context,
     ) -> Result<Self> {
         let part = output.current_name().map(Into::into);
         let writer = SinkThread {
@@ -126,16 +126,22 @@ impl Sink {
             output: None,
             in_file: 0,
             held_since: None,
-            interfaces,
-            encapsulations,
-            sampling,
+            context: context.clone(),
             queue: Arc::clone(&queue),
             finished_bytes: 0,
             completed: Vec::new(),
         };
+        Self::spawn(queue, part, move || writer.run(output))
+    }
+
+    fn spawn(
+        queue: Arc<Queue>,
+        part: Option<PathBuf>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<Self> {
         let thread = thread::Builder::new()
-            .name(format!("export-{}", spec.name()))
-            .spawn(move || writer.run(output))
+            .name(format!("export-{}", queue.account.name()))
+            .spawn(run)
             .map_err(|e| Error::new("start an export thread", e))?;
         Ok(Self { queue, part, thread: Some(thread) })
     }
@@ -222,9 +228,7 @@ struct SinkThread {
     in_file: u64,
     /// When the encoder began to hold records back, if it does.
     held_since: Option<Instant>,
-    interfaces: Arc<[String]>,
-    encapsulations: Arc<Encapsulations>,
-    sampling: Sampling,
+    context: Context,
     queue: Arc<Queue>,
     /// Bytes of files that are complete.
     finished_bytes: u64,
@@ -288,14 +292,7 @@ impl SinkThread {
             return self.queue.account.not_written("failed before", records);
         }
         self.bytes.clear();
-        let rows = Rows {
-            records: batch,
-            interfaces: &self.interfaces,
-            encapsulations: Some(&self.encapsulations),
-            sampling: self.sampling,
-            before: self.in_file,
-        };
-        self.encoder.encode(&rows, &mut self.bytes);
+        self.encoder.encode(&self.context.rows(batch, self.in_file), &mut self.bytes);
         self.in_file += records;
         self.put(records);
         self.held_since = match self.held_since {

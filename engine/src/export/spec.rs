@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::limits::CHECKPOINT;
+use crate::export::collector::Endpoint;
+use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 
 /// Where a sink writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Target {
     Stdout,
     /// A file.
     File(PathBuf),
+    /// An IPFIX collector.
+    Collector(Endpoint),
 }
 
 /// How records are written.
@@ -48,11 +51,15 @@ pub enum Compression {
 pub struct SinkOptions {
     /// How long a format may hold records back.
     pub checkpoint: Duration,
+    /// The longest message to a collector over UDP.
+    pub datagram_bytes: usize,
+    /// Whether collectors get a record for each direction.
+    pub uniflow: bool,
 }
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self { checkpoint: CHECKPOINT }
+        Self { checkpoint: CHECKPOINT, datagram_bytes: DATAGRAM_BYTES, uniflow: false }
     }
 }
 
@@ -77,10 +84,10 @@ impl SinkSpec {
         Self { target: Target::Stdout, format, compression, options }
     }
 
-    /// What the argument of `-o` means: `-`, or a file with its format by ending.
+    /// What the argument of `-o` means: `-`, a collector, or a file with its format by ending.
     ///
     /// # Errors
-    /// If the ending is none that is known.
+    /// If the ending is none that is known, or the collector's address is none.
     pub fn parse(argument: &str) -> Result<Self> {
         if argument == "-" {
             return Ok(Self::stdout(Format::JsonLines));
@@ -92,7 +99,10 @@ impl SinkSpec {
             ))
         };
         if argument.contains("://") {
-            return refuse("collectors are not supported yet");
+            return Ok(Self {
+                target: Target::Collector(Endpoint::parse(argument)?),
+                ..Self::stdout(Format::Ipfix)
+            });
         }
         let (name, compression) = if let Some(name) = argument.strip_suffix(".gz") {
             (name, Compression::Gzip)
@@ -123,6 +133,7 @@ impl SinkSpec {
         match &self.target {
             Target::Stdout => "stdout".to_owned(),
             Target::File(path) => path.display().to_string(),
+            Target::Collector(endpoint) => endpoint.to_string(),
         }
     }
 }
@@ -141,9 +152,9 @@ mod tests {
         assert_eq!(spec("-"), Ok((Format::JsonLines, Compression::None)));
         assert_eq!(spec("a.parquet"), Ok((Format::Parquet, Compression::None)));
         assert_eq!(spec("a.arrow"), Ok((Format::Arrow, Compression::None)));
-        for refused in
-            ["a", "a.txt", "jsonl", "a.gz", "ipfix+tcp://host:4739", "a.parquet.zst", "a.arrow.gz"]
-        {
+        let collector = SinkSpec::parse("ipfix+tcp://host").unwrap();
+        assert_eq!(collector.name(), "ipfix+tcp://host:4739");
+        for refused in ["a", "a.txt", "jsonl", "a.gz", "a.parquet.zst", "a.arrow.gz"] {
             let error = spec(refused).unwrap_err().to_string();
             assert!(error.contains(".jsonl"), "{refused}: {error}");
         }

@@ -30,7 +30,7 @@ use crate::engine::pipeline::{Pipeline, Shape, spawn};
 use crate::engine::stage::with_times;
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
-use crate::export::{OpenSink, Patience, Sink, WhenFull};
+use crate::export::{Context, OpenSink, Patience, Sink, WhenFull};
 use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
@@ -107,7 +107,12 @@ pub fn capture(
     if let Some(confinement) = &live.confinement {
         observer.detail(&confine(confinement, sinks.iter().filter_map(OpenSink::file))?);
     }
-    let sinks = OpenSink::start_all(sinks, &names, &encapsulations, live.sampling)?;
+    let context = Context {
+        interfaces: Arc::clone(&names),
+        encapsulations: Arc::clone(&encapsulations),
+        sampling: live.sampling,
+    };
+    let sinks = OpenSink::start_all(sinks, &context)?;
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::low_half;
+use super::{FIRST_TEMPLATE, low_half};
 use crate::export::schema::{Row, Side};
 use crate::flow::{RecordKind, Sampling, SamplingUnit, protocol};
 use crate::limits::KEY_VLANS;
@@ -16,9 +16,9 @@ const ENTERPRISE: u16 = 0x8000;
 const NTP_SECONDS: i64 = 2_208_988_800;
 
 /// Bytes of the longest record.
-pub(super) const RECORD_BYTES: usize = 216;
+pub(super) const RECORD_BYTES: usize = 232;
 /// What a record has, as the number of its template.
-pub(super) type Template = u16;
+pub(in crate::export) type Template = u16;
 
 /// IPv6 addresses.
 const V6: Template = 1;
@@ -32,22 +32,29 @@ const DST_MAC: Template = 1 << 5;
 const VLAN: Template = 1 << 6;
 const INNER_VLAN: Template = 1 << 7;
 /// First and last packet's time.
-const TIMES: Template = 1 << 8;
+pub(super) const TIMES: Template = 1 << 8;
 /// An overflow aggregate: a destination prefix instead of ends.
 const PREFIX: Template = 1 << 9;
 /// Counts in eight bytes: one of them does not fit four (RFC 7011 section 6.2).
 const WIDE: Template = 1 << 10;
 /// The responder has sent something; else its counts, all zero, are left out.
-const REVERSE: Template = 1 << 11;
+pub(super) const REVERSE: Template = 1 << 11;
 /// One in so many packets.
 const SAMPLED_PACKETS: Template = 1 << 12;
 /// One in so many flows.
 const SAMPLED_FLOWS: Template = 1 << 13;
+/// Only one of them.
+#[cfg(test)]
+pub(super) const SAMPLED: Template = SAMPLED_PACKETS | SAMPLED_FLOWS;
 /// The initiator's packets have a time to live and a code point; so have the responder's, if there
 /// are any.
 const HEADERS: Template = 1 << 14;
-/// How many numbers there are.
-pub(super) const TEMPLATES: usize = 1 << 15;
+/// The times in milliseconds too: some collectors read no finer ones.
+pub(super) const MILLISECONDS: Template = 1 << 15;
+/// How many numbers there are. As a record is sampled in one way only, none of them is so high
+/// that it would not do behind the first one that a template may have.
+pub(super) const TEMPLATES: usize = 1 << 16;
+const _: () = assert!(u16::MAX - SAMPLED_FLOWS < u16::MAX - FIRST_TEMPLATE);
 
 /// An element of a template.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +90,8 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
             elements.push(Element { number, bytes, is_reverse: false });
         }
     };
+    add(has(MILLISECONDS), 152, 8); // flowStartMilliseconds
+    add(has(MILLISECONDS), 153, 8); // flowEndMilliseconds
     add(has(TIMES), 156, 8); // flowStartNanoseconds
     add(has(TIMES), 157, 8); // flowEndNanoseconds
     add(true, 4, 1); // protocolIdentifier
@@ -188,6 +197,11 @@ impl Default for Record {
 }
 
 impl Record {
+    /// Bytes that were written since the last call.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// What was written since the last call.
     pub(super) fn take(&mut self) -> &[u8] {
         let len = std::mem::take(&mut self.len);
@@ -215,6 +229,10 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
     let has = |what: Template| template & what != 0;
     let record = row.record;
     if let Some((first, last)) = row.times() {
+        if has(MILLISECONDS) {
+            to.put(milliseconds(first));
+            to.put(milliseconds(last));
+        }
         to.put(ntp_time(first));
         to.put(ntp_time(last));
     }
@@ -275,6 +293,11 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
         to.put(1_u64.to_be_bytes());
         to.put(u64::from(left_out).to_be_bytes());
     }
+}
+
+/// RFC 7011 section 6.1.8: since 1970.
+fn milliseconds(time: Timestamp) -> [u8; 8] {
+    (time / 1_000_000).max(0).to_be_bytes()
 }
 
 /// NTP's format (RFC 7011 section 6.1.10): seconds and their fraction, whose unit is 0.23 ns. It

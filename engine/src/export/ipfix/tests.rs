@@ -1,9 +1,10 @@
 //! Messages, templates and times.
 
-use super::template::{RECORD_BYTES, TEMPLATES, elements, ntp_time};
+use super::template::{RECORD_BYTES, SAMPLED, TEMPLATES, elements, ntp_time};
 use super::*;
 use crate::export::tests::tcp_record;
 use crate::flow::{FlowRecord, Sampling};
+use crate::limits::DATAGRAM_BYTES_BOUNDS;
 
 #[test]
 fn times_come_back_exactly() {
@@ -88,9 +89,76 @@ fn sampled_records_say_how_many_are_between() {
 
 #[test]
 fn no_record_is_longer_than_there_is_room() {
-    let all = u16::try_from(TEMPLATES).unwrap();
-    let longest = (0..all).map(|template| {
+    let is_sampled_once = |template: &Template| template & SAMPLED != SAMPLED;
+    let all = || (0..=u16::try_from(TEMPLATES - 1).unwrap()).filter(is_sampled_once);
+    let longest = all().map(|template| {
         elements(template).iter().map(|element| usize::from(element.bytes)).sum::<usize>()
     });
     assert!(longest.max().unwrap() <= RECORD_BYTES);
+    // In the smallest datagram too, as the template.
+    let least = *DATAGRAM_BYTES_BOUNDS.start() - MESSAGE_HEADER - SET_HEADER;
+    assert!(RECORD_BYTES <= least);
+    let mut described = Vec::new();
+    for template in all() {
+        described.clear();
+        describe(template, &mut described);
+        assert!(described.len() <= least, "template {template}");
+    }
+}
+
+/// What a packer gives of records, and how many of ours, of up to `most` bytes each.
+fn packed(records: &[FlowRecord], most: usize, is_uniflow: bool) -> (Vec<u8>, u32) {
+    let rows = rows(records, Sampling::ALL, 0);
+    let (mut out, mut flows) = (Vec::new(), 0);
+    Packer::for_collector(most, is_uniflow).pack(&rows, &mut |packed: Packed<'_>| {
+        let start = out.len();
+        packed.write(&mut out);
+        assert!(out.len() - start <= most, "{} bytes", out.len() - start);
+        flows += packed.flows;
+    });
+    (out, flows)
+}
+
+#[test]
+fn messages_are_no_longer_than_they_may_be_and_hardly_shorter() {
+    let records = vec![tcp_record(); 1_000];
+    for most in [512, 513, 1_400, MESSAGE_BYTES] {
+        let (bytes, flows) = packed(&records, most, false);
+        let (sets, _) = sets(&bytes);
+        let record = elements(sets[0].0 - FIRST_TEMPLATE);
+        let record: usize = record.iter().map(|element| usize::from(element.bytes)).sum();
+        let in_message = ((most - MESSAGE_HEADER - SET_HEADER) / record).min(BATCH_RECORDS);
+        assert_eq!(sets.len(), records.len().div_ceil(in_message), "{most} bytes");
+        assert_eq!(sets.iter().map(|set| set.1 / record).sum::<usize>(), records.len());
+        assert_eq!(flows as usize, records.len());
+    }
+}
+
+#[test]
+fn uniflows_are_two_records_and_none_of_a_side_that_sent_nothing() {
+    let mut silent = tcp_record();
+    let responder = silent.initiator().opposite();
+    silent.total.sides[responder.idx()] = Default::default();
+    let (both, flows) = packed(&[tcp_record()], MESSAGE_BYTES, true);
+    let (one, one_flows) = packed(&[silent], MESSAGE_BYTES, true);
+    assert_eq!((flows, one_flows), (1, 1));
+    let ([both, one], len) = ([sets(&both).0, sets(&one).0], |set: (u16, usize)| set.1);
+    assert_eq!((both.len(), one.len()), (1, 1));
+    assert_eq!((both[0].0, len(both[0])), (one[0].0, 2 * len(one[0])));
+    assert_eq!((both[0].0 - FIRST_TEMPLATE) & template::REVERSE, 0);
+}
+
+#[test]
+fn templates_are_told_once_and_again_when_they_are_forgotten() {
+    let mut templates = Templates::default();
+    let all = || 0..100;
+    let told = |messages: Vec<Vec<u8>>| {
+        assert!(messages.iter().all(|message| message.len() <= 512));
+        messages.iter().map(|message| sets(message).0.len()).sum::<usize>()
+    };
+    let first = told(templates.new_ones(all(), 512));
+    assert!(first > 10);
+    assert_eq!(told(templates.new_ones(all(), 512)), 0);
+    templates.forget();
+    assert_eq!(told(templates.new_ones(all(), 512)), first);
 }

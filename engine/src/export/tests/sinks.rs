@@ -9,7 +9,8 @@ use super::tcp_record;
 use crate::export::output::Output;
 use crate::export::queue::Progress;
 use crate::export::{
-    Compression, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec, Target, WhenFull,
+    Compression, Context, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec, Target,
+    WhenFull,
 };
 use crate::flow::Sampling;
 use crate::global::Ended;
@@ -47,7 +48,8 @@ fn start(spec: &SinkSpec) -> Sink {
 }
 
 fn start_all(specs: &[SinkSpec]) -> crate::error::Result<Vec<Sink>> {
-    Sink::start_all(specs, &Arc::from([]), &Arc::default(), Sampling::ALL)
+    let (interfaces, encapsulations) = (Arc::from([]), Arc::default());
+    Sink::start_all(specs, &Context { interfaces, encapsulations, sampling: Sampling::ALL })
 }
 
 /// Waits as long as it takes.

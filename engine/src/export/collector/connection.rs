@@ -1,0 +1,147 @@
+//! A connected socket to a collector, as blocking calls.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::endpoint::{Endpoint, Transport};
+use crate::export::queue::Progress;
+use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_SILENCE};
+use crate::socket::unacknowledged;
+
+/// Bytes written at once: a slow collector is seen to take something.
+const WRITE_BYTES: usize = 1 << 14;
+
+/// Why there is no connection.
+pub(super) struct Failure {
+    /// In the ledger.
+    pub(super) cause: String,
+    /// In full.
+    pub(super) text: String,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let cause = error.kind().to_string();
+        Self { text: cause.clone(), cause }
+    }
+}
+
+/// A socket, and how many bytes it has taken.
+pub(super) struct Connection {
+    socket: Socket,
+    sent: u64,
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    Udp(UdpSocket),
+}
+
+impl Connection {
+    /// Connects to the first of the host's addresses that takes it.
+    pub(super) fn open(endpoint: &Endpoint) -> Result<Self, Failure> {
+        let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
+        let not_found = |text: String| Failure { cause: "name not found".to_owned(), text };
+        let addresses = looked_up.map_err(|error| not_found(error.to_string()))?;
+        let mut failure = not_found("the name has no address".to_owned());
+        for address in addresses {
+            let opened = match endpoint.transport {
+                Transport::Tcp => connect_tcp(address).map(Socket::Tcp),
+                Transport::Udp => connect_udp(address).map(Socket::Udp),
+            };
+            match opened {
+                Ok(socket) => return Ok(Self { socket, sent: 0 }),
+                Err(error) => failure = error.into(),
+            }
+        }
+        Err(failure)
+    }
+
+    /// Sends a whole message; `progress` is told of every piece.
+    pub(super) fn send(&mut self, message: &[u8], progress: &Progress) -> io::Result<()> {
+        match &mut self.socket {
+            Socket::Tcp(stream) => {
+                // Else what is written after the collector's end would be found lost later.
+                if is_closed(stream)? {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                let mut left = message;
+                while !left.is_empty() {
+                    let piece = &left[..left.len().min(WRITE_BYTES)];
+                    let written = stream.write(piece).map_err(timed_out)?;
+                    self.sent += written as u64;
+                    left = &left[written..];
+                    progress.note();
+                }
+            }
+            Socket::Udp(socket) => {
+                self.sent += socket.send(message)? as u64;
+                progress.note();
+            }
+        }
+        Ok(())
+    }
+
+    /// Of the bytes sent, how many have arrived as far as is known; or what has failed since.
+    pub(super) fn arrived(&self) -> io::Result<u64> {
+        let error = match &self.socket {
+            Socket::Tcp(stream) => stream.take_error()?,
+            // A refusal that has come back is all that is ever heard.
+            Socket::Udp(socket) => socket.take_error()?,
+        };
+        match (error, &self.socket) {
+            (Some(error), _) => Err(error),
+            (None, Socket::Tcp(_)) => Ok(self.arrived_before_failure()),
+            (None, Socket::Udp(_)) => Ok(self.sent),
+        }
+    }
+
+    /// The same of a connection that has failed. Nothing that is not known yet has arrived over
+    /// UDP.
+    pub(super) fn arrived_before_failure(&self) -> u64 {
+        match &self.socket {
+            Socket::Tcp(stream) => match unacknowledged(stream.as_fd()) {
+                Ok(outstanding) => self.sent.saturating_sub(outstanding.into()),
+                Err(_) => 0,
+            },
+            Socket::Udp(_) => 0,
+        }
+    }
+}
+
+/// A write that has waited for [`COLLECTOR_SILENCE`] says that it would have to wait (socket(7)).
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
+fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, COLLECTOR_CONNECT)?;
+    stream.set_write_timeout(Some(COLLECTOR_SILENCE))?;
+    Ok(stream)
+}
+
+fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(address)?;
+    Ok(socket)
+}
+
+/// Whether the collector has ended the connection. It has nothing else to say (RFC 7011 section
+/// 10.4.2); what it says all the same is not kept.
+fn is_closed(stream: &mut TcpStream) -> io::Result<bool> {
+    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut fds, PollTimeout::ZERO)? == 0 {
+        return Ok(false);
+    }
+    Ok(stream.read(&mut [0; 512])? == 0)
+}

@@ -1,0 +1,119 @@
+//! Where a collector is: `ipfix+tcp://HOST:PORT`, `ipfix+udp://[::1]:4739`.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// The port that IANA has given IPFIX, over TCP and UDP (RFC 7011 section 10.3.4).
+const PORT: u16 = 4_739;
+
+/// How messages get there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// RFC 7011 section 10.4.
+    Tcp,
+    /// RFC 7011 section 10.3.
+    Udp,
+}
+
+/// A collector's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// How messages get there.
+    pub transport: Transport,
+    /// A name, or an address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// What a URL means.
+    ///
+    /// # Errors
+    /// If it is none of a collector.
+    pub fn parse(url: &str) -> Result<Self> {
+        let refuse = |cause: &str| {
+            Err(Error::new(format!("output {url}"), cause)
+                .advise("write ipfix+tcp://HOST:PORT or ipfix+udp://[::1]:4739"))
+        };
+        let (transport, place) = match url.split_once("://") {
+            Some(("ipfix+tcp", place)) => (Transport::Tcp, place),
+            Some(("ipfix+udp", place)) => (Transport::Udp, place),
+            _ => return refuse("unknown kind of collector"),
+        };
+        let place = place.strip_suffix('/').unwrap_or(place);
+        let (host, port) = if let Some(literal) = place.strip_prefix('[') {
+            let Some((host, rest)) = literal.split_once(']') else {
+                return refuse("a bracket is missing");
+            };
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return refuse("not an IPv6 address");
+            }
+            (host, if rest.is_empty() { None } else { Some(rest) })
+        } else {
+            let colon = place.find(':').unwrap_or(place.len());
+            (&place[..colon], place.get(colon..).filter(|rest| !rest.is_empty()))
+        };
+        let port = match port {
+            None => Some(PORT),
+            Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()),
+        };
+        match port {
+            None | Some(0) => refuse("not a port; an IPv6 address takes brackets"),
+            Some(_) if host.is_empty() || host.contains(['/', '@', '?', '#']) => {
+                refuse("not a host")
+            }
+            Some(port) => Ok(Self { transport, host: host.to_owned(), port }),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = match self.transport {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        };
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            write!(f, "ipfix+{transport}://[{host}]:{port}")
+        } else {
+            write!(f, "ipfix+{transport}://{host}:{port}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_transport_host_and_port() {
+        for (url, shown) in [
+            ("ipfix+tcp://collector:9995", "ipfix+tcp://collector:9995"),
+            ("ipfix+udp://192.0.2.1", "ipfix+udp://192.0.2.1:4739"),
+            ("ipfix+udp://[::1]:4739/", "ipfix+udp://[::1]:4739"),
+            ("ipfix+tcp://[2001:db8::1]", "ipfix+tcp://[2001:db8::1]:4739"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().to_string(), shown);
+        }
+        for wrong in [
+            "ipfix://host:1",
+            "netflow+udp://host:1",
+            "ipfix+tcp://",
+            "ipfix+tcp://:4739",
+            "ipfix+tcp://host:0",
+            "ipfix+tcp://host:65536",
+            "ipfix+tcp://host:",
+            "ipfix+tcp://::1:4739",
+            "ipfix+tcp://[::1",
+            "ipfix+tcp://[::1]4739",
+            "ipfix+tcp://[host]:1",
+            "ipfix+tcp://user@host:1",
+            "ipfix+tcp://host/path",
+        ] {
+            assert!(Endpoint::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Data records into messages that are no longer than a reader or a path takes.
+
+use super::template::{MILLISECONDS, REVERSE, Record, TIMES, Template, template_of, write};
+use super::{
+    FIRST_TEMPLATE, MESSAGE_BYTES, MESSAGE_HEADER, SET_HEADER, write_message_header,
+    write_set_header,
+};
+use crate::export::Rows;
+use crate::export::schema::Row;
+use crate::flow::FlowRecord;
+use crate::limits::BATCH_RECORDS;
+
+/// Sets in one message, at most; there are fewer templates that differ in a batch.
+const SETS: usize = BATCH_RECORDS;
+
+/// Packs records by template.
+pub(in crate::export) struct Packer {
+    most_bytes: usize,
+    /// Whether a record has one direction only.
+    is_uniflow: bool,
+    /// Whether times are in milliseconds too.
+    has_milliseconds: bool,
+    /// The records of a message by template.
+    sets: Vec<(Template, Vec<u8>)>,
+    /// Bytes of the message.
+    bytes: usize,
+    /// Data records of the message.
+    records: u32,
+    /// Flow records of ours of which the first data record is in the message.
+    flows: u32,
+    record: Record,
+}
+
+/// A message.
+pub(in crate::export) struct Packed<'a> {
+    sets: &'a [(Template, Vec<u8>)],
+    bytes: usize,
+    /// Its data records.
+    pub(in crate::export) records: u32,
+    /// How many flow records of ours it has, or begins.
+    pub(in crate::export) flows: u32,
+}
+
+impl Packed<'_> {
+    fn sets(&self) -> impl Iterator<Item = (Template, &Vec<u8>)> {
+        let sets = self.sets.iter().filter(|(_, set)| !set.is_empty());
+        sets.map(|(template, set)| (*template, set))
+    }
+
+    /// What its sets are made by.
+    pub(in crate::export) fn templates(&self) -> impl Iterator<Item = Template> {
+        self.sets().map(|(template, _)| template)
+    }
+
+    /// Appends it, but for what [`stamp`](super::stamp) writes.
+    pub(in crate::export) fn write(&self, out: &mut Vec<u8>) {
+        write_message_header(self.bytes - MESSAGE_HEADER, out);
+        for (template, set) in self.sets() {
+            write_set_header(FIRST_TEMPLATE + template, set.len(), out);
+            out.extend_from_slice(set);
+        }
+    }
+}
+
+impl Packer {
+    /// Into messages of a file.
+    pub(in crate::export) fn for_file() -> Self {
+        Self::new(MESSAGE_BYTES, false, false)
+    }
+
+    /// Into messages of up to `most_bytes`, with all that some collector needs. If it
+    /// `is_uniflow`, each direction of a flow that has packets is a record of its own.
+    pub(in crate::export) fn for_collector(most_bytes: usize, is_uniflow: bool) -> Self {
+        Self::new(most_bytes, is_uniflow, true)
+    }
+
+    fn new(most_bytes: usize, is_uniflow: bool, has_milliseconds: bool) -> Self {
+        Self {
+            most_bytes,
+            is_uniflow,
+            has_milliseconds,
+            sets: Vec::new(),
+            bytes: MESSAGE_HEADER,
+            records: 0,
+            flows: 0,
+            record: Record::default(),
+        }
+    }
+
+    /// Gives messages with all of the records.
+    pub(in crate::export) fn pack(&mut self, rows: &Rows<'_>, give: &mut impl FnMut(Packed<'_>)) {
+        for row in rows.iter() {
+            let template = template_of(&row);
+            if self.is_uniflow {
+                self.add(&row, template & !REVERSE, 1, give);
+                if let Some(record) = turned(row.record).filter(|_| template & REVERSE != 0) {
+                    let row = Row { record: &record, ..row };
+                    self.add(&row, template_of(&row) & !REVERSE, 0, give);
+                }
+            } else {
+                self.add(&row, template, 1, give);
+            }
+        }
+        self.give(give);
+    }
+
+    fn add(
+        &mut self,
+        row: &Row<'_>,
+        template: Template,
+        flows: u32,
+        give: &mut impl FnMut(Packed<'_>),
+    ) {
+        let adds = self.has_milliseconds && template & TIMES != 0;
+        let template = if adds { template | MILLISECONDS } else { template };
+        write(row, template, &mut self.record);
+        let (record, place) = (self.record.len(), self.place_of(template));
+        let header = |set: &Vec<u8>| if set.is_empty() { SET_HEADER } else { 0 };
+        let is_full = self.bytes + header(&self.sets[place].1) + record > self.most_bytes;
+        if is_full || self.records as usize == BATCH_RECORDS {
+            self.give(give);
+        }
+        // It stays where it is, emptied or not.
+        let set = &mut self.sets[place].1;
+        self.bytes += header(set) + record;
+        set.extend_from_slice(self.record.take());
+        self.records += 1;
+        self.flows += flows;
+    }
+
+    /// Gives what has gathered.
+    fn give(&mut self, give: &mut impl FnMut(Packed<'_>)) {
+        let Self { bytes, records, flows, .. } = *self;
+        if records > 0 {
+            give(Packed { sets: &self.sets, bytes, records, flows });
+            self.sets.iter_mut().for_each(|(_, set)| set.clear());
+            (self.bytes, self.records, self.flows) = (MESSAGE_HEADER, 0, 0);
+        }
+    }
+
+    /// Where records of a template go.
+    fn place_of(&mut self, template: Template) -> usize {
+        let place = self.sets.iter().position(|&(known, _)| known == template);
+        place.unwrap_or_else(|| {
+            // Those of messages before count too, and few have more than a handful.
+            if self.sets.len() >= SETS {
+                self.sets.retain(|(_, set)| !set.is_empty());
+            }
+            self.sets.push((template, Vec::new()));
+            self.sets.len() - 1
+        })
+    }
+}
+
+/// The record as its responder sees it, if it is known who that is.
+fn turned(record: &FlowRecord) -> Option<FlowRecord> {
+    let mut turned = *record;
+    let opening = turned.total.opening.as_mut()?;
+    opening.initiator = opening.initiator.opposite();
+    Some(turned)
+}

@@ -1,0 +1,98 @@
+"""Reads the files that nfcapd has written, by nfdump, and a JSON lines file of the run that sent
+the records, and compares them.
+
+Arguments: nfcapd's folder, the JSON lines. A record of nfcapd's has one direction, or with it the
+packets and bytes of the other. Prints how many records of ours agree; exits with 1 if any does not.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+# nfdump's letters, from the highest bit: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN.
+FLAGS = "CEUAPRSF"
+
+
+def from_nfdump(flow):
+    record = {
+        "start": flow["first"],
+        "end": flow["last"],
+        "protocol": flow["proto"],
+        "src_ip": flow.get("src4_addr") or flow.get("src6_addr"),
+        "dst_ip": flow.get("dst4_addr") or flow.get("dst6_addr"),
+        "src_packets": flow["in_packets"],
+        "src_bytes": flow["in_bytes"],
+        "src_tcp_flags": flags(flow.get("tcp_flags", "")),
+    }
+    if flow["proto"] in (6, 17, 132):
+        record |= {"src_port": flow["src_port"], "dst_port": flow["dst_port"]}
+    if "out_packets" in flow:
+        record |= {"dst_packets": flow["out_packets"], "dst_bytes": flow["out_bytes"]}
+    return record
+
+
+def flags(text):
+    return sum(1 << 7 - place for place, letter in enumerate(text) if letter == FLAGS[place])
+
+
+def directions(record, are_both):
+    """A record of ours as nfcapd has it, with the directions that sent anything."""
+    sides = ("src", "dst")
+    common = {
+        # A millisecond is the finest that it has.
+        "start": record["start"][:23],
+        "end": record["end"][:23],
+        "protocol": record["protocol"],
+    }
+    for side, other in (sides, sides[::-1]):
+        if record[f"{side}_packets"] == 0:
+            continue
+        direction = common | {
+            "src_ip": record[f"{side}_ip"],
+            "dst_ip": record[f"{other}_ip"],
+            "src_packets": record[f"{side}_packets"],
+            "src_bytes": record[f"{side}_bytes"],
+            "src_tcp_flags": record.get(f"{side}_tcp_flags", 0),
+        }
+        if record["protocol"] in (6, 17, 132):
+            direction |= {"src_port": record[f"{side}_port"], "dst_port": record[f"{other}_port"]}
+        if are_both:
+            del direction["src_tcp_flags"]
+            if record[f"{other}_packets"]:
+                direction["dst_packets"] = record[f"{other}_packets"]
+                direction["dst_bytes"] = record[f"{other}_bytes"]
+            yield direction
+            return
+        yield direction
+
+
+def order(record):
+    return json.dumps(record, sort_keys=True)
+
+
+def main():
+    folder, ours = sys.argv[1:]
+    command = ["nfdump", "-R", folder, "-o", "json"]
+    environment = os.environ | {"TZ": "UTC"}
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    theirs = [from_nfdump(flow) for flow in json.loads(said)]
+    with open(ours, encoding="utf-8") as lines:
+        records = [json.loads(line) for line in lines]
+    are_both = any("dst_packets" in record for record in theirs)
+    if are_both:
+        # It has room for the flags of one direction, and keeps those that it read last.
+        for record in theirs:
+            del record["src_tcp_flags"]
+    ours = [direction for record in records for direction in directions(record, are_both)]
+    theirs.sort(key=order)
+    ours.sort(key=order)
+    for one, other in zip(theirs, ours):
+        if one != other:
+            sys.exit(f"nfcapd has {order(one)}\nours is    {order(other)}")
+    if len(theirs) != len(ours):
+        sys.exit(f"nfcapd has {len(theirs)} records of {len(ours)}")
+    print(len(records))
+
+
+main()

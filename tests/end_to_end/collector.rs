@@ -1,0 +1,223 @@
+//! Records sent to collectors: what they receive is read by tshark and by nfcapd, beside the JSON
+//! lines of the same run; and what becomes of records when there is no collector.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
+
+use crate::ipfix::{agree, has_tshark};
+use crate::program::{
+    FLOWTAP, Run, flowtap, folder, generate, generate_scan, json_file, signal, wait_for,
+};
+use crate::{Outcome, ensure, not_here};
+
+/// Reads what nfcapd has written, and compares.
+const COMPARE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/collector.py");
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        Trial::test("collector::without_one_records_are_counted_by_cause", nobody_there),
+        Trial::test("collector::a_name_that_is_none_is_told", no_such_name),
+    ];
+    if has_tshark() {
+        trials.extend([
+            Trial::test("collector::tshark_reads_a_tcp_stream", || over_tcp("127.0.0.1")),
+            Trial::test("collector::tshark_reads_a_tcp_stream_over_ipv6", || over_tcp("[::1]")),
+            Trial::test("collector::tshark_reads_datagrams_of_bounded_length", over_udp),
+            Trial::test("collector::a_collector_that_comes_back_gets_the_rest", restart),
+        ]);
+    } else {
+        trials.extend(not_here("collector_tshark", "needs tshark (scripts/setup installs it)"));
+    }
+    if Command::new("nfcapd").arg("-V").output().is_ok() {
+        trials.extend([
+            Trial::test("collector::nfcapd_reads_both_directions_in_one", || by_nfcapd(&[])),
+            Trial::test("collector::nfcapd_reads_each_direction", || by_nfcapd(&["--uniflow"])),
+        ]);
+    } else {
+        trials.extend(not_here("collector_nfcapd", "needs nfcapd (scripts/setup installs it)"));
+    }
+    trials
+}
+
+fn nobody_there() -> Outcome {
+    let made = generate(2_000, 100, 31);
+    let stats = made.folder.path().join("stats.json");
+    // A port that was free a moment ago, and is not given out again soon.
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    for transport in ["tcp", "udp"] {
+        let url = format!("ipfix+{transport}://127.0.0.1:{port}");
+        let arguments = ["read", "-q", "-o", &url, "--stats"].map(str::to_owned);
+        let files = [&stats, &made.capture].map(|path| path.display().to_string());
+        let run = flowtap(arguments.into_iter().chain(files)).expect(2)?;
+        ensure(run.stderr.contains("onnection refused"), &run.stderr)?;
+        let ledger = json_file(&stats)?;
+        let refused = ledger["flows"]["not_sent"][format!("{url}: connection refused")].as_u64();
+        ensure(refused == ledger["flows"]["created"].as_u64(), ledger["flows"].to_string())?;
+        ensure(ledger["residuals"]["flows"] == 0, ledger["residuals"].to_string())?;
+    }
+    Ok(())
+}
+
+fn no_such_name() -> Outcome {
+    let made = generate(200, 10, 32);
+    let url = "ipfix+tcp://collector.invalid:4739";
+    let arguments = ["read".as_ref(), "-q".as_ref(), "-o".as_ref(), url.as_ref()];
+    let run = flowtap(arguments.into_iter().chain([made.capture.as_os_str()])).expect(2)?;
+    ensure(run.stderr.contains("collector.invalid"), &run.stderr)
+}
+
+/// Sends a capture's records to a collector, and writes them as JSON lines too.
+fn send(capture: &Path, url: &str, jsonl: &Path) -> Outcome {
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "-q", "--strict", "-o", url, "-o"]).arg(jsonl).arg(capture);
+    Run::of(&mut command).expect(0).map(drop)
+}
+
+fn over_tcp(host: &str) -> Outcome {
+    let folder = folder();
+    let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
+    let listener = TcpListener::bind(format!("{host}:0"))?;
+    let url = format!("ipfix+tcp://{host}:{}", listener.local_addr()?.port());
+    let receiver = thread::spawn(move || {
+        let mut received = Vec::new();
+        listener.accept()?.0.read_to_end(&mut received)?;
+        Ok::<_, std::io::Error>(received)
+    });
+    send(&generate_scan(20_000).capture, &url, &jsonl)?;
+    fs::write(&ipfix, receiver.join().expect("it does not panic")?)?;
+    agree(&ipfix, &jsonl, 20_000)
+}
+
+fn over_udp() -> Outcome {
+    let folder = folder();
+    let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    // Nothing comes after the program has ended: then the socket has it all.
+    send(
+        &generate(5_000, 300, 33).capture,
+        &format!("ipfix+udp://{}", socket.local_addr()?),
+        &jsonl,
+    )?;
+    socket.set_nonblocking(true)?;
+    let (mut datagram, mut file, mut datagrams) = ([0; 65_536], Vec::new(), 0);
+    while let Ok(len) = socket.recv(&mut datagram) {
+        ensure(len <= 1_400, format!("a datagram of {len} bytes"))?;
+        let said = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
+        ensure(said == len, format!("a message of {said} bytes in {len}"))?;
+        file.extend_from_slice(&datagram[..len]);
+        datagrams += 1;
+    }
+    ensure(datagrams < 60, format!("{datagrams} datagrams for 300 records"))?;
+    fs::write(&ipfix, file)?;
+    agree(&ipfix, &jsonl, 250)
+}
+
+/// Reads a line that says `what` of a collector.
+fn told(stderr: &mut ChildStderr, what: &str) -> Outcome {
+    let (mut said, mut byte) = (String::new(), [0]);
+    while !said.contains(what) {
+        ensure(stderr.read(&mut byte)? == 1, format!("not told that {what}: {said}"))?;
+        said.push(byte[0].into());
+    }
+    Ok(())
+}
+
+/// The collector ends when it has the first records, and comes back when it is missed.
+fn restart() -> Outcome {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    let capture = fs::read(generate_scan(20_000).capture)?;
+    let (first, second) = capture.split_at(capture.len() / 2);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let mut child = Command::new(FLOWTAP)
+        .args(["read", "-", "--strict", "--idle-timeout", "1s", "--stats-interval", "20ms"])
+        .args(["-o", &format!("ipfix+tcp://{address}"), "--stats"])
+        .arg(path("stats.json"))
+        .arg("-o")
+        .arg(path("a.jsonl"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("it was piped");
+    let mut stderr = child.stderr.take().expect("it was piped");
+    stdin.write_all(first)?;
+    let (mut connection, _) = listener.accept()?;
+    connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let (mut received, mut piece) = (Vec::new(), [0; 65_536]);
+    // Until nothing comes for a second, as then nothing is on its way.
+    while let Ok(len @ 1..) = connection.read(&mut piece) {
+        received.extend_from_slice(&piece[..len]);
+    }
+    ensure(!received.is_empty(), "nothing came before the end of the collector")?;
+    drop((connection, listener));
+    let feeder = thread::spawn({
+        let second = second.to_vec();
+        move || stdin.write_all(&second)
+    });
+    // What is written after its end fails, also that of which the first piece was taken.
+    told(&mut stderr, "trying again")?;
+    let listener = TcpListener::bind(address)?;
+    let drain = thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
+    listener.accept()?.0.read_to_end(&mut received)?;
+    feeder.join().expect("it does not panic")?;
+    let status = child.wait()?;
+    drain.join().expect("it does not panic")?;
+    ensure(status.success(), format!("{status}: {}", json_file(&path("stats.json"))?["flows"]))?;
+    fs::write(path("a.ipfix"), received)?;
+    agree(&path("a.ipfix"), &path("a.jsonl"), 20_000)
+}
+
+/// nfcapd on a port of its own; told to end when dropped.
+struct Nfcapd(Child);
+
+impl Drop for Nfcapd {
+    fn drop(&mut self) {
+        signal(&self.0, Signal::SIGTERM);
+        // It completes its file.
+        let _ = self.0.wait();
+    }
+}
+
+impl Nfcapd {
+    fn start(folder: &Path, port: u16) -> Result<Self, Failed> {
+        let child = Command::new("nfcapd")
+            .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-w"])
+            .arg(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let nfcapd = Self(child);
+        // The port is taken once it listens (/proc/net/udp has it in hexadecimal).
+        let place = format!(":{port:04X} ");
+        let listens = || fs::read_to_string("/proc/net/udp").is_ok_and(|it| it.contains(&place));
+        ensure(wait_for(listens), "nfcapd does not listen")?;
+        Ok(nfcapd)
+    }
+}
+
+fn by_nfcapd(arguments: &[&str]) -> Outcome {
+    let folder = folder();
+    let (received, jsonl) = (folder.path().join("nfcapd"), folder.path().join("a.jsonl"));
+    fs::create_dir(&received)?;
+    let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let made = generate(5_000, 300, 34);
+    let url = format!("ipfix+udp://127.0.0.1:{port}");
+    let nfcapd = Nfcapd::start(&received, port)?;
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "-q", "--strict", "-o", &url, "-o"]).arg(&jsonl).args(arguments);
+    Run::of(command.arg(&made.capture)).expect(0)?;
+    drop(nfcapd);
+    let mut command = Command::new("python3");
+    let run = Run::of(command.arg(COMPARE).arg(&received).arg(&jsonl)).expect(0)?;
+    let records: usize = run.stdout.trim().parse()?;
+    ensure(records >= 250, format!("{records} records, fewer than 250"))
+}
