@@ -57,6 +57,33 @@ pub fn parse_ring_frames(text: &str) -> std::result::Result<u32, String> {
     })
 }
 
+/// A duration that something is done over and over after: not 0.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn parse_interval(text: &str) -> std::result::Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err(format!("'{text}' is no time at all")),
+        interval => Ok(interval),
+    }
+}
+
+/// A number of bytes: `500`, `20k`, `100M`, `1G`.
+///
+/// # Errors
+/// A text for the user, if it is none, or 0.
+pub fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((end, 'k')) => (&text[..end], 1_000),
+        Some((end, 'M')) => (&text[..end], 1_000_000),
+        Some((end, 'G')) => (&text[..end], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    let wrong = || format!("'{text}' is not a number of bytes; write 500k, 100M or 1G");
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(wrong)
+}
+
 /// Bytes of a datagram, within bounds.
 ///
 /// # Errors
@@ -210,6 +237,19 @@ mod tests {
         for wrong in ["", "5", "s", "-5s", "5 parsecs", "999999999999h", "off"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn bytes_are_read_with_their_unit() {
+        assert_eq!(parse_bytes("500"), Ok(500));
+        assert_eq!(parse_bytes("20k"), Ok(20_000));
+        assert_eq!(parse_bytes("3M"), Ok(3_000_000));
+        assert_eq!(parse_bytes("1G"), Ok(1_000_000_000));
+        for wrong in ["", "0", "k", "-1", "1.5M", "1T", "99999999999G"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_interval("5m"), Ok(Duration::from_secs(300)));
+        assert!(parse_interval("0s").is_err());
     }
 
     #[test]

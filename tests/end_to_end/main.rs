@@ -19,6 +19,7 @@ mod observe;
 mod observe_xdp;
 mod parquet;
 mod program;
+mod rotation;
 mod rules;
 mod sample;
 mod scan;
@@ -62,6 +63,7 @@ fn main() {
     trials.extend(ipfix::trials());
     trials.extend(parquet::trials());
     trials.extend(collector::trials());
+    trials.extend(rotation::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

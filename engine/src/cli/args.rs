@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Options, parse_datagram_bytes, parse_duration, parse_timeout};
+use crate::config::{
+    Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_timeout,
+};
 use crate::export::SinkOptions;
 use crate::host::tune::Tune;
 use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS};
@@ -111,6 +113,12 @@ pub(crate) struct Common {
     /// Parquet and Arrow files: write what has gathered at least every so often.
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "10s")]
     checkpoint: Duration,
+    /// Files: begin another one so often, when the clock is at a multiple of it.
+    #[arg(long, value_name = "DUR", value_parser = parse_interval)]
+    rotate: Option<Duration>,
+    /// Files: begin another one when one has so many bytes (k, M, G: 1,000, and so on).
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    rotate_size: Option<u64>,
     /// Collectors: a record for each direction of a flow, and none for both.
     #[arg(long)]
     uniflow: bool,
@@ -176,6 +184,8 @@ impl Common {
             outputs: self.outputs.clone(),
             sink: SinkOptions {
                 checkpoint: self.checkpoint,
+                rotate: self.rotate,
+                rotate_size: self.rotate_size,
                 uniflow: self.uniflow,
                 datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),
             },

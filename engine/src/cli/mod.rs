@@ -11,6 +11,7 @@ mod stats;
 mod summary;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -22,7 +23,7 @@ use crate::cli::hold::Holder;
 use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
 use crate::error::{Error, Result};
-use crate::export::Target;
+use crate::export::SinkSpec;
 use crate::host::tune::restore;
 use crate::privileges::{self, Confinement};
 use crate::source::afxdp::check_free;
@@ -126,11 +127,8 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
 
 fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let settings = arguments.common.options().settings()?;
-    let outputs = settings.sinks.iter().filter_map(|sink| match &sink.target {
-        Target::File(path) => Some(path.as_path()),
-        Target::Stdout | Target::Collector(_) => None,
-    });
-    let outputs = outputs.chain(arguments.common.stats.as_deref());
+    let outputs: Vec<_> = settings.sinks.iter().filter_map(SinkSpec::path).collect();
+    let outputs = outputs.iter().map(PathBuf::as_path).chain(arguments.common.stats.as_deref());
     let mut confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
     if arguments.keep_privileges {
         confinement.keep_what_opening_takes();

@@ -12,6 +12,7 @@ mod distributor;
 mod ipfix;
 mod jsonl;
 mod line;
+mod name;
 pub mod output;
 mod parquet;
 mod queue;

@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::{Error, Result};
 use crate::export::queue::Progress;
-use crate::export::{Compression, SinkSpec, Target};
+use crate::export::{Compression, SinkSpec, Target, name};
 use crate::sync::Arc;
 
 /// Bytes collected before they are written.
@@ -64,13 +64,18 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Opens the sink's target for writing; `progress` is told whenever that takes something.
+    /// Opens the sink's target for writing, or a file by its pattern; `progress` is told whenever that takes something.
     ///
     /// # Errors
     /// If the target cannot be created, or is a folder.
-    pub(crate) fn open(spec: &SinkSpec, progress: &Arc<Progress>) -> Result<Self> {
+    pub(crate) fn open(
+        spec: &SinkSpec,
+        interfaces: &[String],
+        progress: &Arc<Progress>,
+    ) -> Result<Self> {
         let (file, rename) = match &spec.target {
             Target::Stdout => (open_stdout()?, None),
+            Target::File(path) if name::is_pattern(path) => open_named(path, interfaces)?,
             Target::File(path) => open_file(path)?,
             Target::Collector(_) => unreachable!("it has a thread of its own kind"),
         };
@@ -224,6 +229,17 @@ fn free_name(name: &Path, completed: &[PathBuf]) -> PathBuf {
 fn open_stdout() -> Result<File> {
     let ours = io::stdout().as_fd().try_clone_to_owned();
     ours.map(File::from).map_err(|e| Error::new("open standard output", e))
+}
+
+/// A file that is begun now, by a pattern.
+fn open_named(pattern: &Path, interfaces: &[String]) -> Result<(File, Option<(PathBuf, PathBuf)>)> {
+    let fail = |cause: String| Error::new(format!("create {}", pattern.display()), cause);
+    let path = name::name(pattern, interfaces, jiff::Timestamp::now()).map_err(fail)?;
+    name::make_folders(&path).map_err(|error| {
+        Error::new(format!("create the folders of {}", path.display()), error)
+            .advise("choose a folder that exists and that you may write to")
+    })?;
+    open_file(&path)
 }
 
 fn open_file(path: &Path) -> Result<(File, Option<(PathBuf, PathBuf)>)> {

@@ -7,7 +7,7 @@
 use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::export::collector::Exporter;
@@ -44,17 +44,17 @@ pub struct OpenSink {
 }
 
 impl OpenSink {
-    /// Opens all targets.
+    /// Opens all targets; files by a pattern are of `interfaces`.
     ///
     /// # Errors
     /// If a target cannot be opened; then nothing was written to any of them.
-    pub fn open_all(specs: &[SinkSpec]) -> Result<Vec<Self>> {
+    pub fn open_all(specs: &[SinkSpec], interfaces: &[String]) -> Result<Vec<Self>> {
         let open = |spec: &SinkSpec| {
             let queue = Arc::new(Queue::new(spec.name()));
             // A collector may be there later; its socket needs no privilege.
             let output = match spec.target {
                 Target::Collector(_) => None,
-                _ => Some(Output::open(spec, &queue.progress)?),
+                _ => Some(Output::open(spec, interfaces, &queue.progress)?),
             };
             Ok(Self { spec: spec.clone(), queue, output })
         };
@@ -109,7 +109,7 @@ impl Sink {
     /// # Errors
     /// If a target cannot be opened; then nothing was written to any of them.
     pub fn start_all(specs: &[SinkSpec], context: &Context) -> Result<Vec<Self>> {
-        OpenSink::start_all(OpenSink::open_all(specs)?, context)
+        OpenSink::start_all(OpenSink::open_all(specs, &context.interfaces)?, context)
     }
 
     fn start(
@@ -126,6 +126,7 @@ impl Sink {
             output: None,
             in_file: 0,
             held_since: None,
+            rotates: None,
             context: context.clone(),
             queue: Arc::clone(&queue),
             finished_bytes: 0,
@@ -228,6 +229,8 @@ struct SinkThread {
     in_file: u64,
     /// When the encoder began to hold records back, if it does.
     held_since: Option<Instant>,
+    /// When the next file begins, if that is asked for.
+    rotates: Option<Instant>,
     context: Context,
     queue: Arc<Queue>,
     /// Bytes of files that are complete.
@@ -247,11 +250,12 @@ impl SinkThread {
     fn run(mut self, output: Output) {
         self.begin(output);
         loop {
-            let checkpoint = self.spec.options.checkpoint;
-            let until = self.held_since.and_then(|since| since.checked_add(checkpoint));
-            match self.queue.next(until) {
-                Message::Records(batch) => self.write(&batch),
-                Message::Idle => self.flush(),
+            match self.queue.next(self.next_look()) {
+                Message::Records(batch) => {
+                    self.write(&batch);
+                    self.look();
+                }
+                Message::Idle => self.look(),
                 // There is no other standard output to begin.
                 Message::Reopen if self.spec.target == Target::Stdout => {}
                 Message::Reopen => self.renew(),
@@ -267,7 +271,33 @@ impl SinkThread {
         }
     }
 
+    /// When something is to be done though no record comes.
+    fn next_look(&self) -> Option<Instant> {
+        self.checkpoint().into_iter().chain(self.rotates).min()
+    }
+
+    /// When what is held back is to be written.
+    fn checkpoint(&self) -> Option<Instant> {
+        self.held_since?.checked_add(self.spec.options.checkpoint)
+    }
+
+    /// Does what is due by now; a busy queue is never idle.
+    fn look(&mut self) {
+        let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= Instant::now());
+        let (is_old, most) = (is_due(self.rotates), self.spec.options.rotate_size);
+        let is_long = |output: &Output| {
+            output.current_name().is_some() && most.is_some_and(|most| output.bytes() >= most)
+        };
+        if is_old || self.encoder.is_full() || self.output.as_ref().is_some_and(is_long) {
+            self.renew();
+        } else if is_due(self.checkpoint()) {
+            self.flush();
+        }
+    }
+
     fn begin(&mut self, output: Output) {
+        let is_file = output.current_name().is_some();
+        self.rotates = self.spec.options.rotate.filter(|_| is_file).and_then(next_multiple);
         self.in_file = 0;
         self.bytes.clear();
         self.encoder.begin(&mut self.bytes);
@@ -279,7 +309,7 @@ impl SinkThread {
     fn renew(&mut self) {
         self.complete();
         if !self.queue.account.has_failed() {
-            match Output::open(&self.spec, &self.queue.progress) {
+            match Output::open(&self.spec, &self.context.interfaces, &self.queue.progress) {
                 Ok(output) => self.begin(output),
                 Err(error) => self.give_up(error, "cannot reopen", 0, false),
             }
@@ -298,13 +328,8 @@ impl SinkThread {
         self.held_since = match self.held_since {
             _ if !self.encoder.holds_back() => None,
             None => Some(Instant::now()),
-            // A busy queue is never idle.
-            Some(since) if since.elapsed() >= self.spec.options.checkpoint => return self.flush(),
             since => since,
         };
-        if self.encoder.is_full() {
-            self.renew();
-        }
     }
 
     /// Writes what the encoder holds back.
@@ -332,7 +357,7 @@ impl SinkThread {
 
     /// Completes the current file.
     fn complete(&mut self) {
-        self.held_since = None;
+        (self.held_since, self.rotates) = (None, None);
         let Some(mut output) = self.output.take() else { return };
         let name = output.current_name().map(|name| name.display().to_string());
         let account = &self.queue.account;
@@ -375,6 +400,35 @@ impl SinkThread {
     fn give_up(&mut self, failure: Error, cause: &str, records: u64, by_reader: bool) {
         // Dropping a broken output may try to write once more, in vain; nothing is renamed.
         self.output = None;
+        (self.held_since, self.rotates) = (None, None);
         self.queue.account.failed(failure, cause, records, by_reader);
+    }
+}
+
+/// When the clock will be at a multiple of `every` since 1970, UTC.
+fn next_multiple(every: Duration) -> Option<Instant> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = now.as_nanos().checked_rem(every.as_nanos())?;
+    let left = every - Duration::from_nanos(u64::try_from(since).ok()?);
+    Instant::now().checked_add(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_begin_at_multiples_of_the_clock() {
+        for every in [1, 60, 300, 86_400].map(Duration::from_secs) {
+            let next = next_multiple(every).unwrap();
+            let left = next.saturating_duration_since(Instant::now());
+            assert!(left <= every);
+            let next = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + left;
+            let off = next.as_nanos() % every.as_nanos();
+            let off = off.min(every.as_nanos() - off);
+            // What passes between two looks at the clocks.
+            assert!(off < every.as_nanos() / 3, "{every:?}: off by {off} ns");
+        }
+        assert!(next_multiple(Duration::ZERO).is_none());
     }
 }

@@ -1,10 +1,11 @@
 //! What `-o` names: where records go, in which format, and how compressed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::export::collector::Endpoint;
+use crate::export::name;
 use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 
 /// Where a sink writes.
@@ -12,7 +13,7 @@ use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 pub enum Target {
     /// Standard output.
     Stdout,
-    /// A file.
+    /// A file, or files by a pattern.
     File(PathBuf),
     /// An IPFIX collector.
     Collector(Endpoint),
@@ -51,6 +52,10 @@ pub enum Compression {
 pub struct SinkOptions {
     /// How long a format may hold records back.
     pub checkpoint: Duration,
+    /// Begin another file so often, when the clock is at a multiple of it.
+    pub rotate: Option<Duration>,
+    /// Begin another file when one has so many bytes.
+    pub rotate_size: Option<u64>,
     /// The longest message to a collector over UDP.
     pub datagram_bytes: usize,
     /// Whether collectors get a record for each direction.
@@ -59,7 +64,13 @@ pub struct SinkOptions {
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self { checkpoint: CHECKPOINT, datagram_bytes: DATAGRAM_BYTES, uniflow: false }
+        Self {
+            checkpoint: CHECKPOINT,
+            rotate: None,
+            rotate_size: None,
+            datagram_bytes: DATAGRAM_BYTES,
+            uniflow: false,
+        }
     }
 }
 
@@ -87,7 +98,8 @@ impl SinkSpec {
     /// What the argument of `-o` means: `-`, a collector, or a file with its format by ending.
     ///
     /// # Errors
-    /// If the ending is none that is known, or the collector's address is none.
+    /// If the ending is none that is known, the collector's address is none, or the pattern of
+    /// names makes none.
     pub fn parse(argument: &str) -> Result<Self> {
         if argument == "-" {
             return Ok(Self::stdout(Format::JsonLines));
@@ -104,6 +116,7 @@ impl SinkSpec {
                 ..Self::stdout(Format::Ipfix)
             });
         }
+        name::check(Path::new(argument))?;
         let (name, compression) = if let Some(name) = argument.strip_suffix(".gz") {
             (name, Compression::Gzip)
         } else if let Some(name) = argument.strip_suffix(".zst") {
@@ -125,6 +138,15 @@ impl SinkSpec {
         };
         let (target, options) = (Target::File(argument.into()), SinkOptions::default());
         Ok(Self { target, format, compression, options })
+    }
+
+    /// The file, or a path in the folder below which a pattern puts files.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        match &self.target {
+            Target::File(path) => Some(name::fixed(path)),
+            Target::Stdout | Target::Collector(_) => None,
+        }
     }
 
     /// The sink's name in the ledger and in messages.

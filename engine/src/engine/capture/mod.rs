@@ -72,7 +72,7 @@ pub fn capture(
     check_shunt(settings, live)?;
     let names: Arc<[String]> = live.interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
-    let sinks = OpenSink::open_all(&settings.sinks)?;
+    let sinks = OpenSink::open_all(&settings.sinks, &names)?;
     let plans = open::plan(live, settings.workers)?;
     let cores = plans.iter().map(|plan| plan.cores).sum();
     let mut accounts = Accounts::new(

@@ -108,7 +108,7 @@ fn an_unfinished_file_keeps_its_old_content() {
     let path = folder.path("a.jsonl");
     fs::write(&path, "old").unwrap();
     let mut output =
-        Output::open(&spec(&path, Compression::None), &Arc::new(Progress::new())).unwrap();
+        Output::open(&spec(&path, Compression::None), &[], &Arc::new(Progress::new())).unwrap();
     output.write_all(b"new").unwrap();
     drop(output);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");

@@ -1,0 +1,147 @@
+//! Names of files by pattern: `flows-{iface}-{start:%Y%m%dT%H%M%S}.parquet`.
+//!
+//! `{iface}` is the interface, or the interfaces with a `+` between them; `{start:…}` the moment
+//! at which the file was begun, in UTC, as strftime(3) writes it. Folders in a pattern are made as
+//! they are needed, below the last one without a brace.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use jiff::Timestamp;
+
+use crate::error::{Error, Result};
+use crate::limits::FILE_NAME_BYTES;
+
+/// What a pattern consists of.
+enum Piece<'a> {
+    Text(&'a str),
+    Interface,
+    Start(&'a str),
+}
+
+/// Whether it is a pattern, and not the name of one file.
+pub(super) fn is_pattern(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.contains(['{', '}']))
+}
+
+/// Sees that a pattern makes names.
+///
+/// # Errors
+/// If a brace stands alone, or what it holds is unknown.
+pub(super) fn check(path: &Path) -> Result<()> {
+    name(path, &[], Timestamp::UNIX_EPOCH).map(drop).map_err(|cause| {
+        Error::new(format!("output {}", path.display()), cause)
+            .advise("write {iface} and {start:%Y%m%dT%H%M%S}, or leave braces out")
+    })
+}
+
+/// The name of a file that is begun at `start`.
+///
+/// # Errors
+/// As [`check`], in words.
+pub(super) fn name(
+    path: &Path,
+    interfaces: &[String],
+    start: Timestamp,
+) -> std::result::Result<PathBuf, String> {
+    // What is not text has no braces.
+    let Some(text) = path.to_str() else { return Ok(path.to_owned()) };
+    let mut name = String::new();
+    for piece in pieces(text)? {
+        match piece {
+            Piece::Text(text) => name.push_str(text),
+            // Files that are read may be anywhere, and be many.
+            Piece::Interface => {
+                let all = interfaces.join("+").replace('/', "_");
+                name.extend(all.chars().scan(0, |bytes, letter| {
+                    *bytes += letter.len_utf8();
+                    (*bytes <= FILE_NAME_BYTES).then_some(letter)
+                }));
+            }
+            Piece::Start(format) => {
+                let time = jiff::fmt::strtime::format(format, start);
+                name.push_str(&time.map_err(|error| error.to_string())?);
+            }
+        }
+    }
+    Ok(name.into())
+}
+
+fn pieces(mut text: &str) -> std::result::Result<Vec<Piece<'_>>, String> {
+    let mut pieces = Vec::new();
+    while let Some(brace) = text.find(['{', '}']) {
+        let (before, rest) = text.split_at(brace);
+        pieces.push(Piece::Text(before));
+        let inner = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let Some((inner, after)) = inner else { return Err("a brace stands alone".to_owned()) };
+        pieces.push(match inner.split_once(':') {
+            None if inner == "iface" => Piece::Interface,
+            Some(("start", format)) => Piece::Start(format),
+            _ => return Err(format!("unknown {{{inner}}}")),
+        });
+        text = after;
+    }
+    pieces.push(Piece::Text(text));
+    Ok(pieces)
+}
+
+/// A path in the folder that has to be there: the one itself, if it is no pattern.
+pub(super) fn fixed(path: &Path) -> PathBuf {
+    if !is_pattern(path) {
+        return path.to_owned();
+    }
+    let folders = path
+        .components()
+        .take_while(|part| part.as_os_str().to_str().is_none_or(|part| !part.contains(['{', '}'])));
+    // Any name of a file in it; a pattern may be all in the last.
+    folders.collect::<PathBuf>().join("flows")
+}
+
+/// Makes the folders of a name that a pattern has made, each its parent's owner's: what runs as
+/// another user later goes on to write there.
+pub(super) fn make_folders(name: &Path) -> io::Result<()> {
+    let Some(folder) = name.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    if folder.is_dir() {
+        return Ok(());
+    }
+    make_folders(folder)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Ok(parent) = fs::metadata(parent.unwrap_or(Path::new("."))) {
+        // Who may not give it away owns it, as they do the parent.
+        let _ = chown(folder, Some(parent.uid()), Some(parent.gid()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_make_names() {
+        let start = "2026-03-01T04:05:06.5Z".parse().unwrap();
+        let interfaces = ["eth0".to_owned(), "a/b".to_owned()];
+        for (pattern, made, folder) in [
+            ("flows.csv", "flows.csv", "flows.csv"),
+            ("d/f-{iface}.csv", "d/f-eth0+a_b.csv", "d/flows"),
+            ("{start:%Y%m%dT%H%M%S}.csv", "20260301T040506.csv", "flows"),
+            ("/d/{start:%Y/%m/%d}/{iface}.csv", "/d/2026/03/01/eth0+a_b.csv", "/d/flows"),
+        ] {
+            let pattern = Path::new(pattern);
+            assert_eq!(name(pattern, &interfaces, start), Ok(made.into()));
+            assert_eq!(fixed(pattern), Path::new(folder));
+            assert!(check(pattern).is_ok());
+        }
+        for wrong in ["{", "}", "a}b{c.csv", "{}.csv", "{end:%Y}.csv", "{start}.csv", "{start:%!}"]
+        {
+            assert!(check(Path::new(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Files that follow each other, by size and by the clock, named by pattern: together they hold
+//! what one file holds.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::program::{
+    FLOWTAP, Generated, flowtap, folder, generate_scan, json_lines, sorted, wait_for,
+};
+use crate::{Outcome, ensure};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("rotation::by_size", by_size),
+        Trial::test("rotation::by_the_clock_into_folders", by_the_clock),
+        Trial::test("rotation::a_pattern_that_is_none_is_refused", refused),
+        Trial::test("rotation::the_schema_has_all_columns", schema),
+    ]
+}
+
+/// All files below a folder, in the order of their names.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(self::files(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether files together have the lines of one.
+fn hold(files: &[PathBuf], one: &Path) -> Outcome {
+    let all: String = files.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
+    ensure(sorted(&all) == sorted(&fs::read_to_string(one)?), "not the records of one file")
+}
+
+/// A capture, and a file with all of its records.
+fn made() -> Result<(Generated, PathBuf), Failed> {
+    let made = generate_scan(20_000);
+    let whole = made.folder.path().join("whole");
+    let run = flowtap(["read".as_ref(), "-q".as_ref(), made.capture.as_os_str()]).expect(0)?;
+    fs::write(&whole, run.stdout)?;
+    Ok((made, whole))
+}
+
+fn by_size() -> Outcome {
+    let (made, whole) = made()?;
+    let folder = folder();
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "-q", "--strict", "--rotate-size", "500k", "-o"]);
+    let run = command.arg(folder.path().join("flows.jsonl")).arg(&made.capture);
+    ensure(run.status()?.success(), "exit code")?;
+    let files = files(folder.path())?;
+    ensure(files.len() > 10, format!("{} files", files.len()))?;
+    let is_short = |file: &&PathBuf| file.metadata().is_ok_and(|it| it.len() < 500_000);
+    let short: Vec<_> = files.iter().filter(is_short).collect();
+    ensure(short.len() <= 1, format!("too short: {short:?}"))?;
+    for name in ["flows.jsonl", "flows-2.jsonl", "flows-10.jsonl"] {
+        ensure(folder.path().join(name).exists(), format!("no {name}: {files:?}"))?;
+    }
+    hold(&files, &whole)
+}
+
+fn by_the_clock() -> Outcome {
+    let (made, whole) = made()?;
+    let folder = folder();
+    let capture = fs::read(&made.capture)?;
+    let mut child = Command::new(FLOWTAP)
+        .args(["read", "-q", "-", "--strict", "--rotate", "100ms", "-o"])
+        .arg(folder.path().join("{start:%Y/%m-%d}/{start:%H%M%S%.3f}.jsonl"))
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("it was piped");
+    let (first, second) = capture.split_at(capture.len() / 2);
+    stdin.write_all(first)?;
+    let are_done = |most: usize| {
+        let done = |file: &&PathBuf| file.extension().is_some_and(|it| it == "jsonl");
+        files(folder.path()).is_ok_and(|files| files.iter().filter(done).count() >= most)
+    };
+    ensure(wait_for(|| are_done(3)), "no three files within a minute")?;
+    stdin.write_all(second)?;
+    drop(stdin);
+    ensure(child.wait()?.success(), "exit code")?;
+    let files = files(folder.path())?;
+    hold(&files, &whole)
+}
+
+fn refused() -> Outcome {
+    for wrong in ["{.jsonl", "{what}.jsonl", "{start}.jsonl"] {
+        let run = flowtap(["read", "no.pcap", "-o", wrong]).expect(2)?;
+        ensure(run.stderr.contains("{start:%Y%m%dT%H%M%S}"), run.stderr)?;
+    }
+    Ok(())
+}
+
+fn schema() -> Outcome {
+    let made = generate_scan(100);
+    let csv = made.folder.path().join("a.csv");
+    let arguments = ["read".as_ref(), "-q".as_ref(), "-o".as_ref(), csv.as_os_str()];
+    flowtap(arguments.into_iter().chain([made.capture.as_os_str()])).expect(0)?;
+    let header = fs::read_to_string(&csv)?;
+    let columns: Vec<_> = header.lines().next().unwrap_or_default().split(',').collect();
+    let json = flowtap(["schema", "--format", "json"]).expect(0)?.stdout;
+    let fields: serde_json::Value = serde_json::from_str(&json)?;
+    let fields = fields.as_array().ok_or("no array")?;
+    let names: Vec<_> = fields.iter().filter_map(|field| field["name"].as_str()).collect();
+    ensure(names == columns, format!("{names:?}"))?;
+    let table = flowtap(["schema"]).expect(0)?.stdout;
+    ensure(table.lines().count() == columns.len() + 2, table)?;
+    // As the records themselves have them.
+    let out = flowtap(["read".as_ref(), "-q".as_ref(), made.capture.as_os_str()]).expect(0)?.stdout;
+    let record = &json_lines(&out)?[0];
+    for field in fields {
+        let text = |name: &str| field[name].as_str().unwrap_or_default();
+        let (value, kind) = (&record[text("name")], text("type"));
+        let fits = match kind.split(',').next() {
+            _ if value.is_null() => true,
+            Some("integer") => value.is_u64(),
+            Some("string") => value.is_string(),
+            Some("object") => value.is_object(),
+            _ => value.is_array(),
+        };
+        ensure(fits, format!("{field}: {value}"))?;
+    }
+    Ok(())
+}
