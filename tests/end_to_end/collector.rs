@@ -163,7 +163,6 @@ fn restart() -> Outcome {
         let second = second.to_vec();
         move || stdin.write_all(&second)
     });
-    // What is written after its end fails, also that of which the first piece was taken.
     told(&mut stderr, "trying again")?;
     let listener = TcpListener::bind(address)?;
     let drain = thread::spawn(move || stderr.read_to_end(&mut Vec::new()));

@@ -36,9 +36,26 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Look at this machine and its interfaces: what a capture would find, and what mends it.
     Doctor(DoctorArguments),
+    /// Show the fields of a record: name, type, unit, meaning, IPFIX element.
+    Schema(SchemaArguments),
     /// Hold an interface's settings: started by `capture --tune`.
     #[command(hide = true, name = crate::cli::hold::COMMAND)]
     Hold(HoldArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// How to show them.
+    #[arg(long, value_enum, default_value_t = SchemaFormat::Markdown)]
+    pub(crate) format: SchemaFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFormat {
+    /// A table.
+    Markdown,
+    /// An array of objects.
+    Json,
 }
 
 #[derive(Debug, Args)]

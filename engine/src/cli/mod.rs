@@ -11,19 +11,22 @@ mod stats;
 mod summary;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::cli::args::{Arguments, CaptureArguments, Command, Common, Mode, ReadArguments};
+use crate::cli::args::{
+    Arguments, CaptureArguments, Command, Common, Mode, ReadArguments, SchemaFormat,
+};
 use crate::cli::console::Console;
 use crate::cli::hold::Holder;
 use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
 use crate::error::{Error, Result};
-use crate::export::SinkSpec;
+use crate::export::{SinkSpec, describe};
 use crate::host::tune::restore;
 use crate::privileges::{self, Confinement};
 use crate::source::afxdp::check_free;
@@ -64,6 +67,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let (common, result) = match arguments.command {
         Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
+        Command::Schema(schema) => return exit_code(show_schema(schema.format).map(|()| 0)),
         Command::Hold(settings) => {
             // It has told whom it works for.
             let code = hold::run(&settings).map_or(FAILED, |()| 0);
@@ -73,6 +77,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Capture(capture) => (capture.common.clone(), run_capture(&capture)),
     };
     exit_code(result.and_then(|outcome| conclude(&common, outcome)))
+}
+
+/// Shows the fields of a record on standard output.
+fn show_schema(format: SchemaFormat) -> Result<()> {
+    let text = match format {
+        SchemaFormat::Markdown => describe::markdown(),
+        SchemaFormat::Json => {
+            let json = serde_json::to_string_pretty(&describe::fields());
+            json.map_err(|e| Error::new("show the schema", e))? + "\n"
+        }
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // A reader that has seen enough goes away.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new("write standard output", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn code_of_readiness(is_ready: bool) -> u8 {

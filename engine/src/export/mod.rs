@@ -8,6 +8,7 @@ mod arrow;
 mod collector;
 mod columns;
 mod csv;
+pub mod describe;
 mod distributor;
 mod ipfix;
 mod jsonl;

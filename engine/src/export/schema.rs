@@ -124,12 +124,31 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.plain("sampling_unit", row.sampling().map(|sampling| sampling.unit().name()));
 }
 
+/// What kind of value a field has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Number,
+    Word,
+    Text,
+    Mac,
+    Address,
+    Time,
+    Vlans,
+    Labels,
+    Tunnel,
+}
+
 /// The fields' names, in the order of the columns.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
-    let mut names = Names(Vec::new());
-    visit_nothing(&mut names);
-    names.0
+    kinds().into_iter().map(|(name, _)| name).collect()
+}
+
+/// The fields' names and kinds, in the order of the columns.
+pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
+    let mut kinds = Kinds(Vec::new());
+    visit_nothing(&mut kinds);
+    kinds.0
 }
 
 /// Gives all fields to `to`, of a record that has seen nothing: for their names and kinds.
@@ -141,38 +160,38 @@ pub(crate) fn visit_nothing(to: &mut impl Fields) {
     visit(&Row { record: &record, interfaces: &[], encapsulations: None, sampling }, to);
 }
 
-struct Names(Vec<&'static str>);
+struct Kinds(Vec<(&'static str, Kind)>);
 
-impl Fields for Names {
+impl Fields for Kinds {
     fn number(&mut self, name: &'static str, _: Option<u64>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Number));
     }
     fn word(&mut self, name: &'static str, _: Option<u64>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Word));
     }
     fn plain(&mut self, name: &'static str, _: Option<&str>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Text));
     }
     fn text(&mut self, name: &'static str, _: Option<&str>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Text));
     }
     fn mac(&mut self, name: &'static str, _: Option<[u8; 6]>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Mac));
     }
     fn address(&mut self, name: &'static str, _: Option<IpAddr>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Address));
     }
     fn time(&mut self, name: &'static str, _: Option<Timestamp>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Time));
     }
     fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Vlans));
     }
     fn labels(&mut self, name: &'static str, _: Option<Labels>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Labels));
     }
     fn tunnel(&mut self, name: &'static str, _: Option<RowTunnel>) {
-        self.0.push(name);
+        self.0.push((name, Kind::Tunnel));
     }
 }
 

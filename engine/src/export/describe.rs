@@ -1,0 +1,176 @@
+//! What each field of a record means, for people and programs: `flowtap schema`.
+//!
+//! Names and kinds come from [`schema`](super::schema), which has all fields; words for them stand
+//! here. A field without words fails a test.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::export::schema::{Kind, kinds};
+
+/// A field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// Its name in all formats.
+    pub name: &'static str,
+    /// How JSON lines show it.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Its unit, if it is a number of something.
+    pub unit: Option<&'static str>,
+    /// What it says.
+    pub meaning: String,
+    /// The IPFIX elements that hold it, by IANA's names.
+    pub ipfix: Option<String>,
+}
+
+/// Name (`*` stands for `src` and `dst`), unit, meaning (`{}` stands for who that is), element.
+type Words = (&'static str, &'static str, &'static str, &'static str);
+
+/// Words for fields. What `*` stands for has an element that is reversed for the responder
+/// (RFC 5103).
+const WORDS: &[Words] = &[
+    ("kind", "", "`flow`, or `overflow`: an aggregate of packets for which there was no room", ""),
+    ("flow_id", "", "the same in all parts of one flow", "flowId (148)"),
+    ("part", "", "0, 1, 2 when an active timeout cut the flow", ""),
+    ("community_id", "", "Community ID version 1", ""),
+    ("interface", "", "name of the interface, or of the file", ""),
+    ("start", "", "first packet of this record", "flowStartNanoseconds (156)"),
+    ("end", "", "last packet of this record", "flowEndNanoseconds (157)"),
+    ("duration_ns", "ns", "end - start", ""),
+    ("ip_version", "", "4 or 6", ""),
+    ("protocol", "", "IANA protocol number, after extension headers", "protocolIdentifier (4)"),
+    ("src_ip", "", "address of the {}", "sourceIPv4Address (8), sourceIPv6Address (27)"),
+    ("dst_ip", "", "address of the {}", "destinationIPv4Address (12), destinationIPv6Address (28)"),
+    (
+        "dst_prefix_length",
+        "bits",
+        "how much of `dst_ip` counts, of an overflow aggregate",
+        "destinationIPv4PrefixLength (13), destinationIPv6PrefixLength (30)",
+    ),
+    ("src_port", "", "of the {}: TCP, UDP, UDP-Lite, SCTP, DCCP", "sourceTransportPort (7)"),
+    ("dst_port", "", "of the {}: TCP, UDP, UDP-Lite, SCTP, DCCP", "destinationTransportPort (11)"),
+    ("icmp_type", "", "of the first packet", "icmpTypeCodeIPv4 (32), icmpTypeCodeIPv6 (139)"),
+    ("icmp_code", "", "of the first packet", "icmpTypeCodeIPv4 (32), icmpTypeCodeIPv6 (139)"),
+    ("src_mac", "", "of the {}, in the first packet", "sourceMacAddress (56)"),
+    ("dst_mac", "", "of the {}, in the first packet", "destinationMacAddress (80)"),
+    ("vlan", "", "outermost first", "dot1qVlanId (243), dot1qCustomerVlanId (245)"),
+    ("mpls", "", "labels, outermost first", ""),
+    ("tunnel", "", "the innermost one that was taken off", ""),
+    ("*_packets", "packets", "sent by the {}", "packetDeltaCount (2)"),
+    ("*_bytes", "bytes", "IP length, sent by the {}", "octetDeltaCount (1)"),
+    ("*_frame_bytes", "bytes", "frames, sent by the {}", "layer2OctetDeltaCount (352)"),
+    (
+        "*_payload_bytes",
+        "bytes",
+        "above the transport header, sent by the {}",
+        "transportOctetDeltaCount (401)",
+    ),
+    ("*_fragments", "packets", "later fragments among the packets of the {}", ""),
+    ("*_tcp_flags", "", "all flag bytes of the {}, or-ed", "tcpControlBits (6)"),
+    ("tcp_state", "", "`established`, `half_open`, `closed`, `reset` or `midstream`", ""),
+    ("rtt_server_ns", "ns", "from SYN to SYN/ACK", ""),
+    ("rtt_client_ns", "ns", "from SYN/ACK to ACK", ""),
+    ("*_retransmits", "segments", "sent again by the {}", ""),
+    ("*_out_of_order", "segments", "of the {} that came out of order", ""),
+    ("*_zero_windows", "segments", "in which the {} had no room", ""),
+    ("*_ttl_min", "", "lowest TTL or hop limit of the {}", "minimumTTL (52)"),
+    ("*_ttl_max", "", "highest TTL or hop limit of the {}", "maximumTTL (53)"),
+    ("*_dscp", "", "DSCP of the first packet of the {}", "ipDiffServCodePoint (195)"),
+    ("end_reason", "", "`idle`, `active`, `end`, `forced` or `resources`", "flowEndReason (136)"),
+    ("sni", "", "server name in TLS or QUIC", ""),
+    ("alpn", "", "protocol offered in TLS or QUIC", ""),
+    ("ja4", "", "JA4 fingerprint of the client", ""),
+    ("http_host", "", "host in HTTP/1", ""),
+    ("name", "", "best name of the responder", ""),
+    ("name_source", "", "where `name` is from", ""),
+    ("name_age_ns", "ns", "age of the DNS answer when the flow began", ""),
+    ("*_device", "", "what is known of the {}, a local host", ""),
+    (
+        "sampling",
+        "",
+        "the record is of one in so many",
+        "samplingPacketSpace (306), samplingFlowSpacing (397)",
+    ),
+    ("sampling_unit", "", "`flow` or `packet`", ""),
+];
+
+/// All fields, in their order.
+#[must_use]
+pub fn fields() -> Vec<Description> {
+    kinds().into_iter().map(|(name, kind)| describe(name, kind)).collect()
+}
+
+/// All fields as a table in Markdown.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = "| field | type | unit | meaning | IPFIX |\n|---|---|---|---|---|\n".to_owned();
+    for field in fields() {
+        let Description { name, kind, unit, meaning, ipfix } = field;
+        let (unit, ipfix) = (unit.unwrap_or_default(), ipfix.unwrap_or_default());
+        writeln!(text, "| `{name}` | {kind} | {unit} | {meaning} | {ipfix} |")
+            .expect("a string takes anything");
+    }
+    text
+}
+
+fn describe(name: &'static str, kind: Kind) -> Description {
+    let (side, plain) = match name.split_once('_') {
+        Some(("src", rest)) => (Some("initiator"), rest),
+        Some(("dst", rest)) => (Some("responder"), rest),
+        _ => (None, name),
+    };
+    let is_of = |pattern: &str| match (side, pattern.strip_prefix("*_")) {
+        (Some(_), Some(pattern)) => pattern == plain,
+        _ => pattern == name,
+    };
+    let words = WORDS.iter().find(|words| is_of(words.0)).copied();
+    let (pattern, unit, meaning, element) = words.unwrap_or_default();
+    let is_reverse = pattern.starts_with('*') && side == Some("responder");
+    let reverse = if is_reverse && !element.is_empty() { "reverse " } else { "" };
+    let ipfix = format!("{reverse}{element}");
+    Description {
+        name,
+        kind: shown(kind),
+        unit: Some(unit).filter(|unit| !unit.is_empty()),
+        meaning: meaning.replace("{}", side.unwrap_or_default()),
+        ipfix: Some(ipfix).filter(|ipfix| !ipfix.is_empty()),
+    }
+}
+
+fn shown(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Number => "integer",
+        Kind::Word => "string, 16 hex digits",
+        Kind::Text => "string",
+        Kind::Mac => "string, MAC address",
+        Kind::Address => "string, RFC 5952",
+        Kind::Time => "string, RFC 3339, UTC, nanoseconds",
+        Kind::Vlans | Kind::Labels => "array of integer",
+        Kind::Tunnel => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_words() {
+        let without: Vec<_> =
+            fields().into_iter().filter(|field| field.meaning.is_empty()).collect();
+        assert!(without.is_empty(), "{without:#?}");
+    }
+
+    #[test]
+    fn sides_have_elements_of_their_own() {
+        let ipfix = |name: &str| {
+            let fields = fields().into_iter();
+            fields.filter(|field| field.name == name).find_map(|field| field.ipfix)
+        };
+        assert_eq!(ipfix("src_packets").as_deref(), Some("packetDeltaCount (2)"));
+        assert_eq!(ipfix("dst_packets").as_deref(), Some("reverse packetDeltaCount (2)"));
+        assert_eq!(ipfix("dst_port").as_deref(), Some("destinationTransportPort (11)"));
+    }
+}
