@@ -46,6 +46,7 @@ use std::sync::OnceLock;
 
 use crate::decode::Packet;
 use crate::error::{Error, Result};
+use crate::flow::record::tcp_flags::{FIN, RST, SYN};
 use crate::flow::{Delta, EndReason, FlowRecord, KeyHasher, Timeouts};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::memory::Pages;
@@ -239,14 +240,24 @@ impl<'a> CoreTable<'a> {
     /// The slot that is likely to be the packet's, which is asked for.
     #[inline]
     fn guess(&self, packet: &Packet) -> u32 {
-        self.index.guess(packet.hash, |slot| self.slab.prefetch(slot))
+        self.index.guess(packet.hash, |slot| self.prefetch(slot, packet))
     }
 
     /// The same by the packet's second bucket, if the first has sent keys there.
     #[inline]
     fn guess_again(&self, packet: &Packet, guess: &mut u32) {
         if *guess == Index::AWAY {
-            *guess = self.index.guess_away(packet.hash, |slot| self.slab.prefetch(slot));
+            *guess = self.index.guess_away(packet.hash, |slot| self.prefetch(slot, packet));
+        }
+    }
+
+    /// Asks for a packet's slot; and for its origin, where the packet is likely to need that.
+    #[inline]
+    fn prefetch(&self, slot: u32, packet: &Packet) {
+        if packet.tcp.is_some_and(|tcp| tcp.flags & (SYN | FIN | RST) != 0) {
+            self.slab.prefetch_all(slot);
+        } else {
+            self.slab.prefetch(slot);
         }
     }
 

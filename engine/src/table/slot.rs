@@ -348,7 +348,10 @@ impl Slot {
         if self.dscp[way] == SideCounts::NO_DSCP {
             self.dscp[way] = packet.dscp;
         }
-        if let Some(timestamp) = packet.timestamp {
+        // What is not before the latest one is not before the first one: the origin may be far.
+        if let Some(timestamp) = packet.timestamp
+            && (timestamp < self.last || !self.marks.has(Marks::PART_TIMED))
+        {
             origin.first = origin.first.min(timestamp);
             self.marks.add_if(true, Marks::PART_TIMED);
         }
