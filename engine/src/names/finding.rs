@@ -10,6 +10,8 @@ pub enum Finding {
     Flow(FlowFact),
     /// Of other addresses, by a name service.
     Dns(DnsMessage),
+    /// Of one host on its own network.
+    Host(HostHint),
 }
 
 /// What a flow said of itself. All text is as it came, valid UTF-8, and bounded in length; whoever
@@ -28,6 +30,16 @@ pub enum FlowFact {
     HttpHost(Box<str>),
     /// User-Agent of that request.
     UserAgent(Box<str>),
+    /// Server name of an old Google QUIC handshake, which is not TLS.
+    GquicSni(Box<str>),
+    /// A ClientHello has an encrypted one in it (extension 0xfe0d), so that its server name may be
+    /// that of a front only. Clients also send the extension with nothing in it, which looks the
+    /// same (RFC 9849 section 6.2).
+    EncryptedHello,
+    /// The TLS version that the server chose, as on the wire: 0x0304 is TLS 1.3.
+    TlsVersion(u16),
+    /// The cipher suite that the server chose, as the IANA numbers them.
+    TlsCipher(u16),
 }
 
 /// By which protocol a name was learned.
@@ -66,10 +78,47 @@ pub struct DnsMessage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsAnswer {
     /// The name that was asked, lower case, without the last dot: the owner of the record if no
-    /// chain leads from the question to it.
+    /// chain leads from the question to it. For a PTR record it is what the address points to.
     pub name: Box<str>,
+    /// The owner of the address record, if that is another name at the end of a chain.
+    pub owner: Option<Box<str>>,
     /// The address.
     pub address: IpAddr,
     /// The least time to live on the way to it, in seconds.
     pub ttl_seconds: u32,
+}
+
+/// What a host said of itself, or a server of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostHint {
+    /// The host's MAC address, if the message names it.
+    pub mac: Option<[u8; 6]>,
+    /// Its IP address, if it has one by then.
+    pub address: Option<IpAddr>,
+    /// What was said.
+    pub fact: HostFact,
+}
+
+/// One thing that is known of a host. All text is valid UTF-8, and bounded in length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostFact {
+    /// Host name that it gave a DHCP server (option 12, RFC 2132 section 3.14).
+    DhcpName(Box<str>),
+    /// Full name of DHCP option 81 (RFC 4702), or of DHCPv6 option 39 (RFC 4704).
+    DhcpFqdn(Box<str>),
+    /// Vendor class of DHCP option 60, or of DHCPv6 option 16.
+    DhcpVendor(Box<str>),
+    /// The options that it asks a DHCP server for, in its order (option 55): what tells systems
+    /// apart, as decimal numbers with commas.
+    DhcpParameters(Box<str>),
+    /// A DHCP server gave it the address beside this fact.
+    DhcpAddress,
+    /// A NetBIOS name that it holds (RFC 1002 section 4.2.18), without its suffix.
+    NetbiosName(Box<str>),
+    /// First line of an SSH server or client (RFC 4253 section 4.2).
+    SshBanner(Box<str>),
+    /// SERVER header of an SSDP message.
+    SsdpServer(Box<str>),
+    /// USN header of an SSDP message.
+    SsdpUsn(Box<str>),
 }

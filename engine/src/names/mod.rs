@@ -5,5 +5,5 @@
 pub mod finding;
 pub mod payload;
 
-pub use finding::{DnsAnswer, DnsMessage, Finding, FlowFact, NameService};
+pub use finding::{DnsAnswer, DnsMessage, Finding, FlowFact, HostFact, HostHint, NameService};
 pub use payload::Payload;
