@@ -299,3 +299,49 @@ pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 /// Peers of established TCP sessions whose routes are looked up before an interface is taken
 /// over. With more than that an address is found first.
 pub const SESSION_ROUTES: usize = 4_096;
+
+/// Payloads of each direction of a TCP connection that are copied for the parsers of names once one
+/// began with something that they read: what follows of a ClientHello is among them.
+pub const NAME_PAYLOADS: u32 = 8;
+
+/// Payloads of each direction of a TCP connection that are looked at for the beginning of a TLS
+/// handshake, which may follow a greeting (STARTTLS). Later ones say no name.
+pub const NAME_LOOKS: u32 = 16;
+
+/// Payloads of one direction of a TCP connection, or datagrams of a QUIC one, that a parser takes
+/// until it gives up; counted then, if a message had begun.
+pub const STREAM_PAYLOADS: u32 = 32;
+
+/// Bytes of one direction of a TCP connection that are kept until a message in them is whole;
+/// and of the handshake of a QUIC connection. A longer one is given up, and counted.
+pub const STREAM_BYTES: usize = 16 << 10;
+
+/// Pieces of one direction of a TCP connection that are kept, as each packet brings one. With more
+/// it is given up, and counted.
+pub const STREAM_PARTS: usize = 16;
+
+/// The same of a QUIC handshake: clients cut it into many CRYPTO frames, and mix them.
+pub const CRYPTO_PARTS: usize = 64;
+
+/// Flows of which a parser remembers something. What is whole in one payload is read without;
+/// the rest is lost, and counted.
+pub const CONVERSATIONS: usize = 1 << 16;
+
+/// Bytes of unfinished messages of all flows. What does not fit is lost, and counted.
+pub const CONVERSATION_BYTES: usize = 32 << 20;
+
+/// How long nothing may come of a flow until what a parser remembers of it is forgotten.
+pub const CONVERSATION_IDLE_NS: u64 = 30 * 1_000_000_000;
+
+/// Records of one DNS message that are looked at, and addresses that are taken from it: the rest
+/// of a message with more is left out.
+pub const DNS_RECORDS: usize = 256;
+
+/// Bytes of a name, as text. A longer one is cut.
+pub const NAME_BYTES: usize = 255;
+
+/// Bytes of other text that a payload says, as a User-Agent. What is longer is cut.
+pub const NAME_TEXT_BYTES: usize = 1_024;
+
+/// How long a payload that begins no message is kept, as one may come that it has overtaken.
+pub const OVERTAKEN_NS: u64 = 2 * 1_000_000_000;

@@ -1,0 +1,268 @@
+//! What flows say, as their payloads come in: the parsers' memory, one entry for each flow of
+//! which a message is unfinished, or was read already.
+//!
+//! Owned by the `names` thread, which gives it payloads in their order and takes findings. It
+//! knows no names and no tables. Each fact of a flow is said once, as far as this remembers the
+//! flow; whoever keeps facts keeps the first of each kind. All is bounded
+//! ([`crate::limits`]): what does not fit is read as far as it is whole in one payload, and
+//! counted.
+
+mod stream;
+
+use std::collections::HashMap;
+
+use self::stream::{Loss, Stream};
+use super::interest::port;
+use super::parse::quic::{self, Quic};
+use super::parse::{dhcp, dns, nbns, ssdp};
+use super::{Finding, NameService, Payload};
+use crate::flow::{FlowKey, protocol};
+use crate::limits::{
+    CONVERSATION_BYTES, CONVERSATION_IDLE_NS, CONVERSATIONS, OVERTAKEN_NS, STREAM_PAYLOADS,
+};
+use crate::time::{SECOND_NS, Tick};
+
+/// The parsers' memory of flows.
+#[derive(Debug, Default)]
+pub struct Conversations {
+    flows: HashMap<FlowKey, Conversation>,
+    /// Bytes of unfinished messages in `flows`.
+    bytes: usize,
+    /// When idle flows are looked for again.
+    look_at: Tick,
+    counters: ParserCounters,
+}
+
+/// What became of payloads, by cause where nothing did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParserCounters {
+    /// Payloads that were looked at.
+    pub payloads: u64,
+    /// Findings that were made.
+    pub findings: u64,
+    /// Payloads of flows for which there was no memory: they were read each by itself.
+    pub no_room: u64,
+    /// Messages that were longer, or in more pieces, than one flow may have.
+    pub too_long: u64,
+    /// Messages that had begun, and of which the rest did not come.
+    pub unfinished: u64,
+    /// Payloads, on a port or with a beginning that says so, that are not what they should be.
+    pub malformed: u64,
+    /// QUIC Initial packets that could not be opened: changed on the way, or without the packet
+    /// that says the key.
+    pub quic_closed: u64,
+}
+
+/// What is remembered of one flow.
+#[derive(Debug)]
+struct Conversation {
+    /// The packet clock at the last payload.
+    tick: Tick,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Each direction of a connection.
+    Tcp([Stream; 2]),
+    /// The opening of a connection, and its datagrams so far.
+    Quic(Quic, u32),
+}
+
+impl Conversation {
+    fn bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Tcp(streams) => streams.iter().map(Stream::bytes).sum(),
+            Kind::Quic(quic, _) => quic.bytes(),
+        }
+    }
+
+    /// Whether a message has begun, and is not read to its end.
+    fn is_unfinished(&self) -> bool {
+        match &self.kind {
+            Kind::Tcp(streams) => streams.iter().any(Stream::is_unfinished),
+            Kind::Quic(quic, _) => quic.bytes() > 0,
+        }
+    }
+
+    /// How long it is remembered.
+    fn life_ns(&self) -> u64 {
+        match &self.kind {
+            Kind::Tcp(streams) if streams.iter().all(Stream::is_waiting) => OVERTAKEN_NS,
+            _ => CONVERSATION_IDLE_NS,
+        }
+    }
+}
+
+impl Conversations {
+    /// Reads a payload, and adds what it says to `found`, or what it says with those before it.
+    pub fn observe(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
+        if payload.bytes.is_empty() {
+            return;
+        }
+        self.counters.payloads += 1;
+        let before = found.len();
+        match payload.key.protocol() {
+            protocol::TCP => self.segment(payload, found),
+            protocol::UDP => self.datagram(payload, found),
+            _ => {}
+        }
+        self.counters.findings += (found.len() - before) as u64;
+    }
+
+    /// Forgets flows of which nothing has come for long. It goes over all of them, but no more
+    /// than once in a second of packet time, however often it is called.
+    pub fn forget_idle(&mut self, tick: Tick) {
+        if tick < self.look_at {
+            return;
+        }
+        self.look_at = tick.saturating_add(SECOND_NS);
+        self.flows.retain(|_, flow| {
+            let stays = tick.saturating_sub(flow.tick) < flow.life_ns();
+            if !stays {
+                self.bytes -= flow.bytes();
+                self.counters.unfinished += u64::from(flow.is_unfinished());
+            }
+            stays
+        });
+    }
+
+    /// What became of payloads so far.
+    #[must_use]
+    pub fn counters(&self) -> ParserCounters {
+        self.counters
+    }
+
+    /// Flows that are remembered, and the bytes of their unfinished messages.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.flows.len(), self.bytes)
+    }
+
+    /// Whether there is room for this payload, in its flow's memory or in a new one.
+    fn has_room(&mut self, payload: &Payload<'_>) -> bool {
+        let is_known = self.flows.contains_key(&payload.key);
+        if !is_known && self.flows.len() >= CONVERSATIONS {
+            self.forget_idle(payload.tick);
+        }
+        let has_room = (is_known || self.flows.len() < CONVERSATIONS)
+            && self.bytes + payload.bytes.len() <= CONVERSATION_BYTES;
+        self.counters.no_room += u64::from(!has_room);
+        has_room
+    }
+
+    /// Whether this direction of a connection has said what it has to say.
+    fn has_read(&self, payload: &Payload<'_>) -> bool {
+        match self.flows.get(&payload.key).map(|flow| &flow.kind) {
+            Some(Kind::Tcp(streams)) => streams[payload.direction.idx()].is_closed(),
+            _ => false,
+        }
+    }
+
+    /// Lets `read` work on the flow's memory, made by `begin` if there is none.
+    fn remember<T>(
+        &mut self,
+        payload: &Payload<'_>,
+        begin: fn() -> Kind,
+        read: impl FnOnce(&mut Kind) -> T,
+    ) -> T {
+        let flow = self
+            .flows
+            .entry(payload.key)
+            .or_insert_with(|| Conversation { tick: payload.tick, kind: begin() });
+        flow.tick = flow.tick.max(payload.tick);
+        let before = flow.bytes();
+        let outcome = read(&mut flow.kind);
+        self.bytes = self.bytes - before + flow.bytes();
+        outcome
+    }
+
+    fn segment(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
+        let loss = if self.has_room(payload) {
+            let begin = || Kind::Tcp(Default::default());
+            self.remember(payload, begin, |kind| match kind {
+                Kind::Tcp(streams) => streams[payload.direction.idx()].observe(payload, found),
+                Kind::Quic(..) => unreachable!("a key has one protocol"),
+            })
+        } else if self.has_read(payload) {
+            None
+        } else {
+            Stream::default().observe(payload, found)
+        };
+        match loss {
+            Some(Loss::TooLong) => self.counters.too_long += 1,
+            Some(Loss::Unfinished) => self.counters.unfinished += 1,
+            Some(Loss::Malformed) => self.counters.malformed += 1,
+            None => {}
+        }
+    }
+
+    fn datagram(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
+        let ports = ports(payload);
+        let sender = payload.key.source_ip(payload.direction);
+        let is = |port: u16| ports.contains(&port);
+        let service = match () {
+            () if is(port::DNS) => NameService::Dns,
+            () if is(port::MDNS) => NameService::Mdns,
+            () if is(port::LLMNR) => NameService::Llmnr,
+            () if is(port::NBNS) => {
+                let read = nbns::parse(payload.bytes, sender, found);
+                self.counters.malformed += u64::from(read.is_none());
+                return;
+            }
+            () if port::DHCP.into_iter().any(is) => {
+                found.extend(dhcp::parse(payload.bytes).into_iter().map(Finding::Host));
+                return;
+            }
+            () if port::DHCP_V6.into_iter().any(is) => {
+                let hints = dhcp::parse_v6(payload.bytes, sender);
+                found.extend(hints.into_iter().map(Finding::Host));
+                return;
+            }
+            () if is(port::SSDP) => {
+                found.extend(ssdp::parse(payload.bytes, sender).into_iter().map(Finding::Host));
+                return;
+            }
+            () => return self.quic(payload, found),
+        };
+        match dns::parse(service, payload.bytes) {
+            Some(message) => found.push(Finding::Dns(message)),
+            None => self.counters.malformed += 1,
+        }
+    }
+
+    fn quic(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
+        if !self.flows.contains_key(&payload.key) && !quic::may_begin(payload.bytes) {
+            found.extend(quic::of_google(payload.bytes).map(Finding::Flow));
+            return;
+        }
+        let outcome = if self.has_room(payload) {
+            let begin = || Kind::Quic(Quic::default(), 0);
+            self.remember(payload, begin, |kind| match kind {
+                Kind::Quic(quic, datagrams) if *datagrams < STREAM_PAYLOADS => {
+                    *datagrams += 1;
+                    let outcome = quic.read(payload.bytes);
+                    if *datagrams == STREAM_PAYLOADS {
+                        quic.give_up();
+                    }
+                    outcome
+                }
+                _ => quic::Outcome::default(),
+            })
+        } else {
+            Quic::default().read(payload.bytes)
+        };
+        self.counters.quic_closed += u64::from(outcome.is_closed);
+        self.counters.too_long += u64::from(outcome.is_full);
+        found.extend(outcome.facts.into_iter().map(Finding::Flow));
+    }
+}
+
+/// Source and destination port.
+fn ports(payload: &Payload<'_>) -> [u16; 2] {
+    [payload.direction, payload.direction.opposite()]
+        .map(|direction| payload.key.source_port(direction).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

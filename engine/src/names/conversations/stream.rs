@@ -1,0 +1,200 @@
+//! One direction of a TCP connection, until it has said its name: its first payloads in whatever
+//! order they come, and the message that begins with one of them.
+//!
+//! That is the first payload as a rule, and a later one behind a greeting (STARTTLS). DNS is a
+//! row of messages with their lengths, which has no end.
+
+use super::ports;
+use crate::limits::{STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
+use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
+use crate::names::parse::pieces::{Bounds, Pieces};
+use crate::names::parse::{Read, dns, http, ssh, tls};
+use crate::names::{Finding, HostFact, HostHint, NameService, Payload};
+
+const BOUNDS: Bounds = Bounds { bytes: STREAM_BYTES, parts: STREAM_PARTS };
+
+/// A sequence number so far from the first belongs to another connection with the same ports.
+const SAME_CONNECTION: i64 = 1 << 22;
+
+/// Why a stream that should have said something did not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    TooLong,
+    Unfinished,
+    Malformed,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// The sequence number that offsets count from: that of the payload which came first.
+    base: Option<u32>,
+    pieces: Pieces,
+    payloads: u32,
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No message has begun.
+    #[default]
+    Waiting,
+    /// One has, and needs more.
+    Begun,
+    /// Nothing more is read.
+    Closed,
+}
+
+impl Stream {
+    /// Bytes that are held.
+    pub(super) fn bytes(&self) -> usize {
+        self.pieces.bytes()
+    }
+
+    /// Whether a message has begun, and its end has not come.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.state == State::Begun
+    }
+
+    /// Whether nothing more is read.
+    pub(super) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Whether no message has begun.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// Takes one payload, and adds what it makes whole to `found`.
+    pub(super) fn observe(
+        &mut self,
+        payload: &Payload<'_>,
+        found: &mut Vec<Finding>,
+    ) -> Option<Loss> {
+        let sequence = payload.sequence.unwrap_or_default();
+        let mut offset = distance(*self.base.get_or_insert(sequence), sequence);
+        if offset.abs() > SAME_CONNECTION {
+            *self = Self { base: Some(sequence), ..Self::default() };
+            offset = 0;
+        }
+        if self.state == State::Closed {
+            return None;
+        }
+        self.payloads = self.payloads.saturating_add(1);
+        let is_full = self.pieces.insert(offset, payload.bytes, BOUNDS).is_err();
+        if ports(payload).contains(&port::DNS) {
+            return self.read_dns(payload, is_full, found);
+        }
+        let is_last = is_full || self.payloads >= STREAM_PAYLOADS;
+        let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
+        if let Some(facts) = self.read(payload, is_cut) {
+            let says_nothing = facts.is_empty();
+            found.extend(facts);
+            self.close();
+            return (says_nothing && is_full).then_some(Loss::TooLong);
+        }
+        if !is_last {
+            return None;
+        }
+        let had_begun = self.is_unfinished();
+        self.close();
+        had_begun.then_some(if is_full { Loss::TooLong } else { Loss::Unfinished })
+    }
+
+    /// The first message that is whole, wherever it begins.
+    fn read(&mut self, payload: &Payload<'_>, is_cut: bool) -> Option<Vec<Finding>> {
+        for idx in 0..self.pieces.parts() {
+            let (has_begun, read) = match self.pieces.run(idx) {
+                run if run.is_empty() => continue,
+                run => match beginning(&run) {
+                    Some(beginning) => (true, read(beginning, &run, is_cut, payload)),
+                    None if run.len() < BEGINNING_BYTES => (false, Read::More),
+                    None => (false, Read::No),
+                },
+            };
+            match read {
+                Read::Done(facts) => return Some(facts),
+                Read::More if has_begun => self.state = State::Begun,
+                Read::More => {}
+                Read::No => self.pieces.refuse(idx),
+            }
+        }
+        if self.pieces.is_refused() && self.is_unfinished() {
+            self.state = State::Waiting;
+        }
+        None
+    }
+
+    /// The messages that are whole from where the stream was read to.
+    fn read_dns(
+        &mut self,
+        payload: &Payload<'_>,
+        is_full: bool,
+        found: &mut Vec<Finding>,
+    ) -> Option<Loss> {
+        let is_cut = is_full || payload.wire_bytes as usize > payload.bytes.len();
+        let start = self.pieces.start()?;
+        let run = self.pieces.run(0);
+        let mut at = 0;
+        let mut is_message = true;
+        while is_message && let Some(length) = dns::framed_bytes(&run[at..]) {
+            let rest = &run[at..];
+            if rest.len() < length && !is_cut {
+                break;
+            }
+            let message = dns::parse(NameService::Dns, &rest[2..length.min(rest.len())]);
+            is_message = message.is_some();
+            found.extend(message.map(Finding::Dns));
+            at += length.min(rest.len());
+        }
+        drop(run);
+        self.pieces.take_to(start + i64::try_from(at).unwrap_or(i64::MAX));
+        self.state = if self.pieces.bytes() > 0 { State::Begun } else { State::Waiting };
+        if is_full || !is_message {
+            self.close();
+            return Some(if is_message { Loss::TooLong } else { Loss::Malformed });
+        }
+        None
+    }
+
+    fn close(&mut self) {
+        self.state = State::Closed;
+        self.pieces = Pieces::default();
+    }
+}
+
+/// Reads one message from its beginning.
+fn read(
+    beginning: Beginning,
+    run: &[u8],
+    is_cut: bool,
+    payload: &Payload<'_>,
+) -> Read<Vec<Finding>> {
+    let facts = match beginning {
+        Beginning::Tls => tls::read(run, is_cut),
+        Beginning::Http => http::read(run, is_cut),
+        Beginning::Ssh => {
+            let hint = |banner| HostHint {
+                mac: None,
+                address: Some(payload.key.source_ip(payload.direction)),
+                fact: HostFact::SshBanner(banner),
+            };
+            return match ssh::read(run) {
+                Read::Done(banner) => Read::Done(vec![Finding::Host(hint(banner))]),
+                Read::More => Read::More,
+                Read::No => Read::No,
+            };
+        }
+    };
+    match facts {
+        Read::Done(facts) => Read::Done(facts.into_iter().map(Finding::Flow).collect()),
+        Read::More => Read::More,
+        Read::No => Read::No,
+    }
+}
+
+/// How far `to` is behind `from`, negative if before it: sequence numbers begin again after 2^32.
+fn distance(from: u32, to: u32) -> i64 {
+    i64::from(to.wrapping_sub(from).cast_signed())
+}

@@ -1,0 +1,62 @@
+//! Datagrams, by their ports or by what they begin with.
+
+use super::*;
+use crate::limits::STREAM_PAYLOADS;
+
+const UDP: u8 = protocol::UDP;
+
+/// An answer that gives a.org an address.
+const ANSWER: &[u8] = b"\x12\x34\x84\x00\x00\x00\x00\x01\0\0\0\0\
+    \x01a\x03org\x00\x00\x01\x80\x01\x00\x00\x00\x3c\x00\x04\xc0\x00\x02\x01";
+
+#[test]
+fn ports_say_which_service_it_is() {
+    let services =
+        [(53, NameService::Dns), (5_353, NameService::Mdns), (5_355, NameService::Llmnr)];
+    for (port, service) in services {
+        let mut flow = Flow::new(UDP, port);
+        let found = flow.see(FROM_SERVER, 0, ANSWER);
+        let [Finding::Dns(message)] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((message.service, &*message.answers[0].name), (service, "a.org"));
+        assert_eq!(flow.conversations.held(), (0, 0), "nothing is remembered");
+        flow.see(FROM_SERVER, 0, &ANSWER[..11]);
+        let want = ParserCounters { payloads: 2, findings: 1, malformed: 1, ..Default::default() };
+        assert_eq!(flow.conversations.counters(), want);
+    }
+    let mut flow = Flow::new(UDP, 137);
+    let query = [
+        b"\0\x01\x01\x10\0\x01\0\0\0\0\0\0\x20".as_slice(),
+        b"FDCOFJEJENEHCOEDEPENCACACACACAAA\0\0\x20\0\x01",
+    ];
+    let found = flow.see(FROM_CLIENT, 0, &query.concat());
+    let [Finding::Dns(message)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(message.question.as_ref().unwrap().0, "s.yimg.com".into());
+    let mut flow = Flow::new(UDP, 1_900);
+    let found = flow.see(FROM_SERVER, 0, b"HTTP/1.1 200 OK\r\nSERVER: box\r\n\r\n");
+    let [Finding::Host(hint)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(hint.address, Some([192, 0, 2, 2].into()));
+}
+
+#[test]
+fn quic_is_known_by_its_beginning() {
+    // The server's packet of RFC 9001 appendix A.3, without the client's.
+    let mut packet =
+        b"\xcf\x00\x00\x00\x01\x00\x08\xf0\x67\xa5\x50\x2a\x42\x62\xb5\x00\x40\x75".to_vec();
+    packet.resize(packet.len() + 0x75, 0x5a);
+    let mut flow = Flow::new(UDP, 9_999);
+    for _ in 0..STREAM_PAYLOADS + 5 {
+        assert_eq!(flow.see(FROM_SERVER, 0, &packet), []);
+    }
+    assert_eq!(flow.conversations.held(), (1, 0));
+    assert_eq!(flow.conversations.counters().quic_closed, u64::from(STREAM_PAYLOADS));
+    let mut flow = Flow::new(UDP, 9_999);
+    flow.see(FROM_CLIENT, 0, b"\xc0\x0a\x0a\x0a\x0a\x08 a version of no meaning");
+    assert_eq!(flow.conversations.held(), (0, 0));
+
+    let mut old =
+        b"\x0d\x01\x02\x03\x04\x05\x06\x07\x08Q025\x01CHLO\x01\0\0\0SNI\0\x05\0\0\0a.org".to_vec();
+    let said = Finding::Flow(FlowFact::GquicSni("a.org".into()));
+    assert_eq!(flow.see(FROM_CLIENT, 0, &old), [said]);
+    old[9] = b'R';
+    assert_eq!(flow.see(FROM_CLIENT, 0, &old), []);
+}

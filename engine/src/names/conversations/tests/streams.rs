@@ -1,0 +1,145 @@
+//! Connections whose segments come as networks bring them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::limits::{CONVERSATION_IDLE_NS, OVERTAKEN_NS, STREAM_BYTES};
+use crate::names::parse::sample::{hello_for, records, server_hello};
+
+const TCP: u8 = protocol::TCP;
+
+#[test]
+fn both_directions_say_their_own_once() {
+    let mut flow = Flow::new(TCP, 9_999);
+    let hello = hello_for("a.example", 500);
+    assert_eq!(sni(&flow.see(FROM_CLIENT, 1_000, &hello)), Some("a.example"));
+    assert_eq!(flow.see(FROM_CLIENT, 1_000, &hello), [], "a retransmission");
+    let answer = flow.see(FROM_SERVER, 77, &records(&server_hello(), 99));
+    assert_eq!(answer[1], Finding::Flow(FlowFact::TlsCipher(0x1301)));
+    assert_eq!(flow.conversations.held(), (1, 0));
+    let next = flow.see(FROM_CLIENT, 1_000 + (1 << 30), &hello_for("b.example", 500));
+    assert_eq!(sni(&next), Some("b.example"), "another connection with the same ports");
+}
+
+#[test]
+fn greetings_may_come_first() {
+    let mut flow = Flow::new(TCP, 25);
+    flow.see(FROM_SERVER, 1, b"220 mail.example ESMTP\r\n");
+    flow.see(FROM_CLIENT, 1, b"EHLO me\r\n");
+    flow.see(FROM_CLIENT, 10, b"STARTTLS\r\n");
+    let hello = hello_for("mail.example", 2_000);
+    assert_eq!(flow.see(FROM_CLIENT, 20, &hello[..1_400]), []);
+    assert_eq!(sni(&flow.see(FROM_CLIENT, 1_420, &hello[1_400..])), Some("mail.example"));
+}
+
+#[test]
+fn a_request_counts_once() {
+    let mut flow = Flow::new(TCP, 8_080);
+    let request =
+        |host| format!("GET / HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\n\r\n", "x".repeat(3_000));
+    let (first, second) = (request("a.example"), request("b.example"));
+    flow.see(FROM_CLIENT, u32::MAX - 5, &first.as_bytes()[..1_000]);
+    assert_eq!(flow.conversations.held().1, 1_000);
+    let found = flow.see(FROM_CLIENT, 994, &first.as_bytes()[1_000..]);
+    assert_eq!(host(&found), Some("a.example"), "sequence numbers begin again");
+    assert_eq!(flow.see(FROM_CLIENT, 994 + 2_100, second.as_bytes()), []);
+    let mut flow = Flow::new(TCP, 8_080);
+    let found = flow.see_cut(FROM_CLIENT, 0, &first.as_bytes()[..200], 2_900);
+    assert_eq!(host(&found), Some("a.example"), "cut by the snap length");
+}
+
+#[test]
+fn banners_are_hints_of_hosts() {
+    let mut flow = Flow::new(TCP, 2_222);
+    let found = flow.see(FROM_SERVER, 5, b"SSH-2.0-OpenSSH_9.9\r\n");
+    let [Finding::Host(hint)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(hint.address, Some([192, 0, 2, 2].into()));
+    assert_eq!(hint.fact, HostFact::SshBanner("SSH-2.0-OpenSSH_9.9".into()));
+}
+
+#[test]
+fn dns_is_a_row_of_messages() {
+    let query = b"\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0\x01a\x03org\x00\x00\x01\x00\x01";
+    let framed = [&[0, 23][..], query].concat();
+    let row = [&framed[..], &framed, &framed].concat();
+    let mut flow = Flow::new(TCP, 53);
+    assert_eq!(flow.see(FROM_CLIENT, 0, &row[..1]), []);
+    assert_eq!(flow.see(FROM_CLIENT, 40, &row[40..]), [], "out of order");
+    assert_eq!(flow.see(FROM_CLIENT, 1, &row[1..40]).len(), 3);
+    assert_eq!(flow.see(FROM_CLIENT, 0, &row[..40]), [], "a retransmission");
+    assert_eq!(flow.see(FROM_CLIENT, 75, &framed).len(), 1);
+    assert_eq!(flow.conversations.held().1, 0);
+    flow.see(FROM_CLIENT, 100, b"\x00\x02no");
+    assert_eq!(flow.conversations.counters().malformed, 1);
+}
+
+#[test]
+fn what_is_too_long_or_never_ends_is_counted() {
+    let mut flow = Flow::new(TCP, 443);
+    let endless = [b"GET / HTTP/1.1\r\n".as_slice(), &[b'a'; 2_000]].concat();
+    for segment in 0..12_u32 {
+        flow.see(
+            FROM_CLIENT,
+            segment * 2_016,
+            if segment == 0 { &endless } else { &[b'a'; 2_016] },
+        );
+        assert!(flow.conversations.held().1 <= STREAM_BYTES);
+    }
+    assert_eq!(flow.conversations.held(), (1, 0));
+    assert_eq!(flow.conversations.counters().too_long, 1);
+
+    let hello = hello_for("a.example", 500);
+    flow.see(FROM_SERVER, 0, &hello[..200]);
+    flow.tick = CONVERSATION_IDLE_NS - 1;
+    flow.conversations.forget_idle(flow.tick);
+    assert_eq!(flow.conversations.held(), (1, 200));
+    flow.tick += SECOND_NS;
+    flow.conversations.forget_idle(flow.tick);
+    assert_eq!(flow.conversations.held(), (0, 0));
+    assert_eq!(flow.conversations.counters().unfinished, 1);
+
+    flow.see(FROM_CLIENT, 0, &[7; 100]);
+    flow.conversations.forget_idle(flow.tick + OVERTAKEN_NS);
+    assert_eq!(flow.conversations.held(), (0, 0), "it has overtaken nothing");
+    assert_eq!(flow.conversations.counters().unfinished, 1);
+}
+
+proptest! {
+    /// In whatever pieces a message comes, some twice and some overlapping, it says the same.
+    #[test]
+    fn segments_in_any_order(
+        cuts in prop::collection::btree_set(1usize..2_900, 0..9),
+        overlap in 0usize..50,
+        order in any::<prop::sample::Index>(),
+        base: u32,
+        seed: u64,
+        is_request: bool,
+    ) {
+        let message = if is_request {
+            format!("GET / HTTP/1.1\r\nA: {}\r\nHost: a.example\r\n\r\n", "x".repeat(2_900)).into_bytes()
+        } else {
+            hello_for("a.example", 3_000)
+        };
+        let mut edges: Vec<usize> = cuts.into_iter().collect();
+        edges.insert(0, 0);
+        edges.push(message.len());
+        let mut segments: Vec<_> = edges
+            .windows(2)
+            .map(|two| (two[0].saturating_sub(overlap), two[1]))
+            .collect();
+        let length = segments.len();
+        segments.rotate_left(order.index(length));
+        if seed % 2 == 0 {
+            segments.reverse();
+        }
+        segments.extend_from_within(..);
+        let mut flow = Flow::new(TCP, 443);
+        let mut found = Vec::new();
+        for (from, to) in segments {
+            let sequence = base.wrapping_add(u32::try_from(from).unwrap());
+            found.extend(flow.see(FROM_CLIENT, sequence, &message[from..to]));
+        }
+        prop_assert_eq!(if is_request { host(&found) } else { sni(&found) }, Some("a.example"));
+        prop_assert_eq!(flow.conversations.held().1, 0);
+    }
+}

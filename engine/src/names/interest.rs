@@ -1,0 +1,118 @@
+//! What `rx` threads ask of a payload: may a parser of names have use for it?
+//!
+//! In constant time, and without memory: ports, and the first bytes. What it says yes to without
+//! need costs a copy; what it says no to is lost for names.
+
+use super::parse::{gquic, http, quic, ssh};
+use crate::flow::protocol::{TCP, UDP};
+use crate::limits::{NAME_LOOKS, STREAM_PAYLOADS};
+
+/// Well-known ports of what parsers read.
+pub(super) mod port {
+    pub(crate) const DNS: u16 = 53;
+    pub(crate) const DHCP: [u16; 2] = [67, 68];
+    pub(crate) const NBNS: u16 = 137;
+    pub(crate) const DHCP_V6: [u16; 2] = [546, 547];
+    pub(crate) const SSDP: u16 = 1_900;
+    pub(crate) const MDNS: u16 = 5_353;
+    pub(crate) const LLMNR: u16 = 5_355;
+    /// Where a connection's first payload is likely to begin a message; so if it does not, that
+    /// may have been overtaken by what follows it.
+    pub(super) const LIKELY: [u16; 8] = [22, 80, 443, 465, 853, 993, 8_080, 8_443];
+}
+
+/// Payloads of a direction within which its first may come, having been overtaken.
+const OVERTAKEN: u32 = 2;
+
+/// Whether the parsers want this payload, the `nth_payload` of its direction of its flow (from 0),
+/// which went from the first of `ports` to the second.
+///
+/// Of TCP they also want what follows: once this says yes, the next payloads of that direction, up
+/// to the [`NAME_PAYLOADS`]th from there, whatever they begin with. Of UDP each datagram is asked
+/// for by itself.
+///
+/// [`NAME_PAYLOADS`]: crate::limits::NAME_PAYLOADS
+#[must_use]
+#[inline]
+pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
+    match protocol {
+        UDP => udp(ports, bytes, nth_payload),
+        TCP => tcp(ports, bytes, nth_payload),
+        _ => false,
+    }
+}
+
+fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
+    use port::{DHCP, DHCP_V6, DNS, LLMNR, MDNS, NBNS, SSDP};
+    let is_named = |port: &u16| {
+        matches!(*port, DNS | NBNS | SSDP | MDNS | LLMNR)
+            || DHCP.contains(port)
+            || DHCP_V6.contains(port)
+    };
+    ports.iter().any(is_named)
+        || nth_payload < STREAM_PAYLOADS && (quic::may_begin(bytes) || gquic::may_begin(bytes))
+}
+
+fn tcp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
+    if ports.contains(&port::DNS) {
+        return true;
+    }
+    match beginning(bytes) {
+        // Behind a greeting too.
+        Some(Beginning::Tls) => nth_payload < NAME_LOOKS,
+        Some(_) => nth_payload < OVERTAKEN,
+        None if bytes.len() < BEGINNING_BYTES => nth_payload == 0,
+        None => nth_payload < OVERTAKEN && ports.iter().any(|port| port::LIKELY.contains(port)),
+    }
+}
+
+/// What a stream may begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// A TLS record with a handshake message.
+    Tls,
+    /// An HTTP/1 request.
+    Http,
+    /// An SSH banner.
+    Ssh,
+}
+
+/// So many bytes tell.
+pub(super) const BEGINNING_BYTES: usize = 4;
+
+/// What `stream` may begin with.
+pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
+    match stream.first_chunk::<BEGINNING_BYTES>()? {
+        [22, 3, 0..=4, _] => Some(Beginning::Tls),
+        _ if http::may_begin(stream) => Some(Beginning::Http),
+        _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_names_is_wanted() {
+        let tcp = |bytes: &[u8], nth| wants(TCP, [40_000, 9_999], bytes, nth);
+        assert!(tcp(b"\x16\x03\x01\x02\x00\x01", 0) && tcp(b"\x16\x03\x03\x02\x00\x01", 15));
+        assert!(!tcp(b"\x16\x03\x01\x02\x00\x01", 16));
+        assert!(tcp(b"GET / HTTP/1.1", 0) && !tcp(b"GET / HTTP/1.1", 2) && tcp(b"SSH-2.0-x", 0));
+        assert!(tcp(b"G", 0) && !tcp(b"G", 1), "too little to tell");
+        assert!(!tcp(b"HTTP/1.1 200 OK", 0));
+        assert!(wants(TCP, [443, 40_000], b"overtaken", 1), "a port of TLS");
+        assert!(wants(TCP, [40_000, 53], b"\0\x20", 100));
+        let udp = |ports, bytes: &[u8]| wants(UDP, ports, bytes, 0);
+        for port in [53, 67, 68, 137, 546, 547, 1_900, 5_353, 5_355] {
+            assert!(udp([40_000, port], b"") && udp([port, 40_000], b""));
+        }
+        assert!(udp([1, 2], b"\xc0\0\0\0\x01\x08"), "version 1");
+        assert!(udp([1, 2], b"\xd0\x6b\x33\x43\xcf\x08"), "version 2");
+        assert!(!udp([1, 2], b"\xe0\0\0\0\x01\x08"), "Handshake");
+        assert!(!udp([1, 2], b"\xc0\x0a\x0a\x0a\x0a\x08"), "a version of no meaning");
+        assert!(!udp([1, 2], b"\x40\0\0\0\x01\x08"), "a short header");
+        assert!(!wants(132, [53, 53], b"\x16\x03\x01\0", 0));
+    }
+}

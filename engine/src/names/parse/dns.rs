@@ -1,0 +1,176 @@
+//! Messages of the domain name system (RFC 1035), and of its multicast kin: DNS, mDNS, LLMNR.
+//!
+//! hickory-proto reads headers, names (with their compression, whose pointers may lead backward
+//! only) and service bindings. Records are taken one by one, so that of a message that is cut, or
+//! has one bad record or name, all others count.
+
+mod facts;
+
+use std::ops::Range;
+
+use hickory_proto::op::{Header, MessageType};
+use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
+
+use self::facts::Facts;
+use super::text::domain_name;
+use super::{be16, be32};
+use crate::limits::DNS_RECORDS;
+use crate::names::{DnsMessage, NameService};
+
+/// Numbers of record types (IANA, Domain Name System parameters).
+pub(super) mod kind {
+    pub(crate) const A: u16 = 1;
+    pub(crate) const CNAME: u16 = 5;
+    pub(crate) const PTR: u16 = 12;
+    pub(crate) const AAAA: u16 = 28;
+    pub(crate) const DNAME: u16 = 39;
+    pub(crate) const OPT: u16 = 41;
+    pub(crate) const SVCB: u16 = 64;
+    pub(crate) const HTTPS: u16 = 65;
+
+    /// Those that lead to addresses.
+    pub(crate) const ADDRESSES: [u16; 7] = [A, CNAME, PTR, AAAA, DNAME, SVCB, HTTPS];
+}
+
+/// Length of what stands before questions and records (RFC 1035 section 4.1.1).
+const HEADER_BYTES: usize = 12;
+
+/// The message in `bytes`, of `service`; `None` if they are no message.
+pub(crate) fn parse(service: NameService, bytes: &[u8]) -> Option<DnsMessage> {
+    let mut message = Message::open(bytes)?;
+    // Others than queries (RFC 6895 section 2.2) say nothing of addresses that clients use.
+    if bytes[2] >> 3 & 0x0f != 0 {
+        return None;
+    }
+    let question = message.question()?;
+    let question = question.map(|(name, kind)| (domain_name(name.iter()), kind));
+    let mut facts = Facts::default();
+    for record in message.records() {
+        facts.add(bytes, &record);
+    }
+    let is_response = message.header.metadata.message_type == MessageType::Response;
+    Some(DnsMessage {
+        service,
+        id: message.header.metadata.id,
+        is_response,
+        rcode: facts.extended_rcode << 4 | u16::from(bytes[3] & 0x0f),
+        is_truncated: message.header.metadata.truncation,
+        answers: if is_response { facts.answers(question.as_ref()) } else { Vec::new() },
+        question,
+    })
+}
+
+/// A message of which the header was read.
+pub(super) struct Message<'a> {
+    pub(super) header: Header,
+    bytes: &'a [u8],
+    /// How far it was read.
+    at: usize,
+}
+
+/// One record, where it stands. Its owner's name is read only if it is wanted.
+pub(super) struct Record {
+    pub(super) kind: u16,
+    pub(super) class: u16,
+    pub(super) ttl: u32,
+    /// Where the record begins, with its owner's name.
+    start: usize,
+    /// Its data.
+    pub(super) data: Range<usize>,
+    /// Whether it stands in the section for what speaks for a zone.
+    is_authority: bool,
+}
+
+impl<'a> Message<'a> {
+    /// Reads the header; `None` if there is not all of it.
+    pub(super) fn open(bytes: &'a [u8]) -> Option<Self> {
+        // The length field of DNS over TCP bounds messages, and so does UDP's.
+        let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
+        let header = Header::read(&mut BinDecoder::new(bytes)).ok()?;
+        Some(Self { header, bytes, at: HEADER_BYTES })
+    }
+
+    /// Reads all questions, and gives the first. The outer `None` is for what is no message:
+    /// it has questions, or so it says, and the first cannot be read.
+    pub(super) fn question(&mut self) -> Option<Option<(Name, u16)>> {
+        let mut first = None;
+        for _ in 0..usize::from(self.header.counts.queries).min(DNS_RECORDS) {
+            let question = self.next_question();
+            if first.is_none() {
+                let (at, kind) = question?;
+                first = Some((name_at(self.bytes, at)?, kind));
+            } else if question.is_none() {
+                break;
+            }
+        }
+        Some(first)
+    }
+
+    /// Where the next question's name stands, and its type.
+    fn next_question(&mut self) -> Option<(usize, u16)> {
+        let at = self.at;
+        let end = name_end(self.bytes, at)?;
+        let kind = be16(self.bytes, end)?;
+        be16(self.bytes, end + 2)?;
+        self.at = end + 4;
+        Some((at, kind))
+    }
+
+    /// The name of a record's owner.
+    pub(super) fn owner(&self, record: &Record) -> Option<Name> {
+        name_at(self.bytes, record.start)
+    }
+
+    /// The records behind the questions, until one is cut.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> + use<'a> {
+        let (bytes, mut at) = (self.bytes, self.at);
+        let counts = &self.header.counts;
+        let answers = usize::from(counts.answers);
+        let authorities = answers..answers + usize::from(counts.authorities);
+        let all = authorities.end + usize::from(counts.additionals);
+        (0..all.min(DNS_RECORDS)).map_while(move |idx| {
+            let record = record_at(bytes, at)?;
+            at = record.data.end;
+            Some(Record { is_authority: authorities.contains(&idx), ..record })
+        })
+    }
+}
+
+/// The record that begins at `start`; `None` if it is cut.
+fn record_at(message: &[u8], start: usize) -> Option<Record> {
+    let at = name_end(message, start)?;
+    let (kind, class) = (be16(message, at)?, be16(message, at + 2)?);
+    let (ttl, length) = (be32(message, at + 4)?, be16(message, at + 8)?);
+    let data = at + 10..at + 10 + usize::from(length);
+    message.get(data.clone())?;
+    Some(Record { kind, class, ttl, start, data, is_authority: false })
+}
+
+/// Where the name ends that begins at `at`, whatever it is: behind its last label, or behind a
+/// pointer.
+fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            0xc0.. => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// The name that stands at `at`.
+fn name_at(message: &[u8], at: usize) -> Option<Name> {
+    let at = u16::try_from(at).ok().filter(|&at| usize::from(at) < message.len())?;
+    Name::read(&mut BinDecoder::new(message).clone(at)).ok()
+}
+
+/// How long the message is that begins a stream of DNS over TCP, with the length before it (RFC
+/// 1035 section 4.2.2); `None` until the length is there.
+pub(crate) fn framed_bytes(stream: &[u8]) -> Option<usize> {
+    be16(stream, 0).map(|length| 2 + usize::from(length))
+}
+
+#[cfg(test)]
+mod tests;

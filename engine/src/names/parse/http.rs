@@ -1,0 +1,116 @@
+//! The first request of an HTTP/1 connection (RFC 9112): which host it asks, and who asks.
+
+use super::Read;
+use super::text::text;
+use crate::names::FlowFact;
+
+/// Header fields of a request that are read. One with more is given up.
+const FIELDS: usize = 100;
+
+/// How methods begin: those of RFC 9110, PATCH, WebDAV's and UPnP's.
+const METHODS: [&[u8; 4]; 21] = [
+    b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PROP",
+    b"REPO", b"MKCO", b"MOVE", b"COPY", b"LOCK", b"UNLO", b"SEAR", b"SUBS", b"UNSU", b"NOTI",
+    b"MERG",
+];
+
+/// Whether a stream may begin with a request, in constant time.
+pub(crate) fn may_begin(stream: &[u8]) -> bool {
+    stream.first_chunk::<4>().is_some_and(|first| METHODS.contains(&first))
+}
+
+/// Reads the request that begins `stream`. If nothing can follow, as the rest `is_cut`, the whole
+/// lines that are there count.
+pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
+    let whole_lines;
+    let bytes = if is_cut {
+        let end = stream.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        whole_lines = [&stream[..end], b"\r\n"].concat();
+        &whole_lines[..]
+    } else {
+        stream
+    };
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    // One odd field must not hide the others.
+    let mut lenient = httparse::ParserConfig::default();
+    lenient.ignore_invalid_headers_in_requests(true);
+    match lenient.parse_request(&mut request, bytes) {
+        Ok(httparse::Status::Complete(_)) => {
+            let target = request.path.unwrap_or_default();
+            let is_connect = request.method == Some("CONNECT");
+            Read::Done(facts(is_connect, target, request.headers))
+        }
+        Ok(httparse::Status::Partial) if !is_cut => Read::More,
+        _ => Read::No,
+    }
+}
+
+fn facts(is_connect: bool, target: &str, fields: &[httparse::Header<'_>]) -> Vec<FlowFact> {
+    let field = |name: &str| {
+        let found = fields.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        found.map(|field| field.value.trim_ascii()).filter(|value| !value.is_empty())
+    };
+    // What a proxy is asked for names the host in the target, which counts before the field (RFC
+    // 9112 section 3.2.2).
+    let authority = if is_connect { Some(target) } else { absolute(target) };
+    let host = authority.map(str::as_bytes).or_else(|| field("host"));
+    let host = host.filter(|host| !host.is_empty()).map(|host| FlowFact::HttpHost(text(host)));
+    let agent = field("user-agent").map(|agent| FlowFact::UserAgent(text(agent)));
+    host.into_iter().chain(agent).collect()
+}
+
+/// The authority of an absolute target, without what is before an at sign.
+fn absolute(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some(authority.rsplit('@').next().unwrap_or(authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(request: &str, is_cut: bool) -> [Option<String>; 2] {
+        let Read::Done(facts) = read(request.as_bytes(), is_cut) else { return [None, None] };
+        let mut said = [None, None];
+        for fact in facts {
+            match fact {
+                FlowFact::HttpHost(host) => said[0] = Some(host.into()),
+                FlowFact::UserAgent(agent) => said[1] = Some(agent.into()),
+                _ => unreachable!(),
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn hosts_as_requests_name_them() {
+        let host = |request: &str| check(request, false)[0].clone().unwrap_or_default();
+        assert_eq!(host("GET / HTTP/1.1\r\nHost: a.example:8080\r\n\r\n"), "a.example:8080");
+        assert_eq!(
+            host("GET http://u@b.example/x HTTP/1.1\r\nhost: a.example\r\n\r\n"),
+            "b.example"
+        );
+        assert_eq!(host("CONNECT c.example:443 HTTP/1.1\r\n\r\n"), "c.example:443");
+        assert_eq!(host("GET /?u=http://x/ HTTP/1.0\r\nHost:  d.example \r\n\r\n"), "d.example");
+        assert_eq!(host("GET / HTTP/1.0\r\nHost:\r\n\r\n"), "");
+        assert_eq!(host("GET / HTTP/2.0\r\nHost: e.example\r\n\r\n"), "");
+        assert_eq!(host("GET / HTTP/1.1\r\nno field\r\nHost: f.example\r\n\r\n"), "f.example");
+        let both = check("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: w\u{e9}/1\r\n\r\n", false);
+        assert_eq!(both, [Some("a".into()), Some("w\u{e9}/1".into())]);
+    }
+
+    #[test]
+    fn what_was_cut_counts_as_far_as_it_goes() {
+        let request = "GET / HTTP/1.1\r\nHost: a.example\r\nUser-Age";
+        assert_eq!(check(request, true)[0].as_deref(), Some("a.example"));
+        assert_eq!(read(request.as_bytes(), false), Read::More);
+        assert_eq!(check("GET / HTTP/1.1\r\nHost: a.exa", true)[0], None, "half a name is none");
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(FIELDS + 1));
+        assert_eq!(read(many.as_bytes(), false), Read::No);
+    }
+}

@@ -1,0 +1,160 @@
+//! NetBIOS name service (RFC 1002 section 4.2), whose messages are those of DNS but for the
+//! encoding of names, and for what the records hold.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hickory_proto::op::MessageType;
+use hickory_proto::rr::Name;
+
+use super::dns::Message;
+use super::text::domain_name;
+use crate::names::{DnsAnswer, DnsMessage, Finding, HostFact, HostHint, NameService};
+
+const NB: u16 = 0x0020;
+const NBSTAT: u16 = 0x0021;
+
+/// Flags and address in a record of type NB.
+const NB_ENTRY: usize = 6;
+/// Name, suffix and flags in a record of type NBSTAT.
+const NBSTAT_ENTRY: usize = 18;
+/// The flag of names that several hosts have.
+const GROUP: u8 = 0x80;
+
+/// The message in `bytes`, and what a host says of itself in it. A host that registers a name
+/// says its own address with it, so that requests have answers too.
+pub(crate) fn parse(bytes: &[u8], sender: IpAddr, found: &mut Vec<Finding>) -> Option<()> {
+    let mut message = Message::open(bytes)?;
+    let question = message.question()?;
+    let question = question.and_then(|(name, kind)| Some((decode(&name)?, kind)));
+    let mut answers = Vec::new();
+    let mut hints = Vec::new();
+    for record in message.records() {
+        if record.class != 1 || ![NB, NBSTAT].contains(&record.kind) {
+            continue;
+        }
+        let Some(name) = message.owner(&record).and_then(|owner| decode(&owner)) else { continue };
+        let data = &bytes[record.data];
+        match record.kind {
+            NB => {
+                answers.extend(data.as_chunks::<NB_ENTRY>().0.iter().map(|&[_, _, a, b, c, d]| {
+                    DnsAnswer {
+                        name: name.clone(),
+                        owner: None,
+                        address: Ipv4Addr::new(a, b, c, d).into(),
+                        ttl_seconds: record.ttl,
+                    }
+                }))
+            }
+            NBSTAT => hints.extend(status(data, sender)),
+            _ => {}
+        }
+    }
+    if question.is_none() && answers.is_empty() && hints.is_empty() {
+        return None;
+    }
+    found.push(Finding::Dns(DnsMessage {
+        service: NameService::Nbns,
+        id: message.header.metadata.id,
+        is_response: message.header.metadata.message_type == MessageType::Response,
+        rcode: u16::from(bytes[3] & 0x0f),
+        is_truncated: message.header.metadata.truncation,
+        question,
+        answers,
+    }));
+    found.extend(hints.into_iter().map(Finding::Host));
+    Some(())
+}
+
+/// The name of a node that its status gives (RFC 1002 section 4.2.18), with its MAC address.
+fn status(data: &[u8], sender: IpAddr) -> Option<HostHint> {
+    let (&count, rest) = data.split_first()?;
+    let names = rest.get(..usize::from(count) * NBSTAT_ENTRY)?.as_chunks::<NBSTAT_ENTRY>().0;
+    let own = names.iter().find(|name| name[15] == 0 && name[16] & GROUP == 0)?;
+    let mac = rest[names.len() * NBSTAT_ENTRY..].first_chunk().copied();
+    Some(HostHint {
+        mac: mac.filter(|mac| *mac != [0; 6]),
+        address: Some(sender),
+        fact: HostFact::NetbiosName(plain(&own[..15])),
+    })
+}
+
+/// First-level decoding (RFC 1001 section 14.1): each byte is two letters from A to P, and the last
+/// of sixteen is a suffix that says what kind of name it is. A scope, if any, is left out.
+fn decode(name: &Name) -> Option<Box<str>> {
+    let letters: &[u8; 32] = name.iter().next()?.try_into().ok()?;
+    let nibble = |letter: u8| letter.checked_sub(b'A').filter(|&nibble| nibble < 16);
+    let mut bytes = [0; 16];
+    for (byte, &[high, low]) in bytes.iter_mut().zip(letters.as_chunks().0) {
+        *byte = nibble(high)? << 4 | nibble(low)?;
+    }
+    Some(plain(&bytes[..15]))
+}
+
+/// Without the spaces, or zeros, that fill it up. Dots are those of a domain name that was not
+/// found by DNS, as systems ask for that here.
+fn plain(name: &[u8]) -> Box<str> {
+    let filled = name.iter().rev().take_while(|&&byte| byte == b' ' || byte == 0).count();
+    domain_name(name[..name.len() - filled].split(|&byte| byte == b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Encodes as hosts do.
+    fn encoded(name: &str, suffix: u8) -> Vec<u8> {
+        let bytes: Vec<u8> =
+            format!("{name:15}").into_bytes().into_iter().chain([suffix]).collect();
+        let mut out = vec![32];
+        out.extend(bytes.iter().flat_map(|byte| [b'A' + (byte >> 4), b'A' + (byte & 15)]));
+        out.push(0);
+        out
+    }
+
+    fn check(message: &[u8]) -> Vec<Finding> {
+        let mut found = Vec::new();
+        parse(message, IpAddr::from([192, 0, 2, 9]), &mut found);
+        found
+    }
+
+    #[test]
+    fn letters_are_halves_of_bytes() {
+        // "The NetBIOS name", the example of RFC 1001 section 14.1.
+        let name = Name::from_labels([b"FEGIGFCAEOGFHEECEJEPFDCAGOGBGNGF".as_slice()]).unwrap();
+        assert_eq!(decode(&name).as_deref(), Some(r"the\032netbios\032nam"));
+        let odd = Name::from_labels([b"ZEGIGFCAEOGFHEECEJEPFDCAGOGBGNGF".as_slice()]).unwrap();
+        assert_eq!(decode(&odd), None, "a letter behind P");
+    }
+
+    #[test]
+    fn a_registration_says_name_and_address() {
+        let mut message = vec![0x12, 0x34, 0x29, 0x10, 0, 1, 0, 0, 0, 0, 0, 1];
+        message.extend(encoded("FILESERVER", 0x20));
+        message.extend([0, 0x20, 0, 1, 0xc0, 12, 0, 0x20, 0, 1, 0, 0, 1, 44, 0, 6]);
+        message.extend([0, 0, 192, 0, 2, 7]);
+        let [Finding::Dns(said)] = &check(&message)[..] else { panic!() };
+        assert_eq!(said.question, Some(("fileserver".into(), NB)));
+        assert_eq!((&*said.answers[0].name, said.answers[0].ttl_seconds), ("fileserver", 300));
+        assert_eq!(said.answers[0].address, IpAddr::from([192, 0, 2, 7]));
+        assert!(!said.is_response);
+    }
+
+    #[test]
+    fn a_status_says_name_and_mac() {
+        let mut message = vec![0, 1, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        message.extend(encoded("*", 0));
+        message.extend([0, 0x21, 0, 1, 0, 0, 0, 0, 0, 43, 2]);
+        message.extend(b"WORKGROUP      \x00\x84\x00PC-7           \x00\x04\x00");
+        message.extend([2, 0, 0, 0, 0, 7]);
+        let found = check(&message);
+        let hint = HostHint {
+            mac: Some([2, 0, 0, 0, 0, 7]),
+            address: Some(IpAddr::from([192, 0, 2, 9])),
+            fact: HostFact::NetbiosName("pc-7".into()),
+        };
+        assert_eq!(found[1], Finding::Host(hint));
+        // As many names as there are not.
+        message[56] = 255;
+        assert_eq!(check(&message).len(), 0);
+    }
+}

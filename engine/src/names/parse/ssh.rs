@@ -1,0 +1,38 @@
+//! The first line of an SSH connection (RFC 4253 section 4.2).
+
+use super::Read;
+use super::text::text;
+
+/// How it begins.
+const BEGINNING: &[u8; 4] = b"SSH-";
+/// The longest that it may be, its end included.
+const LINE_BYTES: usize = 255;
+
+/// Whether a stream may begin with it, in constant time.
+pub(crate) fn may_begin(stream: &[u8]) -> bool {
+    stream.first_chunk::<4>() == Some(BEGINNING)
+}
+
+/// The line that begins `stream`, without its end.
+pub(crate) fn read(stream: &[u8]) -> Read<Box<str>> {
+    let line = &stream[..stream.len().min(LINE_BYTES)];
+    match line.iter().position(|&byte| byte == b'\n') {
+        Some(end) => Read::Done(text(line[..end].trim_ascii_end())),
+        None if line.len() < LINE_BYTES => Read::More,
+        None => Read::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_and_no_more() {
+        let line = b"SSH-2.0-OpenSSH_9.9 Debian-3\r\nmore";
+        assert!(may_begin(line) && !may_begin(b"SSH"));
+        assert_eq!(read(line), Read::Done("SSH-2.0-OpenSSH_9.9 Debian-3".into()));
+        assert_eq!(read(&line[..20]), Read::More);
+        assert_eq!(read(&[b'S'; 300]), Read::No);
+    }
+}

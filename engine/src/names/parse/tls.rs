@@ -1,0 +1,167 @@
+//! TLS handshakes in the clear (RFC 8446, RFC 5246): ClientHello and ServerHello.
+//!
+//! tls-parser reads the messages. Records are taken off here, as a message may be in several; and
+//! extensions are told apart here, as one that cannot be read must not hide those behind it.
+
+use std::borrow::Cow;
+
+use tls_parser::{
+    SNIType, TlsExtension, parse_tls_client_hello_extension, parse_tls_extension_unknown,
+    parse_tls_handshake_client_hello, parse_tls_handshake_server_hello,
+    parse_tls_server_hello_extension,
+};
+
+use super::ja4::{self, Hello};
+use super::text::text;
+use super::{Read, be16};
+use crate::names::FlowFact;
+
+const RECORD_HEADER: usize = 5;
+const MESSAGE_HEADER: usize = 4;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+/// The longest record (RFC 5246 section 6.2.3); TLS 1.3 allows less.
+const RECORD_BYTES: usize = (1 << 14) + 2_048;
+/// encrypted_client_hello (RFC 9849 section 5).
+const ENCRYPTED_HELLO: u16 = 0xfe0d;
+
+/// What carried a handshake: it shows in the fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Tcp,
+    Quic,
+}
+
+/// Reads the message that begins the records in `stream`. If nothing can follow, as the rest
+/// `is_cut`, what is there of it counts.
+pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
+    match message(stream) {
+        Some(message) => read_message(&message, Carrier::Tcp, is_cut),
+        None => Read::No,
+    }
+}
+
+/// What the handshake records that begin `stream` hold, without their headers; `None` if it does
+/// not begin with one.
+fn message(stream: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut rest = stream;
+    let mut message = Cow::Borrowed(&[][..]);
+    while let Some(header) = rest.first_chunk::<RECORD_HEADER>() {
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        if header[0] != HANDSHAKE || header[1] != 3 || !(1..=RECORD_BYTES).contains(&length) {
+            // What else follows a message is no part of it; an alert may stand inside of none.
+            return (!message.is_empty()).then_some(message);
+        }
+        let end = rest.len().min(RECORD_HEADER + length);
+        let content = &rest[RECORD_HEADER..end];
+        if message.is_empty() {
+            message = Cow::Borrowed(content);
+        } else {
+            message.to_mut().extend_from_slice(content);
+        }
+        rest = &rest[end..];
+    }
+    Some(message)
+}
+
+/// Reads one handshake message, without records: of QUIC's CRYPTO frames.
+pub(crate) fn read_message(bytes: &[u8], carrier: Carrier, is_cut: bool) -> Read<Vec<FlowFact>> {
+    let Some(&[kind, a, b, c]) = bytes.first_chunk::<MESSAGE_HEADER>() else {
+        return if bytes.first().is_none_or(|kind| (1..=2).contains(kind)) && !is_cut {
+            Read::More
+        } else {
+            Read::No
+        };
+    };
+    let end = MESSAGE_HEADER + u32::from_be_bytes([0, a, b, c]) as usize;
+    if !matches!(kind, CLIENT_HELLO | SERVER_HELLO) {
+        return Read::No;
+    }
+    let is_whole = bytes.len() >= end;
+    if !is_whole && !is_cut {
+        return Read::More;
+    }
+    let body = &bytes[MESSAGE_HEADER..bytes.len().min(end)];
+    let facts = match kind {
+        CLIENT_HELLO => client_hello(body, carrier, is_whole),
+        _ => server_hello(body),
+    };
+    facts.map_or(Read::No, Read::Done)
+}
+
+/// Facts of a ClientHello: the fingerprint only of a whole one.
+fn client_hello(body: &[u8], carrier: Carrier, is_whole: bool) -> Option<Vec<FlowFact>> {
+    let (behind, message) = parse_tls_handshake_client_hello(body).ok()?;
+    // Extensions that are cut are not read as such: they stand behind, with their length.
+    let extensions = message.ext.or_else(|| behind.get(2..)).unwrap_or_default();
+    let mut facts = Vec::new();
+    let mut hello = Hello {
+        carrier,
+        version: message.version.0,
+        ciphers: message.ciphers.iter().map(|cipher| cipher.0).collect(),
+        ..Hello::default()
+    };
+    for (kind, extension) in each(extensions, parse_tls_client_hello_extension) {
+        hello.extensions.push(kind);
+        match extension {
+            Some(TlsExtension::SNI(names)) => {
+                let host = names.iter().find(|(kind, _)| *kind == SNIType::HostName);
+                let host = host.filter(|(_, name)| !name.is_empty());
+                facts.extend(host.map(|(_, name)| match carrier {
+                    Carrier::Tcp => FlowFact::Sni(text(name)),
+                    Carrier::Quic => FlowFact::QuicSni(text(name)),
+                }));
+            }
+            Some(TlsExtension::ALPN(protocols)) => {
+                let first = protocols.first().copied().filter(|first| !first.is_empty());
+                facts.extend(first.map(|first| FlowFact::Alpn(text(first))));
+                hello.alpn = first.unwrap_or_default().into();
+            }
+            Some(TlsExtension::SupportedVersions(versions)) => {
+                hello.versions = versions.iter().map(|version| version.0).collect();
+            }
+            Some(TlsExtension::SignatureAlgorithms(algorithms)) => {
+                hello.signature_algorithms = algorithms;
+            }
+            _ if kind == ENCRYPTED_HELLO => facts.push(FlowFact::EncryptedHello),
+            _ => {}
+        }
+    }
+    if is_whole {
+        facts.push(FlowFact::Ja4(ja4::fingerprint(&hello)));
+    }
+    Some(facts)
+}
+
+/// What the server chose. TLS 1.3 says its version in an extension (RFC 8446 section 4.2.1).
+fn server_hello(body: &[u8]) -> Option<Vec<FlowFact>> {
+    let (_, message) = parse_tls_handshake_server_hello(body).ok()?;
+    let extensions = each(message.ext.unwrap_or_default(), parse_tls_server_hello_extension);
+    let chosen = extensions.into_iter().find_map(|(_, extension)| match extension {
+        Some(TlsExtension::SupportedVersions(versions)) => versions.first().copied(),
+        _ => None,
+    });
+    let version = chosen.unwrap_or(message.version).0;
+    Some(vec![FlowFact::TlsVersion(version), FlowFact::TlsCipher(message.cipher.0)])
+}
+
+/// What reads one extension, its type and length included.
+type ReadExtension = for<'a> fn(&'a [u8]) -> tls_parser::nom::IResult<&'a [u8], TlsExtension<'a>>;
+
+/// Each extension by its type, with what `read` makes of it, until one is cut.
+fn each(list: &[u8], read: ReadExtension) -> Vec<(u16, Option<TlsExtension<'_>>)> {
+    let mut rest = list;
+    let mut all = Vec::new();
+    while let Some(kind) = be16(rest, 0)
+        && let Ok((behind, _)) = parse_tls_extension_unknown(rest)
+    {
+        let whole = &rest[..rest.len() - behind.len()];
+        all.push((kind, read(whole).ok().map(|(_, extension)| extension)));
+        rest = behind;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

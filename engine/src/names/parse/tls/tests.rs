@@ -1,0 +1,116 @@
+//! Handshakes in the clear, whole, cut and damaged.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::names::parse::sample::{
+    alpn, client_hello, extension, hello_for, records, server_hello, server_name,
+};
+
+fn facts(stream: &[u8]) -> Vec<FlowFact> {
+    match read(stream, false) {
+        Read::Done(facts) => facts,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a browser sends, whose fingerprint is published.
+fn browser() -> Vec<u8> {
+    let ciphers = [
+        0x2a2a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+        0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
+    ];
+    let algorithms = [4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1];
+    let none = |kind| extension(kind, &[]);
+    let extensions = [
+        none(0x3a3a),
+        extension(0x1b, &[2, 0, 2]),
+        server_name("www.example.com"),
+        extension(0x33, &[0, 0]),
+        alpn(&["h2", "http/1.1"]),
+        extension(0x4469, &[0, 3, 2, b'h', b'2']),
+        none(0x17),
+        extension(0x2d, &[1, 1]),
+        extension(0x0d, &[&[0, 16], &algorithms[..]].concat()),
+        extension(0x05, &[1, 0, 0, 0, 0]),
+        none(0x23),
+        none(0x12),
+        extension(0x2b, &[6, 0x9a, 0x9a, 3, 4, 3, 3]),
+        extension(0xff01, &[0]),
+        extension(0x0b, &[1, 0]),
+        extension(0x0a, &[0, 4, 0x4a, 0x4a, 0, 29]),
+        extension(0x15, &[0; 7]),
+        extension(0xcaca, &[0]),
+    ];
+    client_hello(&ciphers, &extensions)
+}
+
+#[test]
+fn a_browser_is_read_whole() {
+    let want = [
+        FlowFact::Sni("www.example.com".into()),
+        FlowFact::Alpn("h2".into()),
+        FlowFact::Ja4("t13d1516h2_8daaf6152771_e5627efa2ab1".into()),
+    ];
+    let hello = browser();
+    assert_eq!(facts(&records(&hello, 1 << 14)), want);
+    assert_eq!(facts(&records(&hello, 50)), want, "in several records");
+    let followed = [records(&hello, 99), vec![20, 3, 3, 0, 1, 1]].concat();
+    assert_eq!(facts(&followed), want, "something follows");
+    assert_eq!(Read::Done(want.into()), read_message(&hello, Carrier::Tcp, false));
+}
+
+#[test]
+fn what_is_not_whole_waits_or_counts_as_far_as_it_goes() {
+    let hello = records(&client_hello(&[0x1301], &[server_name("a.example"), alpn(&["h2"])]), 99);
+    for cut in 1..hello.len() {
+        assert_eq!(read(&hello[..cut], false), Read::More, "{cut}");
+    }
+    let name = [FlowFact::Sni("a.example".into())];
+    assert_eq!(read(&hello[..hello.len() - 3], true), Read::Done(name.into()), "no fingerprint");
+    assert_eq!(read(&hello[..40], true), Read::No, "cut before anything is said");
+}
+
+#[test]
+fn servers_say_what_they_chose() {
+    let chosen = [FlowFact::TlsVersion(0x0304), FlowFact::TlsCipher(0x1301)];
+    assert_eq!(facts(&records(&server_hello(), 1 << 14)), chosen);
+    let mut old = server_hello();
+    old.truncate(42);
+    old[3] = 38;
+    let chosen = [FlowFact::TlsVersion(0x0303), FlowFact::TlsCipher(0x1301)];
+    assert_eq!(facts(&records(&old, 1 << 14)), chosen, "TLS 1.2, without extensions");
+}
+
+#[test]
+fn oddities() {
+    let hidden = client_hello(&[0x1301], &[server_name("front.example"), extension(0xfe0d, &[0])]);
+    assert_eq!(facts(&records(&hidden, 99))[1], FlowFact::EncryptedHello);
+    let bad = extension(16, &[0, 9, 200]);
+    let one = client_hello(&[0x1301], &[bad, server_name("behind.example")]);
+    assert_eq!(facts(&records(&one, 99))[0], FlowFact::Sni("behind.example".into()));
+    let bytes = client_hello(&[], &[server_name("")]);
+    assert_eq!(facts(&records(&bytes, 99)).len(), 1, "an empty name is none");
+    assert_eq!(read(b"\x17\x03\x03\x00\x05hello", false), Read::No);
+    assert_eq!(read(b"\x16\x03\x03\x00\x05\x0bello", false), Read::No, "a Certificate");
+    assert_eq!(read(b"\x16\x03\x03\xff\xff\x01\0\0\0", false), Read::No, "too long a record");
+    assert_eq!(facts(&hello_for("x.example", 5_000))[0], FlowFact::Sni("x.example".into()));
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_changed(at in prop::collection::vec((0usize..600, any::<u8>()), 1..6), cut: bool) {
+        let mut hello = records(&browser(), 300);
+        for (at, byte) in at {
+            let at = at % hello.len();
+            hello[at] = byte;
+        }
+        let _ = read(&hello, cut);
+    }
+
+    #[test]
+    fn whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 1u8..3, cut: bool) {
+        let _ = read_message(&[&[kind, 0, 0, 150], &bytes[..]].concat(), Carrier::Quic, cut);
+        let _ = read(&bytes, cut);
+    }
+}
