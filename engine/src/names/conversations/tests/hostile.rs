@@ -23,6 +23,11 @@ fn a_flood_of_beginnings_stays_within_bounds() {
     let hello = hello_for("a.example", 5_000);
     let mut conversations = Conversations::default();
     let mut found = Vec::new();
+    let request = b"GET / HTTP/1.1\r\nHost: first.example\r\n\r\n";
+    let asked = key(protocol::TCP, 8, 8);
+    conversations.observe(&payload(asked, 0, 0, request), &mut found);
+    assert_eq!(host(&found), Some("first.example"));
+    found.clear();
     for number in 0..80_000 {
         let key = numbered(number);
         conversations.observe(&payload(key, 0, 0, &hello[..1_000]), &mut found);
@@ -36,6 +41,9 @@ fn a_flood_of_beginnings_stays_within_bounds() {
     let key = key(protocol::TCP, 7, 7);
     conversations.observe(&payload(key, 0, 0, &whole), &mut found);
     assert_eq!(sni(&found), Some("b.example"), "what is whole is read");
+    found.clear();
+    conversations.observe(&payload(asked, 0, 45, request), &mut found);
+    assert_eq!(found, [], "what has been said is not said again");
 }
 
 #[test]
