@@ -12,10 +12,10 @@ mod stream;
 use std::collections::HashMap;
 
 use self::stream::{Loss, Stream};
-use super::interest::port;
+use super::interest::{Service, service};
 use super::parse::quic::{self, Quic};
 use super::parse::{dhcp, dns, nbns, ssdp};
-use super::{Finding, NameService, Payload};
+use super::{Finding, Payload};
 use crate::flow::{FlowKey, protocol};
 use crate::limits::{
     CONVERSATION_BYTES, CONVERSATION_IDLE_NS, CONVERSATIONS, OVERTAKEN_NS, STREAM_PAYLOADS,
@@ -198,37 +198,25 @@ impl Conversations {
     }
 
     fn datagram(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
-        let ports = ports(payload);
         let sender = payload.key.source_ip(payload.direction);
-        let is = |port: u16| ports.contains(&port);
-        let service = match () {
-            () if is(port::DNS) => NameService::Dns,
-            () if is(port::MDNS) => NameService::Mdns,
-            () if is(port::LLMNR) => NameService::Llmnr,
-            () if is(port::NBNS) => {
+        let hints = match service(ports(payload)) {
+            Some(Service::Dns(service)) => {
+                let message = dns::parse(service, payload.bytes);
+                self.counters.malformed += u64::from(message.is_none());
+                found.extend(message.map(Finding::Dns));
+                return;
+            }
+            Some(Service::Nbns) => {
                 let read = nbns::parse(payload.bytes, sender, found);
                 self.counters.malformed += u64::from(read.is_none());
                 return;
             }
-            () if port::DHCP.into_iter().any(is) => {
-                found.extend(dhcp::parse(payload.bytes).into_iter().map(Finding::Host));
-                return;
-            }
-            () if port::DHCP_V6.into_iter().any(is) => {
-                let hints = dhcp::parse_v6(payload.bytes, sender);
-                found.extend(hints.into_iter().map(Finding::Host));
-                return;
-            }
-            () if is(port::SSDP) => {
-                found.extend(ssdp::parse(payload.bytes, sender).into_iter().map(Finding::Host));
-                return;
-            }
-            () => return self.quic(payload, found),
+            Some(Service::Dhcp) => dhcp::parse(payload.bytes),
+            Some(Service::DhcpV6) => dhcp::parse_v6(payload.bytes, sender),
+            Some(Service::Ssdp) => ssdp::parse(payload.bytes, sender),
+            None => return self.quic(payload, found),
         };
-        match dns::parse(service, payload.bytes) {
-            Some(message) => found.push(Finding::Dns(message)),
-            None => self.counters.malformed += 1,
-        }
+        found.extend(hints.into_iter().map(Finding::Host));
     }
 
     fn quic(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {

@@ -3,6 +3,7 @@
 //! In constant time, and without memory: ports, and the first bytes. What it says yes to without
 //! need costs a copy; what it says no to is lost for names.
 
+use super::NameService;
 use super::parse::{gquic, http, quic, ssh};
 use crate::flow::protocol::{TCP, UDP};
 use crate::limits::{NAME_LOOKS, STREAM_PAYLOADS};
@@ -43,14 +44,37 @@ pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> b
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
-    use port::{DHCP, DHCP_V6, DNS, LLMNR, MDNS, NBNS, SSDP};
-    let is_named = |port: &u16| {
-        matches!(*port, DNS | NBNS | SSDP | MDNS | LLMNR)
-            || DHCP.contains(port)
-            || DHCP_V6.contains(port)
-    };
-    ports.iter().any(is_named)
+    service(ports).is_some()
         || nth_payload < STREAM_PAYLOADS && (quic::may_begin(bytes) || gquic::may_begin(bytes))
+}
+
+/// What datagrams are by a well-known port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// Of DNS, or one of its kin with the same messages.
+    Dns(NameService),
+    /// NetBIOS names.
+    Nbns,
+    /// DHCP.
+    Dhcp,
+    /// DHCPv6.
+    DhcpV6,
+    /// What UPnP finds devices by.
+    Ssdp,
+}
+
+/// The service of datagrams between these ports, whichever of them is its own.
+pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
+    ports.into_iter().find_map(|port| match port {
+        port::DNS => Some(Service::Dns(NameService::Dns)),
+        port::MDNS => Some(Service::Dns(NameService::Mdns)),
+        port::LLMNR => Some(Service::Dns(NameService::Llmnr)),
+        port::NBNS => Some(Service::Nbns),
+        _ if port::DHCP.contains(&port) => Some(Service::Dhcp),
+        _ if port::DHCP_V6.contains(&port) => Some(Service::DhcpV6),
+        port::SSDP => Some(Service::Ssdp),
+        _ => None,
+    })
 }
 
 fn tcp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {

@@ -7,7 +7,7 @@ mod streams;
 
 use super::*;
 use crate::flow::{Direction, Endpoint, PortKind};
-use crate::names::{FlowFact, HostFact};
+use crate::names::{FlowFact, HostFact, NameService};
 
 /// A flow between two hosts, the client with the lower address, and its payloads.
 struct Flow {

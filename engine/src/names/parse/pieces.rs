@@ -145,7 +145,10 @@ mod tests {
         /// Against a map of bytes, in which the first that comes stays.
         #[test]
         fn pieces_are_what_came_first(
-            pieces in prop::collection::vec((-20i64..40, prop::collection::vec(any::<u8>(), 0..20)), 0..20),
+            pieces in prop::collection::vec(
+                (-20i64..40, prop::collection::vec(any::<u8>(), 0..20)),
+                0..20,
+            ),
             taken in 0i64..30,
         ) {
             let mut model = std::collections::BTreeMap::new();

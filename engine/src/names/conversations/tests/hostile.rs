@@ -99,7 +99,8 @@ proptest! {
             tick += gap;
             let bytes = [beginning, &rest].concat();
             let direction = if gap % 2 == 0 { FROM_CLIENT } else { FROM_SERVER };
-            let payload = payload(key(protocol, 40_000, port), tick, sequence.cast_unsigned(), &bytes);
+            let key = key(protocol, 40_000, port);
+            let payload = payload(key, tick, sequence.cast_unsigned(), &bytes);
             conversations.observe(&Payload { direction, ..payload }, &mut found);
             conversations.forget_idle(tick);
             let held: usize = conversations.flows.values().map(Conversation::bytes).sum();

@@ -116,7 +116,8 @@ proptest! {
         is_request: bool,
     ) {
         let message = if is_request {
-            format!("GET / HTTP/1.1\r\nA: {}\r\nHost: a.example\r\n\r\n", "x".repeat(2_900)).into_bytes()
+            let long = "x".repeat(2_900);
+            format!("GET / HTTP/1.1\r\nA: {long}\r\nHost: a.example\r\n\r\n").into_bytes()
         } else {
             hello_for("a.example", 3_000)
         };

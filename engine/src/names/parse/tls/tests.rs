@@ -99,7 +99,10 @@ fn oddities() {
 
 proptest! {
     #[test]
-    fn whatever_is_changed(at in prop::collection::vec((0usize..600, any::<u8>()), 1..6), cut: bool) {
+    fn whatever_is_changed(
+        at in prop::collection::vec((0usize..600, any::<u8>()), 1..6),
+        cut: bool,
+    ) {
         let mut hello = records(&browser(), 300);
         for (at, byte) in at {
             let at = at % hello.len();
@@ -109,7 +112,11 @@ proptest! {
     }
 
     #[test]
-    fn whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 1u8..3, cut: bool) {
+    fn whatever_comes(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        kind in 1u8..3,
+        cut: bool,
+    ) {
         let _ = read_message(&[&[kind, 0, 0, 150], &bytes[..]].concat(), Carrier::Quic, cut);
         let _ = read(&bytes, cut);
     }
