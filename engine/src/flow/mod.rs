@@ -4,6 +4,7 @@
 
 pub mod delta;
 pub mod encapsulation;
+pub mod features;
 pub mod key;
 pub mod protocol;
 pub mod record;
@@ -14,6 +15,7 @@ pub mod tunnel;
 
 pub use delta::{Delta, EndReason, Opening, SideCounts, TcpEvents};
 pub use encapsulation::{Encapsulation, Encapsulations, Labels};
+pub use features::{Features, FeaturesSet, SideFeatures};
 pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
 pub use record::{FlowRecord, RecordKind, TcpState};
 pub use round_trip::RoundTrip;
