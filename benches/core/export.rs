@@ -7,6 +7,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowtap::export::Format;
 use flowtap::export::schema::{Fields, Row, visit};
+use flowtap::flow::features::{BINS, Thousandths};
 use flowtap::flow::{Sampling, Tunnel};
 use flowtap::limits::KEY_VLANS;
 use flowtap::time::Timestamp;
@@ -28,7 +29,8 @@ fn ours(bencher: Bencher<'_, '_>, format: Format) {
 /// Runs `encode` on every record.
 fn rival(bencher: Bencher<'_, '_>, encode: impl Fn(&[Row<'_>], &mut Vec<u8>)) {
     let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
-    let row = |record| Row { record, interfaces: &interfaces, sampling: Sampling::ALL };
+    let row =
+        |record| Row { record, features: None, interfaces: &interfaces, sampling: Sampling::ALL };
     let rows: Vec<_> = records.iter().map(row).collect();
     let mut out = Vec::new();
     bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
@@ -123,6 +125,12 @@ macro_rules! fields {
             }
             fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
                 self.add(name, value.map(|vlans| format!("{vlans:?}")));
+            }
+            fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {
+                self.add(name, value.map(|Thousandths(number)| number as f64 / 1_000.0));
+            }
+            fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>) {
+                self.add(name, value.map(|counts| format!("{counts:?}")));
             }
             fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
                 self.add(name, value.map(|tunnel| tunnel.kind.name()));

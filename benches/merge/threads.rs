@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use flowtap::flow::FlowRecord;
+use flowtap::flow::{FeaturesSet, FlowRecord};
 use flowtap::global::map::GlobalMap;
 use flowtap::global::merge::Merge;
 use flowtap::global::reap::{FINISHED_KEYS, Reap};
@@ -54,7 +54,7 @@ fn run(merges: usize, shape: Shape, count: usize) -> (f64, f64) {
             hints.push(hinted);
             let (flows, map, packets, counters) = (flows.clone(), &map, &packets, &counters[idx]);
             threads.push(scope.spawn(move || {
-                let (mut out, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS);
+                let (mut out, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS, FeaturesSet::Basic);
                 let ended = Count(packets);
                 let mut merge = Merge { inboxes, map, finished: hint, ended, counters };
                 let mut own = 0;

@@ -2,8 +2,8 @@
 
 use flowtap::export::{Encoder, Format, Rows};
 use flowtap::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
-    Sampling,
+    Delta, Direction, EndReason, Endpoint, FeaturesSet, FlowKey, FlowRecord, Opening, PortKind,
+    RecordKind, Sampling,
 };
 
 use super::{ITEMS, Piece};
@@ -56,7 +56,7 @@ pub(crate) struct Encode {
 impl Encode {
     pub(crate) fn new(format: Format) -> Self {
         let interfaces = ["traffic.pcap".to_owned()];
-        let encoder = format.encoder();
+        let encoder = format.encoder(FeaturesSet::Basic);
         let mut this = Self { encoder, records: records(), interfaces, out: Vec::new() };
         // Its buffer has grown, as it has after the first batch of a run.
         this.run();
@@ -69,6 +69,7 @@ impl Piece for Encode {
         self.out.clear();
         let rows = Rows {
             records: &self.records,
+            features: None,
             interfaces: &self.interfaces,
             encapsulations: None,
             sampling: Sampling::ALL,

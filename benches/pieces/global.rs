@@ -1,7 +1,7 @@
 //! What becomes of deltas: published and merged, evicted, looked at.
 
 use flowtap::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind,
+    Delta, Direction, EndReason, Endpoint, FeaturesSet, FlowKey, FlowRecord, Opening, PortKind,
 };
 use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Papaya;
@@ -76,7 +76,7 @@ pub(crate) struct PublishAndMerge {
 
 impl PublishAndMerge {
     fn new(deltas: Vec<FlowRecord>, map: GlobalMap) -> Self {
-        let (outbox, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS);
+        let (outbox, inboxes) = outbox(1, RING_BATCHES, BATCH_DELTAS, FeaturesSet::Basic);
         let (keys, finished) = ring(FINISHED_KEYS);
         let ended = deltas.iter().filter(|published| published.total.is_whole()).count();
         let complete = deltas.iter().filter(|published| published.total.is_complete()).count();

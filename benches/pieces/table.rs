@@ -1,7 +1,7 @@
 //! What one core does with packets: count them, and go round with the hand.
 
 use flowtap::decode::Packet;
-use flowtap::flow::Timeouts;
+use flowtap::flow::{FeaturesSet, Timeouts};
 use flowtap::limits::{BATCH_PACKETS, HAND_SLOTS, SWEEP_SLOTS};
 use flowtap::sync::Counter;
 use flowtap::table::{CoreTable, Pace, TableConfig, TableCounters};
@@ -19,6 +19,7 @@ fn table(capacity: usize) -> (CoreTable<'static>, &'static TableCounters) {
         pace: Pace::LIVE,
         sweep_slots: SWEEP_SLOTS,
         is_populated: true,
+        features_set: FeaturesSet::Basic,
     };
     let counters = Box::leak(Box::new(TableCounters::default()));
     (CoreTable::new(config, hasher(), counters).expect("there is memory"), counters)

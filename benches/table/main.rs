@@ -22,7 +22,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use flowtap::decode::{Decoder, Packet};
-use flowtap::flow::{FlowRecord, KeyHasher, Timeouts};
+use flowtap::flow::{FeaturesSet, FlowRecord, KeyHasher, Timeouts};
 use flowtap::limits::{BATCH_PACKETS, SWEEP_SLOTS};
 use flowtap::source::{Frame, LinkType};
 use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
@@ -70,6 +70,7 @@ impl<'a> Core<'a> {
             pace: Pace::LIVE,
             sweep_slots: SWEEP_SLOTS,
             is_populated: true,
+            features_set: FeaturesSet::Basic,
         };
         let table = CoreTable::new(config, hasher.clone(), counters).expect("there is memory");
         Self { table, counters, published: Sum::default() }

@@ -9,7 +9,7 @@ use std::sync::Barrier;
 use std::time::Instant;
 
 use flowtap::decode::Packet;
-use flowtap::flow::{FlowRecord, KeyHasher, Timeouts};
+use flowtap::flow::{FeaturesSet, FlowRecord, KeyHasher, Timeouts};
 use flowtap::limits::SWEEP_SLOTS;
 use flowtap::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
 use flowtap::time::SECOND_NS;
@@ -152,6 +152,7 @@ impl Case {
             pace: Pace::LIVE,
             sweep_slots: SWEEP_SLOTS,
             is_populated: true,
+            features_set: FeaturesSet::Basic,
         };
         let table = CoreTable::new(config, hasher, &counters).expect("there is memory");
         let mut busy = Busy { table, counters: &counters, ends: Ends::default() };

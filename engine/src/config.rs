@@ -11,7 +11,7 @@ use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, SinkOptions, SinkSpec, Target};
 use crate::filter::Filter;
-use crate::flow::Timeouts;
+use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
     DATAGRAM_BYTES_BOUNDS, MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES,
 };
@@ -116,6 +116,8 @@ pub struct Options {
     pub dispatch: Dispatch,
     /// Flow-table slots.
     pub max_flows: usize,
+    /// What is kept of flows.
+    pub features_set: FeaturesSet,
     /// Whether the innermost IP header makes the flow, and not the outermost.
     pub opens_tunnels: bool,
     /// UDP ports of VXLAN beside its own.
@@ -149,6 +151,7 @@ impl Options {
             dispatch: self.dispatch,
             merges: 1,
             max_flows: self.max_flows,
+            features_set: self.features_set,
             sinks: self.sinks()?,
             tunnels: self.tunnels()?,
             filter: self.filter()?.map(Arc::new),

@@ -100,6 +100,11 @@ pub const REORDERED_SEGMENT_NS: u64 = 3_000_000;
 /// The last of them takes whatever finds no room among the others.
 pub const OVERFLOW_AGGREGATES: usize = 256;
 
+/// Counters of extended statistics that have gone past what they hold (2^32 packets of one length
+/// in a part of a flow, say) and are remembered to have, per core. What comes on top is missing in
+/// the histograms: hundreds of such flows at a time take days to come about.
+pub const CARRIED_COUNTERS: usize = 1_024;
+
 /// Slots that the hand of a core table visits after one batch: with the batch's packets the
 /// bound of what a batch may take, however full the table is. What is left it catches up on
 /// later.
@@ -130,6 +135,9 @@ pub const SINK_RECORDS_READ: usize = BATCH_RECORDS * 8;
 /// Memory that the records waiting for one sink take at most. Sinks share their batches, so
 /// several that are equally slow take it once.
 pub const SINK_BYTES: usize = 24 << 20;
+
+/// What extended statistics of these records take on top of that.
+pub const SINK_FEATURES_BYTES: usize = 36 << 20;
 
 /// How long a sink may take nothing at the end of a capture, or of a `read` that was told to
 /// stop. Then it is given up, and what is not known to be written is counted as not sent.

@@ -119,6 +119,25 @@ pub(crate) enum Tunnels {
     Outer,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FeaturesSet {
+    /// Counts, times and flags.
+    Basic,
+    /// These, and per direction minimum, maximum, mean, standard deviation and a histogram of
+    /// packet lengths and of times between packets, in JSON lines and CSV. Takes 256 bytes a flow
+    /// more (--max-flows) and some time for each packet.
+    Extended,
+}
+
+impl From<FeaturesSet> for crate::flow::FeaturesSet {
+    fn from(set: FeaturesSet) -> Self {
+        match set {
+            FeaturesSet::Basic => Self::Basic,
+            FeaturesSet::Extended => Self::Extended,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv or .ipfix, with .zst
@@ -162,6 +181,9 @@ pub(crate) struct Common {
     /// Room for so many flows, all workers together.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_FLOWS)]
     max_flows: usize,
+    /// What is kept of each flow.
+    #[arg(long, value_enum, default_value_t = FeaturesSet::Basic, value_name = "SET")]
+    features_set: FeaturesSet,
     /// Count only packets that this expression accepts, as tcpdump takes it (pcap-filter(7)):
     /// 'tcp port 443 and not net 10.0.0.0/8'. Needs libpcap.
     #[arg(long, value_name = "EXPR")]
@@ -213,6 +235,7 @@ impl Common {
             active_timeout: self.active_timeout,
             workers: self.workers,
             max_flows: self.max_flows,
+            features_set: self.features_set.into(),
             opens_tunnels: self.tunnels == Tunnels::Inner,
             vxlan_ports: self.vxlan_ports.clone(),
             filter: self.filter.clone(),

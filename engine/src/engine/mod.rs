@@ -21,7 +21,7 @@ use crate::decode::Tunnels;
 use crate::error::Error;
 use crate::export::SinkSpec;
 use crate::filter::Filter;
-use crate::flow::Timeouts;
+use crate::flow::{FeaturesSet, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
 use crate::sync::{Arc, Ordering, SignalFlag, StopRequest};
@@ -50,6 +50,8 @@ pub struct Settings {
     pub merges: usize,
     /// Flow-table slots, all cores together.
     pub max_flows: usize,
+    /// What is kept of flows.
+    pub features_set: FeaturesSet,
     /// Where records go.
     pub sinks: Vec<SinkSpec>,
     /// Which IP header makes the flow.

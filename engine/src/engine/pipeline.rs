@@ -4,6 +4,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::error::{Error, Result};
 use crate::export::{Distributor, Sink, WhenFull};
+use crate::flow::FeaturesSet;
 use crate::global::map::GlobalMap;
 use crate::global::merge::Merge;
 use crate::global::reap::{FINISHED_KEYS, Reap};
@@ -24,6 +25,8 @@ pub(super) struct Shape {
     pub(super) when_full: WhenFull,
     /// Core tables.
     pub(super) cores: usize,
+    /// What is kept of flows.
+    pub(super) features_set: FeaturesSet,
 }
 
 impl<'scope> Pipeline<'scope> {
@@ -36,12 +39,12 @@ impl<'scope> Pipeline<'scope> {
         sinks: &[Sink],
         shape: &Shape,
     ) -> Result<(Vec<Outbox>, Self)> {
-        let Shape { when_full, cores } = *shape;
+        let Shape { when_full, cores, features_set } = *shape;
         let merges = accounts.globals.len() - 1;
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
         for _ in 0..cores {
-            let (outbox, inboxes) = outbox(merges, RING_BATCHES, BATCH_DELTAS);
+            let (outbox, inboxes) = outbox(merges, RING_BATCHES, BATCH_DELTAS, features_set);
             outboxes.push(outbox);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
         }

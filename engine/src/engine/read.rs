@@ -66,6 +66,7 @@ pub fn read(
         interfaces: Arc::clone(&names),
         encapsulations: Arc::clone(&shared.encapsulations),
         sampling: Sampling::ALL,
+        features_set: settings.features_set,
     };
     let sinks = Sink::start_all(&settings.sinks, &context)?;
     let accounts = Accounts::new(
@@ -83,7 +84,8 @@ pub fn read(
         || control.stop.is_made().then(|| *stopped.get_or_insert_with(Instant::now));
 
     let (errors, batches) = thread::scope(|scope| {
-        let shape = Shape { when_full: WhenFull::Wait, cores: workers };
+        let features_set = settings.features_set;
+        let shape = Shape { when_full: WhenFull::Wait, cores: workers, features_set };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let running = start_workers(scope, settings, &accounts, outboxes, &shared, first, files)?;
 
@@ -193,6 +195,7 @@ fn start_workers<'scope, 'env>(
                 pace: Pace::REPLAY,
                 sweep_slots: capacity,
                 is_populated: false,
+                features_set: settings.features_set,
             };
             let table = CoreTable::new(config, hasher.clone(), counters)?;
             Ok(Core::new(table, outbox))

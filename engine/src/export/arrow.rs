@@ -8,18 +8,25 @@ use arrow_ipc::writer::FileWriter;
 
 use crate::export::columns::Columns;
 use crate::export::{Encoder, Rows};
+use crate::flow::FeaturesSet;
 use crate::limits::{COLUMN_ROWS, ROW_GROUPS};
 
 /// Why no call of the writer fails.
 const SURE: &str = "a vector takes anything, and columns have their types";
 
-#[derive(Default)]
 pub(crate) struct Arrow {
     columns: Columns,
     /// Between the beginning and the end of a file.
     writer: Option<FileWriter<Vec<u8>>>,
     /// Record batches of the file.
     batches: usize,
+}
+
+impl Arrow {
+    /// For records of a set.
+    pub(crate) fn new(set: FeaturesSet) -> Self {
+        Self { columns: Columns::new(set), writer: None, batches: 0 }
+    }
 }
 
 impl Encoder for Arrow {

@@ -20,9 +20,8 @@ use self::backoff::Backoff;
 use self::connection::{Connection, Failure};
 use crate::error::Error;
 use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Templates, stamp};
-use crate::export::queue::{Message as Task, Queue};
+use crate::export::queue::{Batch, Message as Task, Queue};
 use crate::export::{Context, SinkOptions};
-use crate::flow::FlowRecord;
 use crate::limits::{
     COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SPOOL_BYTES, TEMPLATES_EVERY,
     TEMPLATES_EVERY_MESSAGES,
@@ -133,13 +132,13 @@ impl Exporter {
     }
 
     /// Packs records into the spool, if there is room or will be soon.
-    fn take(&mut self, batch: &[FlowRecord]) {
+    fn take(&mut self, batch: &Batch) {
         while self.spool_bytes >= COLLECTOR_SPOOL_BYTES {
             let account = &self.queue.account;
             match &self.down {
                 _ if account.is_given_up() => return,
                 Some((since, failure)) if since.elapsed() >= COLLECTOR_PATIENCE => {
-                    return account.not_written(&failure.cause, batch.len() as u64);
+                    return account.not_written(&failure.cause, batch.records.len() as u64);
                 }
                 _ => self.wait(),
             }

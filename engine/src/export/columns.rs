@@ -1,21 +1,23 @@
 //! Records as columns in memory: what Parquet and Arrow files are made of.
 //!
-//! [`visit`] gives the fields, and the kind of a field its type: numbers are UInt64, times
-//! Timestamp(ns, UTC), VLANs a list, a tunnel a struct, and all else is text, written as in JSON
+//! [`visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64, times
+//! Timestamp(ns, UTC), VLANs and the like a list, a tunnel a struct, and all else is text, written as in JSON
 //! lines. There is no other list of fields here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    ListBuilder, StringBuilder, TimestampNanosecondBuilder, UInt16Builder, UInt64Builder,
+    Float64Builder, ListBuilder, StringBuilder, TimestampNanosecondBuilder, UInt16Builder,
+    UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, TimeUnit};
 
 use crate::export::line::Line;
 use crate::export::schema::{Fields, Row, RowTunnel, visit, visit_nothing};
-use crate::flow::Labels;
+use crate::flow::features::{BINS, Thousandths};
+use crate::flow::{FeaturesSet, Labels};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -34,7 +36,8 @@ enum Column {
     Text(StringBuilder),
     Time(TimestampNanosecondBuilder),
     Vlans(ListBuilder<UInt16Builder>),
-    Labels(ListBuilder<UInt64Builder>),
+    Numbers(ListBuilder<UInt64Builder>),
+    Decimal(Float64Builder),
     Tunnel(TunnelColumn),
 }
 
@@ -80,7 +83,8 @@ impl Column {
             Self::Text(_) => DataType::Utf8,
             Self::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
             Self::Vlans(_) => DataType::List(Arc::new(vlan())),
-            Self::Labels(_) => DataType::List(Arc::new(label())),
+            Self::Numbers(_) => DataType::List(Arc::new(number())),
+            Self::Decimal(_) => DataType::Float64,
             Self::Tunnel(_) => DataType::Struct(TunnelColumn::fields()),
         }
     }
@@ -91,7 +95,8 @@ impl Column {
             Self::Text(column) => Arc::new(column.finish()),
             Self::Time(column) => Arc::new(column.finish().with_timezone("UTC")),
             Self::Vlans(column) => Arc::new(column.finish()),
-            Self::Labels(column) => Arc::new(column.finish()),
+            Self::Numbers(column) => Arc::new(column.finish()),
+            Self::Decimal(column) => Arc::new(column.finish()),
             Self::Tunnel(column) => Arc::new(column.finish()),
         }
     }
@@ -102,17 +107,18 @@ fn vlan() -> Field {
     Field::new("item", DataType::UInt16, false)
 }
 
-/// What a list of MPLS labels consists of.
-fn label() -> Field {
+/// What a list of other numbers consists of.
+fn number() -> Field {
     Field::new("item", DataType::UInt64, false)
 }
 
-impl Default for Columns {
-    fn default() -> Self {
+impl Columns {
+    /// Columns for the fields of a set.
+    pub(super) fn new(set: FeaturesSet) -> Self {
         let schema = Arc::new(Schema::empty());
         let mut columns =
             Self { columns: Vec::new(), next: 0, rows: 0, schema, line: Line::default() };
-        visit_nothing(&mut columns);
+        visit_nothing(set, &mut columns);
         let fields = columns.columns.iter_mut().map(|(name, column)| {
             // The record that was visited is none.
             column.finish();
@@ -121,9 +127,7 @@ impl Default for Columns {
         columns.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         columns
     }
-}
 
-impl Columns {
     /// Names and types of all columns. Each may be absent.
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
@@ -162,6 +166,18 @@ impl Columns {
     fn texts(&mut self, name: &'static str) -> &mut StringBuilder {
         match self.column(name, || Column::Text(StringBuilder::new())) {
             Column::Text(column) => column,
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    fn numbers(&mut self, name: &'static str, value: Option<impl Iterator<Item = u64>>) {
+        let make = || Column::Numbers(ListBuilder::new(UInt64Builder::new()).with_field(number()));
+        match self.column(name, make) {
+            Column::Numbers(column) => {
+                let is_there = value.is_some();
+                value.into_iter().flatten().for_each(|one| column.values().append_value(one));
+                column.append(is_there);
+            }
             _ => unreachable!("a field has one kind"),
         }
     }
@@ -233,16 +249,18 @@ impl Fields for Columns {
     }
 
     fn labels(&mut self, name: &'static str, value: Option<Labels>) {
-        let make = || Column::Labels(ListBuilder::new(UInt64Builder::new()).with_field(label()));
-        match self.column(name, make) {
-            Column::Labels(column) => {
-                value.into_iter().flat_map(Labels::iter).for_each(|label| {
-                    column.values().append_value(label);
-                });
-                column.append(value.is_some());
-            }
+        self.numbers(name, value.map(Labels::iter));
+    }
+
+    fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {
+        match self.column(name, || Column::Decimal(Float64Builder::new())) {
+            Column::Decimal(column) => column.append_option(value.map(Thousandths::number)),
             _ => unreachable!("a field has one kind"),
         }
+    }
+
+    fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>) {
+        self.numbers(name, value.map(IntoIterator::into_iter));
     }
 
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {

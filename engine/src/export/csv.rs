@@ -6,20 +6,23 @@ use std::net::IpAddr;
 use crate::export::line::Line;
 use crate::export::schema::{Fields, RowTunnel, names, visit};
 use crate::export::{Encoder, Rows};
-use crate::flow::Labels;
+use crate::flow::features::{BINS, Thousandths};
+use crate::flow::{FeaturesSet, Labels};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
 pub(crate) struct Csv {
     line: Line,
+    /// Which columns there are.
+    set: FeaturesSet,
     /// How a name is quoted.
     quoted: Vec<u8>,
 }
 
 impl Encoder for Csv {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(names().join(",").as_bytes());
+        out.extend_from_slice(names(self.set).join(",").as_bytes());
         out.push(b'\n');
     }
 
@@ -35,6 +38,10 @@ impl Encoder for Csv {
 }
 
 impl Csv {
+    pub(crate) fn new(set: FeaturesSet) -> Self {
+        Self { set, ..Self::default() }
+    }
+
     /// A field, if there is a value, and what separates it from the next.
     #[inline(always)]
     fn field<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Line, T)) {
@@ -98,6 +105,14 @@ impl Fields for Csv {
 
     fn labels(&mut self, _: &'static str, value: Option<Labels>) {
         self.field(value, |line, labels| line.numbers(labels.iter(), b';'));
+    }
+
+    fn decimal(&mut self, _: &'static str, value: Option<Thousandths>) {
+        self.field(value, Line::decimal);
+    }
+
+    fn counts(&mut self, _: &'static str, value: Option<[u64; BINS]>) {
+        self.field(value, |line, counts| line.numbers(counts.into_iter(), b';'));
     }
 
     /// Type, source, destination, identifier.

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::export::schema::{Kind, kinds};
+use crate::flow::FeaturesSet;
 
 /// A field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -78,6 +79,26 @@ const WORDS: &[Words] = &[
     ("*_ttl_min", "", "lowest TTL or hop limit of the {}", "minimumTTL (52)"),
     ("*_ttl_max", "", "highest TTL or hop limit of the {}", "maximumTTL (53)"),
     ("*_dscp", "", "DSCP of the first packet of the {}", "ipDiffServCodePoint (195)"),
+    ("*_length_min", "bytes", "shortest IP length of the {}'s packets; extended set", ""),
+    ("*_length_max", "bytes", "longest IP length of the {}'s packets; extended set", ""),
+    ("*_length_mean", "bytes", "mean IP length of the {}'s packets; extended set", ""),
+    ("*_length_stddev", "bytes", "standard deviation of these lengths; extended set", ""),
+    (
+        "*_length_histogram",
+        "packets",
+        "of the {} up to 15, 31, 63, 127, 255, 511, 1,023 bytes, and more; extended set",
+        "",
+    ),
+    ("*_interarrival_min_ns", "ns", "least time between packets of the {}; extended set", ""),
+    ("*_interarrival_max_ns", "ns", "longest time between packets of the {}; extended set", ""),
+    ("*_interarrival_mean_ns", "ns", "mean time between packets of the {}; extended set", ""),
+    ("*_interarrival_stddev_ns", "ns", "standard deviation of these times; extended set", ""),
+    (
+        "*_interarrival_histogram",
+        "gaps",
+        "between packets of the {}, up to 15, 31 … 1,023 ms, and more; extended set",
+        "",
+    ),
     ("end_reason", "", "`idle`, `active`, `end`, `forced` or `resources`", "flowEndReason (136)"),
     ("sni", "", "server name in TLS or QUIC", ""),
     ("alpn", "", "protocol offered in TLS or QUIC", ""),
@@ -99,7 +120,7 @@ const WORDS: &[Words] = &[
 /// All fields, in their order.
 #[must_use]
 pub fn fields() -> Vec<Description> {
-    kinds().into_iter().map(|(name, kind)| describe(name, kind)).collect()
+    kinds(FeaturesSet::Extended).into_iter().map(|(name, kind)| describe(name, kind)).collect()
 }
 
 /// All fields as a table in Markdown.
@@ -147,7 +168,8 @@ fn shown(kind: Kind) -> &'static str {
         Kind::Mac => "string, MAC address",
         Kind::Address => "string, RFC 5952",
         Kind::Time => "string, RFC 3339, UTC, nanoseconds",
-        Kind::Vlans | Kind::Labels => "array of integer",
+        Kind::Vlans | Kind::Labels | Kind::Counts => "array of integer",
+        Kind::Decimal => "number with three decimals",
         Kind::Tunnel => "object",
     }
 }

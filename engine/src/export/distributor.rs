@@ -3,7 +3,7 @@
 use crate::export::WhenFull;
 use crate::export::queue::{Batch, Queue, is_well_filled};
 use crate::export::sink::Sink;
-use crate::flow::FlowRecord;
+use crate::flow::{Features, FlowRecord};
 use crate::global::Ended;
 use crate::limits::BATCH_RECORDS;
 use crate::sync::Arc;
@@ -11,6 +11,8 @@ use crate::sync::Arc;
 /// Passes ended records to every sink. Each `merge` or `reap` thread has its own.
 pub struct Distributor {
     batch: Vec<FlowRecord>,
+    /// Of the records of the batch, as far as there are any.
+    features: Vec<Features>,
     sinks: Vec<Arc<Queue>>,
     when_full: WhenFull,
 }
@@ -26,7 +28,8 @@ impl Distributor {
     #[must_use]
     pub fn new(sinks: &[Sink], when_full: WhenFull) -> Self {
         let sinks = sinks.iter().map(|sink| Arc::clone(&sink.queue)).collect();
-        Self { batch: Vec::with_capacity(BATCH_RECORDS), sinks, when_full }
+        let batch = Vec::with_capacity(BATCH_RECORDS);
+        Self { batch, features: Vec::new(), sinks, when_full }
     }
 }
 
@@ -38,6 +41,13 @@ impl Ended for Distributor {
         }
     }
 
+    fn ended_with(&mut self, record: FlowRecord, features: &Features) {
+        // One without them may have come before.
+        self.features.resize(self.batch.len(), Features::EMPTY);
+        self.features.push(*features);
+        self.ended(record);
+    }
+
     /// Passes a batch on as it is: copying a record takes as long as encoding it. But not one
     /// whose memory is mostly empty.
     fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
@@ -46,7 +56,22 @@ impl Ended for Distributor {
             return batch;
         }
         let next = Vec::with_capacity(batch.capacity());
-        self.offer(batch);
+        self.offer(batch, Vec::new());
+        next
+    }
+
+    fn ended_all_with(
+        &mut self,
+        mut batch: Vec<FlowRecord>,
+        features: Vec<Features>,
+    ) -> Vec<FlowRecord> {
+        if !is_well_filled(&batch) {
+            let pairs = batch.drain(..).zip(&features);
+            pairs.for_each(|(record, features)| self.ended_with(record, features));
+            return batch;
+        }
+        let next = Vec::with_capacity(batch.capacity());
+        self.offer(batch, features);
         next
     }
 
@@ -54,14 +79,19 @@ impl Ended for Distributor {
         if !self.batch.is_empty() {
             let next = Vec::with_capacity(BATCH_RECORDS);
             let batch = std::mem::replace(&mut self.batch, next);
-            self.offer(batch);
+            let features = std::mem::take(&mut self.features);
+            self.offer(batch, features);
         }
     }
 }
 
 impl Distributor {
-    fn offer(&self, batch: Vec<FlowRecord>) {
-        let batch: Batch = Arc::new(batch);
+    /// `features` are of the first records, or of all.
+    fn offer(&self, records: Vec<FlowRecord>, mut features: Vec<Features>) {
+        if !features.is_empty() {
+            features.resize(records.len(), Features::EMPTY);
+        }
+        let batch = Arc::new(Batch { records, features });
         self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }

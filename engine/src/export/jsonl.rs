@@ -6,6 +6,7 @@ use crate::export::line::Line;
 use crate::export::schema::{Fields, RowTunnel, visit};
 use crate::export::{Encoder, Rows};
 use crate::flow::Labels;
+use crate::flow::features::{BINS, Thousandths};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -105,6 +106,18 @@ impl Fields for JsonLines {
         self.field(name, value, |line, vlans| {
             line.bytes(b"[");
             line.vlans(vlans, b',');
+            line.bytes(b"]");
+        });
+    }
+
+    fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {
+        self.field(name, value, Line::decimal);
+    }
+
+    fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>) {
+        self.field(name, value, |line, counts| {
+            line.bytes(b"[");
+            line.numbers(counts.into_iter(), b',');
             line.bytes(b"]");
         });
     }

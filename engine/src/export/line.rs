@@ -5,6 +5,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use crate::flow::features::{Thousandths};
 use crate::limits::KEY_VLANS;
 use crate::time::{SECOND_NS, Timestamp};
 
@@ -170,6 +171,17 @@ impl Line {
         self.put(b"Z", 1);
     }
 
+    /// A number with three decimals; one that fits no 64 bits as the largest that does.
+    #[inline]
+    pub(crate) fn decimal(&mut self, number: Thousandths) {
+        let Thousandths(thousandths) = number;
+        self.number(u64::try_from(thousandths / 1_000).unwrap_or(u64::MAX));
+        let rest = usize::try_from(thousandths % 1_000).expect("below a thousand");
+        let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| DIGITS[digit]);
+        self.put(b".", 1);
+        self.put(&digits, 3);
+    }
+
     /// VLAN identifiers with a separator between them; 0 is none.
     #[inline]
     pub(crate) fn vlans(&mut self, vlans: [u16; KEY_VLANS], separator: u8) {
@@ -234,6 +246,20 @@ mod tests {
             }
         }
         assert_eq!(text(|line| line.number(u64::MAX)), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn decimals_have_three_places() {
+        let table = [
+            (0, "0.000"),
+            (7, "0.007"),
+            (1_050, "1.050"),
+            (123_456, "123.456"),
+            (u128::from(u64::MAX) * 1_000 + 999, "18446744073709551615.999"),
+        ];
+        for (thousandths, written) in table {
+            assert_eq!(text(|line| line.decimal(Thousandths(thousandths))), written);
+        }
     }
 
     #[test]

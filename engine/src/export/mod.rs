@@ -29,8 +29,9 @@ pub use queue::{Patience, WhenFull};
 pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Format, SinkOptions, SinkSpec, Target};
 
+use crate::export::queue::Batch;
 use crate::export::schema::Row;
-use crate::flow::{Encapsulations, FlowRecord, Sampling};
+use crate::flow::{Encapsulations, Features, FeaturesSet, FlowRecord, Sampling};
 use crate::sync::Arc;
 
 /// Makes bytes of records in one format, and appends them to a buffer.
@@ -66,13 +67,16 @@ pub struct Context {
     pub encapsulations: Arc<Encapsulations>,
     /// How much of the traffic they are of.
     pub sampling: Sampling,
+    /// What is kept of flows.
+    pub features_set: FeaturesSet,
 }
 
 impl Context {
-    /// Records, of which so many went to the same file before.
-    pub(crate) fn rows<'a>(&'a self, records: &'a [FlowRecord], before: u64) -> Rows<'a> {
+    /// A batch of records, of which so many went to the same file before.
+    fn rows<'a>(&'a self, batch: &'a Batch, before: u64) -> Rows<'a> {
         Rows {
-            records,
+            records: &batch.records,
+            features: self.features_set.is_extended().then_some(&batch.features),
             interfaces: &self.interfaces,
             encapsulations: Some(&self.encapsulations),
             sampling: self.sampling,
@@ -86,6 +90,8 @@ impl Context {
 pub struct Rows<'a> {
     /// The records.
     pub records: &'a [FlowRecord],
+    /// In the extended set: their statistics, as far as there are any.
+    pub features: Option<&'a [Features]>,
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
     /// What carried packets of this run.
@@ -99,21 +105,25 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// One record after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
-        let Self { interfaces, encapsulations, sampling, .. } = *self;
-        self.records.iter().map(move |record| Row { record, interfaces, encapsulations, sampling })
+        let Self { features, interfaces, encapsulations, sampling, .. } = *self;
+        self.records.iter().enumerate().map(move |(idx, record)| {
+            let of_it = |features: &'a [Features]| features.get(idx).unwrap_or(&Features::EMPTY);
+            let features = features.map(of_it);
+            Row { record, features, interfaces, encapsulations, sampling }
+        })
     }
 }
 
 impl Format {
-    /// What writes records in this format.
+    /// What writes records of this set in this format.
     #[must_use]
-    pub fn encoder(self) -> Box<dyn Encoder> {
+    pub fn encoder(self, set: FeaturesSet) -> Box<dyn Encoder> {
         match self {
             Self::JsonLines => Box::new(jsonl::JsonLines::default()),
             Self::Ipfix => Box::new(ipfix::Ipfix::default()),
-            Self::Csv => Box::new(csv::Csv::default()),
-            Self::Parquet => Box::new(parquet::Parquet::default()),
-            Self::Arrow => Box::new(arrow::Arrow::default()),
+            Self::Csv => Box::new(csv::Csv::new(set)),
+            Self::Parquet => Box::new(parquet::Parquet::new(set)),
+            Self::Arrow => Box::new(arrow::Arrow::new(set)),
             Self::Table => Box::new(table::Table::default()),
         }
     }

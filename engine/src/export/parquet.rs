@@ -11,16 +11,23 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::export::columns::Columns;
 use crate::export::{Encoder, Rows};
+use crate::flow::FeaturesSet;
 use crate::limits::{COLUMN_ROWS, ROW_GROUP_ROWS, ROW_GROUPS};
 
 /// Why no call of the writer fails.
 const SURE: &str = "a vector takes anything, columns have their types, and row groups are few";
 
-#[derive(Default)]
 pub(crate) struct Parquet {
     columns: Columns,
     /// Between the beginning and the end of a file.
     writer: Option<ArrowWriter<Vec<u8>>>,
+}
+
+impl Parquet {
+    /// For records of a set.
+    pub(crate) fn new(set: FeaturesSet) -> Self {
+        Self { columns: Columns::new(set), writer: None }
+    }
 }
 
 impl Encoder for Parquet {

@@ -11,14 +11,20 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::export::account::SinkAccount;
-use crate::flow::FlowRecord;
+use crate::flow::{Features, FlowRecord};
 use crate::limits::{
-    SINK_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS, SINK_RECORDS_READ,
+    SINK_BYTES, SINK_FEATURES_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS,
+    SINK_RECORDS_READ,
 };
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 
-/// Records that all sinks share.
-pub(super) type Batch = Arc<Vec<FlowRecord>>;
+/// Records that all sinks share, with what some runs have beside them.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) records: Vec<FlowRecord>,
+    /// Of each record, or there are none at all.
+    pub(super) features: Vec<Features>,
+}
 
 /// Whether a batch's memory is not much more than its records take: a quarter may be empty.
 pub(super) fn is_well_filled(batch: &Vec<FlowRecord>) -> bool {
@@ -30,6 +36,7 @@ pub(super) fn is_well_filled(batch: &Vec<FlowRecord>) -> bool {
 const RECORD_BYTES: usize =
     size_of::<FlowRecord>() * 4 / 3 + 2 * size_of::<usize>() + size_of::<Message>();
 const _: () = assert!(SINK_RECORDS * RECORD_BYTES <= SINK_BYTES);
+const _: () = assert!(SINK_RECORDS * size_of::<Features>() * 4 / 3 <= SINK_FEATURES_BYTES);
 
 /// What becomes of records when a sink's queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +65,7 @@ impl Default for Patience {
 /// What the writing thread is to do.
 pub(super) enum Message {
     /// Write these.
-    Records(Batch),
+    Records(Arc<Batch>),
     /// There was nothing to do until the moment that was asked for.
     Idle,
     Reopen,
@@ -161,22 +168,22 @@ impl Queue {
     }
 
     /// Takes a batch, or accounts for it as not sent.
-    pub(super) fn offer(&self, batch: &Batch, when_full: WhenFull) {
+    pub(super) fn offer(&self, batch: &Arc<Batch>, when_full: WhenFull) {
         let mut state = self.state();
         let most = match when_full {
             WhenFull::Wait => SINK_RECORDS_READ,
             WhenFull::Drop => SINK_RECORDS,
         };
-        let has_room = |state: &State| state.records + batch.len() <= most;
+        let has_room = |state: &State| state.records + batch.records.len() <= most;
         let waits = |state: &State| when_full == WhenFull::Wait || state.is_last_call;
         while waits(&state) && state.refuses.is_none() && !has_room(&state) {
             state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let records = batch.len() as u64;
+        let records = batch.records.len() as u64;
         if let Some(cause) = state.refuses {
             self.account.refused(cause, records);
         } else if has_room(&state) {
-            state.records += batch.len();
+            state.records += batch.records.len();
             state.messages.push_back(Message::Records(Arc::clone(batch)));
             self.account.taken(records);
             self.filled.notify_one();
@@ -218,7 +225,7 @@ impl Queue {
             };
             if let Some(message) = next {
                 if let Message::Records(batch) = &message {
-                    state.records -= batch.len();
+                    state.records -= batch.records.len();
                     self.emptied.notify_all();
                 }
                 state.is_busy = true;

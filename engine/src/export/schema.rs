@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{
-    Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, FlowKey, FlowRecord,
-    Labels, PortKind, RecordKind, Sampling, SideCounts, TcpState, Tunnel, protocol,
+    Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, Features, FeaturesSet,
+    FlowKey, FlowRecord, Labels, PortKind, RecordKind, Sampling, SideCounts, SideFeatures,
+    TcpState, Tunnel, protocol,
 };
 use crate::limits::KEY_VLANS;
 use crate::table::prefix_bytes;
@@ -15,6 +17,8 @@ use crate::time::Timestamp;
 pub struct Row<'a> {
     /// The record.
     pub record: &'a FlowRecord,
+    /// Its statistics, in the extended set.
+    pub features: Option<&'a Features>,
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
     /// What carried packets of this run.
@@ -44,6 +48,10 @@ pub trait Fields {
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
     /// MPLS labels, outermost first.
     fn labels(&mut self, name: &'static str, value: Option<Labels>);
+    /// A number with three decimals.
+    fn decimal(&mut self, name: &'static str, value: Option<Thousandths>);
+    /// The counts of a histogram.
+    fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>);
     /// What kind of tunnel, its identifier, and its ends.
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>);
 }
@@ -122,6 +130,65 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.plain("end_reason", row.end_reason());
     to.number("sampling", row.sampling().map(|sampling| sampling.every().into()));
     to.plain("sampling_unit", row.sampling().map(|sampling| sampling.unit().name()));
+    if let Some(features) = row.features {
+        visit_features(row, features, to);
+    }
+}
+
+/// Gives what the extended set has beside.
+#[inline(never)]
+fn visit_features(row: &Row<'_>, features: &Features, to: &mut impl Fields) {
+    let [src, dst] = [Side::Src, Side::Dst]
+        .map(|side| (features.side(row.direction(side)), row.side(side).bytes));
+    visit_side(
+        &[
+            "src_length_min",
+            "src_length_max",
+            "src_length_mean",
+            "src_length_stddev",
+            "src_length_histogram",
+            "src_interarrival_min_ns",
+            "src_interarrival_max_ns",
+            "src_interarrival_mean_ns",
+            "src_interarrival_stddev_ns",
+            "src_interarrival_histogram",
+        ],
+        src,
+        to,
+    );
+    visit_side(
+        &[
+            "dst_length_min",
+            "dst_length_max",
+            "dst_length_mean",
+            "dst_length_stddev",
+            "dst_length_histogram",
+            "dst_interarrival_min_ns",
+            "dst_interarrival_max_ns",
+            "dst_interarrival_mean_ns",
+            "dst_interarrival_stddev_ns",
+            "dst_interarrival_histogram",
+        ],
+        dst,
+        to,
+    );
+}
+
+/// One side's, under these names; with its statistics the sum of its lengths.
+fn visit_side(
+    names: &[&'static str; 10],
+    (side, bytes): (&SideFeatures, u64),
+    to: &mut impl Fields,
+) {
+    let spreads = [(&side.lengths, bytes), (&side.gaps, side.gap_sum_ns)];
+    for ((spread, sum), names) in spreads.into_iter().zip(names.as_chunks::<5>().0) {
+        let is_any = spread.count() > 0;
+        to.number(names[0], is_any.then_some(spread.min));
+        to.number(names[1], is_any.then_some(spread.max));
+        to.decimal(names[2], spread.mean(sum));
+        to.decimal(names[3], spread.deviation(sum));
+        to.counts(names[4], is_any.then_some(spread.histogram));
+    }
 }
 
 /// What kind of value a field has.
@@ -135,29 +202,33 @@ pub(crate) enum Kind {
     Time,
     Vlans,
     Labels,
+    Decimal,
+    Counts,
     Tunnel,
 }
 
-/// The fields' names, in the order of the columns.
+/// The fields' names in a set, in the order of the columns.
 #[must_use]
-pub fn names() -> Vec<&'static str> {
-    kinds().into_iter().map(|(name, _)| name).collect()
+pub fn names(set: FeaturesSet) -> Vec<&'static str> {
+    kinds(set).into_iter().map(|(name, _)| name).collect()
 }
 
-/// The fields' names and kinds, in the order of the columns.
-pub(crate) fn kinds() -> Vec<(&'static str, Kind)> {
+/// The fields' names and kinds in a set, in the order of the columns.
+pub(crate) fn kinds(set: FeaturesSet) -> Vec<(&'static str, Kind)> {
     let mut kinds = Kinds(Vec::new());
-    visit_nothing(&mut kinds);
+    visit_nothing(set, &mut kinds);
     kinds.0
 }
 
-/// Gives all fields to `to`, of a record that has seen nothing: for their names and kinds.
-pub(crate) fn visit_nothing(to: &mut impl Fields) {
+/// Gives all fields of a set to `to`, of a record that has seen nothing: for their names and kinds.
+pub(crate) fn visit_nothing(set: FeaturesSet, to: &mut impl Fields) {
     let nowhere = Endpoint { address: [0; 16], port: 0 };
     let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
     let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
+    let features = set.is_extended().then_some(&Features::EMPTY);
     let sampling = Sampling::ALL;
-    visit(&Row { record: &record, interfaces: &[], encapsulations: None, sampling }, to);
+    let row = Row { record: &record, features, interfaces: &[], encapsulations: None, sampling };
+    visit(&row, to);
 }
 
 struct Kinds(Vec<(&'static str, Kind)>);
@@ -189,6 +260,12 @@ impl Fields for Kinds {
     }
     fn labels(&mut self, name: &'static str, _: Option<Labels>) {
         self.0.push((name, Kind::Labels));
+    }
+    fn decimal(&mut self, name: &'static str, _: Option<Thousandths>) {
+        self.0.push((name, Kind::Decimal));
+    }
+    fn counts(&mut self, name: &'static str, _: Option<[u64; BINS]>) {
+        self.0.push((name, Kind::Counts));
     }
     fn tunnel(&mut self, name: &'static str, _: Option<RowTunnel>) {
         self.0.push((name, Kind::Tunnel));

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::error::{Error, Result};
 use crate::export::collector::Exporter;
 use crate::export::output::Output;
-use crate::export::queue::{Message, Queue};
+use crate::export::queue::{Batch, Message, Queue};
 use crate::export::{Context, Encoder, Patience, SinkAccount, SinkSpec, Target};
-use crate::flow::FlowRecord;
 use crate::sync::{Arc, thread};
 
 /// How often to look whether a sink that is waited for is stuck.
@@ -121,7 +120,7 @@ impl Sink {
         let part = output.current_name().map(Into::into);
         let writer = SinkThread {
             spec: spec.clone(),
-            encoder: spec.format.encoder(),
+            encoder: spec.format.encoder(context.features_set),
             bytes: Vec::new(),
             output: None,
             in_file: 0,
@@ -316,8 +315,8 @@ impl SinkThread {
         }
     }
 
-    fn write(&mut self, batch: &[FlowRecord]) {
-        let records = batch.len() as u64;
+    fn write(&mut self, batch: &Batch) {
+        let records = batch.records.len() as u64;
         if self.output.is_none() {
             return self.queue.account.not_written("failed before", records);
         }

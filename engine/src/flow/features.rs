@@ -120,6 +120,13 @@ impl Thousandths {
     fn rounded(number: f64) -> Self {
         Self((number * 1_000.0).round() as u128)
     }
+
+    /// The number itself, as near as there is one.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "what has more digits is rounded")]
+    pub fn number(self) -> f64 {
+        self.0 as f64 / 1_000.0
+    }
 }
 
 /// The statistics of one direction. The sum of its lengths are the bytes that are counted.

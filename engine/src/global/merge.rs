@@ -2,13 +2,18 @@
 //!
 //! There are one or more merge threads; each has a ring from every core and owns the keys
 //! whose hash falls to its lane.
+//!
+//! **Statistics do not enter the map.** They come with the delta that ends a flow or a part, whole,
+//! and the record that is theirs ends with that delta: here, in the same step, where `reap` would
+//! do it otherwise. So only this thread ever has both, and nothing has to bring them together
+//! again. A record of a flow that goes on has none, and needs none.
 
-use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
+use crate::flow::{Delta, Features, FlowKey, FlowRecord, RecordKind};
 use crate::global::map::{GlobalMap, Merged};
 use crate::global::{Ended, GlobalCounters, Step};
 use crate::sync::Idle;
 use crate::sync::ring::Producer;
-use crate::table::outbox::Inbox;
+use crate::table::outbox::{Inbox, Published, end_part};
 
 /// How `merge` tells `reap` that a record is complete.
 pub type FinishedKeys = Producer<FlowKey>;
@@ -67,23 +72,43 @@ impl<E: Ended> Merge<'_, E> {
     }
 
     /// Merges a batch. Returns an empty one: those that need no merging go on in theirs.
-    fn merge_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
-        batch.retain(|published| {
-            // Begun and ended between two publications: no need to enter the map. Only a
-            // complete record of an earlier flow can be in it; `reap` will take that.
-            let is_ended = published.kind == RecordKind::Overflow || published.total.is_whole();
-            if is_ended {
-                self.counters.created.add(1);
-                self.counters.count_ended(published);
-            } else {
-                self.merge(published);
+    fn merge_all(&mut self, batch: Published) -> Published {
+        let Published { mut deltas, features } = batch;
+        let Some(features) = features else {
+            deltas.retain(|published| self.is_ended(published) || self.merge(published, None));
+            return Published { deltas: self.ended.ended_all(deltas), features: None };
+        };
+        let mut ends = features.iter();
+        let mut of_ended = Vec::with_capacity(deltas.len());
+        deltas.retain(|published| {
+            let of_it = end_part(published).then(|| ends.next().expect("each end has statistics"));
+            let goes_on = self.is_ended(published) || self.merge(published, of_it);
+            if goes_on {
+                // An overflow aggregate has none.
+                of_ended.push(of_it.copied().unwrap_or(Features::EMPTY));
             }
-            is_ended
+            goes_on
         });
-        self.ended.ended_all(batch)
+        assert!(ends.next().is_none(), "statistics without an end");
+        let deltas = self.ended.ended_all_with(deltas, of_ended);
+        Published { deltas, features: Some(features) }
     }
 
-    fn merge(&mut self, published: &FlowRecord) {
+    /// Whether a delta is a whole record, which is counted as ended then.
+    fn is_ended(&mut self, published: &FlowRecord) -> bool {
+        // Begun and ended between two publications: no need to enter the map. Only a
+        // complete record of an earlier flow can be in it; `reap` will take that.
+        let is_ended = published.kind == RecordKind::Overflow || published.total.is_whole();
+        if is_ended {
+            self.counters.created.add(1);
+            self.counters.count_ended(published);
+        }
+        is_ended
+    }
+
+    /// Merges a delta into its record; `features` are there where they are kept and an end comes
+    /// with it. Always false: it goes on in the map, not in its batch.
+    fn merge(&mut self, published: &FlowRecord, features: Option<&Features>) -> bool {
         let FlowRecord { key, total: delta, .. } = published;
         let (counters, ended) = (self.counters, &mut self.ended);
         let merged = self.map.merge(key, delta, |record| counters.end(record, ended));
@@ -95,27 +120,28 @@ impl<E: Ended> Merge<'_, E> {
             Merged::Folded { complete } => complete,
         };
         if delta.ends_part() {
-            self.cut(key);
+            self.cut(key, features);
         }
-        if complete && self.finished.push(*key).is_err() {
-            // `reap` is behind: it is helped, or complete records would pile up.
-            self.evict(key);
+        // If `reap` is behind it is helped, or complete records would pile up.
+        if complete && (features.is_some() || self.finished.push(*key).is_err()) {
+            self.evict(key, features);
         }
+        false
     }
 
     /// Evicts a complete record, unless `reap` was faster.
-    fn evict(&mut self, key: &FlowKey) {
+    fn evict(&mut self, key: &FlowKey, features: Option<&Features>) {
         if let Some(record) = self.map.evict(key, Delta::is_complete) {
-            self.counters.end(record, &mut self.ended);
+            self.counters.end_with(record, features, &mut self.ended);
         }
     }
 
     /// Ends a part: takes what has been counted, and leaves the beginning of the next one.
-    fn cut(&mut self, key: &FlowKey) {
+    fn cut(&mut self, key: &FlowKey, features: Option<&Features>) {
         // Only this thread merges deltas of the key, and `reap` leaves a flow alone that is
         // open: the part is what the last merge has made of it.
         let part = self.map.cut(key).expect("a flow that goes on stays in the map");
         self.counters.created.add(1);
-        self.counters.end(part, &mut self.ended);
+        self.counters.end_with(part, features, &mut self.ended);
     }
 }

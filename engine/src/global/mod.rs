@@ -8,7 +8,7 @@ pub mod map;
 pub mod merge;
 pub mod reap;
 
-use crate::flow::FlowRecord;
+use crate::flow::{Features, FlowRecord};
 use crate::sync::Counter;
 
 /// Where ended records go: a batch of them at a time.
@@ -18,6 +18,21 @@ pub trait Ended {
     /// Takes many, and gives back the batch, or an empty one with as much room in its place.
     fn ended_all(&mut self, mut batch: Vec<FlowRecord>) -> Vec<FlowRecord> {
         batch.drain(..).for_each(|record| self.ended(record));
+        batch
+    }
+    /// The same as [`Ended::ended`], with the statistics of the record. Who has no use for them
+    /// takes the record.
+    fn ended_with(&mut self, record: FlowRecord, _features: &Features) {
+        self.ended(record);
+    }
+    /// The same as [`Ended::ended_all`], with the statistics of each record.
+    fn ended_all_with(
+        &mut self,
+        mut batch: Vec<FlowRecord>,
+        features: Vec<Features>,
+    ) -> Vec<FlowRecord> {
+        let pairs = batch.drain(..).zip(&features);
+        pairs.for_each(|(record, features)| self.ended_with(record, features));
         batch
     }
     /// Sends on what has been taken so far.
@@ -53,6 +68,17 @@ impl GlobalCounters {
     fn end(&self, record: FlowRecord, ended: &mut impl Ended) {
         self.count_ended(&record);
         ended.ended(record);
+    }
+
+    /// The same, with statistics if there are any.
+    fn end_with(&self, record: FlowRecord, features: Option<&Features>, ended: &mut impl Ended) {
+        match features {
+            None => self.end(record, ended),
+            Some(features) => {
+                self.count_ended(&record);
+                ended.ended_with(record, features);
+            }
+        }
     }
 
     fn count_ended(&self, record: &FlowRecord) {

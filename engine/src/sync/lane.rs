@@ -39,12 +39,23 @@ pub fn lane<T>(batches: usize, batch_len: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Items that fit for sure: what is left of the batch being filled, and whole batches
-    /// that are here and have a place in the ring.
+    /// Items that fit for sure: what is left of the batch being filled, and whole batches.
     #[must_use]
     pub fn room(&self) -> usize {
-        let batches = (self.spare.len() + self.returned.slots()).min(self.sent.slots());
+        self.room_with(self.free_batches())
+    }
+
+    /// The same, as if there were so many whole batches.
+    #[must_use]
+    pub fn room_with(&self, batches: usize) -> usize {
         self.batch_len - self.filling.len() + batches * self.batch_len
+    }
+
+    /// Batches that are here and have a place in the ring: as long as there is one,
+    /// [`Sender::flush`] sends.
+    #[must_use]
+    pub fn free_batches(&self) -> usize {
+        (self.spare.len() + self.returned.slots()).min(self.sent.slots())
     }
 
     /// Takes an item; sends a batch when it is full.
@@ -74,6 +85,12 @@ impl<T> Sender<T> {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.batches - self.sent.slots()
+    }
+
+    /// Whether the receiver is gone.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.returned.is_abandoned()
     }
 
     /// Sends the batch being filled, if it has anything. False if the ring is full: the

@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_micros(300);
 pub struct Ahead<'a> {
     pub(super) slots: Share,
     pub(super) origins: Share,
+    /// Two places for each slot, if there are any.
+    pub(super) features: Option<Share>,
     pub(super) counters: &'a TableCounters,
     pub(super) capacity: usize,
 }
@@ -41,11 +43,18 @@ impl Ahead<'_> {
                     return;
                 }
                 thread::park_timeout(LOOK);
-            } else if self.slots.populate(taken..next) && self.origins.populate(taken..next) {
+            } else if self.populate(taken, next) {
                 taken = next;
             } else {
                 return;
             }
         }
+    }
+
+    fn populate(&self, from: usize, to: usize) -> bool {
+        let features = self.features.as_ref();
+        self.slots.populate(from..to)
+            && self.origins.populate(from..to)
+            && features.is_none_or(|features| features.populate(2 * from..2 * to))
     }
 }

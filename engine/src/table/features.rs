@@ -203,7 +203,7 @@ impl SlotFeatures {
         if count_one(&mut side.length_bins[bin]) {
             self.carried.add(idx, Counter::Length(bin));
         }
-        if let Some(timestamp) = packet.timestamp {
+        if let Some(timestamp) = packet.timestamp.filter(|&timestamp| timestamp != NEVER) {
             if side.latest != NEVER {
                 // 0 for a packet that is older than the latest.
                 let gap_ns = timestamp.max(side.latest).abs_diff(side.latest);

@@ -4,8 +4,8 @@
 //! A private bucket index ([`index`]) over a slab of slots ([`slab`]); [`hand`] walks the
 //! slab, publishes what changed and expires what is over; [`outbox`] carries deltas away
 //! in batches. Where packets arrive on other cores than their flow's, [`exchange`] brings
-//! them. Capacity is fixed at start, on huge pages if there are any. One thread owns a table
-//! and everything in it.
+//! them. Statistics stand beside the slots, if they are kept ([`features`]). Capacity is fixed at
+//! start, on huge pages if there are any. One thread owns a table and everything in it.
 //!
 //! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
 //! behind the other: ask for a packet's bucket; match tags and ask for its slot (or for its
@@ -29,6 +29,7 @@
 
 mod ahead;
 pub mod exchange;
+mod features;
 mod hand;
 mod index;
 pub mod outbox;
@@ -47,10 +48,11 @@ use std::sync::OnceLock;
 use crate::decode::Packet;
 use crate::error::{Error, Result};
 use crate::flow::record::tcp_flags::{FIN, RST, SYN};
-use crate::flow::{Delta, EndReason, FlowRecord, KeyHasher, Timeouts};
+use crate::flow::{Delta, EndReason, Features, FeaturesSet, FlowRecord, KeyHasher, Timeouts};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::memory::Pages;
 use crate::sync::{Counter, Gauge};
+use crate::table::features::SlotFeatures;
 use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
 use crate::table::overflow::Overflow;
@@ -79,6 +81,9 @@ pub trait Outlet {
     /// Takes a delta, as the record that it would be alone. The flow's hash says who merges it.
     /// Must succeed while there is [`Outlet::room`].
     fn publish(&mut self, hash: u64, published: FlowRecord);
+    /// Takes the statistics of the part that ends with the delta that is published next, under
+    /// the same hash. Who has no use for them takes none.
+    fn publish_features(&mut self, _hash: u64, _features: &Features) {}
 }
 
 /// What a table is made with.
@@ -96,6 +101,8 @@ pub struct TableConfig {
     /// Whether all memory is taken at start: then the kernel need not find a page while
     /// packets wait. Else it is when flows need it.
     pub is_populated: bool,
+    /// What is kept of flows.
+    pub features_set: FeaturesSet,
 }
 
 /// What a table has done; written by its owner, readable by all.
@@ -137,6 +144,8 @@ pub struct CoreTable<'a> {
     config: TableConfig,
     index: Index,
     slab: Slab,
+    /// In the extended set only.
+    features: Option<SlotFeatures>,
     hand: Hand,
     sweep: Sweep,
     overflow: Overflow,
@@ -167,18 +176,24 @@ impl<'a> CoreTable<'a> {
         let no_memory = |e| Error::new(make(), e).advise("give a smaller --max-flows");
         let index = Index::new(config.capacity).map_err(no_memory)?;
         let slab = Slab::new(config.capacity).map_err(no_memory)?;
+        let is_extended = config.features_set.is_extended();
+        let features = is_extended.then(|| SlotFeatures::new(config.capacity)).transpose();
+        let features = features.map_err(no_memory)?;
         if config.is_populated {
             slab.populate().map_err(no_memory)?;
+            features.as_ref().map_or(Ok(()), SlotFeatures::populate).map_err(no_memory)?;
         }
+        let pages = index.pages().min(slab.pages());
         let memory = TableMemory {
             slots: config.capacity,
-            bytes: index.bytes() + slab.bytes(),
-            pages: index.pages().min(slab.pages()),
+            bytes: index.bytes() + slab.bytes() + features.as_ref().map_or(0, SlotFeatures::bytes),
+            pages: features.as_ref().map_or(pages, |features| features.pages().min(pages)),
         };
         counters.memory.set(memory).expect("counters belong to one table");
         Ok(Self {
             index,
             slab,
+            features,
             hand: Hand::new(config.pace.round_ns),
             sweep: Sweep::default(),
             overflow: Overflow::default(),
@@ -194,11 +209,21 @@ impl<'a> CoreTable<'a> {
     #[must_use]
     pub fn ahead(&self) -> Ahead<'a> {
         let [slots, origins] = self.slab.shares();
-        Ahead { slots, origins, counters: self.counters, capacity: self.config.capacity }
+        let features = self.features.as_ref().map(SlotFeatures::share);
+        let (counters, capacity) = (self.counters, self.config.capacity);
+        Ahead { slots, origins, features, counters, capacity }
     }
 
     /// Counts a batch of packets, then moves the hand.
     pub fn count(&mut self, packets: &[Packet], outlet: &mut impl Outlet) {
+        match self.config.features_set {
+            FeaturesSet::Basic => self.count_all::<false>(packets, outlet),
+            FeaturesSet::Extended => self.count_all::<true>(packets, outlet),
+        }
+    }
+
+    /// The same, for each set by itself: the basic one costs what it would without the other.
+    fn count_all<const EXTENDED: bool>(&mut self, packets: &[Packet], outlet: &mut impl Outlet) {
         assert!(packets.len() <= BATCH_PACKETS, "a batch has a bound");
         let may_close = outlet.room() >= packets.len() * DELTAS_PER_PACKET;
         if !may_close {
@@ -210,23 +235,26 @@ impl<'a> CoreTable<'a> {
             self.index.prefetch(packet.hash);
         }
         for (packet, guess) in packets.iter().zip(&mut guesses).take(AHEAD) {
-            *guess = self.guess(packet);
+            *guess = self.guess::<EXTENDED>(packet);
         }
         for (packet, guess) in packets.iter().zip(&mut guesses).take(AHEAD / 2) {
-            self.guess_again(packet, guess);
+            self.guess_again::<EXTENDED>(packet, guess);
         }
         for (at, packet) in packets.iter().enumerate() {
             if let Some(packet) = packets.get(at + 2 * AHEAD) {
                 self.index.prefetch(packet.hash);
             }
             if let Some(packet) = packets.get(at + AHEAD) {
-                guesses[at + AHEAD] = self.guess(packet);
+                guesses[at + AHEAD] = self.guess::<EXTENDED>(packet);
             }
             if let Some(packet) = packets.get(at + AHEAD / 2) {
-                self.guess_again(packet, &mut guesses[at + AHEAD / 2]);
+                self.guess_again::<EXTENDED>(packet, &mut guesses[at + AHEAD / 2]);
             }
             let guess = guesses[at];
             let goes_on = self.slab.count_guessed(guess, packet, &self.limits);
+            if EXTENDED && goes_on {
+                self.count_features(guess, packet);
+            }
             in_flows += u64::from(goes_on || self.count_any(packet, may_close, outlet));
         }
         self.counters.in_flows.add(in_flows);
@@ -239,51 +267,77 @@ impl<'a> CoreTable<'a> {
 
     /// The slot that is likely to be the packet's, which is asked for.
     #[inline]
-    fn guess(&self, packet: &Packet) -> u32 {
-        self.index.guess(packet.hash, |slot| self.prefetch(slot, packet))
-    }
-
-    /// The same by the packet's second bucket, if the first has sent keys there.
-    #[inline]
-    fn guess_again(&self, packet: &Packet, guess: &mut u32) {
-        if *guess == Index::AWAY {
-            *guess = self.index.guess_away(packet.hash, |slot| self.prefetch(slot, packet));
-        }
+    fn guess<const EXTENDED: bool>(&self, packet: &Packet) -> u32 {
+        self.index.guess(packet.hash, |slot| self.prefetch::<EXTENDED>(slot, packet))
     }
 
     /// Asks for a packet's slot; and for its origin, where the packet is likely to need that.
     #[inline]
-    fn prefetch(&self, slot: u32, packet: &Packet) {
+    fn prefetch<const EXTENDED: bool>(&self, slot: u32, packet: &Packet) {
         if packet.tcp.is_some_and(|tcp| tcp.flags & (SYN | FIN | RST) != 0) {
             self.slab.prefetch_all(slot);
         } else {
             self.slab.prefetch(slot);
+        }
+        if EXTENDED && let Some(features) = &self.features {
+            features.prefetch(slot, packet);
+        }
+    }
+
+    /// The same by the packet's second bucket, if the first has sent keys there.
+    #[inline]
+    fn guess_again<const EXTENDED: bool>(&self, packet: &Packet, guess: &mut u32) {
+        if *guess == Index::AWAY {
+            let prefetch = |slot| self.prefetch::<EXTENDED>(slot, packet);
+            *guess = self.index.guess_away(packet.hash, prefetch);
         }
     }
 
     /// Counts any packet, in its flow if that has a slot or gets one. Whether it did.
     #[inline(never)]
     fn count_any(&mut self, packet: &Packet, may_close: bool, outlet: &mut impl Outlet) -> bool {
+        let taken = self.count_in_slot(packet, may_close, outlet);
+        match taken {
+            Some(slot) => self.count_features(slot, packet),
+            None => self.overflow.count(packet),
+        }
+        taken.is_some()
+    }
+
+    /// Counts a packet into the slot that its flow has or gets, and says which, if there is room.
+    fn count_in_slot(
+        &mut self,
+        packet: &Packet,
+        may_close: bool,
+        outlet: &mut impl Outlet,
+    ) -> Option<u32> {
         let mut place = self.find(packet);
         if let Some(slot) = place
             && may_close
         {
             place = self.settle(slot, packet, outlet);
         }
-        if let Some(slot) = place {
-            if self.slab.count_more(slot, packet) {
-                return true;
-            }
-            if may_close {
-                // `settle` published nothing, or the counts would fit.
-                self.publish(slot, outlet);
-                return self.slab.count_more(slot, packet);
-            }
-        } else if let Some(slot) = self.open(packet, may_close.then_some(outlet)) {
-            return self.slab.count_first(slot, packet);
+        let Some(slot) = place else {
+            let slot = self.open(packet, may_close.then_some(outlet))?;
+            return self.slab.count_first(slot, packet).then_some(slot);
+        };
+        if self.slab.count_more(slot, packet) {
+            return Some(slot);
         }
-        self.overflow.count(packet);
-        false
+        if !may_close {
+            return None;
+        }
+        // `settle` published nothing, or the counts would fit.
+        self.publish(slot, outlet);
+        self.slab.count_more(slot, packet).then_some(slot)
+    }
+
+    /// Adds a packet that a slot has counted to the statistics that are kept beside it, if any are.
+    #[inline]
+    fn count_features(&mut self, slot: u32, packet: &Packet) {
+        if let Some(features) = &mut self.features {
+            features.count(slot, packet);
+        }
     }
 
     /// Counts a packet that could not be passed on to its flow's core: in an overflow
@@ -321,6 +375,9 @@ impl<'a> CoreTable<'a> {
             }
             let slot = self.hand.next(self.slab.high_water());
             self.slab.prefetch_all(slot + DRAINED_AHEAD);
+            if let Some(features) = &self.features {
+                features.prefetch_all(slot + DRAINED_AHEAD);
+            }
             if self.slab.slot(slot).is_live() {
                 let over = self.slab.slot(slot).expired(now, &self.limits);
                 let forced = self.slab.slot(slot).end_reason(EndReason::Forced);
@@ -365,6 +422,9 @@ impl<'a> CoreTable<'a> {
             self.make_room(packet.tick, outlet);
         }
         let slot = self.slab.take(packet)?;
+        if let Some(features) = &mut self.features {
+            features.begin(slot);
+        }
         if self.index.insert(packet.hash, slot) {
             return Some(slot);
         }
@@ -444,6 +504,11 @@ impl<'a> CoreTable<'a> {
     fn send(&mut self, slot: u32, delta: Delta, outlet: &mut impl Outlet) -> u64 {
         let key = *self.slab.slot(slot).key();
         let hash = self.hasher.hash(&key);
+        if delta.end.is_some()
+            && let Some(features) = &mut self.features
+        {
+            outlet.publish_features(hash, &features.take(slot));
+        }
         outlet.publish(hash, FlowRecord::flow(key, delta));
         hash
     }

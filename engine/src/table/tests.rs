@@ -8,7 +8,8 @@ mod shunted;
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::{
-    Direction, Endpoint, FlowKey, FlowRecord, KeyHasher, PortKind, RecordKind, Timeouts,
+    Direction, Endpoint, FeaturesSet, FlowKey, FlowRecord, KeyHasher, PortKind, RecordKind,
+    Timeouts,
 };
 use crate::global::map::{GlobalMap, Merged};
 use crate::table::{CoreTable, Outlet, Pace, TableConfig, TableCounters};
@@ -240,6 +241,7 @@ const CONFIG: TableConfig = TableConfig {
     pace: Pace::LIVE,
     sweep_slots: 1_000,
     is_populated: false,
+    features_set: FeaturesSet::Basic,
 };
 
 /// With the default timeouts.

@@ -111,12 +111,13 @@ pub fn capture(
         interfaces: Arc::clone(&names),
         encapsulations: Arc::clone(&encapsulations),
         sampling: live.sampling,
+        features_set: settings.features_set,
     };
     let sinks = OpenSink::start_all(sinks, &context)?;
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {
-        let shape = Shape { when_full: WhenFull::Drop, cores };
+        let shape = Shape { when_full: WhenFull::Drop, cores, features_set: settings.features_set };
         let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
@@ -294,6 +295,7 @@ fn make_tables<'a>(
         pace: Pace::LIVE,
         sweep_slots: SWEEP_SLOTS,
         is_populated: true,
+        features_set: settings.features_set,
     };
     accounts
         .tables

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{START, record, tcp_record};
 use crate::export::schema::names;
 use crate::export::{Format, Rows};
+use crate::flow::features::{Features, FeaturesSet, SideFeatures, Spread};
 use crate::flow::{
     Delta, Encapsulation, Encapsulations, EndReason, FlowRecord, Labels, PortKind, RecordKind,
     Sampling, SideCounts, Tunnel, TunnelKind,
@@ -18,23 +19,34 @@ fn encoded(format: Format, records: &[FlowRecord]) -> String {
 fn carried(format: Format, record: &FlowRecord, encapsulations: &Encapsulations) -> String {
     let rows = Rows {
         records: std::slice::from_ref(record),
+        features: None,
         interfaces: &[],
         encapsulations: Some(encapsulations),
         sampling: Sampling::ALL,
         before: 0,
     };
     let mut out = Vec::new();
-    format.encoder().encode(&rows, &mut out);
+    format.encoder(FeaturesSet::Basic).encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
 }
 
 fn encoded_of(format: Format, records: &[FlowRecord], sampling: Sampling) -> String {
+    encoded_with(format, records, None, sampling)
+}
+
+fn encoded_with(
+    format: Format,
+    records: &[FlowRecord],
+    features: Option<&[Features]>,
+    sampling: Sampling,
+) -> String {
+    let set = if features.is_some() { FeaturesSet::Extended } else { FeaturesSet::Basic };
     let interfaces = ["lo".to_owned(), "eth0".to_owned()];
-    let mut encoder = format.encoder();
+    let mut encoder = format.encoder(set);
     let mut out = Vec::new();
     encoder.begin(&mut out);
     let interfaces = &interfaces;
-    let rows = Rows { records, interfaces, encapsulations: None, sampling, before: 0 };
+    let rows = Rows { records, features, interfaces, encapsulations: None, sampling, before: 0 };
     encoder.encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
 }
@@ -48,7 +60,7 @@ fn check(record: &FlowRecord, want: &str) {
     let csv = encoded(Format::Csv, std::slice::from_ref(record));
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let header: Vec<_> = reader.headers().unwrap().iter().map(str::to_owned).collect();
-    assert_eq!(header, names());
+    assert_eq!(header, names(FeaturesSet::Basic));
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1);
     let text = |value: &Value| match value {
@@ -207,11 +219,63 @@ fn sampled_records_say_so() {
     }
 }
 
+#[test]
+fn statistics_follow_the_initiator_and_are_absent_where_they_say_nothing() {
+    let spread = |values: [u64; 2], squares, histogram| {
+        let [min, max] = values;
+        Spread { min, max, squares, histogram }
+    };
+    let mut record = tcp_record();
+    let initiator = record.initiator().idx();
+    record.total.sides[initiator].bytes = 1_540;
+    record.total.sides[1 - initiator].bytes = 60;
+    let mut features = Features::EMPTY;
+    features.0[initiator] = SideFeatures {
+        lengths: spread([40, 1_500], 2_251_600, [0, 0, 1, 0, 0, 0, 0, 1]),
+        gaps: spread([7, 7], 49, [1, 0, 0, 0, 0, 0, 0, 0]),
+        gap_sum_ns: 7,
+    };
+    features.0[1 - initiator].lengths = spread([60, 60], 3_600, [0, 0, 1, 0, 0, 0, 0, 0]);
+    let mut overflow = record;
+    overflow.kind = RecordKind::Overflow;
+    let records = [record, overflow];
+
+    // An overflow aggregate has none, whether it has a place among them or not.
+    for features in [vec![features], vec![features, Features::EMPTY]] {
+        let json = encoded_with(Format::JsonLines, &records, Some(&features), Sampling::ALL);
+        let lines: Vec<_> = json.lines().collect();
+        let end = concat!(
+            r#","src_length_min":40,"src_length_max":1500,"src_length_mean":770.000"#,
+            r#","src_length_stddev":730.000,"src_length_histogram":[0,0,1,0,0,0,0,1]"#,
+            r#","src_interarrival_min_ns":7,"src_interarrival_max_ns":7"#,
+            r#","src_interarrival_mean_ns":7.000,"src_interarrival_stddev_ns":0.000"#,
+            r#","src_interarrival_histogram":[1,0,0,0,0,0,0,0]"#,
+            r#","dst_length_min":60,"dst_length_max":60,"dst_length_mean":60.000"#,
+            r#","dst_length_stddev":0.000,"dst_length_histogram":[0,0,1,0,0,0,0,0]}"#,
+        );
+        assert!(lines[0].ends_with(end), "{}", lines[0]);
+        assert_eq!(lines[1], encoded(Format::JsonLines, &[overflow]).trim_end());
+
+        let csv = encoded_with(Format::Csv, &records, Some(&features), Sampling::ALL);
+        let mut reader = csv::Reader::from_reader(csv.as_bytes());
+        let header: Vec<_> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+        assert_eq!(header, names(FeaturesSet::Extended));
+        let added = names(FeaturesSet::Extended).len() - names(FeaturesSet::Basic).len();
+        let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
+        let ends: Vec<Vec<_>> =
+            rows.iter().map(|row| row.iter().skip(header.len() - added).collect()).collect();
+        let src = "40 1500 770.000 730.000 0;0;1;0;0;0;0;1 7 7 7.000 0.000 1;0;0;0;0;0;0;0";
+        let dst = "60 60 60.000 0.000 0;0;1;0;0;0;0;0";
+        assert_eq!(ends[0].join(" ").trim_end(), format!("{src} {dst}"));
+        assert_eq!(ends[1], [""; 20]);
+    }
+}
+
 /// One field of a record, as CSV has it.
 fn field(record: &FlowRecord, name: &str) -> String {
     let csv = encoded(Format::Csv, std::slice::from_ref(record));
     let row = csv::Reader::from_reader(csv.as_bytes()).records().next().unwrap().unwrap();
-    let place = names().iter().position(|known| *known == name).unwrap();
+    let place = names(FeaturesSet::Basic).iter().position(|known| *known == name).unwrap();
     row[place].to_owned()
 }
 

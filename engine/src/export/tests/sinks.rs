@@ -12,7 +12,7 @@ use crate::export::{
     Compression, Context, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec, Target,
     WhenFull,
 };
-use crate::flow::Sampling;
+use crate::flow::{FeaturesSet, Sampling};
 use crate::global::Ended;
 use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
 use crate::sync::{Arc, Counter, thread};
@@ -48,8 +48,13 @@ fn start(spec: &SinkSpec) -> Sink {
 }
 
 fn start_all(specs: &[SinkSpec]) -> crate::error::Result<Vec<Sink>> {
-    let (interfaces, encapsulations) = (Arc::from([]), Arc::default());
-    Sink::start_all(specs, &Context { interfaces, encapsulations, sampling: Sampling::ALL })
+    let context = Context {
+        interfaces: Arc::from([]),
+        encapsulations: Arc::default(),
+        sampling: Sampling::ALL,
+        features_set: FeaturesSet::Basic,
+    };
+    Sink::start_all(specs, &context)
 }
 
 /// Waits as long as it takes.
