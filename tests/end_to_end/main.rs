@@ -8,6 +8,7 @@ mod captures;
 mod carried;
 mod cli;
 mod collector;
+mod features;
 mod filter;
 mod generated;
 mod host;
@@ -58,6 +59,7 @@ fn main() {
     trials.extend(generated::trials());
     trials.extend(rules::trials());
     trials.extend(cli::trials());
+    trials.extend(features::trials());
     trials.extend(filter::trials());
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());

@@ -13,7 +13,7 @@ use crate::world::Run;
 
 /// Situations that a sweep over many seeds must have come across, or it proves little.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Met(pub(crate) [(&'static str, u64); 10]);
+pub(crate) struct Met(pub(crate) [(&'static str, u64); 11]);
 
 impl Met {
     pub(crate) fn add(&mut self, other: &Self) {
@@ -38,6 +38,7 @@ pub(crate) fn check(setting: &Setting, run: &Run) -> Result<Met, String> {
     sums(&records, &run.books)?;
     counters(run, &records)?;
     parts(&records)?;
+    features(setting, &records)?;
     // With a clock for each queue, what is late on one of them is only known there.
     if setting.mode != Mode::Queues {
         times(&records, &run.books)?;
@@ -83,6 +84,20 @@ fn sums(records: &[Exported], books: &Books) -> Result<(), String> {
     }
     for (protocol, [entered, left]) in protocols {
         ensure!(entered == left, "protocol {protocol}: {entered:?} in, {left:?} out");
+    }
+    Ok(())
+}
+
+/// Each flow has the statistics of its packets, where there are any.
+fn features(setting: &Setting, records: &[Exported]) -> Result<(), String> {
+    for record in records {
+        let is_due = setting.features_set.is_extended() && !record.is_overflow;
+        ensure!(record.features.is_some() == is_due, "{record:?}: statistics, or none");
+        let sides = record.features.iter().flat_map(|features| &features.0).zip(&record.sides);
+        for (of_side, side) in sides {
+            let packets = of_side.lengths.count();
+            ensure!(packets == side.packets, "{record:?}: statistics of {packets} packets");
+        }
     }
     Ok(())
 }
@@ -142,6 +157,7 @@ fn parts(records: &[Exported]) -> Result<(), String> {
                 last: part.last,
                 sides: part.sides,
                 handshake: part.handshake,
+                features: part.features,
                 tcp: part.tcp,
                 end: part.end,
                 is_complete: part.is_complete,
@@ -210,7 +226,7 @@ fn reference(setting: &Setting, run: &Run, records: &[Exported]) -> Result<(), S
     let mut want: Vec<_> = run
         .inputs
         .iter()
-        .flat_map(|input| meter(&input.packets, input.end, &setting.timeouts))
+        .flat_map(|input| meter(&input.packets, input.end, &setting.timeouts, setting.features_set))
         .collect();
     want.sort_by_key(order);
     let ids: HashMap<_, _> = got.iter().map(|record| (record.ordinal, record.flow_id)).collect();
@@ -241,6 +257,7 @@ fn met(setting: &Setting, run: &Run, records: &[Exported], is_exact: bool) -> Me
         ("given up for room", ended(EndReason::Resources)),
         ("in overflow aggregates", with(&|record| record.is_overflow)),
         ("congested", u64::from(congested > 0)),
+        ("with statistics", with(&|record| record.features.is_some())),
         ("directions that met", with(&both) * u64::from(setting.mode == Mode::Direction)),
     ])
 }

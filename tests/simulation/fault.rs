@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use flowtap::flow::{FlowRecord, RecordKind};
+use flowtap::flow::{Features, FlowRecord, RecordKind};
 use flowtap::table::Outlet;
 use flowtap::table::outbox::Outbox;
 
@@ -25,10 +25,12 @@ pub(crate) enum Fault {
     RepeatRecord,
     /// A record ends early by a nanosecond.
     ShortenRecord,
+    /// The statistics of two directions are exchanged.
+    TurnFeatures,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::LoseDelta,
         Self::RepeatDelta,
         Self::TurnDelta,
@@ -36,6 +38,7 @@ impl Fault {
         Self::LoseRecord,
         Self::RepeatRecord,
         Self::ShortenRecord,
+        Self::TurnFeatures,
     ];
 }
 
@@ -89,6 +92,14 @@ impl Injector {
         std::iter::repeat_n(published, times)
     }
 
+    /// What the statistics of a part become.
+    fn features(&self, mut features: Features) -> Features {
+        if features.0[0].lengths != features.0[1].lengths && self.is_now(Fault::TurnFeatures) {
+            features.0.reverse();
+        }
+        features
+    }
+
     /// What an ended record becomes.
     pub(crate) fn records(&self, mut record: FlowRecord) -> impl Iterator<Item = FlowRecord> {
         let mut times = 1;
@@ -122,5 +133,9 @@ impl Outlet for Tap {
         for published in self.injector.deltas(published) {
             self.outbox.publish(hash, published);
         }
+    }
+
+    fn publish_features(&mut self, hash: u64, features: &Features) {
+        self.outbox.publish_features(hash, &self.injector.features(*features));
     }
 }

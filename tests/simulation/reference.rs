@@ -4,9 +4,12 @@
 use std::collections::HashMap;
 
 use flowtap::decode::Packet;
+use flowtap::flow::features::Spread;
 use flowtap::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use flowtap::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
-use flowtap::flow::{EndReason, FlowKey, SideCounts, TcpEvents, Timeouts};
+use flowtap::flow::{
+    EndReason, Features, FeaturesSet, FlowKey, SideCounts, SideFeatures, TcpEvents, Timeouts,
+};
 use flowtap::time::{Tick, Timestamp};
 
 use crate::segments::Connection;
@@ -14,7 +17,12 @@ use crate::sink::Exported;
 
 /// The records of `packets`, which one packet clock has stamped, when the input ends at
 /// `end`.
-pub(crate) fn meter(packets: &[Packet], end: Tick, timeouts: &Timeouts) -> Vec<Exported> {
+pub(crate) fn meter(
+    packets: &[Packet],
+    end: Tick,
+    timeouts: &Timeouts,
+    set: FeaturesSet,
+) -> Vec<Exported> {
     let mut flows = HashMap::<FlowKey, Flow>::new();
     let mut records = Vec::new();
     for packet in packets {
@@ -37,6 +45,9 @@ pub(crate) fn meter(packets: &[Packet], end: Tick, timeouts: &Timeouts) -> Vec<E
             if flow.is_idle(end, timeouts) { EndReason::Idle } else { EndReason::Forced };
         records.push(flow.record(flow.own_end(otherwise)));
     }
+    if !set.is_extended() {
+        records.iter_mut().for_each(|record| record.features = None);
+    }
     records
 }
 
@@ -50,6 +61,10 @@ struct Flow {
     is_half_open: bool,
     /// FIN both ways, or RST.
     is_finished: bool,
+    /// By direction: lengths and gaps of the part's packets, one by one.
+    values: [[Vec<u64>; 2]; 2],
+    /// By direction: the latest timestamp of the flow.
+    last: [Option<Timestamp>; 2],
     /// By direction.
     fins: [bool; 2],
     /// By direction: the sequence number of the latest SYN.
@@ -88,6 +103,7 @@ impl Flow {
                 last: Timestamp::MIN,
                 sides: Default::default(),
                 handshake: [None; 2],
+                features: None,
                 tcp: 0,
                 end: None,
                 is_complete: false,
@@ -96,6 +112,8 @@ impl Flow {
             latest: packet.tick,
             is_half_open,
             is_finished: false,
+            values: Default::default(),
+            last: [None; 2],
             fins: [false; 2],
             syns: [None; 2],
             connection: Connection::default(),
@@ -133,7 +151,13 @@ impl Flow {
     fn record(&self, end: EndReason) -> Exported {
         // A part that is cut leaves the flow open.
         let is_complete = end != EndReason::Active;
-        Exported { end: Some(end), is_complete, ..self.part.clone() }
+        let features = self.values.each_ref().map(|[lengths, gaps]| SideFeatures {
+            lengths: spread(lengths),
+            gaps: spread_of_ms(gaps),
+            gap_sum_ns: gaps.iter().sum(),
+        });
+        let features = Some(Features(features));
+        Exported { end: Some(end), is_complete, features, ..self.part.clone() }
     }
 
     fn begin_part(&mut self, now: Tick) {
@@ -144,6 +168,7 @@ impl Flow {
         for side in &mut self.part.sides {
             *side = SideCounts { dscp: side.dscp, ..SideCounts::default() };
         }
+        self.values = Default::default();
         self.part.tcp = 0;
     }
 
@@ -162,6 +187,14 @@ impl Flow {
         if side.dscp == SideCounts::NO_DSCP {
             side.dscp = packet.dscp;
         }
+        let [lengths, gaps] = &mut self.values[way];
+        lengths.push(packet.bytes.into());
+        // The earliest time there is counts as none.
+        let time = packet.timestamp.filter(|&time| time > Timestamp::MIN);
+        if let (Some(before), Some(now)) = (self.last[way], time) {
+            gaps.push(if now > before { now.abs_diff(before) } else { 0 });
+        }
+        self.last[way] = self.last[way].max(time);
         let Some(tcp) = packet.tcp else { return };
         let initiator = self.part.initiator.idx();
         self.connection.count(side, packet, tcp, (initiator, is_first));
@@ -186,6 +219,25 @@ impl Flow {
             self.is_half_open = false;
         }
     }
+}
+
+/// How values are spread.
+fn spread(values: &[u64]) -> Spread {
+    let bins = [0, 16, 32, 64, 128, 256, 512, 1_024, u64::MAX];
+    let is_in = |value: &u64, idx: usize| (bins[idx]..bins[idx + 1]).contains(value);
+    Spread {
+        min: values.iter().copied().min().unwrap_or(u64::MAX),
+        max: values.iter().copied().max().unwrap_or(0),
+        squares: values.iter().map(|&value| u128::from(value) * u128::from(value)).sum(),
+        histogram: [0, 1, 2, 3, 4, 5, 6, 7]
+            .map(|idx| values.iter().filter(|value| is_in(value, idx)).count() as u64),
+    }
+}
+
+/// The same for nanoseconds whose milliseconds are in bins.
+fn spread_of_ms(values: &[u64]) -> Spread {
+    let ms: Vec<_> = values.iter().map(|value| value / 1_000_000).collect();
+    Spread { histogram: spread(&ms).histogram, ..spread(values) }
 }
 
 /// Counts a packet of one direction, but for what depends on others or does not add up.

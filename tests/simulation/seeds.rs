@@ -194,5 +194,8 @@ fn is_for(fault: Fault, setting: &Setting) -> bool {
         Fault::LoseEnd | Fault::TurnDelta | Fault::ShortenRecord => {
             setting.mode.is_read() && setting.is_ample
         }
+        Fault::TurnFeatures => {
+            setting.mode.is_read() && setting.is_ample && setting.features_set.is_extended()
+        }
     }
 }

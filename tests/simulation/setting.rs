@@ -1,6 +1,6 @@
 //! What a seed's engine is like: its shape, its sizes and its timeouts.
 
-use flowtap::flow::{KeyHasher, Timeouts};
+use flowtap::flow::{FeaturesSet, KeyHasher, Timeouts};
 use flowtap::limits::BATCH_PACKETS;
 use flowtap::table::Pace;
 use flowtap::time::SECOND_NS;
@@ -59,6 +59,7 @@ pub(crate) struct Setting {
     pub(crate) stop_at: Option<usize>,
     /// How often each thread runs, relative to the others; taken in turn.
     pub(crate) speeds: Vec<usize>,
+    pub(crate) features_set: FeaturesSet,
 }
 
 impl Setting {
@@ -114,6 +115,7 @@ impl Setting {
             record_batches: rng.pick(&[1, 2, 256]),
             stop_at: rng.one_in(3).then(|| rng.pick(&[50, 500, 5_000])).map(|end| rng.below(end)),
             speeds: (0..7).map(|_| rng.pick(&[1, 4, 4, 16])).collect(),
+            features_set: rng.pick(&[FeaturesSet::Basic, FeaturesSet::Extended]),
         }
     }
 }

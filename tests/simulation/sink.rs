@@ -4,12 +4,17 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use flowtap::flow::{Direction, EndReason, FlowKey, FlowRecord, RecordKind, RoundTrip, SideCounts};
+use flowtap::flow::{
+    Direction, EndReason, Features, FlowKey, FlowRecord, RecordKind, RoundTrip, SideCounts,
+};
 use flowtap::global::map::GlobalMap;
 use flowtap::global::{Ended, GlobalCounters};
 use flowtap::time::Timestamp;
 
 use crate::fault::Injector;
+
+/// An ended record, with its statistics if there are any.
+pub(crate) type Ending = (FlowRecord, Option<Features>);
 
 /// What was exported: all that a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub(crate) struct Exported {
     pub(crate) sides: [SideCounts; 2],
     /// In ns.
     pub(crate) handshake: [Option<u32>; 2],
+    /// Of a flow, in the extended set.
+    pub(crate) features: Option<Features>,
     /// [`flowtap::flow::TcpEvents`].
     pub(crate) tcp: u8,
     pub(crate) end: Option<EndReason>,
@@ -38,11 +45,12 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    pub(crate) fn of(record: &FlowRecord) -> Self {
+    pub(crate) fn of((record, features): &Ending) -> Self {
         let (total, opening) = (&record.total, record.opening());
         Self {
             key: record.key,
             is_overflow: record.kind == RecordKind::Overflow,
+            features: features.filter(|_| record.kind == RecordKind::Flow),
             flow_id: record.flow_id(),
             ordinal: opening.map(|o| o.ordinal),
             flow_start: opening.and_then(|o| o.flow_start),
@@ -74,8 +82,8 @@ impl Exported {
 /// A slow sink: batches wait, and it writes one at a time. Shared by all who end records.
 #[derive(Debug, Default)]
 pub(crate) struct Sink {
-    waiting: VecDeque<Vec<FlowRecord>>,
-    pub(crate) written: Vec<FlowRecord>,
+    waiting: VecDeque<Vec<Ending>>,
+    pub(crate) written: Vec<Ending>,
 }
 
 impl Sink {
@@ -93,7 +101,7 @@ impl Sink {
 /// Collects ended records into batches for the sink: the engine's `Distributor`.
 #[derive(Debug)]
 pub(crate) struct Recorder<'a> {
-    pub(crate) batch: Vec<FlowRecord>,
+    pub(crate) batch: Vec<Ending>,
     pub(crate) batch_records: usize,
     pub(crate) sink: Rc<RefCell<Sink>>,
     pub(crate) injector: Rc<Injector>,
@@ -125,18 +133,29 @@ impl Evictor<'_> {
 
 impl Ended for Recorder<'_> {
     fn ended(&mut self, record: FlowRecord) {
-        self.batch.extend(self.beside.and_then(|beside| beside.evict(&record.key, || ())));
-        for record in self.injector.records(record) {
-            self.batch.push(record);
-        }
-        if self.batch.len() >= self.batch_records {
-            self.flush();
-        }
+        self.take((record, None));
+    }
+
+    fn ended_with(&mut self, record: FlowRecord, features: &Features) {
+        self.take((record, Some(*features)));
     }
 
     fn flush(&mut self) {
         if !self.batch.is_empty() {
             self.sink.borrow_mut().waiting.push_back(std::mem::take(&mut self.batch));
+        }
+    }
+}
+
+impl Recorder<'_> {
+    fn take(&mut self, (record, features): Ending) {
+        let beside = self.beside.and_then(|beside| beside.evict(&record.key, || ()));
+        self.batch.extend(beside.map(|record| (record, None)));
+        for record in self.injector.records(record) {
+            self.batch.push((record, features));
+        }
+        if self.batch.len() >= self.batch_records {
+            self.flush();
         }
     }
 }

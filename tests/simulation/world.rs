@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use flowtap::decode::Packet;
-use flowtap::flow::FlowRecord;
 use flowtap::global::Step;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::merge::Merge;
@@ -26,7 +25,7 @@ use crate::cleanup::CleanUp;
 use crate::fault::{Injector, Tap};
 use crate::rng::Rng;
 use crate::setting::{Mode, Setting};
-use crate::sink::{Evictor, Recorder, Sink};
+use crate::sink::{Ending, Evictor, Recorder, Sink};
 use crate::threads::{Core, Feed, Queue, Source, Wire};
 use crate::traffic::Sent;
 
@@ -38,7 +37,7 @@ const FIXED: usize = 4;
 
 /// What came of a run.
 pub(crate) struct Run {
-    pub(crate) records: Vec<FlowRecord>,
+    pub(crate) records: Vec<Ending>,
     pub(crate) books: Books,
     pub(crate) accounts: Accounts,
     /// What the tables were to count: of all packets, or of each core with its own clock.
@@ -139,8 +138,8 @@ impl<'a> World<'a> {
         let (to_cores, feeds) = feeds(setting, sent);
         let mut cores = Vec::new();
         for (number, feed) in feeds.into_iter().enumerate() {
-            let (outbox, inboxes) =
-                outbox(setting.merges, setting.delta_batches, setting.batch_deltas);
+            let Setting { merges, delta_batches, batch_deltas, features_set, .. } = *setting;
+            let (outbox, inboxes) = outbox(merges, delta_batches, batch_deltas, features_set);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
             let config = TableConfig {
                 capacity: setting.capacity,
@@ -148,6 +147,7 @@ impl<'a> World<'a> {
                 pace: setting.pace,
                 sweep_slots: setting.sweep_slots,
                 is_populated: false,
+                features_set,
             };
             let table = CoreTable::new(config, setting.hasher.clone(), &accounts.tables[number])
                 .expect("memory");

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::flow::features::{Thousandths};
+use crate::flow::features::Thousandths;
 use crate::limits::KEY_VLANS;
 use crate::time::{SECOND_NS, Timestamp};
 
