@@ -40,16 +40,17 @@ fn bins_are_powers_of_two() {
     }
 }
 
+/// Values; mean and population standard deviation, in thousandths.
+type Row<'a> = (&'a [u64], Option<(u128, u128)>);
+
 #[test]
 fn means_and_deviations_to_thousandths() {
-    // Values; mean and population standard deviation, in thousandths.
-    let table: [(&[u64], Option<(u128, u128)>); 8] = [
+    let table: [Row<'_>; 8] = [
         (&[], None),
         (&[7], Some((7_000, 0))),
         (&[40, 1_500], Some((770_000, 730_000))),
         (&[2, 4, 4, 4, 5, 5, 7, 9], Some((5_000, 2_000))),
         (&[1, 1, 2], Some((1_333, 471))),
-        // Rounded up at a half: 0.0005 is not to be had with so few, 2.5 is.
         (&[0, 1, 1], Some((667, 471))),
         // Close together and far from 0: floating-point sums of squares have nothing left here.
         (&[1_000_000_000_000_000, 1_000_000_000_000_001], Some((1_000_000_000_000_000_500, 500))),
