@@ -181,7 +181,8 @@ pub const DATAGRAM_BYTES: usize = 1_400;
 /// nothing is known), and a datagram over IPv4.
 pub const DATAGRAM_BYTES_BOUNDS: std::ops::RangeInclusive<usize> = 512..=65_507;
 
-/// How often, and after how many messages, templates are sent again over UDP (RFC 7011 section 8.4).
+/// How often, and after how many messages, templates are sent again over UDP (RFC 7011 section
+/// 8.4).
 pub const TEMPLATES_EVERY: Duration = Duration::from_secs(600);
 /// See [`TEMPLATES_EVERY`].
 pub const TEMPLATES_EVERY_MESSAGES: u32 = 4_096;

@@ -75,8 +75,8 @@ def main():
     folder, ours = sys.argv[1:]
     command = ["nfdump", "-R", folder, "-o", "json"]
     environment = os.environ | {"TZ": "UTC"}
-    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
-    theirs = [from_nfdump(flow) for flow in json.loads(said)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    theirs = [from_nfdump(flow) for flow in json.loads(run.stdout)]
     with open(ours, encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     are_both = any("dst_packets" in record for record in theirs)

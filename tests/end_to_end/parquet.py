@@ -36,9 +36,10 @@ def record(row):
 
 
 def by_pyarrow(path):
-    is_parquet = path.endswith(".parquet")
-    read = pyarrow.parquet.read_table if is_parquet else lambda path: pyarrow.ipc.open_file(path).read_all()
-    table = read(path)
+    if path.endswith(".parquet"):
+        table = pyarrow.parquet.read_table(path)
+    else:
+        table = pyarrow.ipc.open_file(path).read_all()
     table.validate(full=True)
     for name, kind in {
         "start": pyarrow.timestamp("ns", "UTC"),

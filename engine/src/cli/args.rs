@@ -141,9 +141,9 @@ impl From<FeaturesSet> for crate::flow::FeaturesSet {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv or .ipfix, with .zst
-    /// or .gz if you like; or - for JSON lines on
-    /// standard output; a collector: ipfix+tcp://HOST:PORT, ipfix+udp://HOST:PORT. May be given several times. Without it: a table on
-    /// a terminal, JSON lines otherwise.
+    /// or .gz if you like; - for JSON lines on standard output; or a collector:
+    /// ipfix+tcp://HOST:PORT, ipfix+udp://HOST:PORT. May be given several times. Without it: a
+    /// table on a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
     /// Parquet and Arrow files: write what has gathered at least every so often.

@@ -64,7 +64,8 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Opens the sink's target for writing, or a file by its pattern; `progress` is told whenever that takes something.
+    /// Opens the sink's target for writing, or a file of `interfaces` by its pattern; `progress` is
+    /// told whenever that takes something.
     ///
     /// # Errors
     /// If the target cannot be created, or is a folder.
