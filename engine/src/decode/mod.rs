@@ -90,6 +90,12 @@ impl Packet {
         macs: [None; 2],
         encapsulation: None,
     };
+
+    /// Where the payload begins in a frame whose IP header begins at `network`.
+    #[inline]
+    fn payload_in(&self, network: usize) -> usize {
+        network + self.bytes.saturating_sub(self.payload_bytes) as usize
+    }
 }
 
 /// What the flow table wants of a TCP header.
@@ -189,19 +195,19 @@ impl Decoder {
     /// The cause, for frames without a usable IP packet.
     pub fn decode(&mut self, frame: &Frame<'_>) -> Result<Packet, Cause> {
         let mut packet = Packet::NONE;
-        self.decode_to(frame, &mut packet).map(|()| packet)
+        self.decode_to(frame, &mut packet).map(|_| packet)
     }
 
     /// The same, written to where it is wanted, as copying a packet takes as long as decoding
-    /// it.
+    /// it. Returns where its payload begins in the frame, which may be behind what was captured.
     ///
     /// # Errors
     /// The cause, for frames without a usable IP packet; then `packet` is of no use.
     #[inline]
-    pub fn decode_to(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Cause> {
+    pub fn decode_to(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<usize, Cause> {
         let (tick, ordinal) = self.arrive(frame);
         if frame.link == LinkType::ETHERNET
-            && straight::parse(frame.bytes, &self.tunnels, packet).is_some()
+            && let Some(network) = straight::parse(frame.bytes, &self.tunnels, packet)
         {
             packet.hash = self.hasher.hash(&packet.key);
             packet.timestamp = frame.timestamp;
@@ -212,7 +218,7 @@ impl Decoder {
             packet.later_fragment = false;
             packet.icmp = None;
             packet.encapsulation = None;
-            return Ok(());
+            return Ok(packet.payload_in(network));
         }
         self.decode_any(frame, (tick, ordinal), packet)
     }
@@ -221,7 +227,11 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::decode_to`].
-    pub fn decode_general(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<(), Cause> {
+    pub fn decode_general(
+        &mut self,
+        frame: &Frame<'_>,
+        packet: &mut Packet,
+    ) -> Result<usize, Cause> {
         let place = self.arrive(frame);
         self.decode_any(frame, place, packet)
     }
@@ -241,7 +251,7 @@ impl Decoder {
         frame: &Frame<'_>,
         (tick, ordinal): (Tick, u64),
         packet: &mut Packet,
-    ) -> Result<(), Cause> {
+    ) -> Result<usize, Cause> {
         let network = link::strip(frame)?;
         let header = ip::parse(frame, &network)?;
         let segment = transport::parse(frame.bytes, &header)?;
@@ -254,10 +264,7 @@ impl Decoder {
             {
                 self.decode_inside(&place, layers, packet)
             }
-            _ => {
-                self.write(&place, &layers, packet);
-                Ok(())
-            }
+            _ => Ok(self.write(&place, &layers, packet)),
         }
     }
 
@@ -269,7 +276,7 @@ impl Decoder {
         place: &Place<'_>,
         mut layers: Layers,
         packet: &mut Packet,
-    ) -> Result<(), Cause> {
+    ) -> Result<usize, Cause> {
         if let Tunnels::Inner(ports) = &self.tunnels {
             let mut frame = *place.frame;
             for _ in 0..TUNNEL_DEPTH {
@@ -294,13 +301,13 @@ impl Decoder {
                 };
             }
         }
-        self.write(place, &layers, packet);
-        Ok(())
+        Ok(self.write(place, &layers, packet))
     }
 
-    /// Writes what the layers of a frame say; every field, whatever stood there.
+    /// Writes what the layers of a frame say; every field, whatever stood there. Returns where the
+    /// payload begins.
     #[inline(always)]
-    fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) {
+    fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) -> usize {
         let Layers { network, header, segment, tunnel, carrier } = layers;
         let mut ports = segment.ports;
         if header.fragment.is_some() {
@@ -336,6 +343,7 @@ impl Decoder {
                 .carriers
                 .number(&Encapsulation { labels: network.labels, ..*carrier }),
         };
+        packet.payload_in(header.offset)
     }
 
     /// The packet clock: what timeouts are held against.

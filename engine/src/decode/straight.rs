@@ -28,10 +28,10 @@ mod ether_type {
     pub(super) const VLAN: [u8; 2] = [0x81, 0x00];
 }
 
-/// Reads an Ethernet frame, and writes what it says to `packet`; `None` leaves it to the general
-/// path.
+/// Reads an Ethernet frame, and writes what it says to `packet`. Returns where its IP header
+/// begins; `None` leaves it to the general path.
 #[inline]
-pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Option<()> {
+pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Option<usize> {
     const TAGGED: usize = ETHERNET_BYTES + TAG_BYTES;
     let header = frame.first_chunk::<TAGGED>()?;
     match [header[12], header[13]] {
@@ -56,7 +56,7 @@ fn ipv4<const AT: usize>(
     vlan: u16,
     tunnels: &Tunnels,
     packet: &mut Packet,
-) -> Option<()> {
+) -> Option<usize> {
     let header: &[u8; (IPV4_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
     let total = u16::from_be_bytes([header[2], header[3]]);
     // No options; neither an offset nor more fragments.
@@ -78,7 +78,7 @@ fn ipv4<const AT: usize>(
     packet.bytes = total.into();
     (packet.ttl, packet.dscp) = (header[8], header[1] >> 2);
     packet.macs = macs(frame)?;
-    Some(())
+    Some(AT)
 }
 
 /// The same for IPv6.
@@ -88,7 +88,7 @@ fn ipv6<const AT: usize>(
     vlan: u16,
     tunnels: &Tunnels,
     packet: &mut Packet,
-) -> Option<()> {
+) -> Option<usize> {
     let header: &[u8; (IPV6_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
     if header[0] >> 4 != 6 {
         return None;
@@ -107,7 +107,7 @@ fn ipv6<const AT: usize>(
     packet.bytes = IPV6_BYTES + above_ip;
     (packet.ttl, packet.dscp) = (header[7], v6_dscp(header[0], header[1]));
     packet.macs = macs(frame)?;
-    Some(())
+    Some(AT)
 }
 
 /// Whether UDP between these ports may have another IP header in it.

@@ -40,7 +40,7 @@ pub(super) fn decode(
 ) -> bool {
     counters.decoded.add(1);
     match decoder.decode_to(frame, packet) {
-        Ok(()) => true,
+        Ok(_) => true,
         Err(cause) => {
             counters.undecodable[cause.idx()].add(1);
             false

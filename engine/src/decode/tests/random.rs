@@ -195,8 +195,10 @@ proptest! {
             let wire_len = u32::try_from(len).unwrap();
             let frame = Frame { bytes, wire_len, timestamp: Some(0), link: LinkType::ETHERNET };
             let mut packet = Packet::NONE;
-            let want = general.decode_general(&frame, &mut packet).map(|()| packet);
-            prop_assert_eq!(straight.decode(&frame), want);
+            let want = general.decode_general(&frame, &mut packet).map(|payload| (packet, payload));
+            let mut packet = Packet::NONE;
+            let got = straight.decode_to(&frame, &mut packet).map(|payload| (packet, payload));
+            prop_assert_eq!(got, want);
         }
     }
 }
