@@ -73,10 +73,11 @@ impl Fields for Csv {
         if text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
             self.quoted.clear();
             let mut writer = csv::Writer::from_writer(&mut self.quoted);
-            let written = writer.write_field(text).and_then(|()| Ok(writer.flush()?));
+            // A record of its own: a field alone is left open until the next one.
+            let written = writer.write_record([text]).and_then(|()| Ok(writer.flush()?));
             written.expect("a vector takes anything");
             drop(writer);
-            self.line.bytes(&self.quoted);
+            self.line.bytes(self.quoted.trim_ascii_end());
         } else {
             self.line.bytes(text.as_bytes());
         }
