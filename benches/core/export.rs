@@ -29,8 +29,14 @@ fn ours(bencher: Bencher<'_, '_>, format: Format) {
 /// Runs `encode` on every record.
 fn rival(bencher: Bencher<'_, '_>, encode: impl Fn(&[Row<'_>], &mut Vec<u8>)) {
     let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
-    let row =
-        |record| Row { record, features: None, interfaces: &interfaces, sampling: Sampling::ALL };
+    let row = |record| Row {
+        record,
+        features: None,
+        labels: None,
+        interfaces: &interfaces,
+        encapsulations: None,
+        sampling: Sampling::ALL,
+    };
     let rows: Vec<_> = records.iter().map(row).collect();
     let mut out = Vec::new();
     bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {

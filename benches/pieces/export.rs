@@ -70,6 +70,7 @@ impl Piece for Encode {
         let rows = Rows {
             records: &self.records,
             features: None,
+            labels: &[],
             interfaces: &self.interfaces,
             encapsulations: None,
             sampling: Sampling::ALL,

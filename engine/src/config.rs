@@ -13,7 +13,7 @@ use crate::export::{Format, SinkOptions, SinkSpec, Target};
 use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
-    DATAGRAM_BYTES_BOUNDS, MAX_CORES, MAX_FLOWS, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES,
+    DATAGRAM_BYTES_BOUNDS, MAX_CORES, MAX_FLOWS, MAX_NAMES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES,
 };
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -118,6 +118,10 @@ pub struct Options {
     pub max_flows: usize,
     /// What is kept of flows.
     pub features_set: FeaturesSet,
+    /// Whether names are learned.
+    pub learns_names: bool,
+    /// Names that are kept.
+    pub max_names: usize,
     /// Whether the innermost IP header makes the flow, and not the outermost.
     pub opens_tunnels: bool,
     /// UDP ports of VXLAN beside its own.
@@ -145,6 +149,10 @@ impl Options {
             return Err(Error::new(format!("--max-flows {}", self.max_flows), "out of range")
                 .advise(format!("give a number from the number of workers to {MAX_FLOWS}")));
         }
+        if self.learns_names && !(1..=MAX_NAMES).contains(&self.max_names) {
+            return Err(Error::new(format!("--max-names {}", self.max_names), "out of range")
+                .advise(format!("give a number from 1 to {MAX_NAMES}, or --names off")));
+        }
         Ok(Settings {
             timeouts: Timeouts::new(self.idle_timeout, self.active_timeout),
             workers: self.workers,
@@ -152,6 +160,7 @@ impl Options {
             merges: 1,
             max_flows: self.max_flows,
             features_set: self.features_set,
+            max_names: self.learns_names.then_some(self.max_names),
             sinks: self.sinks()?,
             tunnels: self.tunnels()?,
             filter: self.filter()?.map(Arc::new),
@@ -272,6 +281,11 @@ mod tests {
         assert!(options(Some(4), 3).settings().is_err());
         assert!(options(None, MAX_FLOWS + 1).settings().is_err());
         assert!(options(Some(4), 4).settings().is_ok());
+        let names = |max_names| Options { learns_names: true, max_names, ..options(None, 1) };
+        assert!(names(0).settings().is_err());
+        assert!(names(MAX_NAMES + 1).settings().is_err());
+        assert_eq!(names(7).settings().unwrap().max_names, Some(7));
+        assert_eq!(options(None, 1).settings().unwrap().max_names, None);
         let ports = |count| Options {
             opens_tunnels: true,
             vxlan_ports: vec![8_472; count],

@@ -4,8 +4,10 @@
 //! at one moment, with residuals that compare counters from both sides of each step.
 
 mod link;
+mod names;
 
 pub use link::{Link, LinkCounters, LinkLedger};
+pub use names::NamesLedger;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -18,6 +20,7 @@ use crate::export::SinkAccount;
 use crate::flow::Sampling;
 use crate::global::GlobalCounters;
 use crate::memory::Pages;
+use crate::names::NamesCounters;
 use crate::sync::{Arc, Counter, Gauge};
 use crate::table::TableCounters;
 
@@ -107,6 +110,8 @@ pub struct Accounts {
     pub sinks: Vec<Arc<SinkAccount>>,
     /// How much of the traffic is kept.
     pub sampling: Sampling,
+    /// What becomes of names, if they are learned.
+    pub names_learned: Option<Arc<NamesCounters>>,
 }
 
 impl Accounts {
@@ -133,6 +138,7 @@ impl Accounts {
             names,
             sinks,
             sampling: Sampling::ALL,
+            names_learned: None,
         }
     }
 }
@@ -310,6 +316,9 @@ pub struct Ledger {
     pub flows: FlowLedger,
     /// The flow tables.
     pub tables: TableLedger,
+    /// Names, if they are learned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names: Option<NamesLedger>,
     /// Each sink.
     pub sinks: Vec<SinkLedger>,
     /// What does not add up. While the run goes on counters are read one after the other,
@@ -345,6 +354,7 @@ impl Ledger {
         Self {
             sinks: sinks.collect(),
             tables: tables(accounts),
+            names: accounts.names_learned.as_deref().map(NamesLedger::of),
             interfaces,
             sampling: accounts.sampling,
             packets,

@@ -134,7 +134,7 @@ pub const SINK_RECORDS_READ: usize = BATCH_RECORDS * 8;
 
 /// Memory that the records waiting for one sink take at most. Sinks share their batches, so
 /// several that are equally slow take it once.
-pub const SINK_BYTES: usize = 24 << 20;
+pub const SINK_BYTES: usize = 40 << 20;
 
 /// What extended statistics of these records take on top of that.
 pub const SINK_FEATURES_BYTES: usize = 36 << 20;
@@ -354,3 +354,57 @@ pub const NAME_TEXT_BYTES: usize = 1_024;
 
 /// How long a payload that begins no message is kept, as one may come that it has overtaken.
 pub const OVERTAKEN_NS: u64 = 2 * 1_000_000_000;
+
+/// Bytes of a payload that are copied for the `names` thread: what a name is in, whole.
+pub const COPIED_BYTES: usize = 4_096;
+
+/// Bytes and payloads of one chunk on the way there.
+pub const CHUNK_BYTES: usize = 16 << 10;
+
+/// See [`CHUNK_BYTES`].
+pub const CHUNK_PAYLOADS: usize = 128;
+
+/// Chunks in flight from one decoder. With all in flight `read` waits, and `capture` counts what
+/// it does not hand over.
+pub const HANDOVER_CHUNKS: usize = 64;
+
+/// Directions of TCP flows that a decoder remembers for a while, so as to look at their
+/// beginnings only. Those that meet in one place forget each other.
+pub const PICK_PLACES: usize = 1 << 16;
+
+/// Payloads that the `names` thread reads before it publishes.
+pub const ROUND_PAYLOADS: usize = 1_024;
+
+/// Names of flows that are kept, and names of addresses, unless `--max-names` says otherwise.
+pub const DEFAULT_MAX_NAMES: usize = 500_000;
+
+/// The most that `--max-names` may ask for.
+pub const MAX_NAMES: usize = 100_000_000;
+
+/// Answers that are kept of one client and address, or of one address: the latest.
+pub const ANSWERS_KEPT: usize = 32;
+
+/// Messages about itself that are kept of one flow: the first.
+pub const FACTS_KEPT: usize = 16;
+
+/// Questions that wait for their answer. When there are more the oldest is forgotten, and its
+/// answer counts as unsolicited.
+pub const QUESTIONS: usize = 65_536;
+
+/// How long a question waits for its answer.
+pub const QUESTION_LIFE_NS: u64 = 30 * 1_000_000_000;
+
+/// The least and the most that an answer counts for, whatever it says of itself, in seconds.
+pub const TTL_SECONDS: [u32; 2] = [10, 24 * 3_600];
+
+/// How long after that it still counts, as stale: connections are begun with addresses that a
+/// program has kept.
+pub const STALE_NS: u64 = 600 * 1_000_000_000;
+
+/// Flows whose names are not needed any more, on the way back to the `names` thread. With more
+/// than that they are forgotten later.
+pub const RELEASED_KEYS: usize = 4_096;
+
+/// How long a live capture waits for the `names` thread, which is behind, before it lets records
+/// go with what is known.
+pub const NAMES_PATIENCE: Duration = Duration::from_millis(100);

@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
 
     let ours = decoder().decode(&frame);
     let mut packet = Packet::NONE;
-    let general = decoder().decode_general(&frame, &mut packet).map(|()| packet);
+    let general = decoder().decode_general(&frame, &mut packet).map(|_| packet);
     assert_eq!(ours, general, "the fast path and the general path");
     if let Ok(packet) = &ours {
         assert!(packet.payload_bytes <= packet.bytes && packet.bytes >= 20, "{packet:?}");

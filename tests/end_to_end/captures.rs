@@ -88,7 +88,11 @@ fn matches_truth(view: &str, file: &Path, truth: &Path, compare: &Path) -> Outco
     }
 
     let compared = Run::of(
-        Command::new("python3").arg(compare).args(["--view", view]).arg(&records).arg(truth),
+        Command::new("python3")
+            .arg(compare)
+            .args(["--names", "--view", view])
+            .arg(&records)
+            .arg(truth),
     );
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let exception = STILL_DIFFERENT.iter().find(|(listed, _)| *listed == name);

@@ -16,6 +16,7 @@ mod ipfix;
 mod jumbo;
 mod links;
 mod live;
+mod names;
 mod observe;
 mod observe_xdp;
 mod parquet;
@@ -60,6 +61,7 @@ fn main() {
     trials.extend(rules::trials());
     trials.extend(cli::trials());
     trials.extend(features::trials());
+    trials.extend(names::trials());
     trials.extend(filter::trials());
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());

@@ -52,7 +52,7 @@ fn compare(capture: &Path, arguments: &[&str], at_least: usize) -> Outcome {
     let outputs = ["a.parquet", "a.arrow", "a.jsonl"].map(path);
     let mut command = Command::new(FLOWTAP);
     command.args(["read", "-q", "--strict"]).args(arguments);
-    outputs.iter().for_each(|output| drop(command.arg("-o").arg(output)));
+    outputs.iter().for_each(|output| _ = command.arg("-o").arg(output));
     Run::of(command.arg(capture)).expect(0)?;
     agree(&outputs[..1], &outputs[2], at_least)?;
     agree(&outputs[1..2], &outputs[2], at_least)
@@ -75,7 +75,7 @@ fn read_in_two(
     let capture = fs::read(generate_scan(20_000).capture)?;
     let mut command = Command::new(FLOWTAP);
     command.args(["read", "-q", "-", "--idle-timeout", "1s"]).args(arguments);
-    outputs.iter().for_each(|output| drop(command.arg("-o").arg(output)));
+    outputs.iter().for_each(|output| _ = command.arg("-o").arg(output));
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().expect("it was piped");
     let (first, second) = capture.split_at(capture.len() / 2);

@@ -15,7 +15,7 @@ use crate::config::{
 };
 use crate::export::SinkOptions;
 use crate::host::tune::Tune;
-use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS};
+use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES};
 use crate::time::Tick;
 
 /// Turns packets into flow records, and accounts for every one.
@@ -124,7 +124,7 @@ pub(crate) enum FeaturesSet {
     /// Counts, times and flags.
     Basic,
     /// These, and per direction minimum, maximum, mean, standard deviation and a histogram of
-    /// packet lengths and of times between packets, in JSON lines and CSV, not in IPFIX. Takes 256
+    /// packet lengths and of times between packets, in all formats but IPFIX. Takes 256
     /// bytes more for each of --max-flows, and 1.7 times the time to count a packet.
     Extended,
 }
@@ -136,6 +136,12 @@ impl From<FeaturesSet> for crate::flow::FeaturesSet {
             FeaturesSet::Extended => Self::Extended,
         }
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -184,6 +190,12 @@ pub(crate) struct Common {
     /// What is kept of each flow.
     #[arg(long, value_enum, default_value_t = FeaturesSet::Basic, value_name = "SET")]
     features_set: FeaturesSet,
+    /// Learn names from what is on the wire, and give them to records.
+    #[arg(long, value_enum, default_value_t = Switch::On, value_name = "SWITCH")]
+    names: Switch,
+    /// Keep so many flows that said a name, and so many answers of name services.
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_NAMES)]
+    max_names: usize,
     /// Count only packets that this expression accepts, as tcpdump takes it (pcap-filter(7)):
     /// 'tcp port 443 and not net 10.0.0.0/8'. Needs libpcap.
     #[arg(long, value_name = "EXPR")]
@@ -236,6 +248,8 @@ impl Common {
             workers: self.workers,
             max_flows: self.max_flows,
             features_set: self.features_set.into(),
+            learns_names: self.names == Switch::On,
+            max_names: self.max_names,
             opens_tunnels: self.tunnels == Tunnels::Inner,
             vxlan_ports: self.vxlan_ports.clone(),
             filter: self.filter.clone(),

@@ -12,7 +12,7 @@ mod ppp;
 mod wireless;
 
 use crate::decode::{Cause, be16};
-use crate::flow::Labels;
+use crate::flow::MplsLabels;
 use crate::limits::{KEY_VLANS, LINK_HEADERS};
 use crate::source::{Frame, LinkType};
 
@@ -28,7 +28,7 @@ pub(crate) struct Network {
     /// Bytes of the link layer behind the packet on the wire (a checksum).
     pub(crate) trailer: u32,
     /// MPLS labels, outermost first.
-    pub(crate) labels: Labels,
+    pub(crate) labels: MplsLabels,
     vlans: [u16; KEY_VLANS],
     tags: usize,
 }
@@ -58,7 +58,7 @@ impl Network {
             version: None,
             macs: [None; 2],
             trailer: 0,
-            labels: Labels::default(),
+            labels: MplsLabels::default(),
             vlans: [0; KEY_VLANS],
             tags: 0,
         };

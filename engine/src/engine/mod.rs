@@ -5,6 +5,7 @@
 //! its run, and all shared state is borrowed from the run's frame.
 
 pub mod capture;
+mod payloads;
 mod pipeline;
 mod read;
 mod stage;
@@ -52,6 +53,9 @@ pub struct Settings {
     pub max_flows: usize,
     /// What is kept of flows.
     pub features_set: FeaturesSet,
+    /// Flows that said something, and answers of name services, that are kept; names are learned
+    /// only if there are any.
+    pub max_names: Option<usize>,
     /// Where records go.
     pub sinks: Vec<SinkSpec>,
     /// Which IP header makes the flow.

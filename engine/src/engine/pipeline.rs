@@ -2,6 +2,7 @@
 
 use std::thread::{Scope, ScopedJoinHandle};
 
+use crate::engine::payloads::Payloads;
 use crate::error::{Error, Result};
 use crate::export::{Distributor, Sink, WhenFull};
 use crate::flow::FeaturesSet;
@@ -9,9 +10,10 @@ use crate::global::map::GlobalMap;
 use crate::global::merge::Merge;
 use crate::global::reap::{FINISHED_KEYS, Reap};
 use crate::ledger::Accounts;
-use crate::limits::{BATCH_DELTAS, RING_BATCHES};
+use crate::limits::{BATCH_DELTAS, NAMES_PATIENCE, RING_BATCHES};
+use crate::names::{Names, NamesCounters, Reader};
 use crate::sync::ring::ring;
-use crate::sync::thread;
+use crate::sync::{Arc, thread};
 use crate::table::outbox::{Outbox, outbox};
 
 /// The threads behind the core tables.
@@ -27,6 +29,26 @@ pub(super) struct Shape {
     pub(super) cores: usize,
     /// What is kept of flows.
     pub(super) features_set: FeaturesSet,
+    /// See [`crate::engine::Settings::max_names`].
+    pub(super) max_names: Option<usize>,
+}
+
+/// What feeds the threads behind the core tables. They end when it is gone.
+pub(super) struct Feeds {
+    /// One for each core table.
+    pub(super) outboxes: Vec<Outbox>,
+    /// One for each decoder, or none.
+    pub(super) payloads: Vec<Payloads>,
+}
+
+/// The counters of a run with so many decoders and merge threads, if names are wanted.
+pub(super) fn names_counters(
+    max_names: Option<usize>,
+    decoders: usize,
+    merges: usize,
+) -> Option<Arc<NamesCounters>> {
+    // `reap` ends records too.
+    max_names.map(|_| Arc::new(NamesCounters::new(decoders, merges + 1)))
 }
 
 impl<'scope> Pipeline<'scope> {
@@ -38,8 +60,8 @@ impl<'scope> Pipeline<'scope> {
         accounts: &'env Accounts,
         sinks: &[Sink],
         shape: &Shape,
-    ) -> Result<(Vec<Outbox>, Self)> {
-        let Shape { when_full, cores, features_set } = *shape;
+    ) -> Result<(Feeds, Self)> {
+        let Shape { when_full, cores, features_set, max_names } = *shape;
         let merges = accounts.globals.len() - 1;
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
@@ -48,7 +70,17 @@ impl<'scope> Pipeline<'scope> {
             outboxes.push(outbox);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
         }
-        let mut threads = Vec::with_capacity(merges + 1);
+        let mut threads = Vec::with_capacity(merges + 2);
+        let (mut payloads, mut labellers) = (Vec::new(), Vec::new());
+        if let (Some(max_names), Some(counters)) = (max_names, &accounts.names_learned) {
+            // Packets that can wait do so until all is known.
+            let patience = (when_full == WhenFull::Drop).then_some(NAMES_PATIENCE);
+            let names = Names::new(counters, Reader::default(), max_names, patience);
+            threads.push(spawn(scope, "names".to_owned(), || names.thread.run())?);
+            payloads = Payloads::all(names.senders, counters);
+            labellers = names.labellers;
+        }
+        let mut labellers = labellers.into_iter();
         let mut finished = Vec::with_capacity(merges);
         for (idx, inboxes) in lanes.into_iter().enumerate() {
             let (to_reap, keys) = ring(FINISHED_KEYS);
@@ -57,7 +89,7 @@ impl<'scope> Pipeline<'scope> {
                 inboxes,
                 map,
                 finished: to_reap,
-                ended: Distributor::new(sinks, when_full),
+                ended: Distributor::new(sinks, when_full).with_labels(labellers.next()),
                 counters: &accounts.globals[idx],
             };
             threads.push(spawn(scope, format!("merge-{idx}"), || merge.run())?);
@@ -65,7 +97,7 @@ impl<'scope> Pipeline<'scope> {
         let reap = Reap {
             finished,
             map,
-            ended: Distributor::new(sinks, when_full),
+            ended: Distributor::new(sinks, when_full).with_labels(labellers.next()),
             counters: &accounts.globals[merges],
         };
         let main = thread::current();
@@ -74,7 +106,7 @@ impl<'scope> Pipeline<'scope> {
             // It is the last to end: `main` need not wait for its next look.
             main.unpark();
         })?);
-        Ok((outboxes, Self { threads }))
+        Ok((Feeds { outboxes, payloads }, Self { threads }))
     }
 
     /// Whether every thread is done.
@@ -85,7 +117,7 @@ impl<'scope> Pipeline<'scope> {
     /// Waits until everything published has been merged, ended and handed to the sinks.
     pub(super) fn join(self) {
         for thread in self.threads {
-            thread.join().expect("merge and reap do not panic");
+            thread.join().expect("merge, reap and names do not panic");
         }
     }
 }

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::decode::{Decoder, Packet};
-use crate::engine::pipeline::{Pipeline, Shape, spawn};
+use crate::engine::payloads::Payloads;
+use crate::engine::pipeline::{Feeds, Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::{Core, PacketBatch, admit, decode, note, with_times};
 use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
@@ -26,10 +27,11 @@ use crate::flow::{Encapsulations, KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
 use crate::limits::{BATCH_PACKETS, RING_BATCHES};
+use crate::source::Frame;
 use crate::source::pcap::CaptureFile;
 use crate::sync::{Arc, AtomicU64, Ordering, StopRequest, thread};
 use crate::table::exchange::{Exchange, Incoming, Order, Senders, exchange, senders};
-use crate::table::outbox::{Outbox, lane_of};
+use crate::table::outbox::lane_of;
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::time::Tick;
 use crate::view::Views;
@@ -69,13 +71,15 @@ pub fn read(
         features_set: settings.features_set,
     };
     let sinks = Sink::start_all(&settings.sinks, &context)?;
-    let accounts = Accounts::new(
+    let mut accounts = Accounts::new(
         names,
         1,
         workers,
         settings.merges,
         sinks.iter().map(|sink| sink.account()).collect(),
     );
+    // One thread decodes.
+    accounts.names_learned = names_counters(settings.max_names, 1, settings.merges);
     let map = GlobalMap::default();
     let patience = Patience::default();
     // When the run was told to stop: until then a slow sink may make it wait.
@@ -84,10 +88,10 @@ pub fn read(
         || control.stop.is_made().then(|| *stopped.get_or_insert_with(Instant::now));
 
     let (errors, batches) = thread::scope(|scope| {
-        let features_set = settings.features_set;
-        let shape = Shape { when_full: WhenFull::Wait, cores: workers, features_set };
-        let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
-        let running = start_workers(scope, settings, &accounts, outboxes, &shared, first, files)?;
+        let Settings { max_names, features_set, .. } = *settings;
+        let shape = Shape { when_full: WhenFull::Wait, cores: workers, features_set, max_names };
+        let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
+        let running = start_workers(scope, settings, &accounts, feeds, &shared, first, files)?;
 
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
@@ -178,7 +182,7 @@ fn start_workers<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     settings: &'env Settings,
     accounts: &'env Accounts,
-    outboxes: Vec<Outbox>,
+    Feeds { outboxes, mut payloads }: Feeds,
     shared: &'env Shared,
     first: CaptureFile,
     files: &'env [PathBuf],
@@ -213,8 +217,9 @@ fn start_workers<'scope, 'env>(
     let reader = Reader { settings, accounts, shared, files, hasher };
     if cores.len() == 1 {
         let core = cores.remove(0);
+        let payloads = payloads.pop();
         let reader = spawn(scope, "rx-0".to_owned(), move || {
-            let mut counting = Counting { core, batch: PacketBatch::new() };
+            let mut counting = Counting { core, batch: PacketBatch::new(), payloads };
             let (errors, end) = reader.run(first, &mut counting);
             counting.flush();
             (errors, Some(counting.core.finish(end)))
@@ -229,6 +234,7 @@ fn start_workers<'scope, 'env>(
         exchanges = exchange(cores.len(), Order::Place, RING_BATCHES, BATCH_PACKETS);
     }
     let mut dealing = Dealing {
+        payloads: payloads.pop(),
         to_workers,
         packet: Packet::NONE,
         workers: cores.len(),
@@ -293,6 +299,9 @@ fn work_and_pass_on(
 trait PacketSink {
     /// Where the next packet is to be written.
     fn next(&mut self) -> &mut Packet;
+    /// Hands over its payload, which begins at `payload` in the frame, if there may be a name in
+    /// it.
+    fn hand_over(&mut self, frame: &Frame<'_>, payload: usize);
     /// Takes what was written there.
     fn keep(&mut self);
 }
@@ -301,10 +310,15 @@ trait PacketSink {
 struct Counting<'a> {
     core: Core<'a>,
     batch: PacketBatch,
+    payloads: Option<Payloads>,
 }
 
 impl Counting<'_> {
     fn flush(&mut self) {
+        if let Some(payloads) = &mut self.payloads {
+            // Whoever makes room for what is counted waits for these.
+            payloads.flush_all();
+        }
         self.core.count_with_room(self.batch.packets());
         self.batch.clear();
     }
@@ -317,6 +331,13 @@ impl PacketSink for Counting<'_> {
     }
 
     #[inline]
+    fn hand_over(&mut self, frame: &Frame<'_>, payload: usize) {
+        if let Some(payloads) = &mut self.payloads {
+            payloads.hand_over(self.batch.next(), frame, payload);
+        }
+    }
+
+    #[inline]
     fn keep(&mut self) {
         if self.batch.keep() {
             self.flush();
@@ -326,6 +347,7 @@ impl PacketSink for Counting<'_> {
 
 /// To the workers.
 struct Dealing<'a> {
+    payloads: Option<Payloads>,
     to_workers: Senders,
     /// The packet that is dealt next.
     packet: Packet,
@@ -350,6 +372,7 @@ impl Dealing<'_> {
     /// Deals out what is left; the input ended at `end`.
     fn finish(mut self, end: Tick) {
         self.end = end;
+        self.payloads.iter_mut().for_each(Payloads::flush_all);
         while !self.to_workers.flush(self.last) {
             thread::park_timeout(WAIT);
         }
@@ -367,17 +390,27 @@ impl PacketSink for Dealing<'_> {
         &mut self.packet
     }
 
+    fn hand_over(&mut self, frame: &Frame<'_>, payload: usize) {
+        if let Some(payloads) = &mut self.payloads {
+            payloads.hand_over(&self.packet, frame, payload);
+        }
+    }
+
     fn keep(&mut self) {
         let worker = self.worker_of(&self.packet);
         while !self.to_workers.send(worker, &self.packet) {
             // Whoever waits for what comes before this packet must get it.
             self.to_workers.flush(self.last);
+            self.payloads.iter_mut().for_each(Payloads::flush);
             thread::park_timeout(WAIT);
         }
         self.last = self.packet.ordinal;
-        if self.by_direction && self.last.is_multiple_of(BATCH_PACKETS as u64) {
-            // Who takes in order must know how far this is.
-            self.to_workers.flush(self.last);
+        if self.last.is_multiple_of(BATCH_PACKETS as u64) {
+            self.payloads.iter_mut().for_each(Payloads::flush);
+            if self.by_direction {
+                // Who takes in order must know how far this is.
+                self.to_workers.flush(self.last);
+            }
         }
     }
 }
@@ -466,7 +499,10 @@ impl Reader<'_> {
             seen += 1;
             self.accounts.sources[idx].seen.set(seen);
             *left -= 1;
-            if admit(accepts, counters) && decode(decoder, &frame, counters, packets.next()) {
+            if admit(accepts, counters)
+                && let Some(payload) = decode(decoder, &frame, counters, packets.next())
+            {
+                packets.hand_over(&frame, payload);
                 packets.keep();
             }
         }

@@ -30,20 +30,21 @@ pub(super) fn admit(accepts: bool, counters: &ReceiveCounters) -> bool {
     accepts
 }
 
-/// Decodes a frame to `packet` and counts what became of it. Whether there is one.
+/// Decodes a frame to `packet` and counts what became of it. Where the packet's payload begins in
+/// the frame, if there is one.
 #[inline]
 pub(super) fn decode(
     decoder: &mut Decoder,
     frame: &Frame<'_>,
     counters: &ReceiveCounters,
     packet: &mut Packet,
-) -> bool {
+) -> Option<usize> {
     counters.decoded.add(1);
     match decoder.decode_to(frame, packet) {
-        Ok(_) => true,
+        Ok(payload) => Some(payload),
         Err(cause) => {
             counters.undecodable[cause.idx()].add(1);
-            false
+            None
         }
     }
 }

@@ -17,7 +17,7 @@ use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, Ti
 use crate::export::line::Line;
 use crate::export::schema::{Fields, Row, RowTunnel, visit, visit_nothing};
 use crate::flow::features::{BINS, Thousandths};
-use crate::flow::{FeaturesSet, Labels};
+use crate::flow::{FeaturesSet, MplsLabels};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -248,8 +248,8 @@ impl Fields for Columns {
         }
     }
 
-    fn labels(&mut self, name: &'static str, value: Option<Labels>) {
-        self.numbers(name, value.map(Labels::iter));
+    fn labels(&mut self, name: &'static str, value: Option<MplsLabels>) {
+        self.numbers(name, value.map(MplsLabels::iter));
     }
 
     fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {

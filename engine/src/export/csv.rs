@@ -1,13 +1,17 @@
 //! CSV (RFC 4180, line feeds): a header line, then one line per record; absent fields are
 //! empty, lists have semicolons, and so has a tunnel between its parts, absent ones empty.
+//!
+//! Text from the wire may aim at who opens the file. Control characters stand as `\u{1b}`; and
+//! text that a spreadsheet would take for a formula, as it begins with `=`, `+`, `-` or `@`, gets
+//! an apostrophe before it.
 
 use std::net::IpAddr;
 
-use crate::export::line::Line;
+use crate::export::line::{Line, harmless};
 use crate::export::schema::{Fields, RowTunnel, names, visit};
 use crate::export::{Encoder, Rows};
 use crate::flow::features::{BINS, Thousandths};
-use crate::flow::{FeaturesSet, Labels};
+use crate::flow::{FeaturesSet, MplsLabels};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
 
@@ -50,6 +54,30 @@ impl Csv {
         }
         self.line.bytes(b",");
     }
+
+    /// Text that may hold anything.
+    #[inline(never)]
+    fn quote(&mut self, text: &str) {
+        let text = harmless(text);
+        if text.starts_with(['=', '+', '-', '@']) {
+            return self.quote_any(&format!("'{text}"));
+        }
+        self.quote_any(&text);
+    }
+
+    fn quote_any(&mut self, text: &str) {
+        if text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
+            self.quoted.clear();
+            let mut writer = csv::Writer::from_writer(&mut self.quoted);
+            // A record of its own: a field alone is left open until the next one.
+            let written = writer.write_record([text]).and_then(|()| Ok(writer.flush()?));
+            written.expect("a vector takes anything");
+            drop(writer);
+            self.line.bytes(self.quoted.trim_ascii_end());
+        } else {
+            self.line.bytes(text.as_bytes());
+        }
+    }
 }
 
 impl Fields for Csv {
@@ -68,18 +96,10 @@ impl Fields for Csv {
         self.field(value, |line, text| line.bytes(text.as_bytes()));
     }
 
+    #[inline(always)]
     fn text(&mut self, _: &'static str, value: Option<&str>) {
-        let text = value.unwrap_or_default();
-        if text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n')) {
-            self.quoted.clear();
-            let mut writer = csv::Writer::from_writer(&mut self.quoted);
-            // A record of its own: a field alone is left open until the next one.
-            let written = writer.write_record([text]).and_then(|()| Ok(writer.flush()?));
-            written.expect("a vector takes anything");
-            drop(writer);
-            self.line.bytes(self.quoted.trim_ascii_end());
-        } else {
-            self.line.bytes(text.as_bytes());
+        if let Some(text) = value {
+            self.quote(text);
         }
         self.line.bytes(b",");
     }
@@ -104,7 +124,7 @@ impl Fields for Csv {
         self.field(value, |line, vlans| line.vlans(vlans, b';'));
     }
 
-    fn labels(&mut self, _: &'static str, value: Option<Labels>) {
+    fn labels(&mut self, _: &'static str, value: Option<MplsLabels>) {
         self.field(value, |line, labels| line.numbers(labels.iter(), b';'));
     }
 

@@ -6,15 +6,18 @@ use crate::export::sink::Sink;
 use crate::flow::{Features, FlowRecord};
 use crate::global::Ended;
 use crate::limits::BATCH_RECORDS;
+use crate::names::Labeller;
 use crate::sync::Arc;
 
-/// Passes ended records to every sink. Each `merge` or `reap` thread has its own.
+/// Passes ended records to every sink, labelled once for all. Each `merge` or `reap` thread has
+/// its own.
 pub struct Distributor {
     batch: Vec<FlowRecord>,
     /// Of the records of the batch, as far as there are any.
     features: Vec<Features>,
     sinks: Vec<Arc<Queue>>,
     when_full: WhenFull,
+    labeller: Option<Labeller>,
 }
 
 impl std::fmt::Debug for Distributor {
@@ -29,7 +32,14 @@ impl Distributor {
     pub fn new(sinks: &[Sink], when_full: WhenFull) -> Self {
         let sinks = sinks.iter().map(|sink| Arc::clone(&sink.queue)).collect();
         let batch = Vec::with_capacity(BATCH_RECORDS);
-        Self { batch, features: Vec::new(), sinks, when_full }
+        Self { batch, features: Vec::new(), sinks, when_full, labeller: None }
+    }
+
+    /// The same, with labels.
+    #[must_use]
+    pub fn with_labels(mut self, labeller: Option<Labeller>) -> Self {
+        self.labeller = labeller;
+        self
     }
 }
 
@@ -87,11 +97,15 @@ impl Ended for Distributor {
 
 impl Distributor {
     /// `features` are of the first records, or of all.
-    fn offer(&self, records: Vec<FlowRecord>, mut features: Vec<Features>) {
+    fn offer(&mut self, records: Vec<FlowRecord>, mut features: Vec<Features>) {
         if !features.is_empty() {
             features.resize(records.len(), Features::EMPTY);
         }
-        let batch = Arc::new(Batch { records, features });
+        let labels = match &mut self.labeller {
+            Some(labeller) => labeller.label(&records),
+            None => Vec::new(),
+        };
+        let batch = Arc::new(Batch { records, features, labels });
         self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }

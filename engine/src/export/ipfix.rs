@@ -7,9 +7,9 @@
 //! bytes where all of a record fit (RFC 7011 section 6.2), and those of a responder who sent
 //! nothing are left out: most of a file is counts. Elements are IANA's
 //! (<https://www.iana.org/assignments/ipfix>). What has none there is left out: `part`,
-//! `community_id`, `tcp_state`, what TCP's handshake and sequence have shown, fragments, `tunnel`;
-//! the interface, whose index we do not have; and `mpls`, whose elements (70 to 79) want the whole
-//! entry and not only the label.
+//! `community_id`, `tcp_state`, what TCP's handshake and sequence have shown, fragments, `tunnel`,
+//! names; the interface, whose index we do not have; and `mpls`, whose elements (70 to 79) want the
+//! whole entry and not only the label.
 
 mod pack;
 mod template;

@@ -1,11 +1,12 @@
 //! JSON lines: one object per record, absent fields left out.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::export::line::Line;
+use crate::export::line::{Line, is_harmful};
 use crate::export::schema::{Fields, RowTunnel, visit};
 use crate::export::{Encoder, Rows};
-use crate::flow::Labels;
+use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
 use crate::limits::KEY_VLANS;
 use crate::time::Timestamp;
@@ -44,6 +45,26 @@ impl JsonLines {
         }
     }
 
+    /// Text with all its quotes.
+    #[inline(never)]
+    fn quote(&mut self, text: &str) {
+        self.quoted.clear();
+        serde_json::to_writer(&mut self.quoted, text).expect("a vector takes any text");
+        // JSON leaves what is not ASCII as it is, and DEL.
+        if text.contains(|c: char| c >= '\u{7f}' && is_harmful(c)) {
+            let quoted = String::from_utf8(std::mem::take(&mut self.quoted));
+            for character in quoted.expect("JSON is text").chars() {
+                if is_harmful(character) {
+                    let number = u32::from(character);
+                    write!(self.quoted, "\\u{number:04x}").expect("a vector takes anything");
+                } else {
+                    let mut bytes = [0; 4];
+                    self.quoted.extend_from_slice(character.encode_utf8(&mut bytes).as_bytes());
+                }
+            }
+        }
+    }
+
     /// One whose text needs quotes around it and nothing else.
     #[inline(always)]
     fn quoted<T>(
@@ -76,10 +97,10 @@ impl Fields for JsonLines {
         self.quoted(name, value, |line, text| line.bytes(text.as_bytes()));
     }
 
+    #[inline(always)]
     fn text(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(text) = value {
-            self.quoted.clear();
-            serde_json::to_writer(&mut self.quoted, text).expect("a vector takes any text");
+            self.quote(text);
             let quoted = std::mem::take(&mut self.quoted);
             self.field(name, Some(&quoted), |line, quoted| line.bytes(quoted));
             self.quoted = quoted;
@@ -122,7 +143,7 @@ impl Fields for JsonLines {
         });
     }
 
-    fn labels(&mut self, name: &'static str, value: Option<Labels>) {
+    fn labels(&mut self, name: &'static str, value: Option<MplsLabels>) {
         self.field(name, value, |line, labels| {
             line.bytes(b"[");
             line.numbers(labels.iter(), b',');

@@ -2,6 +2,7 @@
 //! of a fixed length, which are a few instructions each, and the line's end moves on by what
 //! counts of them.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::net::IpAddr;
 
@@ -198,6 +199,29 @@ impl Line {
             self.number(number);
         }
     }
+}
+
+/// Whether a character could do something to a terminal, or to the order of what is shown
+/// (Unicode's bidirectional controls), and so is never written as it is.
+pub(crate) fn is_harmful(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text from the wire as it may be shown: what is harmful stands as `\u{1b}`.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for character in text.chars() {
+        if is_harmful(character) {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// The eight decimal digits of a number below 10^8, zeros included, the first in the lowest

@@ -32,6 +32,7 @@ pub use spec::{Compression, Format, SinkOptions, SinkSpec, Target};
 use crate::export::queue::Batch;
 use crate::export::schema::Row;
 use crate::flow::{Encapsulations, Features, FeaturesSet, FlowRecord, Sampling};
+use crate::names::Labels;
 use crate::sync::Arc;
 
 /// Makes bytes of records in one format, and appends them to a buffer.
@@ -77,6 +78,7 @@ impl Context {
         Rows {
             records: &batch.records,
             features: self.features_set.is_extended().then_some(&batch.features),
+            labels: &batch.labels,
             interfaces: &self.interfaces,
             encapsulations: Some(&self.encapsulations),
             sampling: self.sampling,
@@ -92,6 +94,8 @@ pub struct Rows<'a> {
     pub records: &'a [FlowRecord],
     /// In the extended set: their statistics, as far as there are any.
     pub features: Option<&'a [Features]>,
+    /// Labels of those that have any, each with the record's place, in order.
+    pub labels: &'a [(u32, Labels)],
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
     /// What carried packets of this run.
@@ -106,10 +110,12 @@ impl<'a> Rows<'a> {
     /// One record after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
         let Self { features, interfaces, encapsulations, sampling, .. } = *self;
-        self.records.iter().enumerate().map(move |(idx, record)| {
+        let mut labels = self.labels.iter().peekable();
+        (0..).zip(self.records).enumerate().map(move |(idx, (place, record))| {
             let of_it = |features: &'a [Features]| features.get(idx).unwrap_or(&Features::EMPTY);
             let features = features.map(of_it);
-            Row { record, features, interfaces, encapsulations, sampling }
+            let labels = labels.next_if(|(its, _)| *its == place).map(|(_, labels)| labels);
+            Row { record, features, labels, interfaces, encapsulations, sampling }
         })
     }
 }

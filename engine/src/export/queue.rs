@@ -16,6 +16,7 @@ use crate::limits::{
     SINK_BYTES, SINK_FEATURES_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS,
     SINK_RECORDS_READ,
 };
+use crate::names::Labels;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 
 /// Records that all sinks share, with what some runs have beside them.
@@ -24,6 +25,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<FlowRecord>,
     /// Of each record, or there are none at all.
     pub(super) features: Vec<Features>,
+    /// Of those that have any, each with the record's place, in order.
+    pub(super) labels: Vec<(u32, Labels)>,
 }
 
 /// Whether a batch's memory is not much more than its records take: a quarter may be empty.
@@ -32,9 +35,13 @@ pub(super) fn is_well_filled(batch: &Vec<FlowRecord>) -> bool {
 }
 
 /// What a record takes at most while it waits: in a batch of its own, or in one that is no more
-/// than well filled, with the counts of its `Arc` and its place in the queue.
-const RECORD_BYTES: usize =
-    size_of::<FlowRecord>() * 4 / 3 + 2 * size_of::<usize>() + size_of::<Message>();
+/// than well filled, with the counts of its `Arc` and its place in the queue; and its labels, in
+/// a list that has grown. Their text is shared with the tables of names.
+const RECORD_BYTES: usize = size_of::<FlowRecord>() * 4 / 3
+    + 2 * size_of::<(u32, Labels)>()
+    + 2 * size_of::<usize>()
+    + size_of::<Batch>()
+    + size_of::<Message>();
 const _: () = assert!(SINK_RECORDS * RECORD_BYTES <= SINK_BYTES);
 const _: () = assert!(SINK_RECORDS * size_of::<Features>() * 4 / 3 <= SINK_FEATURES_BYTES);
 

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{
     Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, Features, FeaturesSet,
-    FlowKey, FlowRecord, Labels, PortKind, RecordKind, Sampling, SideCounts, SideFeatures,
+    FlowKey, FlowRecord, MplsLabels, PortKind, RecordKind, Sampling, SideCounts, SideFeatures,
     TcpState, Tunnel, protocol,
 };
 use crate::limits::KEY_VLANS;
+use crate::names::Labels;
+use crate::names::labels::BestName;
 use crate::table::prefix_bytes;
 use crate::time::Timestamp;
 
@@ -19,6 +21,8 @@ pub struct Row<'a> {
     pub record: &'a FlowRecord,
     /// Its statistics, in the extended set.
     pub features: Option<&'a Features>,
+    /// What is known of its flow beside what was counted.
+    pub labels: Option<&'a Labels>,
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
     /// What carried packets of this run.
@@ -47,7 +51,7 @@ pub trait Fields {
     /// VLAN identifiers, outermost first, 0 where there is none.
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
     /// MPLS labels, outermost first.
-    fn labels(&mut self, name: &'static str, value: Option<Labels>);
+    fn labels(&mut self, name: &'static str, value: Option<MplsLabels>);
     /// A number with three decimals.
     fn decimal(&mut self, name: &'static str, value: Option<Thousandths>);
     /// The counts of a histogram.
@@ -128,11 +132,27 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.number("src_dscp", row.dscp(Side::Src).map(u64::from));
     to.number("dst_dscp", row.dscp(Side::Dst).map(u64::from));
     to.plain("end_reason", row.end_reason());
+    visit_labels(row, to);
     to.number("sampling", row.sampling().map(|sampling| sampling.every().into()));
     to.plain("sampling_unit", row.sampling().map(|sampling| sampling.unit().name()));
     if let Some(features) = row.features {
         visit_features(row, features, to);
     }
+}
+
+/// What is known beside what was counted: of most records nothing.
+#[inline(always)]
+fn visit_labels(row: &Row<'_>, to: &mut impl Fields) {
+    let facts = row.labels.and_then(|labels| labels.facts.as_deref());
+    let name = row.name();
+    to.text("sni", facts.and_then(|facts| facts.sni.as_deref()));
+    to.text("alpn", facts.and_then(|facts| facts.alpn.as_deref()));
+    to.text("ja4", facts.and_then(|facts| facts.ja4.as_deref()));
+    to.text("http_host", facts.and_then(|facts| facts.http_host.as_deref()));
+    to.text("name", name.map(|name| name.name));
+    to.plain("name_source", name.map(|name| name.source));
+    to.number("name_age_ns", name.and_then(|name| name.age_ns));
+    to.plain("name_doubt", name.and_then(|name| name.doubt));
 }
 
 /// Gives what the extended set has beside.
@@ -226,8 +246,14 @@ pub(crate) fn visit_nothing(set: FeaturesSet, to: &mut impl Fields) {
     let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
     let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
     let features = set.is_extended().then_some(&Features::EMPTY);
-    let sampling = Sampling::ALL;
-    let row = Row { record: &record, features, interfaces: &[], encapsulations: None, sampling };
+    let row = Row {
+        record: &record,
+        features,
+        labels: None,
+        interfaces: &[],
+        encapsulations: None,
+        sampling: Sampling::ALL,
+    };
     visit(&row, to);
 }
 
@@ -258,7 +284,7 @@ impl Fields for Kinds {
     fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
         self.0.push((name, Kind::Vlans));
     }
-    fn labels(&mut self, name: &'static str, _: Option<Labels>) {
+    fn labels(&mut self, name: &'static str, _: Option<MplsLabels>) {
         self.0.push((name, Kind::Labels));
     }
     fn decimal(&mut self, name: &'static str, _: Option<Thousandths>) {
@@ -355,6 +381,11 @@ impl<'a> Row<'a> {
             ends.iter_mut().for_each(|ends| ends.reverse());
         }
         Some(RowTunnel { tunnel, ends })
+    }
+
+    /// The responder's best name.
+    pub(crate) fn name(&self) -> Option<BestName<'a>> {
+        self.labels.and_then(Labels::best_name)
     }
 
     fn vlans(&self) -> Option<[u16; KEY_VLANS]> {

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::export::line::Line;
+use crate::export::line::{Line, harmless};
 use crate::export::schema::{Row, Side};
 use crate::export::{Encoder, Rows};
 
@@ -15,7 +15,7 @@ impl Encoder for Table {
     fn begin(&mut self, out: &mut Vec<u8>) {
         let written = writeln!(
             out,
-            "{:<15} {:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} END",
+            "{:<15} {:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} {:<8} NAME",
             "START (UTC)",
             "DURATION",
             "PROTO",
@@ -24,6 +24,7 @@ impl Encoder for Table {
             "PACKETS",
             "BYTES",
             "STATE",
+            "END",
         );
         written.expect("a vector takes anything");
     }
@@ -47,7 +48,7 @@ impl Table {
         let (src, dst) = (row.side(Side::Src), row.side(Side::Dst));
         let written = writeln!(
             out,
-            "{start:<15} {duration:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} {}",
+            "{start:<15} {duration:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} {:<8} {}",
             protocol(row.record.key.protocol()),
             endpoint(row, Side::Src),
             endpoint(row, Side::Dst),
@@ -55,6 +56,7 @@ impl Table {
             format!("{}/{}", src.bytes, dst.bytes),
             row.tcp_state().unwrap_or_default(),
             row.end_reason().unwrap_or_default(),
+            row.name().map(|name| harmless(name.name)).unwrap_or_default(),
         );
         written.expect("a vector takes anything");
     }

@@ -14,7 +14,7 @@ use crate::limits::RECORD_LABELS;
 
 /// The outermost labels of an MPLS stack (RFC 3032), 20 bits each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Labels {
+pub struct MplsLabels {
     words: [u64; 3],
     len: u8,
 }
@@ -24,7 +24,7 @@ const LABEL: u64 = (1 << LABEL_BITS) - 1;
 const LABELS_IN_WORD: usize = 3;
 const _: () = assert!(RECORD_LABELS == 3 * LABELS_IN_WORD);
 
-impl Labels {
+impl MplsLabels {
     /// Adds the next one further in, of 20 bits; what has no room is left out.
     pub fn push(&mut self, label: u32) {
         let idx = usize::from(self.len);
@@ -57,7 +57,7 @@ pub struct Encapsulation {
     /// That tunnel's identifier, where the flow's key does not have it.
     pub id: Option<u32>,
     /// MPLS labels below the packet, in all its layers.
-    pub labels: Labels,
+    pub labels: MplsLabels,
 }
 
 /// What is kept of one. The top two bits are the table's, and 0.
@@ -101,7 +101,7 @@ impl Encapsulation {
         Self {
             ends: (version != 0).then(|| [address(d, e), address(f, g)]),
             id: (has_id != 0).then_some(u32::from_le_bytes([id_0, id_1, id_2, id_3])),
-            labels: Labels { words: [a, b, c], len: labels },
+            labels: MplsLabels { words: [a, b, c], len: labels },
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
         for ends in all_ends {
             for id in [None, Some(0), Some(u32::MAX)] {
                 for count in 0..RECORD_LABELS {
-                    let mut labels = Labels::default();
+                    let mut labels = MplsLabels::default();
                     (0..count).for_each(|_| labels.push(0x000f_ffff));
                     check(Encapsulation { ends, id, labels });
                 }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn the_outermost_labels_are_kept_in_order() {
-        let mut labels = Labels::default();
+        let mut labels = MplsLabels::default();
         assert!(labels.is_empty());
         (1..=20).for_each(|label| labels.push(label));
         let kept: Vec<_> = labels.iter().collect();

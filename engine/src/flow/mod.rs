@@ -14,7 +14,7 @@ pub mod timeouts;
 pub mod tunnel;
 
 pub use delta::{Delta, EndReason, Opening, SideCounts, TcpEvents};
-pub use encapsulation::{Encapsulation, Encapsulations, Labels};
+pub use encapsulation::{Encapsulation, Encapsulations, MplsLabels};
 pub use features::{Features, FeaturesSet, SideFeatures};
 pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
 pub use record::{FlowRecord, RecordKind, TcpState};

@@ -1,15 +1,93 @@
 //! Names for flows, learned from what is on the wire, and from nothing else.
 //!
-//! [`interest`] says of a payload whether there may be something in it, for `rx` threads.
-//! [`Conversations`] puts payloads of a flow together and gives them to the parsers in `parse`,
-//! which make [`Finding`]s of [`Payload`]s, which tables keep.
+//! ```text
+//! rx: decode ── pick ── handover ═══▶ names: observe ── facts, addresses ──publish──▶ Tables
+//!                                                                                      │
+//! merge, reap: records that end ────────────────────────────────── labels ◀────────────┘
+//! ```
+//!
+//! [`pick`] says which payloads are copied, by [`interest`]; [`handover`] carries them to the one thread that
+//! reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and gives them to
+//! the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables keep: what flows
+//! said of themselves ([`facts`]), and how addresses were named ([`addresses`]). Whoever ends records has them labelled ([`labels`]) by the tables as published.
+//!
+//! Nothing here asks anybody on the network, and no `rx` thread waits for anything here.
 
+pub mod addresses;
+mod aging;
 pub mod conversations;
+pub mod counters;
+pub mod facts;
 pub mod finding;
+pub mod handover;
 pub mod interest;
+pub mod labels;
+pub mod observe;
 mod parse;
+mod parts;
 pub mod payload;
+pub mod pick;
+mod questions;
+pub mod thread;
 
 pub use conversations::{Conversations, ParserCounters};
+pub use counters::NamesCounters;
 pub use finding::{DnsAnswer, DnsMessage, Finding, FlowFact, HostFact, HostHint, NameService};
+pub use handover::PayloadSender;
+pub use labels::{Labeller, Labels};
+pub use observe::Observe;
 pub use payload::Payload;
+pub use pick::Picks;
+pub use thread::NamesThread;
+
+use std::time::Duration;
+
+use crate::limits::RELEASED_KEYS;
+use crate::names::handover::handover;
+use crate::names::labels::Shared;
+use crate::sync::Arc;
+use crate::sync::ring::ring;
+
+/// What reads payloads.
+pub type Reader = Conversations;
+
+/// Everything about names that a run starts with.
+#[derive(Debug)]
+pub struct Names<O> {
+    /// One for each decoder.
+    pub senders: Vec<PayloadSender>,
+    /// One for each thread that ends records.
+    pub labellers: Vec<Labeller>,
+    /// Ends by itself when all senders are gone.
+    pub thread: NamesThread<O>,
+}
+
+impl<O: Observe> Names<O> {
+    /// With room for `max_names` flows that said something, and as many answers; whoever labels
+    /// records waits for the thread up to `patience`, if there is one. `counters` say for how
+    /// many decoders and labelling threads this is.
+    #[must_use]
+    pub fn new(
+        counters: &Arc<NamesCounters>,
+        observe: O,
+        max_names: usize,
+        patience: Option<Duration>,
+    ) -> Self {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            counters.handovers.iter().map(|_| handover()).unzip();
+        let progress = senders.iter().map(PayloadSender::progress).collect();
+        let shared = Arc::new(Shared::new(progress));
+        let (releases, released): (Vec<_>, Vec<_>) =
+            counters.labels.iter().map(|_| ring(RELEASED_KEYS)).unzip();
+        let labeller = |(number, release)| {
+            Labeller::new(Arc::clone(&shared), patience, release, Arc::clone(counters), number)
+        };
+        let labellers = releases.into_iter().enumerate().map(labeller).collect();
+        let counters = Arc::clone(counters);
+        let thread = NamesThread::new(receivers, released, observe, max_names, shared, counters);
+        Self { senders, labellers, thread }
+    }
+}
+
+#[cfg(test)]
+mod tests;

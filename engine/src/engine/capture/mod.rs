@@ -26,7 +26,7 @@ pub use cpus::CpuList;
 use std::time::{Duration, Instant};
 
 use crate::decode::Decoder;
-use crate::engine::pipeline::{Pipeline, Shape, spawn};
+use crate::engine::pipeline::{Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::with_times;
 use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
@@ -83,6 +83,7 @@ pub fn capture(
         sinks.iter().map(|sink| sink.account()).collect(),
     );
     accounts.sampling = live.sampling;
+    accounts.names_learned = names_counters(settings.max_names, cores, settings.merges);
     let map = GlobalMap::default();
     let stages = Stages::default();
     let hasher = KeyHasher::default();
@@ -117,15 +118,16 @@ pub fn capture(
 
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {
-        let shape = Shape { when_full: WhenFull::Drop, cores, features_set: settings.features_set };
-        let (outboxes, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
+        let Settings { max_names, features_set, .. } = *settings;
+        let shape = Shape { when_full: WhenFull::Drop, cores, features_set, max_names };
+        let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
             ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
         });
         let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
         let mut watched = Watched::new(&accounts, &sources, givers, live.reopens);
-        let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, tables, outboxes);
+        let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, tables, feeds);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));

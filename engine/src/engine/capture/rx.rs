@@ -12,6 +12,8 @@ use super::settings::{CaptureSettings, Wait};
 use super::shunt::Shunt;
 use super::waiting::{Next, Waiting};
 use crate::decode::{Decoder, Packet};
+use crate::engine::payloads::Payloads;
+use crate::engine::pipeline::Feeds;
 use crate::engine::stage::{Core, PacketBatch, admit, decode, note};
 use crate::error::{Error, Result};
 use crate::filter::LinkFilter;
@@ -20,7 +22,6 @@ use crate::limits::{BATCH_PACKETS, DRAIN_NS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use crate::sync::{AtomicBool, Ordering, thread};
 use crate::table::CoreTable;
 use crate::table::exchange::{Exchange, Order, exchange};
-use crate::table::outbox::Outbox;
 use crate::time::Tick;
 use crate::xdp::shunt::ShuntMaps;
 
@@ -78,6 +79,8 @@ pub(super) struct Rx<'a> {
     exchange: Option<Exchange>,
     /// What the kernel counts by itself, of each interface, if it does.
     shunts: Vec<Shunt<ShuntMaps>>,
+    /// To the `names` thread, if there is one.
+    payloads: Option<Payloads>,
     counters: &'a ReceiveCounters,
     clock: Clock,
     last_flush: Tick,
@@ -93,7 +96,7 @@ pub(super) fn make_threads<'a>(
     filters: Vec<Option<LinkFilter>>,
     inlets: Vec<Inlet>,
     tables: Vec<CoreTable<'a>>,
-    outboxes: Vec<Outbox>,
+    feeds: Feeds,
 ) -> Vec<Rx<'a>> {
     let cores = inlets.len();
     let start = Instant::now();
@@ -108,8 +111,10 @@ pub(super) fn make_threads<'a>(
     let is_shared = cores > live.processors();
     let wait = if live.wait == Wait::Adaptive && is_shared { Wait::Poll } else { live.wait };
     let [shortest, longest] = if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] };
-    let cores = tables.into_iter().zip(outboxes).map(|(table, outbox)| Core::new(table, outbox));
+    let cores =
+        tables.into_iter().zip(feeds.outboxes).map(|(table, outbox)| Core::new(table, outbox));
     let mut filters = filters.into_iter();
+    let mut payloads = feeds.payloads.into_iter();
     let make = |(number, (inlet, core)): (usize, (Inlet, Core<'a>))| {
         let Inlet { interface, line, shunts } = inlet;
         let clock = Clock::since(start);
@@ -128,6 +133,7 @@ pub(super) fn make_threads<'a>(
             batch: PacketBatch::new(),
             exchange: exchanges.next(),
             shunts,
+            payloads: payloads.next(),
             counters: &accounts.receives[number][usize::from(interface)],
             clock,
             last_flush: 0,
@@ -184,6 +190,7 @@ impl Rx<'_> {
             let now = self.clock.tick();
             self.decoder.set_tick(now);
             let received = self.receive()?;
+            self.hand_over(received, now);
             self.pass_on(received, now);
             let taken = self.take(received)?;
             let cap = self.table_tick(now);
@@ -225,8 +232,19 @@ impl Rx<'_> {
         self.core.idle(self.exchange.as_mut().map_or(now, |exchange| exchange.now(now)));
     }
 
+    /// Hands over the payloads of what was received, and lets nobody wait for more where nothing
+    /// was.
+    fn hand_over(&mut self, received: usize, now: Tick) {
+        if let Some(payloads) = &mut self.payloads {
+            payloads.reach(if received == 0 { Tick::MAX } else { now });
+        }
+    }
+
     /// Waits for what other queues have for this core, and ends every flow.
     fn finish(mut self) -> Histogram<u64> {
+        if let Some(mut payloads) = self.payloads.take() {
+            payloads.flush_all();
+        }
         let mut end = self.decoder.tick();
         while self.exchange.as_ref().is_some_and(|exchange| !exchange.is_finished()) {
             let taken = self.take(0).expect("no shunt is left, and nothing else fails");
@@ -282,11 +300,15 @@ impl Rx<'_> {
     /// If a shunt fails.
     fn receive(&mut self) -> Result<usize> {
         let now = self.clock.wall(self.decoder.tick());
-        let Self { filter, decoder, batch, counters, exchange, core, .. } = self;
+        let Self { filter, decoder, batch, counters, exchange, payloads, core, .. } = self;
         let received = self.line.receive(BATCH_PACKETS, now, |frame| {
             let accepts = filter.as_ref().is_none_or(|filter| filter.accepts(frame));
-            if !admit(accepts, counters) || !decode(decoder, frame, counters, batch.next()) {
+            if !admit(accepts, counters) {
                 return;
+            }
+            let Some(payload) = decode(decoder, frame, counters, batch.next()) else { return };
+            if let Some(payloads) = payloads {
+                payloads.offer(batch.next(), frame, payload);
             }
             match exchange {
                 None => _ = batch.keep(),

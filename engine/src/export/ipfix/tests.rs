@@ -40,7 +40,15 @@ fn sets(mut bytes: &[u8]) -> (Vec<(u16, usize)>, Vec<u32>) {
 }
 
 fn rows(records: &[FlowRecord], sampling: Sampling, before: u64) -> Rows<'_> {
-    Rows { records, features: None, interfaces: &[], encapsulations: None, sampling, before }
+    Rows {
+        records,
+        features: None,
+        labels: &[],
+        interfaces: &[],
+        encapsulations: None,
+        sampling,
+        before,
+    }
 }
 
 #[test]

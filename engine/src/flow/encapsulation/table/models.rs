@@ -4,7 +4,7 @@
 use loom::thread;
 
 use super::*;
-use crate::flow::encapsulation::Labels;
+use crate::flow::encapsulation::MplsLabels;
 use crate::sync::Arc;
 use crate::sync::model::explore::Model;
 use crate::sync::model::fault::ORDERINGS;
@@ -12,7 +12,7 @@ use crate::sync::model::fault::ORDERINGS;
 /// The first label is all that tells these apart. There are so many that the last one is in
 /// another word.
 fn labelled(label: u32) -> Encapsulation {
-    let mut labels = Labels::default();
+    let mut labels = MplsLabels::default();
     [label, 0, 0, 1].into_iter().for_each(|label| labels.push(label));
     Encapsulation { labels, ..Encapsulation::default() }
 }

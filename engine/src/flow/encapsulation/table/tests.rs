@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::flow::encapsulation::Labels;
+use crate::flow::encapsulation::MplsLabels;
 use crate::sync::{Arc, thread};
 
 /// Different for each `n`.
 fn nth(n: u32) -> Encapsulation {
-    let mut labels = Labels::default();
+    let mut labels = MplsLabels::default();
     (0..n % 4).for_each(|label| labels.push(label));
     let address = |last: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 | last).into();
     Encapsulation { ends: Some([address(n), address(7)]), id: Some(n), labels }

@@ -1,0 +1,120 @@
+//! The hook of the packet path for names: what may say one is handed over to the `names` thread.
+
+use std::time::Duration;
+
+use crate::decode::Packet;
+use crate::names::{NamesCounters, PayloadSender, Picks};
+use crate::source::Frame;
+use crate::sync::{Arc, thread};
+use crate::time::Tick;
+
+/// How long a thread that may wait sleeps when there is no room.
+const WAIT: Duration = Duration::from_micros(50);
+
+/// One decoder's way to the `names` thread.
+pub(super) struct Payloads {
+    picks: Picks,
+    sender: PayloadSender,
+    counters: Arc<NamesCounters>,
+    /// Its place in the counters.
+    number: usize,
+}
+
+impl Payloads {
+    /// One for each decoder.
+    pub(super) fn all(senders: Vec<PayloadSender>, counters: &Arc<NamesCounters>) -> Vec<Self> {
+        let make = |(number, sender)| {
+            let counters = Arc::clone(counters);
+            Self { picks: Picks::default(), sender, counters, number }
+        };
+        senders.into_iter().enumerate().map(make).collect()
+    }
+
+    /// Hands over the payload of `packet`, which begins at `payload` in its frame, if there may
+    /// be a name in it. Never waits: what finds no room is counted.
+    #[inline]
+    pub(super) fn offer(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
+        let captured = || captured(packet, frame, payload);
+        if self.picks.picks(packet, captured) && !self.push(packet, captured()) {
+            self.counters.handovers[self.number].ring_full.add(1);
+        }
+    }
+
+    /// The same for packets that can wait.
+    #[inline]
+    pub(super) fn hand_over(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
+        let captured = || captured(packet, frame, payload);
+        if self.picks.picks(packet, captured) {
+            while !self.push(packet, captured()) {
+                thread::park_timeout(WAIT);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
+        let is_taken = self.sender.push(packet, captured);
+        self.counters.handovers[self.number].handed.add(u64::from(is_taken));
+        is_taken
+    }
+
+    /// Sends what is under way, as far as there is room.
+    pub(super) fn flush(&mut self) {
+        self.sender.flush();
+    }
+
+    /// Sends what is under way once there is room.
+    pub(super) fn flush_all(&mut self) {
+        while !self.sender.flush() {
+            thread::park_timeout(WAIT);
+        }
+    }
+
+    /// Sends what is under way, and says that nothing up to `tick` will come after it.
+    pub(super) fn reach(&mut self, tick: Tick) {
+        self.sender.reach(tick);
+    }
+}
+
+/// What was captured of a payload.
+#[inline]
+fn captured<'a>(packet: &Packet, frame: &Frame<'a>, payload: usize) -> &'a [u8] {
+    let bytes = frame.bytes.get(payload..).unwrap_or_default();
+    &bytes[..bytes.len().min(packet.payload_bytes as usize)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Decoder;
+    use crate::flow::KeyHasher;
+    use crate::names::handover::handover;
+    use crate::source::LinkType;
+
+    #[test]
+    fn with_the_ring_full_payloads_are_counted_and_packets_go_on() {
+        let mut frame = Vec::new();
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([192, 0, 2, 1], [192, 0, 2, 53], 64)
+            .udp(40_000, 53);
+        builder.write(&mut frame, b"a question").unwrap();
+        let wire_len = u32::try_from(frame.len()).unwrap();
+        let link = LinkType::ETHERNET;
+        let frame = Frame { bytes: &frame, wire_len, timestamp: Some(0), link };
+        let mut decoder = Decoder::new(KeyHasher::default());
+        let mut packet = Packet::NONE;
+        let payload = decoder.decode_to(&frame, &mut packet).unwrap();
+        assert_eq!(captured(&packet, &frame, payload), b"a question");
+
+        let (sender, receiver) = handover();
+        let counters = Arc::new(NamesCounters::new(1, 0));
+        let mut payloads = Payloads::all(vec![sender], &counters).remove(0);
+        let offered = 20_000;
+        (0..offered).for_each(|_| payloads.offer(&packet, &frame, payload));
+        let (handed, dropped) =
+            (counters.handovers[0].handed.get(), counters.handovers[0].ring_full.get());
+        assert!(handed > 0 && dropped > 0, "{handed} handed over, {dropped} dropped");
+        assert_eq!(handed + dropped, offered);
+        drop(receiver);
+    }
+}

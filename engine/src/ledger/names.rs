@@ -1,0 +1,59 @@
+//! What has become of payloads and names.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::names::NamesCounters;
+
+/// Names: learned, kept and given to records. What is dropped here costs names, and no packet.
+#[derive(Debug, Clone, Serialize)]
+pub struct NamesLedger {
+    /// Payloads handed over to the `names` thread.
+    pub payloads: u64,
+    /// Payloads that it has read: all, at the end.
+    pub read: u64,
+    /// Payloads that were not handed over, by cause.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Things that payloads said.
+    pub findings: u64,
+    /// Answers of name services to questions that were seen.
+    pub answered: u64,
+    /// Answers to none, which name nothing.
+    pub unsolicited: u64,
+    /// Questions that were forgotten for others before their answer came.
+    pub questions_forgotten: u64,
+    /// Flows of which something is known that they said, and that go on.
+    pub flows: u64,
+    /// Answers that are known.
+    pub answers: u64,
+    /// Flows and answers that were evicted for others.
+    pub evicted: u64,
+    /// Tables published.
+    pub published: u64,
+    /// Records that got a label.
+    pub labelled: u64,
+    /// Records that went on without what the `names` thread still had to read.
+    pub late: u64,
+}
+
+impl NamesLedger {
+    pub(super) fn of(counters: &NamesCounters) -> Self {
+        let NamesCounters { handovers, thread, labels } = counters;
+        Self {
+            payloads: handovers.iter().map(|h| h.handed.get()).sum(),
+            read: thread.read.get(),
+            dropped: [("ring_full", handovers.iter().map(|h| h.ring_full.get()).sum())].into(),
+            findings: thread.findings.get(),
+            answered: thread.answered.get(),
+            unsolicited: thread.unsolicited.get(),
+            questions_forgotten: thread.questions_forgotten.get(),
+            flows: thread.flows.get(),
+            answers: thread.answers.get(),
+            evicted: thread.evicted.get(),
+            published: thread.published.get(),
+            labelled: labels.iter().map(|l| l.labelled.get()).sum(),
+            late: labels.iter().map(|l| l.late.get()).sum(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What becomes of payloads and names, counted; each number by one thread.
+
+use crate::sync::{Counter, Gauge};
+
+/// Of one decoder.
+#[derive(Debug, Default)]
+pub struct HandoverCounters {
+    /// Payloads handed over.
+    pub handed: Counter,
+    /// Payloads that found no room.
+    pub ring_full: Counter,
+}
+
+/// Of the `names` thread.
+#[derive(Debug, Default)]
+pub struct ThreadCounters {
+    /// Payloads that were read.
+    pub read: Counter,
+    /// Things that they said.
+    pub findings: Counter,
+    /// Answers to questions that were seen.
+    pub answered: Counter,
+    /// Answers to none, which name nothing.
+    pub unsolicited: Counter,
+    /// Questions that were forgotten for others before their answer came.
+    pub questions_forgotten: Counter,
+    /// Flows of which something is known that they said.
+    pub flows: Gauge,
+    /// Answers that are known.
+    pub answers: Gauge,
+    /// Names that were evicted for others.
+    pub evicted: Counter,
+    /// Tables published.
+    pub published: Counter,
+}
+
+/// Of one thread that labels records.
+#[derive(Debug, Default)]
+pub struct LabelCounters {
+    /// Records that got a label.
+    pub labelled: Counter,
+    /// Records that went on without what the `names` thread still had to read: it was behind.
+    pub late: Counter,
+}
+
+/// All of a run; empty where names are off.
+#[derive(Debug, Default)]
+pub struct NamesCounters {
+    /// One for each decoder.
+    pub handovers: Vec<HandoverCounters>,
+    /// Of the `names` thread.
+    pub thread: ThreadCounters,
+    /// One for each thread that labels records.
+    pub labels: Vec<LabelCounters>,
+}
+
+impl NamesCounters {
+    /// For so many decoders and threads that label records.
+    #[must_use]
+    pub fn new(decoders: usize, labellers: usize) -> Self {
+        Self {
+            handovers: std::iter::repeat_with(HandoverCounters::default).take(decoders).collect(),
+            thread: ThreadCounters::default(),
+            labels: std::iter::repeat_with(LabelCounters::default).take(labellers).collect(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What flows said of themselves, by flow key and time.
+//!
+//! A key serves one flow after the other, so each thing that was said has the time of its packet:
+//! it belongs to the flow that began before it and goes on after it. The `names` thread writes
+//! this; whoever labels records reads a published copy.
+
+use crate::flow::{FlowKey, FlowRecord};
+use crate::limits::FACTS_KEPT;
+use crate::names::FlowFact;
+use crate::names::aging::Aging;
+use crate::names::parts::Parts;
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+/// What a flow said of itself; of each kind the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlowFacts {
+    /// Server name of TLS or QUIC.
+    pub sni: Option<Arc<str>>,
+    /// Whether that was QUIC.
+    pub is_quic: bool,
+    /// First protocol that the client offered.
+    pub alpn: Option<Arc<str>>,
+    /// Fingerprint of the client's handshake.
+    pub ja4: Option<Arc<str>>,
+    /// Host of the first HTTP/1 request.
+    pub http_host: Option<Arc<str>>,
+}
+
+impl FlowFacts {
+    /// Whether there is nothing that a record shows.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds a fact, unless there is one of its kind.
+    pub(super) fn add(&mut self, fact: FlowFact) {
+        let (place, text) = match fact {
+            FlowFact::Sni(name) => (&mut self.sni, name),
+            FlowFact::QuicSni(name) | FlowFact::GquicSni(name) => {
+                self.is_quic |= self.sni.is_none();
+                (&mut self.sni, name)
+            }
+            FlowFact::Alpn(text) => (&mut self.alpn, text),
+            FlowFact::Ja4(text) => (&mut self.ja4, text),
+            FlowFact::HttpHost(text) => (&mut self.http_host, text),
+            FlowFact::UserAgent(_)
+            | FlowFact::EncryptedHello
+            | FlowFact::TlsVersion(_)
+            | FlowFact::TlsCipher(_) => return,
+        };
+        place.get_or_insert_with(|| text.into());
+    }
+
+    /// Adds what was said later, where nothing was said before.
+    fn add_later(&mut self, later: &Self) {
+        self.is_quic |= self.sni.is_none() && later.is_quic;
+        let fill = |to: &mut Option<Arc<str>>, from: &Option<Arc<str>>| {
+            if to.is_none() {
+                to.clone_from(from);
+            }
+        };
+        fill(&mut self.sni, &later.sni);
+        fill(&mut self.alpn, &later.alpn);
+        fill(&mut self.ja4, &later.ja4);
+        fill(&mut self.http_host, &later.http_host);
+    }
+}
+
+/// When, and what.
+type Said = (Option<Timestamp>, Arc<FlowFacts>);
+
+/// Facts of all flows, as published.
+#[derive(Debug, Clone, Default)]
+pub struct FactsView {
+    flows: Parts<FlowKey, Arc<[Said]>>,
+}
+
+impl FactsView {
+    /// What the flow of `record` has said, up to the end of this part of it.
+    #[must_use]
+    pub fn of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
+        let said = self.flows.get(&record.key)?;
+        let total = &record.total;
+        let begin = record.opening().map_or(Some(total.first), |opening| opening.flow_start);
+        let is_its = |time: Option<Timestamp>| match (time, begin) {
+            (Some(time), Some(begin)) => begin <= time && time <= total.last,
+            (None, None) => true,
+            _ => false,
+        };
+        let mut its = said.iter().filter(|(time, _)| is_its(*time)).map(|(_, facts)| facts);
+        let first = its.next()?;
+        let Some(second) = its.next() else { return Some(Arc::clone(first)) };
+        let mut all = FlowFacts::clone(first);
+        std::iter::once(second).chain(its).for_each(|later| all.add_later(later));
+        Some(Arc::new(all))
+    }
+
+    /// How many flows said something.
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
+    }
+}
+
+/// The table, for its one writer.
+#[derive(Debug)]
+pub(super) struct Facts {
+    view: FactsView,
+    aging: Aging<FlowKey>,
+    max_flows: usize,
+    /// Counted up with each entry: what is oldest.
+    entries: u64,
+}
+
+impl Facts {
+    pub(super) fn new(max_flows: usize) -> Self {
+        Self { view: FactsView::default(), aging: Aging::default(), max_flows, entries: 0 }
+    }
+
+    pub(super) fn view(&self) -> &FactsView {
+        &self.view
+    }
+
+    /// Keeps what a flow said at `time`. Returns how many others were evicted for it.
+    pub(super) fn add(&mut self, key: FlowKey, time: Option<Timestamp>, facts: FlowFacts) -> u64 {
+        let mut evicted = 0;
+        let new = (time, Arc::new(facts));
+        let flows = &mut self.view.flows;
+        if let Some(before) = flows.get(&key) {
+            // A flow of before on the same key is the least useful.
+            let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
+            evicted += surplus as u64;
+            let mut all: Vec<_> = before[surplus..].to_vec();
+            let place = all.partition_point(|(other, _)| *other <= time);
+            all.insert(place, new);
+            flows.insert(key, all.into());
+            return evicted;
+        }
+        flows.insert(key, Arc::new([new]));
+        self.entries += 1;
+        self.aging.add(key, self.entries);
+        while flows.len() > self.max_flows {
+            let oldest = self.aging.oldest(|key| flows.get(key).map(|_| 0));
+            let Some(oldest) = oldest else { break };
+            flows.remove(&oldest);
+            evicted += 1;
+        }
+        evicted
+    }
+
+    /// Forgets what was said on `key` up to `until`: its record has it. Whether there was
+    /// anything.
+    pub(super) fn release(&mut self, key: &FlowKey, until: Timestamp) -> bool {
+        let flows = &mut self.view.flows;
+        let Some(said) = flows.get(key) else { return false };
+        let is_past = |time: Option<Timestamp>| time.is_none_or(|time| time <= until);
+        let rest: Vec<_> = said.iter().filter(|(time, _)| !is_past(*time)).cloned().collect();
+        if rest.len() == said.len() {
+            return false;
+        }
+        if rest.is_empty() {
+            flows.remove(key);
+        } else {
+            flows.insert(*key, rest.into());
+        }
+        self.aging.tidy(flows.len(), |key, _| flows.get(key).is_some());
+        true
+    }
+}

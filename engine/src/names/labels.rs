@@ -1,0 +1,209 @@
+//! Labels for records, from the tables as they were when each flow began.
+//!
+//! A [`Labeller`] belongs to a thread that ends records. Before it looks at the tables it waits
+//! for the `names` thread to have read every payload that was handed over until then, so that
+//! how late a thread runs changes nothing: in `read` as long as it takes, live for a bounded time.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::flow::{FlowKey, FlowRecord, RecordKind};
+use crate::names::NameService;
+use crate::names::addresses::{AddressName, AddressesView, Doubt};
+use crate::names::counters::NamesCounters;
+use crate::names::facts::{FactsView, FlowFacts};
+use crate::names::handover::Progress;
+use crate::sync::ring::Producer;
+use crate::sync::snapshot::Snapshot;
+use crate::sync::{Arc, thread};
+use crate::time::Timestamp;
+
+/// How long a thread that waits for the `names` thread sleeps before it looks again.
+const LOOK: Duration = Duration::from_micros(20);
+
+/// All that is known, as published.
+#[derive(Debug, Default)]
+pub struct Tables {
+    /// What flows said of themselves.
+    pub facts: FactsView,
+    /// Names of addresses.
+    pub addresses: AddressesView,
+}
+
+impl Tables {
+    /// What there is to say of a record's flow.
+    #[must_use]
+    pub fn labels_of(&self, record: &FlowRecord) -> Option<Labels> {
+        if record.kind != RecordKind::Flow {
+            return None;
+        }
+        let facts = self.facts.of(record);
+        let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
+        (facts.is_some() || name.is_some()).then_some(Labels { facts, name })
+    }
+
+    /// The responder's name as the initiator knew it at the flow's first packet.
+    fn name_of(&self, record: &FlowRecord) -> Option<AddressName> {
+        let total = &record.total;
+        let start = match record.opening() {
+            Some(opening) => opening.flow_start?,
+            None => (total.first <= total.last).then_some(total.first)?,
+        };
+        let way = record.initiator();
+        let (client, address) = (record.key.source_ip(way), record.key.source_ip(way.opposite()));
+        self.addresses.name_of(client, address, start)
+    }
+}
+
+/// What is known of one record's flow beside what was counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    /// What the flow said of itself.
+    pub facts: Option<Arc<FlowFacts>>,
+    /// How its responder's address was named.
+    pub name: Option<AddressName>,
+}
+
+/// The best name of a responder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BestName<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// Where it is from.
+    pub source: &'static str,
+    /// How old the answer was that gave it, at the flow's first packet.
+    pub age_ns: Option<u64>,
+    /// Why it may be another's.
+    pub doubt: Option<&'static str>,
+}
+
+impl Labels {
+    /// The best name: what the flow said itself comes first.
+    #[must_use]
+    pub fn best_name(&self) -> Option<BestName<'_>> {
+        let facts = self.facts.as_deref();
+        let of_flow = |name, source| BestName { name, source, age_ns: None, doubt: None };
+        let sni = facts.and_then(|facts| {
+            let source = if facts.is_quic { "quic_sni" } else { "sni" };
+            facts.sni.as_deref().map(|name| of_flow(name, source))
+        });
+        let host = facts.and_then(|facts| facts.http_host.as_deref());
+        let of_address = |name: &'static str, known: &AddressName| {
+            let doubt = known.doubt.map(|doubt| match doubt {
+                Doubt::Stale => "stale",
+                Doubt::OtherClient => "other_client",
+                Doubt::Ambiguous => "ambiguous",
+            });
+            (name, Some(known.age_ns), doubt)
+        };
+        sni.or_else(|| host.map(|name| of_flow(name, "http_host"))).or_else(|| {
+            let known = self.name.as_ref()?;
+            let service = match known.service {
+                NameService::Dns => "dns",
+                NameService::Mdns => "mdns",
+                NameService::Llmnr => "llmnr",
+                NameService::Nbns => "nbns",
+            };
+            let (source, age_ns, doubt) = of_address(service, known);
+            Some(BestName { name: &known.name, source, age_ns, doubt })
+        })
+    }
+}
+
+/// What the `names` thread and those who label records share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) tables: Snapshot<Tables>,
+    /// Of each decoder.
+    pub(super) progress: Vec<Arc<Progress>>,
+    thread: OnceLock<thread::Thread>,
+}
+
+impl Shared {
+    pub(super) fn new(progress: Vec<Arc<Progress>>) -> Self {
+        Self { progress, ..Self::default() }
+    }
+
+    pub(super) fn set_thread(&self, thread: thread::Thread) {
+        // It runs once.
+        let _ = self.thread.set(thread);
+    }
+}
+
+/// A flow whose record is labelled: what it said up to then is needed no more.
+#[derive(Debug)]
+pub(super) struct Released {
+    pub(super) key: FlowKey,
+    pub(super) until: Timestamp,
+}
+
+/// Labels the records of one thread.
+#[derive(Debug)]
+pub struct Labeller {
+    shared: Arc<Shared>,
+    /// How long to wait for the `names` thread; `None` is as long as it takes.
+    patience: Option<Duration>,
+    released: Producer<Released>,
+    counters: Arc<NamesCounters>,
+    /// Its place in the counters.
+    number: usize,
+}
+
+impl Labeller {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        patience: Option<Duration>,
+        released: Producer<Released>,
+        counters: Arc<NamesCounters>,
+        number: usize,
+    ) -> Self {
+        Self { shared, patience, released, counters, number }
+    }
+
+    /// Labels of those of `records` that have any, each with its place.
+    pub fn label(&mut self, records: &[FlowRecord]) -> Vec<(u32, Labels)> {
+        let counters = &self.counters.labels[self.number];
+        if !self.wait() {
+            counters.late.add(records.len() as u64);
+        }
+        let tables = self.shared.tables.latest();
+        if tables.facts.len() == 0 && tables.addresses.is_empty() {
+            return Vec::new();
+        }
+        let mut labels = Vec::new();
+        for (place, record) in (0..).zip(records) {
+            let Some(its) = tables.labels_of(record) else { continue };
+            // Parts of one flow may be labelled by several threads: what those may need stays.
+            if its.facts.is_some() && record.total.is_complete() && record.total.part == 0 {
+                let over = Released { key: record.key, until: record.total.last };
+                // If there is no room it is forgotten later, with what is oldest.
+                let _ = self.released.push(over);
+            }
+            labels.push((place, its));
+        }
+        counters.labelled.add(labels.len() as u64);
+        labels
+    }
+
+    /// Waits until everything that was handed over by now is in the tables. False if that took
+    /// too long.
+    fn wait(&self) -> bool {
+        let mut until = None;
+        for progress in &self.shared.progress {
+            let handed = progress.handed();
+            while progress.taken() < handed {
+                if let Some(patience) = self.patience {
+                    let now = Instant::now();
+                    if now >= *until.get_or_insert(now + patience) {
+                        return false;
+                    }
+                }
+                if let Some(thread) = self.shared.thread.get() {
+                    thread.unpark();
+                }
+                thread::park_timeout(LOOK);
+            }
+        }
+        true
+    }
+}

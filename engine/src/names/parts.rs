@@ -1,0 +1,130 @@
+//! A map that one thread changes and publishes whole, again and again, without copying it.
+//!
+//! It is a tree of two levels, 64 times 64 parts, each a short list sorted by hash. A published
+//! copy shares all parts with it. The first change of a part after that copies the part (with
+//! 500,000 entries some 120 of them, about 8 KiB) and the list of 64 parts that it is in; the
+//! next change of the same part copies nothing. To publish is to copy a list of 64 pointers.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use crate::sync::Arc;
+
+/// Groups in a map, and parts in a group.
+const FANOUT: usize = 64;
+
+/// Sorted by hash.
+type Part<K, V> = Vec<(u64, K, V)>;
+
+type Group<K, V> = Vec<Arc<Part<K, V>>>;
+
+/// The map. A clone is cheap, and does not change any more.
+#[derive(Debug, Clone)]
+pub(super) struct Parts<K, V> {
+    groups: Vec<Arc<Group<K, V>>>,
+    /// Seeded at start, so that nobody outside can aim at a part.
+    hasher: RandomState,
+    len: usize,
+}
+
+impl<K, V> Default for Parts<K, V> {
+    fn default() -> Self {
+        let group = Arc::new(vec![Arc::new(Vec::new()); FANOUT]);
+        Self { groups: vec![group; FANOUT], hasher: RandomState::new(), len: 0 }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        if self.len == 0 {
+            return None;
+        }
+        let hash = self.hasher.hash_one(key);
+        let [group, part] = places(hash);
+        let part = &self.groups[group][part];
+        let place = find(part, hash, key).ok()?;
+        Some(&part[place].2)
+    }
+
+    /// Sets the value of `key`. Returns the one before.
+    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let hash = self.hasher.hash_one(&key);
+        let part = self.part_mut(hash);
+        match find(part, hash, &key) {
+            Ok(place) => Some(std::mem::replace(&mut part[place].2, value)),
+            Err(place) => {
+                part.insert(place, (hash, key, value));
+                self.len += 1;
+                None
+            }
+        }
+    }
+
+    /// Takes `key` out.
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        self.get(key)?;
+        let hash = self.hasher.hash_one(key);
+        let part = self.part_mut(hash);
+        let place = find(part, hash, key).ok()?;
+        let (_, _, value) = part.remove(place);
+        self.len -= 1;
+        Some(value)
+    }
+
+    fn part_mut(&mut self, hash: u64) -> &mut Part<K, V> {
+        let [group, part] = places(hash);
+        let group = Arc::make_mut(&mut self.groups[group]);
+        Arc::make_mut(&mut group[part])
+    }
+}
+
+/// Group and part of a hash: by its lowest bits, as parts are sorted by all.
+fn places(hash: u64) -> [usize; 2] {
+    let [low, high, ..] = hash.to_le_bytes();
+    [usize::from(low) % FANOUT, usize::from(high) % FANOUT]
+}
+
+/// Where `key` is in a part, or where it would go.
+fn find<K: Eq, V>(part: &Part<K, V>, hash: u64, key: &K) -> Result<usize, usize> {
+    let first = part.partition_point(|(other, ..)| *other < hash);
+    let same = part[first..].iter().take_while(|(other, ..)| *other == hash);
+    let place = same.enumerate().find(|(_, (_, other, _))| other == key);
+    place.map(|(after, _)| first + after).ok_or(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against the standard library's map, and copies against what they were copied of.
+        #[test]
+        fn it_is_a_map_whose_copies_stay(
+            steps in prop::collection::vec((0u8..4, 0u16..300, any::<u8>()), 0..600),
+        ) {
+            let (mut parts, mut model) = (Parts::default(), HashMap::new());
+            let mut copies = Vec::new();
+            for (step, key, value) in steps {
+                match step {
+                    0 | 1 => prop_assert_eq!(parts.insert(key, value), model.insert(key, value)),
+                    2 => prop_assert_eq!(parts.remove(&key), model.remove(&key)),
+                    _ => copies.push((parts.clone(), model.clone())),
+                }
+                prop_assert_eq!(parts.len(), model.len());
+            }
+            copies.push((parts, model));
+            for (copy, model) in &copies {
+                for key in 0..300 {
+                    prop_assert_eq!(copy.get(&key), model.get(&key));
+                }
+            }
+        }
+    }
+}

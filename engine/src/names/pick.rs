@@ -1,0 +1,178 @@
+//! Which packets' payloads are copied for the `names` thread: those in which names may be.
+//!
+//! What a payload may be is said by [`super::interest`], from its ports, its first bytes and its place among
+//! the payloads of its direction. This keeps that place for directions of TCP flows, until enough
+//! was looked at: from then on their payloads are never touched.
+//!
+//! The memory of that is a small direct-mapped cache beside the decoder, and not a mark in the
+//! flow's slot: with several workers or queues the bytes are where the decoder is, and the slot
+//! is on another core. Flows that meet in one place of the cache forget each other: then a
+//! beginning is looked for in the middle of a flow, where nothing looks like one.
+
+use crate::decode::Packet;
+use crate::flow::protocol::{TCP, UDP};
+use crate::flow::record::tcp_flags::SYN;
+use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
+use crate::names::interest::{port, wants};
+
+const _: () = assert!(PICK_PLACES.is_power_of_two());
+const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX as u32);
+
+/// One direction of a TCP flow.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// Bits of the hash that tell it from others in this place.
+    tag: u16,
+    /// Payloads that were seen.
+    seen: u8,
+    /// Payloads that follow one that was wanted, and are copied whatever they are.
+    left: u8,
+}
+
+/// Decides for one decoder.
+#[derive(Debug)]
+pub struct Picks {
+    places: Box<[Place]>,
+}
+
+impl Default for Picks {
+    fn default() -> Self {
+        Self { places: vec![Place::default(); PICK_PLACES].into() }
+    }
+}
+
+impl Picks {
+    /// Whether the payload of `packet` is to be copied, of which `captured` gives the bytes that
+    /// were captured.
+    #[inline]
+    pub fn picks<'a>(&mut self, packet: &Packet, captured: impl Fn() -> &'a [u8]) -> bool {
+        match packet.key.protocol() {
+            TCP => packet.tcp.is_some_and(|tcp| {
+                let is_syn = tcp.flags & SYN != 0;
+                (packet.payload_bytes > 0 || is_syn) && self.segment(packet, is_syn, captured)
+            }),
+            UDP => !packet.later_fragment && wants(UDP, ports(packet), captured(), 0),
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn segment<'a>(
+        &mut self,
+        packet: &Packet,
+        is_syn: bool,
+        captured: impl Fn() -> &'a [u8],
+    ) -> bool {
+        let [low, high, .., a, b] = packet.hash.to_le_bytes();
+        let place = usize::from(u16::from_le_bytes([low, high])) ^ packet.direction.idx();
+        let place = &mut self.places[place % PICK_PLACES];
+        let tag = u16::from_le_bytes([a, b]);
+        if is_syn || place.tag != tag {
+            *place = Place { tag, seen: 0, left: 0 };
+        }
+        // Data on a SYN (RFC 7413) comes again, unless the server takes it.
+        if is_syn || place.seen == Place::DONE {
+            return false;
+        }
+        place.decide(ports(packet), captured())
+    }
+}
+
+impl Place {
+    /// Payloads seen, when no more are looked at.
+    const DONE: u8 = u8::MAX;
+
+    #[inline(never)]
+    fn decide(&mut self, ports: [u16; 2], bytes: &[u8]) -> bool {
+        let nth = u32::from(self.seen);
+        let mut is_wanted = self.left > 0;
+        if is_wanted {
+            self.left -= 1;
+        } else if wants(TCP, ports, bytes, nth) {
+            is_wanted = true;
+            self.left = u8::try_from(NAME_PAYLOADS - 1).expect("it is small");
+        }
+        let is_over = nth + 1 >= NAME_LOOKS && self.left == 0;
+        self.seen = match (is_over, ports.contains(&port::DNS)) {
+            (true, false) => Self::DONE,
+            // Every segment may begin a message.
+            (true, true) => self.seen,
+            (false, _) => (self.seen + 1).min(Self::DONE - 1),
+        };
+        is_wanted
+    }
+}
+
+#[inline]
+fn ports(packet: &Packet) -> [u16; 2] {
+    let of = |direction| packet.key.source_port(direction).unwrap_or(0);
+    [of(packet.direction), of(packet.direction.opposite())]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{BuildHasherDefault, DefaultHasher};
+
+    use super::*;
+    use crate::decode::TcpHeader;
+    use crate::flow::{Endpoint, FlowKey, KeyHasher, PortKind};
+
+    const HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01];
+    const REST: &[u8] = b"\xffrest of it";
+
+    fn packet(protocol: u8, ports: [u16; 2], payload: &[u8]) -> Packet {
+        let end = |last, port| {
+            let mut address = [0; 16];
+            address[..4].copy_from_slice(&[192, 0, 2, last]);
+            Endpoint { address, port }
+        };
+        let (from, to) = (end(1, ports[0]), end(2, ports[1]));
+        let (key, direction) = FlowKey::canonical(from, to, 4, protocol, PortKind::Ports, [0; 2]);
+        let hash = KeyHasher::seeded(&BuildHasherDefault::<DefaultHasher>::default()).hash(&key);
+        let payload_bytes = u32::try_from(payload.len()).unwrap();
+        Packet { key, direction, hash, payload_bytes, ..Packet::NONE }
+    }
+
+    /// Which segments of one direction are picked: flags and payloads.
+    fn check(port: u16, segments: &[(u8, &[u8])], want: &[bool]) {
+        let mut picks = Picks::default();
+        let picked = segments.iter().map(|&(flags, bytes)| {
+            let tcp = Some(TcpHeader { flags, sequence: 0, acknowledgment: 0, window: 1 });
+            picks.picks(&Packet { tcp, ..packet(TCP, [40_000, port], bytes) }, || bytes)
+        });
+        assert_eq!(picked.collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn datagrams_are_asked_for_one_by_one() {
+        let picks = |port, bytes: &[u8]| {
+            Picks::default().picks(&packet(UDP, [40_000, port], bytes), || bytes)
+        };
+        assert!(picks(53, b"x"));
+        assert!(picks(443, &[0xc3, 0, 0, 0, 1, 8]), "QUIC");
+        assert!(!picks(443, &[0x40, 0, 0, 0, 1, 8]), "a short header");
+        let later = Packet { later_fragment: true, ..packet(UDP, [40_000, 53], b"x") };
+        assert!(!Picks::default().picks(&later, || b"x"));
+    }
+
+    #[test]
+    fn what_follows_a_beginning_is_picked() {
+        check(9_999, &[(SYN, b""), (0, HELLO), (0, b""), (0, REST)], &[false, true, false, true]);
+        check(9_999, &[(0, REST), (0, HELLO), (0, REST)], &[false, true, true]);
+        let mut segments = vec![(0, HELLO)];
+        segments.resize(100, (0, REST));
+        let followed = NAME_PAYLOADS as usize;
+        let want: Vec<_> = (0..100).map(|n| n < followed).collect();
+        check(9_999, &segments, &want);
+    }
+
+    #[test]
+    fn after_so_many_payloads_nothing_is_looked_at_until_the_next_connection() {
+        let mut segments = vec![(0, REST); NAME_LOOKS as usize];
+        segments.extend([(0, HELLO), (SYN, b"".as_slice()), (0, HELLO)]);
+        let mut want = vec![false; segments.len()];
+        *want.last_mut().unwrap() = true;
+        check(9_999, &segments, &want);
+        check(53, &[(0, REST); 100], &[true; 100]);
+    }
+}

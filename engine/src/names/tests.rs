@@ -1,0 +1,210 @@
+//! From payloads to labels, without files and interfaces.
+
+use std::time::Duration;
+
+use crate::decode::{Packet, TcpHeader};
+use crate::flow::protocol::{TCP, UDP};
+use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind};
+use crate::names::{Labels, Names, NamesCounters, PayloadSender, Reader};
+use crate::sync::Arc;
+use crate::time::Tick;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn key(protocol: u8, from: (u8, u16), to: (u8, u16)) -> (FlowKey, Direction) {
+    let end = |(last, port)| {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[192, 0, 2, last]);
+        Endpoint { address, port }
+    };
+    FlowKey::canonical(end(from), end(to), 4, protocol, PortKind::Ports, [0; 2])
+}
+
+/// A packet of `from` to `to` at a tick, which is its time too.
+fn packet(tick: Tick, protocol: u8, from: (u8, u16), to: (u8, u16)) -> Packet {
+    let (key, direction) = key(protocol, from, to);
+    let tcp = (protocol == TCP).then_some(TcpHeader {
+        flags: 0,
+        sequence: 1,
+        acknowledgment: 0,
+        window: 1,
+    });
+    Packet { key, direction, tick, timestamp: Some(tick.cast_signed()), tcp, ..Packet::NONE }
+}
+
+/// A message of DNS: a question, or the answer that `address` is the name's for a minute.
+fn dns(id: u16, name: &str, address: Option<[u8; 4]>) -> Vec<u8> {
+    let mut bytes = id.to_be_bytes().to_vec();
+    bytes.extend([if address.is_some() { 0x80 } else { 0 }, 0, 0, 1]);
+    bytes.extend([0, u8::from(address.is_some()), 0, 0, 0, 0]);
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.bytes());
+    }
+    bytes.extend([0, 0, 1, 0, 1]);
+    if let Some(address) = address {
+        bytes.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        bytes.extend(address);
+    }
+    bytes
+}
+
+/// The record of a flow from a client to a server, from one second to another.
+fn record(protocol: u8, from: (u8, u16), to: (u8, u16), seconds: [u64; 2]) -> FlowRecord {
+    let (key, direction) = key(protocol, from, to);
+    let [first, last] = seconds.map(|second| (second * SECOND).cast_signed());
+    let opening = Opening {
+        flow_start: Some(first),
+        ordinal: 0,
+        initiator: direction,
+        macs: [None; 2],
+        first_packet: direction,
+        icmp: None,
+        interface: 0,
+        encapsulation: None,
+    };
+    let end = Some(EndReason::Idle);
+    let total = Delta { first, last, opening: Some(opening), end, ..Delta::EMPTY };
+    FlowRecord::flow(key, total)
+}
+
+fn names(
+    decoders: usize,
+    max: usize,
+    patience: Option<Duration>,
+) -> (Names<Reader>, Arc<NamesCounters>) {
+    let counters = Arc::new(NamesCounters::new(decoders, 1));
+    (Names::new(&counters, Reader::default(), max, patience), counters)
+}
+
+/// Client `client` asks for a name at a tick, and is answered with an address 10 ms later.
+fn ask(sender: &mut PayloadSender, tick: Tick, client: u8, name: &str, address: [u8; 4]) -> bool {
+    let (from, to) = ((client, 5_353 + u16::from(client)), (53, 53));
+    sender.push(&packet(tick, UDP, from, to), &dns(7, name, None))
+        && sender.push(&packet(tick + 10_000_000, UDP, to, from), &dns(7, name, Some(address)))
+}
+
+fn best(labels: &[(u32, Labels)]) -> Vec<(u32, String, &'static str)> {
+    let name = |labels: &Labels| labels.best_name().map(|best| (best.name.to_owned(), best.source));
+    labels.iter().filter_map(|(at, l)| name(l).map(|(name, source)| (*at, name, source))).collect()
+}
+
+#[test]
+fn records_get_what_their_flows_said_and_how_their_addresses_were_named() {
+    let (mut names, counters) = names(1, 100, None);
+    let sender = &mut names.senders[0];
+    let get = b"GET / HTTP/1.1\r\nHost: web.example\r\n\r\n";
+    assert!(sender.push(&packet(5 * SECOND, TCP, (1, 4_000), (9, 80)), get));
+    assert!(ask(sender, 6 * SECOND, 1, "a.example", [192, 0, 2, 8]));
+    assert!(sender.flush());
+    while names.thread.step() {}
+    let records = [
+        record(TCP, (1, 4_000), (9, 80), [4, 6]),
+        // The same ports before and after.
+        record(TCP, (1, 4_000), (9, 80), [1, 3]),
+        record(TCP, (1, 4_000), (9, 80), [7, 9]),
+        record(UDP, (1, 4_000), (8, 443), [7, 9]),
+        record(UDP, (1, 4_001), (8, 443), [5, 9]),
+    ];
+    let labels = names.labellers[0].label(&records);
+    let want = [(0, "web.example".to_owned(), "http_host"), (3, "a.example".to_owned(), "dns")];
+    assert_eq!(best(&labels), want);
+    // What is labelled is forgotten, and nothing else.
+    while names.thread.step() {}
+    assert_eq!(counters.thread.flows.get(), 0);
+    assert_eq!(best(&names.labellers[0].label(&records)), want[1..]);
+    assert_eq!(counters.thread.read.get(), 3);
+    assert_eq!(counters.labels[0].labelled.get(), 3);
+}
+
+#[test]
+fn live_records_go_on_without_a_thread_that_is_behind_and_are_counted() {
+    let (mut names, counters) = names(1, 100, Some(Duration::ZERO));
+    assert!(ask(&mut names.senders[0], SECOND, 1, "a.example", [192, 0, 2, 8]));
+    let records = [record(UDP, (1, 4_000), (8, 443), [2, 3])];
+    assert_eq!(names.labellers[0].label(&records), []);
+    assert_eq!(counters.labels[0].late.get(), 1);
+    assert!(names.senders[0].flush());
+    while names.thread.step() {}
+    assert_eq!(names.labellers[0].label(&records).len(), 1);
+    assert_eq!(counters.labels[0].late.get(), 1);
+}
+
+#[test]
+fn a_question_on_one_queue_is_seen_before_its_answer_on_another() {
+    let (mut names, counters) = names(2, 100, None);
+    let (client, server) = ((1, 4_000), (53, 53));
+    let answer = dns(7, "a.example", Some([192, 0, 2, 8]));
+    assert!(names.senders[1].push(&packet(20, UDP, server, client), &answer));
+    names.senders[1].reach(20);
+    assert!(!names.thread.step(), "what comes before may still come");
+    let question = dns(7, "a.example", None);
+    assert!(names.senders[0].push(&packet(10, UDP, client, server), &question));
+    names.senders[0].reach(15);
+    assert!(names.thread.step());
+    assert_eq!((counters.thread.read.get(), counters.thread.answered.get()), (1, 0));
+    names.senders[0].reach(Tick::MAX);
+    assert!(names.thread.step());
+    assert_eq!((counters.thread.read.get(), counters.thread.answered.get()), (2, 1));
+}
+
+#[test]
+fn an_answer_counts_once_and_only_if_its_question_was_seen() {
+    let (mut names, counters) = names(1, 100, None);
+    let (client, server) = ((1, 4_000), (53, 53));
+    let sender = &mut names.senders[0];
+    let mut says = |tick: Tick, is_answer: bool, id, name| {
+        let (from, to) = if is_answer { (server, client) } else { (client, server) };
+        let address = is_answer.then_some([192, 0, 2, 8]);
+        assert!(sender.push(&packet(tick * SECOND, UDP, from, to), &dns(id, name, address)));
+    };
+    says(1, true, 7, "forged.example");
+    says(2, false, 7, "a.example");
+    says(3, true, 8, "forged.example");
+    says(3, true, 7, "forged.example");
+    says(4, true, 7, "a.example");
+    says(5, true, 7, "a.example");
+    says(6, false, 9, "late.example");
+    says(40, true, 9, "late.example");
+    assert!(sender.flush());
+    while names.thread.step() {}
+    assert_eq!((counters.thread.answered.get(), counters.thread.unsolicited.get()), (1, 5));
+    let labels = names.labellers[0].label(&[record(UDP, client, (8, 443), [50, 51])]);
+    assert_eq!(best(&labels), [(0, "a.example".to_owned(), "dns")]);
+}
+
+/// Random sub-domains for random addresses, forged answers, and flows that say something and never
+/// end: all within bounds.
+#[test]
+fn a_flood_stays_within_bounds() {
+    const MAX: usize = 1_000;
+    let (mut names, counters) = names(1, MAX, None);
+    let mut forged = 0;
+    for n in 0..200_000_u32 {
+        let [_, a, b, c] = n.to_be_bytes();
+        let tick = u64::from(n) * 100_000;
+        let sender = &mut names.senders[0];
+        // Rare enough for a slow build, and still more than fits by far.
+        if n % 8 == 0 {
+            assert!(ask(sender, tick, 1, &format!("{n}.example"), [10, a, b, c]));
+            let host = format!("GET / HTTP/1.1\r\nHost: {n}.example\r\n\r\n");
+            let flow = packet(tick, TCP, (b, 1_024 + u16::from(c)), (a, 80));
+            assert!(sender.push(&flow, host.as_bytes()));
+        } else {
+            let flow = packet(tick, UDP, (53, 53), (1, 4_000));
+            assert!(sender.push(&flow, &dns(9, "forged.example", Some([10, a, b, c]))));
+            forged += 1;
+        }
+        if n % 64 == 0 {
+            while names.thread.step() {}
+            assert!(counters.thread.answers.get() <= MAX as u64);
+            assert!(counters.thread.flows.get() <= MAX as u64);
+        }
+    }
+    assert!(names.senders[0].flush());
+    while names.thread.step() {}
+    assert_eq!(counters.thread.unsolicited.get(), forged);
+    assert_eq!(counters.thread.answers.get(), MAX as u64);
+    assert_eq!(counters.thread.read.get(), names.senders[0].progress().handed());
+    assert!(counters.thread.evicted.get() > 0);
+}

@@ -1,0 +1,200 @@
+//! The `names` thread: the one writer of the tables.
+//!
+//! It takes payloads of all decoders in the order of their ticks, has them read, keeps what they
+//! say, and publishes the tables whole. What one decoder hands over is in its order anyway, which
+//! in `read` is the order of the file. With several, it goes on only as far as all of them are,
+//! unless it is behind.
+
+use std::net::IpAddr;
+
+use crate::limits::ROUND_PAYLOADS;
+use crate::names::addresses::{Addresses, Answer};
+use crate::names::counters::{NamesCounters, ThreadCounters};
+use crate::names::facts::{Facts, FlowFacts};
+use crate::names::handover::{PayloadReceiver, Progress};
+use crate::names::labels::{Released, Shared, Tables};
+use crate::names::questions::Questions;
+use crate::names::{DnsMessage, Finding, NameService, Observe, Payload};
+use crate::sync::ring::Consumer;
+use crate::sync::{Arc, Idle, thread};
+
+/// The thread's own.
+#[derive(Debug)]
+pub struct NamesThread<O> {
+    receivers: Vec<PayloadReceiver>,
+    /// Of each thread that labels records.
+    released: Vec<Consumer<Released>>,
+    observe: O,
+    findings: Vec<Finding>,
+    known: Known,
+    shared: Arc<Shared>,
+    counters: Arc<NamesCounters>,
+}
+
+/// What it has learned.
+#[derive(Debug)]
+struct Known {
+    facts: Facts,
+    addresses: Addresses,
+    questions: Questions,
+    /// Whether anything has changed since it was published.
+    is_changed: bool,
+}
+
+impl<O: Observe> NamesThread<O> {
+    pub(super) fn new(
+        receivers: Vec<PayloadReceiver>,
+        released: Vec<Consumer<Released>>,
+        observe: O,
+        max_names: usize,
+        shared: Arc<Shared>,
+        counters: Arc<NamesCounters>,
+    ) -> Self {
+        let known = Known {
+            facts: Facts::new(max_names),
+            addresses: Addresses::new(max_names),
+            questions: Questions::default(),
+            is_changed: false,
+        };
+        Self { receivers, released, observe, findings: Vec::new(), known, shared, counters }
+    }
+
+    /// Reads until every decoder is gone and everything is read.
+    pub fn run(mut self) {
+        self.shared.set_thread(thread::current());
+        let mut idle = Idle::default();
+        loop {
+            // Asked before reading, so that nothing can arrive between.
+            let is_last = self.receivers.iter_mut().all(PayloadReceiver::is_finished);
+            if self.step() {
+                idle.reset();
+            } else if is_last {
+                return;
+            } else {
+                idle.wait();
+            }
+        }
+    }
+
+    /// Reads what is there, up to a bound, and publishes. Whether there was anything.
+    pub fn step(&mut self) -> bool {
+        let mut read = 0;
+        // Before looking into the rings: all up to there is in them.
+        let bound = self.bound();
+        while read < ROUND_PAYLOADS
+            && let Some(idx) = self.next_receiver(bound)
+        {
+            self.read(idx);
+            read += 1;
+        }
+        self.counters.thread.read.add(read as u64);
+        let released = self.release();
+        let counters = &self.counters.thread;
+        if self.known.is_changed {
+            self.known.is_changed = false;
+            self.shared.tables.publish(self.known.tables());
+            counters.published.add(1);
+            counters.flows.set(self.known.facts.view().len() as u64);
+            counters.answers.set(self.known.addresses.answers() as u64);
+        }
+        if read > 0 {
+            self.receivers.iter().for_each(PayloadReceiver::publish_taken);
+        }
+        read > 0 || released
+    }
+
+    /// Up to where nothing earlier can come.
+    fn bound(&self) -> u64 {
+        if self.receivers.len() == 1 || self.receivers.iter().any(PayloadReceiver::is_behind) {
+            return Progress::ALL;
+        }
+        let reached = self.receivers.iter().map(|receiver| receiver.progress().reached());
+        reached.min().unwrap_or(Progress::ALL)
+    }
+
+    fn next_receiver(&mut self, bound: u64) -> Option<usize> {
+        let heads = self.receivers.iter_mut().enumerate();
+        let heads = heads.filter_map(|(idx, receiver)| Some((receiver.head()?, idx)));
+        let (tick, idx) = heads.min()?;
+        (tick <= bound).then_some(idx)
+    }
+
+    fn read(&mut self, idx: usize) {
+        let Self { receivers, observe, findings, known, counters, .. } = self;
+        receivers[idx].take(|payload| {
+            observe.observe(payload, findings);
+            counters.thread.findings.add(findings.len() as u64);
+            if !findings.is_empty() {
+                known.keep(payload, findings, &counters.thread);
+            }
+        });
+    }
+
+    /// Forgets flows whose records are labelled. Whether there were any.
+    fn release(&mut self) -> bool {
+        let mut any = false;
+        for ring in &mut self.released {
+            while let Some(Released { key, until }) = ring.pop() {
+                any = true;
+                self.known.is_changed |= self.known.facts.release(&key, until);
+            }
+        }
+        any
+    }
+}
+
+impl Known {
+    fn tables(&self) -> Tables {
+        Tables { facts: self.facts.view().clone(), addresses: self.addresses.view().clone() }
+    }
+
+    /// Keeps what a payload said.
+    fn keep(&mut self, payload: &Payload<'_>, said: &mut Vec<Finding>, counters: &ThreadCounters) {
+        let mut facts = FlowFacts::default();
+        for finding in said.drain(..) {
+            match finding {
+                Finding::Flow(fact) => facts.add(fact),
+                Finding::Dns(message) if message.is_response => {
+                    self.keep_answer(payload, &message, counters);
+                }
+                Finding::Dns(message) => {
+                    counters.questions_forgotten.add(self.questions.asked(payload, &message));
+                }
+                // What hosts are is not kept here.
+                Finding::Host(_) => {}
+            }
+        }
+        if !facts.is_empty() {
+            self.is_changed = true;
+            counters.evicted.add(self.facts.add(payload.key, payload.timestamp, facts));
+        }
+    }
+
+    fn keep_answer(
+        &mut self,
+        payload: &Payload<'_>,
+        message: &DnsMessage,
+        counters: &ThreadCounters,
+    ) {
+        if self.questions.answered(payload, message).is_none() {
+            return counters.unsolicited.add(1);
+        }
+        counters.answered.add(1);
+        // A frame without a time says nothing of when.
+        let Some(time) = payload.timestamp else { return };
+        let client = client_of(payload, message.service);
+        for answer in message.answers.iter().filter(|answer| !answer.name.is_empty()) {
+            let name = answer.name.as_ref().into();
+            let address = answer.address;
+            let answer = Answer::new(time, answer.ttl_seconds, name, message.service);
+            counters.evicted.add(self.addresses.add(client, address, &answer));
+            self.is_changed = true;
+        }
+    }
+}
+
+/// Who gets an answer, if it is for one client only.
+fn client_of(payload: &Payload<'_>, service: NameService) -> Option<IpAddr> {
+    let client = payload.key.source_ip(payload.direction.opposite());
+    (service != NameService::Mdns && !client.is_multicast()).then_some(client)
+}
