@@ -311,7 +311,7 @@ pub const SESSION_ROUTES: usize = 4_096;
 
 /// Payloads of each direction of a TCP connection that are copied for the parsers of names once one
 /// began with something that they read: what follows of a ClientHello is among them.
-pub const NAME_PAYLOADS: u32 = 8;
+pub const NAME_PAYLOADS: u32 = 4;
 
 /// Payloads of each direction of a TCP connection that are looked at for the beginning of a TLS
 /// handshake, which may follow a greeting (STARTTLS). Later ones say no name.
@@ -368,9 +368,9 @@ pub const CHUNK_PAYLOADS: usize = 128;
 /// it does not hand over.
 pub const HANDOVER_CHUNKS: usize = 64;
 
-/// Directions of TCP flows that a decoder remembers for a while, so as to look at their
-/// beginnings only. Those that meet in one place forget each other.
-pub const PICK_PLACES: usize = 1 << 16;
+/// Directions of TCP flows, of those that began last, that a decoder remembers: 32 KiB. Those that
+/// meet in one place forget each other.
+pub const PICK_PLACES: usize = 1 << 13;
 
 /// Payloads that the `names` thread reads before it publishes.
 pub const ROUND_PAYLOADS: usize = 1_024;

@@ -1,19 +1,21 @@
 //! Which packets' payloads are copied for the `names` thread: those in which names may be.
 //!
-//! What a payload may be is said by [`super::interest`], from its ports, its first bytes and its place among
-//! the payloads of its direction. This keeps that place for directions of TCP flows, until enough
-//! was looked at: from then on their payloads are never touched.
+//! What a payload may be is said by [`super::interest`], from its ports, its first bytes and its
+//! place among the payloads of its direction. This keeps that place for the directions of TCP flows
+//! that began last, until enough of one was looked at: from then on its payloads are not touched.
+//! Of others the first bytes are looked at, and if they begin nothing, that is all.
 //!
 //! The memory of that is a small direct-mapped cache beside the decoder, and not a mark in the
 //! flow's slot: with several workers or queues the bytes are where the decoder is, and the slot
-//! is on another core. Flows that meet in one place of the cache forget each other: then a
-//! beginning is looked for in the middle of a flow, where nothing looks like one.
+//! is on another core. It is small enough to stay in a processor's nearest cache: a larger one cost
+//! more by waiting for it than the looks that it saves. Flows that meet in one place forget each
+//! other.
 
 use crate::decode::Packet;
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
-use crate::names::interest::{port, wants};
+use crate::names::interest::{beginning, port, wants};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two());
 const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX as u32);
@@ -67,14 +69,20 @@ impl Picks {
         let place = usize::from(u16::from_le_bytes([low, high])) ^ packet.direction.idx();
         let place = &mut self.places[place % PICK_PLACES];
         let tag = u16::from_le_bytes([a, b]);
-        if is_syn || place.tag != tag {
-            *place = Place { tag, seen: 0, left: 0 };
-        }
-        // Data on a SYN (RFC 7413) comes again, unless the server takes it.
-        if is_syn || place.seen == Place::DONE {
+        let fresh = Place { tag, seen: 0, left: 0 };
+        if is_syn {
+            // Data on a SYN (RFC 7413) comes again, unless the server takes it.
+            *place = fresh;
             return false;
         }
-        place.decide(ports(packet), captured())
+        if place.tag != tag {
+            let begins = || beginning(captured()).is_some();
+            if !begins() && !ports(packet).contains(&port::DNS) {
+                return false;
+            }
+            *place = fresh;
+        }
+        place.seen != Place::DONE && place.decide(ports(packet), captured())
     }
 }
 
@@ -168,7 +176,8 @@ mod tests {
 
     #[test]
     fn after_so_many_payloads_nothing_is_looked_at_until_the_next_connection() {
-        let mut segments = vec![(0, REST); NAME_LOOKS as usize];
+        let mut segments = vec![(SYN, b"".as_slice())];
+        segments.extend(vec![(0, REST); NAME_LOOKS as usize]);
         segments.extend([(0, HELLO), (SYN, b"".as_slice()), (0, HELLO)]);
         let mut want = vec![false; segments.len()];
         *want.last_mut().unwrap() = true;
