@@ -29,11 +29,8 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn new() -> Box<Self> {
-        Box::new(Self {
-            heads: Vec::with_capacity(CHUNK_PAYLOADS),
-            bytes: Vec::with_capacity(CHUNK_BYTES),
-        })
+    fn new() -> Self {
+        Self { heads: Vec::with_capacity(CHUNK_PAYLOADS), bytes: Vec::with_capacity(CHUNK_BYTES) }
     }
 
     fn clear(&mut self) {
@@ -117,10 +114,10 @@ impl Progress {
 /// The end that payloads go in at.
 #[derive(Debug)]
 pub struct PayloadSender {
-    filling: Box<Chunk>,
-    spare: Vec<Box<Chunk>>,
-    sent: Producer<Box<Chunk>>,
-    returned: Consumer<Box<Chunk>>,
+    filling: Chunk,
+    spare: Vec<Chunk>,
+    sent: Producer<Chunk>,
+    returned: Consumer<Chunk>,
     handed: u64,
     progress: Arc<Progress>,
 }
@@ -129,9 +126,9 @@ pub struct PayloadSender {
 #[derive(Debug)]
 pub struct PayloadReceiver {
     /// The chunk whose payloads are taken, and which is next.
-    chunk: Option<(Box<Chunk>, usize)>,
-    sent: Consumer<Box<Chunk>>,
-    returned: Producer<Box<Chunk>>,
+    chunk: Option<(Chunk, usize)>,
+    sent: Consumer<Chunk>,
+    returned: Producer<Chunk>,
     taken: u64,
     progress: Arc<Progress>,
 }
@@ -340,7 +337,7 @@ mod tests {
             taken += 1;
         }
         let in_chunk = CHUNK_BYTES / COPIED_BYTES;
-        assert_eq!(taken as usize, (HANDOVER_CHUNKS + 1) * in_chunk);
+        assert_eq!(taken, ((HANDOVER_CHUNKS + 1) * in_chunk) as u64);
         assert_eq!(sender.progress().handed(), taken, "what finds no room does not count");
         assert_eq!(take_all(&mut receiver).len(), HANDOVER_CHUNKS * in_chunk);
         assert!(sender.push(&packet(taken), &bytes));

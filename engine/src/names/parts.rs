@@ -28,7 +28,8 @@ pub(super) struct Parts<K, V> {
 
 impl<K, V> Default for Parts<K, V> {
     fn default() -> Self {
-        let group = Arc::new(vec![Arc::new(Vec::new()); FANOUT]);
+        let part = Arc::new(Vec::new());
+        let group = Arc::new(vec![part; FANOUT]);
         Self { groups: vec![group; FANOUT], hasher: RandomState::new(), len: 0 }
     }
 }
