@@ -6,10 +6,11 @@
 //! merge, reap: records that end ────────────────────────────────── labels ◀────────────┘
 //! ```
 //!
-//! [`pick`] says which payloads are copied, by [`interest`]; [`handover`] carries them to the one thread that
-//! reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and gives them to
-//! the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables keep: what flows
-//! said of themselves ([`facts`]), and how addresses were named ([`addresses`]). Whoever ends records has them labelled ([`labels`]) by the tables as published.
+//! [`pick`] says which payloads are copied, by [`interest`]; [`mod@handover`] carries them to the
+//! one thread that reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and
+//! gives them to the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables
+//! keep: what flows said of themselves ([`facts`]), and how addresses were named ([`addresses`]).
+//! Whoever ends records has them labelled ([`labels`]) by the tables as published.
 //!
 //! Nothing here asks anybody on the network, and no `rx` thread waits for anything here.
 
