@@ -107,6 +107,7 @@ const WORDS: &[Words] = &[
     ("name", "", "best name of the responder", ""),
     ("name_source", "", "where `name` is from", ""),
     ("name_age_ns", "ns", "age of the DNS answer when the flow began", ""),
+    ("name_doubt", "", "why it may be another's: `stale`, `other_client` or `ambiguous`", ""),
     ("*_device", "", "what is known of the {}, a local host", ""),
     (
         "sampling",
