@@ -248,7 +248,8 @@ fn cuts_anywhere() {
                 (34, "l4_short".into()),
                 (38, mac(&tcp4("payload 20"))),
                 (47, mac(&tcp4("payload 0"))),
-                (48, mac(&tcp4("payload 0")) + " flags 0x12 seq 9"),
+                (48, mac(&tcp4("payload 0")) + " flags 0x12 seq 9 ack 0 window 65535"),
+                (50, mac(&tcp4("payload 0")) + " flags 0x12 seq 9 ack 0 window 0"),
             ],
         ),
         (
