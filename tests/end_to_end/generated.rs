@@ -43,16 +43,19 @@ fn from_truth(truth: &Value) -> BTreeMap<Key, Counts> {
     for flow in truth["flows"].as_array().into_iter().flatten() {
         let text = |name: &str| flow[name].as_str().unwrap_or_default().to_owned();
         let pair = |name: &str| [number(&flow[name][0]), number(&flow[name][1])];
-        let key = (
-            number(&flow["protocol"]),
-            text("src"),
-            number(&flow["sport"]),
-            text("dst"),
-            number(&flow["dport"]),
-            flow["vlan"].to_string(),
-        );
-        let counts = ["packets", "bytes", "frame_bytes", "payload_bytes", "fragments", "tcp_flags"]
-            .map(pair);
+        let [mut src, mut dst] = [("src", "sport"), ("dst", "dport")]
+            .map(|(address, port)| (text(address), number(&flow[port])));
+        let mut counts =
+            ["packets", "bytes", "frame_bytes", "payload_bytes", "fragments", "tcp_flags"]
+                .map(pair);
+        // The truth says who was seen first. Who answers from a service's port is no initiator.
+        let has_syn = counts[5].iter().any(|flags| flags & 2 != 0);
+        if flow["protocol"] == 6 && !has_syn && src.1 < 1_024 && dst.1 >= 1_024 {
+            (src, dst) = (dst, src);
+            counts.iter_mut().for_each(|pair| pair.reverse());
+        }
+        let vlan = flow["vlan"].to_string();
+        let key = (number(&flow["protocol"]), src.0, src.1, dst.0, dst.1, vlan);
         add(&mut flows, key, counts);
     }
     flows

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use libtest_mimic::{Failed, Trial};
 
 use crate::program::{
-    FLOWTAP, Generated, flowtap, folder, generate_scan, json_lines, sorted, wait_for,
+    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate_scan, json_lines, sorted, wait_for,
 };
 use crate::{Outcome, ensure};
 
@@ -37,28 +37,19 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     Ok(files)
 }
 
-/// Whether files together have the lines of one.
-fn hold(files: &[PathBuf], one: &Path) -> Outcome {
+/// Whether files together have the records that a run has written to standard output.
+fn hold(files: &[PathBuf], run: &Run) -> Outcome {
     let all: String = files.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
-    ensure(sorted(&all) == sorted(&fs::read_to_string(one)?), "not the records of one file")
-}
-
-/// A capture, and a file with all of its records.
-fn made() -> Result<(Generated, PathBuf), Failed> {
-    let made = generate_scan(20_000);
-    let whole = made.folder.path().join("whole");
-    let run = flowtap(["read".as_ref(), "-q".as_ref(), made.capture.as_os_str()]).expect(0)?;
-    fs::write(&whole, run.stdout)?;
-    Ok((made, whole))
+    ensure(sorted(&all) == run.sorted_lines(), "not the records of one file")
 }
 
 fn by_size() -> Outcome {
-    let (made, whole) = made()?;
+    let made = generate_scan(20_000);
+    let run = flowtap(["read".as_ref(), "-q".as_ref(), made.capture.as_os_str()]).expect(0)?;
     let folder = folder();
     let mut command = Command::new(FLOWTAP);
     command.args(["read", "-q", "--strict", "--rotate-size", "500k", "-o"]);
-    let run = command.arg(folder.path().join("flows.jsonl")).arg(&made.capture);
-    ensure(run.status()?.success(), "exit code")?;
+    Run::of(command.arg(folder.path().join("flows.jsonl")).arg(&made.capture)).expect(0)?;
     let files = files(folder.path())?;
     ensure(files.len() > 10, format!("{} files", files.len()))?;
     let is_short = |file: &&PathBuf| file.metadata().is_ok_and(|it| it.len() < 500_000);
@@ -67,13 +58,13 @@ fn by_size() -> Outcome {
     for name in ["flows.jsonl", "flows-2.jsonl", "flows-10.jsonl"] {
         ensure(folder.path().join(name).exists(), format!("no {name}: {files:?}"))?;
     }
-    hold(&files, &whole)
+    hold(&files, &run)
 }
 
 fn by_the_clock() -> Outcome {
-    let (made, whole) = made()?;
+    let capture = fs::read(generate_scan(20_000).capture)?;
+    let run = flowtap_fed(&["read", "-q", "-"], &capture).expect(0)?;
     let folder = folder();
-    let capture = fs::read(&made.capture)?;
     let mut child = Command::new(FLOWTAP)
         .args(["read", "-q", "-", "--strict", "--rotate", "100ms", "-o"])
         .arg(folder.path().join("{start:%Y/%m-%d}/{start:%H%M%S%.3f}.jsonl"))
@@ -91,7 +82,7 @@ fn by_the_clock() -> Outcome {
     drop(stdin);
     ensure(child.wait()?.success(), "exit code")?;
     let files = files(folder.path())?;
-    hold(&files, &whole)
+    hold(&files, &run)
 }
 
 fn refused() -> Outcome {
@@ -105,8 +96,9 @@ fn refused() -> Outcome {
 fn schema() -> Outcome {
     let made = generate_scan(100);
     let csv = made.folder.path().join("a.csv");
-    let arguments = ["read".as_ref(), "-q".as_ref(), "-o".as_ref(), csv.as_os_str()];
-    flowtap(arguments.into_iter().chain([made.capture.as_os_str()])).expect(0)?;
+    let arguments = ["read", "-q", "--features-set", "extended", "-o"].map(AsRef::as_ref);
+    let arguments = arguments.into_iter().chain([csv.as_os_str()]);
+    flowtap(arguments.chain([made.capture.as_os_str()])).expect(0)?;
     let header = fs::read_to_string(&csv)?;
     let columns: Vec<_> = header.lines().next().unwrap_or_default().split(',').collect();
     let json = flowtap(["schema", "--format", "json"]).expect(0)?.stdout;
