@@ -19,7 +19,10 @@ pub(super) mod port {
     pub(crate) const LLMNR: u16 = 5_355;
     /// Where a connection's first payload is likely to begin a message; so if it does not, that
     /// may have been overtaken by what follows it.
-    pub(super) const LIKELY: [u16; 8] = [22, 80, 443, 465, 853, 993, 8_080, 8_443];
+    #[inline]
+    pub(super) fn is_likely(port: u16) -> bool {
+        matches!(port, 22 | 80 | 443 | 465 | 853 | 993 | 8_080 | 8_443)
+    }
 }
 
 /// Payloads of a direction within which its first may come, having been overtaken.
@@ -77,16 +80,19 @@ pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
     })
 }
 
-fn tcp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
-    if ports.contains(&port::DNS) {
+#[inline]
+fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
+    if from == port::DNS || to == port::DNS {
         return true;
     }
+    if nth_payload >= OVERTAKEN {
+        // Behind a greeting.
+        return nth_payload < NAME_LOOKS && begins_tls(bytes);
+    }
     match beginning(bytes) {
-        // Behind a greeting too.
-        Some(Beginning::Tls) => nth_payload < NAME_LOOKS,
-        Some(_) => nth_payload < OVERTAKEN,
+        Some(_) => true,
         None if bytes.len() < BEGINNING_BYTES => nth_payload == 0,
-        None => nth_payload < OVERTAKEN && ports.iter().any(|port| port::LIKELY.contains(port)),
+        None => port::is_likely(from) || port::is_likely(to),
     }
 }
 
@@ -104,10 +110,16 @@ pub(super) enum Beginning {
 /// So many bytes tell.
 pub(super) const BEGINNING_BYTES: usize = 4;
 
+#[inline]
+fn begins_tls(stream: &[u8]) -> bool {
+    matches!(stream, [22, 3, 0..=4, _, ..])
+}
+
 /// What `stream` may begin with.
+#[inline]
 pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
     match stream.first_chunk::<BEGINNING_BYTES>()? {
-        [22, 3, 0..=4, _] => Some(Beginning::Tls),
+        _ if begins_tls(stream) => Some(Beginning::Tls),
         _ if http::may_begin(stream) => Some(Beginning::Http),
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
         _ => None,

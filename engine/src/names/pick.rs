@@ -90,7 +90,7 @@ impl Place {
     /// Payloads seen, when no more are looked at.
     const DONE: u8 = u8::MAX;
 
-    #[inline(never)]
+    #[inline]
     fn decide(&mut self, ports: [u16; 2], bytes: &[u8]) -> bool {
         let nth = u32::from(self.seen);
         let mut is_wanted = self.left > 0;

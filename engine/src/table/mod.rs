@@ -47,7 +47,7 @@ use std::sync::OnceLock;
 
 use crate::decode::Packet;
 use crate::error::{Error, Result};
-use crate::flow::record::tcp_flags::{FIN, RST, SYN};
+use crate::flow::record::tcp_flags::{RST, SYN};
 use crate::flow::{Delta, EndReason, Features, FeaturesSet, FlowRecord, KeyHasher, Timeouts};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::memory::Pages;
@@ -274,7 +274,7 @@ impl<'a> CoreTable<'a> {
     /// Asks for a packet's slot; and for its origin, where the packet is likely to need that.
     #[inline]
     fn prefetch<const EXTENDED: bool>(&self, slot: u32, packet: &Packet) {
-        if packet.tcp.is_some_and(|tcp| tcp.flags & (SYN | FIN | RST) != 0) {
+        if packet.tcp.is_some_and(|tcp| tcp.flags & (SYN | RST) != 0) {
             self.slab.prefetch_all(slot);
         } else {
             self.slab.prefetch(slot);

@@ -296,9 +296,12 @@ impl Slot {
         let more = u8::from(packet.later_fragment);
         let Some(fragments) = self.fragments[way].checked_add(more) else { return false };
         if self.is_next(packet) {
-            if packet.tcp.is_some() {
-                self.next_sequence[way] =
-                    self.next_sequence[way].wrapping_add(packet.payload_bytes);
+            if let Some(tcp) = packet.tcp {
+                let len = packet.payload_bytes.wrapping_add((tcp.flags & FIN).into());
+                self.next_sequence[way] = self.next_sequence[way].wrapping_add(len);
+                if tcp.flags & FIN != 0 {
+                    self.follow_end(packet.direction, tcp.flags);
+                }
             }
         } else if !self.note(packet, origin()) {
             return false;
@@ -316,7 +319,8 @@ impl Slot {
     }
 
     /// Whether the packet is simply the next one of its flow: not the first of its direction or
-    /// part, not before another in time; of TCP, in sequence and without anything to note.
+    /// part, not before another in time; of TCP, in sequence and without anything to note but its
+    /// end, for which the origin is not needed.
     #[inline(always)]
     fn is_next(&self, packet: &Packet) -> bool {
         let way = packet.direction.idx();
@@ -324,7 +328,7 @@ impl Slot {
         let is_in_sequence = packet.tcp.is_none_or(|tcp| {
             tcp.sequence == self.next_sequence[way]
                 && tcp.window != 0
-                && tcp.flags & (SYN | FIN | RST) == 0
+                && tcp.flags & (SYN | RST) == 0
                 && self.phase != Phase::HalfOpen
                 && self.marks.has(Marks::SEQUENCES[way])
         });
@@ -364,21 +368,28 @@ impl Slot {
             origin.syn_sequence[direction.idx()] = tcp.sequence;
             self.marks.add_if(true, Marks::SYNS[direction.idx()]);
         }
-        self.marks.add_if(tcp.flags & FIN != 0, Marks::FINS[direction.idx()]);
+        self.follow_end(direction, tcp.flags);
+        if tcp.flags & (SYN | ACK) == ACK
+            && self.phase == Phase::HalfOpen
+            && direction == self.marks.direction(Marks::INITIATOR_REVERSE)
+        {
+            self.phase = Phase::Open;
+        }
+    }
+
+    /// Follows how the connection ends, if the packet with these flags does that.
+    #[inline]
+    fn follow_end(&mut self, direction: Direction, flags: u8) {
+        self.marks.add_if(flags & FIN != 0, Marks::FINS[direction.idx()]);
         if self.phase == Phase::Finished {
             return;
         }
         if Marks::FINS.iter().all(|&fin| self.marks.has(fin)) {
             self.phase = Phase::Finished;
             self.marks.add_if(true, Marks::CLOSED);
-        } else if tcp.flags & RST != 0 {
+        } else if flags & RST != 0 {
             self.phase = Phase::Finished;
             self.marks.add_if(true, Marks::RESET);
-        } else if tcp.flags & (SYN | ACK) == ACK
-            && self.phase == Phase::HalfOpen
-            && direction == self.marks.direction(Marks::INITIATOR_REVERSE)
-        {
-            self.phase = Phase::Open;
         }
     }
 
