@@ -319,9 +319,9 @@ fn privileges_are_given_up() -> Outcome {
     let capture = net.capture(&arguments)?;
     let pid = capture.child.id();
     // What it says comes before what it gives up, and that before its threads: main, export,
-    // merge, reap, and one for each queue.
+    // merge, reap, names, and one for each queue.
     let names = || status(pid, "Name").unwrap_or_default();
-    ensure(wait_for(|| names().len() == 6), format!("threads: {:?}", names()))?;
+    ensure(wait_for(|| names().len() == 7), format!("threads: {:?}", names()))?;
     let all = |field: &str, value: &str| {
         let found = status(pid, field)?;
         ensure(found == BTreeSet::from([value.to_owned()]), format!("{field}: {found:?}"))
