@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowtap::export::Format;
-use flowtap::export::schema::{Fields, Row, visit};
+use flowtap::export::schema::{Fields, Row, RowTunnel, visit};
 use flowtap::flow::features::{BINS, Thousandths};
-use flowtap::flow::{Sampling, Tunnel};
+use flowtap::flow::{MplsLabels, Sampling};
 use flowtap::limits::KEY_VLANS;
 use flowtap::time::Timestamp;
 use serde::Serialize;
@@ -133,13 +133,17 @@ macro_rules! fields {
                 self.add(name, value.map(|vlans| format!("{vlans:?}")));
             }
             fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {
-                self.add(name, value.map(|Thousandths(number)| number as f64 / 1_000.0));
+                self.add(name, value.map(Thousandths::number));
             }
             fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>) {
                 self.add(name, value.map(|counts| format!("{counts:?}")));
             }
-            fn tunnel(&mut self, name: &'static str, value: Option<Tunnel>) {
-                self.add(name, value.map(|tunnel| tunnel.kind.name()));
+            fn labels(&mut self, name: &'static str, value: Option<MplsLabels>) {
+                let text = value.map(|labels| format!("{:?}", labels.iter().collect::<Vec<_>>()));
+                self.add(name, text);
+            }
+            fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
+                self.add(name, value.map(|there| there.tunnel.kind.name()));
             }
         }
     };

@@ -1,8 +1,8 @@
 //! Records as columns in memory: what Parquet and Arrow files are made of.
 //!
-//! [`visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64, times
-//! Timestamp(ns, UTC), VLANs and the like a list, a tunnel a struct, and all else is text, written as in JSON
-//! lines. There is no other list of fields here.
+//! [`visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64,
+//! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel a struct, and all else is text,
+//! written as in JSON lines. There is no other list of fields here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ enum Column {
     Vlans(ListBuilder<UInt16Builder>),
     Numbers(ListBuilder<UInt64Builder>),
     Decimal(Float64Builder),
-    Tunnel(TunnelColumn),
+    Tunnel(Box<TunnelColumn>),
 }
 
 /// A struct with the fields of a tunnel. What is absent in all of them is no tunnel.
@@ -264,7 +264,7 @@ impl Fields for Columns {
     }
 
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
-        match self.column(name, || Column::Tunnel(TunnelColumn::default())) {
+        match self.column(name, || Column::Tunnel(Box::default())) {
             Column::Tunnel(column) => column.append(value),
             _ => unreachable!("a field has one kind"),
         }

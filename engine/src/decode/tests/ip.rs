@@ -228,7 +228,8 @@ fn cuts_anywhere() {
     let tcp4 = |rest: &str| format!("6 10.0.0.1:1000 > 10.0.0.2:80 bytes 40 {rest}");
     let mac = |text: &str| format!("{text} mac 1 > 2");
     // From so many bytes on.
-    let rows: [(&str, Vec<u8>, Vec<(usize, String)>); 3] = [
+    type Row = (&'static str, Vec<u8>, Vec<(usize, String)>);
+    let rows: [Row; 3] = [
         (
             "VLAN, IPv4, UDP",
             ethernet(0x8100, &[&[0, 7, 8, 0][..], &udp4()].concat()),

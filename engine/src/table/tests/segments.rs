@@ -255,8 +255,11 @@ fn counts_of_segments_that_do_not_fit_are_published_first() {
     assert_eq!(side.packets, 70_000);
 }
 
+/// TTL, least and greatest, and DSCP of one direction.
+type Headers = Option<(u8, u8, u8)>;
+
 /// Time to live and code point of each packet; what the sides show of them.
-fn check_headers(active_s: u64, sent: &[(&str, u8, u8)], want: &[[Option<(u8, u8, u8)>; 2]]) {
+fn check_headers(active_s: u64, sent: &[(&str, u8, u8)], want: &[[Headers; 2]]) {
     let parsed: Vec<_> = sent.iter().map(|(text, ..)| parse(text, UDP)).collect();
     let mut packets = packets(&parsed);
     for (packet, (_, ttl, dscp)) in packets.iter_mut().zip(sent) {
