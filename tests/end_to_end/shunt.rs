@@ -180,6 +180,7 @@ fn refusals() -> Outcome {
     for (arguments, words) in [
         (&["--mode", "observe"][..], "--shunt: v1 is observed"),
         (&["--mode", "tap", "--filter", "tcp"], "--filter has not judged"),
+        (&["--mode", "tap", "--features-set", "extended"], "statistics would miss"),
         (&["--mode", "tap", "--idle-timeout", "4s"], "--idle-timeout of 5s or more"),
     ] {
         let mut capture = net.inside(FLOWTAP);

@@ -5,7 +5,9 @@
 //! is published at once. Called by the `rx` thread that owns the table (its shunt).
 
 use crate::decode::Packet;
-use crate::flow::{Delta, Direction, EndReason, FlowKey, FlowRecord, Opening, SideCounts};
+use crate::flow::{
+    Delta, Direction, EndReason, Features, FlowKey, FlowRecord, Opening, SideCounts,
+};
 use crate::table::{CoreTable, Outlet};
 use crate::time::{Tick, Timestamp};
 
@@ -76,6 +78,10 @@ impl CoreTable<'_> {
         let slot = self.index.find(hash, |slot| self.slab.slot(slot).is_of(key));
         self.counters.brought_home.add(shunted.packets());
         let Some(slot) = slot else {
+            if self.features.is_some() {
+                // Whoever receives an end expects some; the kernel keeps none.
+                outlet.publish_features(hash, &Features::EMPTY);
+            }
             outlet.publish(hash, FlowRecord::flow(*key, shunted.as_flow()));
             return;
         };

@@ -187,6 +187,10 @@ fn check_shunt(settings: &Settings, live: &CaptureSettings) -> Result<()> {
         let cause = "the kernel would count packets that --filter has not judged";
         return refuse(cause, "leave one of the two out");
     }
+    if settings.features_set.is_extended() {
+        let cause = "statistics would miss the packets that the kernel counts";
+        return refuse(cause, "leave --features-set extended out, or --shunt");
+    }
     let timeouts = &settings.timeouts;
     if timeouts.idle_ns.min(timeouts.datagram_idle_ns) < SHUNT_IDLE_NS {
         let cause = "counts may take three seconds to come home";

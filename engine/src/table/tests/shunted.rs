@@ -3,7 +3,8 @@
 use super::{CONFIG, Sent, TCP, Tray, hasher, packets, records};
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::record::tcp_flags::{ACK, FIN, SYN};
-use crate::flow::{EndReason, FlowRecord, SideCounts, Timeouts};
+use crate::flow::{EndReason, Features, FeaturesSet, FlowRecord, SideCounts, Timeouts};
+use crate::table::outbox::outbox;
 use crate::table::{CoreTable, Shunted, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
@@ -113,6 +114,19 @@ fn what_comes_home_to_no_slot_is_a_flow_of_its_own() {
     let found = play(CONFIG, &packets, 0..3);
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].total.packets(), found[0].total.end), (3, Some(EndReason::Idle)));
+}
+
+#[test]
+fn what_comes_home_to_no_slot_has_statistics_where_they_are_kept() {
+    let config = TableConfig { features_set: FeaturesSet::Extended, ..CONFIG };
+    let packets = packets(&[sent(0, false, ACK), sent(1, true, ACK)]);
+    let counters = TableCounters::default();
+    let mut table = CoreTable::new(config, hasher(), &counters).unwrap();
+    let (mut outbox, mut inboxes) = outbox(1, 2, 4, config.features_set);
+    table.bring_home(&packets[0].key, &shunted(&packets), &mut outbox);
+    assert!(outbox.flush());
+    let batch = inboxes[0].take().unwrap();
+    assert_eq!((batch.deltas.len(), batch.features), (1, Some(vec![Features::EMPTY])));
 }
 
 #[test]
