@@ -150,6 +150,9 @@ pub const SINK_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 /// Things that a sink says to the user that wait for being shown. More are left out.
 pub const SINK_NOTICES: usize = 16;
 
+/// Names of files that a sink remembers to have completed.
+pub const COMPLETED_NAMES: usize = 1_024;
+
 /// Messages that wait for a collector. Then its queue fills.
 pub const COLLECTOR_SPOOL_BYTES: usize = 16 << 20;
 

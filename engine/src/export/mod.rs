@@ -7,6 +7,7 @@ mod account;
 mod arrow;
 mod collector;
 mod columns;
+mod completed;
 mod csv;
 pub mod describe;
 mod distributor;

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::{Error, Result};
+use crate::export::completed::Completed;
 use crate::export::queue::Progress;
 use crate::export::{Compression, SinkSpec, Target, name};
 use crate::sync::Arc;
@@ -145,7 +146,7 @@ impl Output {
     /// `is_wanted`, it keeps the name it has.
     pub(crate) fn finish(
         self,
-        completed: &mut Vec<PathBuf>,
+        completed: &mut Completed,
         is_wanted: impl FnOnce() -> bool,
     ) -> io::Result<u64> {
         let mut buffered = match self.writer {
@@ -162,9 +163,7 @@ impl Output {
             counted.progress.set_syncing(false);
             synced?;
             if is_wanted() {
-                let name = free_name(name, completed);
-                fs::rename(part, &name)?;
-                completed.push(name);
+                fs::rename(part, completed.choose(name, Path::exists))?;
             }
         }
         Ok(counted.bytes)
@@ -208,21 +207,6 @@ fn keep_older(part: &Path) -> io::Result<()> {
     });
     let free = numbered.into_iter().find(|name| !name.exists());
     fs::rename(part, free.expect("there is always a higher number"))
-}
-
-/// `name`, or `name` with a number before its first dot's ending if `completed` has it and
-/// nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`.
-fn free_name(name: &Path, completed: &[PathBuf]) -> PathBuf {
-    let file = name.file_name().unwrap_or_default().to_string_lossy();
-    let (stem, endings) = match file.split_once('.') {
-        Some((stem, endings)) => (stem, format!(".{endings}")),
-        None => (&*file, String::new()),
-    };
-    let numbered = (2..).map(|number| name.with_file_name(format!("{stem}-{number}{endings}")));
-    if !completed.contains(&name.to_owned()) || !name.exists() {
-        return name.to_owned();
-    }
-    numbered.into_iter().find(|name| !name.exists()).expect("there is always a higher number")
 }
 
 /// Standard output as a file of our own: the one of the standard library keeps some bytes

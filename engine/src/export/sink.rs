@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 use crate::export::collector::Exporter;
+use crate::export::completed::Completed;
 use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue};
 use crate::export::{Context, Encoder, Patience, SinkAccount, SinkSpec, Target};
@@ -129,7 +130,7 @@ impl Sink {
             context: context.clone(),
             queue: Arc::clone(&queue),
             finished_bytes: 0,
-            completed: Vec::new(),
+            completed: Completed::default(),
         };
         Self::spawn(queue, part, move || writer.run(output))
     }
@@ -235,7 +236,7 @@ struct SinkThread {
     /// Bytes of files that are complete.
     finished_bytes: u64,
     /// Files that are complete.
-    completed: Vec<PathBuf>,
+    completed: Completed,
 }
 
 /// However the thread ends, those who wait for it are told.

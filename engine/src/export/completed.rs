@@ -1,0 +1,83 @@
+//! Names of the files that a sink has completed: none of them is replaced by a later one. Kept
+//! by the sink's thread, and bounded, however often a file is begun.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::limits::COMPLETED_NAMES;
+
+/// What a sink has completed.
+#[derive(Debug, Default)]
+pub(crate) struct Completed {
+    /// For each name the last number that was put into it; 1 is none.
+    names: HashMap<PathBuf, u64>,
+    /// Some were forgotten: from then on whatever is there may be of this run.
+    has_forgotten: bool,
+}
+
+impl Completed {
+    /// `name`, or `name` with a number before its first dot's ending if a file of this run has it
+    /// and nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`. Numbers only rise.
+    pub(crate) fn choose(&mut self, name: &Path, is_there: impl Fn(&Path) -> bool) -> PathBuf {
+        let known = self.names.get(name).copied();
+        let may_be_ours = known.is_some() || self.has_forgotten;
+        let last = known.unwrap_or(1);
+        if known.is_none() && self.names.len() >= COMPLETED_NAMES {
+            self.names.clear();
+            self.has_forgotten = true;
+        }
+        let (mut number, mut chosen) = (last, name.to_owned());
+        if may_be_ours && is_there(name) {
+            while number == last || is_there(&chosen) {
+                number += 1;
+                chosen = numbered(name, number);
+            }
+        }
+        self.names.insert(name.to_owned(), number);
+        chosen
+    }
+}
+
+fn numbered(name: &Path, number: u64) -> PathBuf {
+    let file = name.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, endings) = match file.split_once('.') {
+        Some((stem, endings)) => (stem, format!(".{endings}")),
+        None => (&*file, String::new()),
+    };
+    name.with_file_name(format!("{stem}-{number}{endings}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn many_files_of_one_name_are_each_found_a_number_at_once() {
+        let mut completed = Completed::default();
+        let (there, looks) = (RefCell::new(HashSet::<PathBuf>::new()), Cell::new(0));
+        for _ in 0..10_000 {
+            let name = completed.choose(Path::new("d/flows.csv.gz"), |path| {
+                looks.set(looks.get() + 1);
+                there.borrow().contains(path)
+            });
+            assert!(there.borrow_mut().insert(name), "replaced");
+        }
+        assert!(there.borrow().contains(Path::new("d/flows-10000.csv.gz")));
+        assert!(looks.get() <= 20_000, "{} looks", looks.get());
+    }
+
+    #[test]
+    fn many_names_are_bounded_and_none_is_replaced_when_it_comes_again() {
+        let mut completed = Completed::default();
+        let mut there = HashSet::new();
+        for number in 0..3 * COMPLETED_NAMES {
+            let name = format!("{}.csv", number % (2 * COMPLETED_NAMES));
+            let chosen = completed.choose(Path::new(&name), |path| there.contains(path));
+            assert!(there.insert(chosen), "{name} was replaced");
+            assert!(completed.names.len() <= COMPLETED_NAMES);
+        }
+    }
+}
