@@ -159,6 +159,10 @@ pub const COLLECTOR_SPOOL_BYTES: usize = 16 << 20;
 /// How long a collector may take to accept a connection.
 pub const COLLECTOR_CONNECT: Duration = Duration::from_secs(3);
 
+/// How long a connection over UDP stands without a refusal before it counts as up: longer than one
+/// takes to come back.
+pub const COLLECTOR_STANDS: Duration = Duration::from_secs(1);
+
 /// How long a collector may take nothing over TCP; then the connection is opened anew.
 pub const COLLECTOR_SILENCE: Duration = Duration::from_secs(30);
 

@@ -23,7 +23,7 @@ use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Templates, s
 use crate::export::queue::{Batch, Message as Task, Queue};
 use crate::export::{Context, SinkOptions};
 use crate::limits::{
-    COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SPOOL_BYTES, TEMPLATES_EVERY,
+    COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SPOOL_BYTES, COLLECTOR_STANDS, TEMPLATES_EVERY,
     TEMPLATES_EVERY_MESSAGES,
 };
 use crate::sync::{Arc, thread};
@@ -51,6 +51,8 @@ struct Session {
     promised: u64,
     /// Messages that may not have arrived, and how much was sent with each.
     window: VecDeque<(u64, Message)>,
+    /// When something was sent over it for the first time.
+    first_sent: Option<Instant>,
 }
 
 /// The thread's part.
@@ -170,7 +172,7 @@ impl Exporter {
     }
 
     fn connect(&mut self) {
-        match Connection::open(&self.endpoint) {
+        match Connection::open(&self.endpoint, &self.queue.progress) {
             Ok(connection) => {
                 self.session = Some(Session {
                     connection,
@@ -180,6 +182,7 @@ impl Exporter {
                     messages_since: 0,
                     promised: 0,
                     window: VecDeque::new(),
+                    first_sent: None,
                 });
                 // That a datagram can be sent says nothing about who receives it.
                 if self.endpoint.transport == Transport::Tcp {
@@ -194,6 +197,7 @@ impl Exporter {
     fn send_one(&mut self, mut message: Message) {
         let (progress, most) = (&self.queue.progress, self.most_bytes);
         let Some(session) = &mut self.session else { return };
+        session.first_sent.get_or_insert_with(Instant::now);
         // Over UDP a template may be lost, or the collector have begun anew (section 8.4).
         let is_old = session.told.elapsed() >= TEMPLATES_EVERY
             || session.messages_since >= TEMPLATES_EVERY_MESSAGES;
@@ -223,9 +227,15 @@ impl Exporter {
         let Some(session) = &mut self.session else { return };
         match session.connection.arrived() {
             Ok(arrived) => {
-                let was_waited_for = !session.window.is_empty();
+                // A datagram has always left; only that no refusal comes back says something.
+                let is_taken = match self.endpoint.transport {
+                    Transport::Tcp => !session.window.is_empty(),
+                    Transport::Udp => {
+                        session.first_sent.is_some_and(|it| it.elapsed() >= COLLECTOR_STANDS)
+                    }
+                };
                 self.account_for(arrived);
-                if was_waited_for {
+                if is_taken {
                     self.is_up();
                 }
             }

@@ -41,13 +41,15 @@ enum Socket {
 }
 
 impl Connection {
-    /// Connects to the first of the host's addresses that takes it.
-    pub(super) fn open(endpoint: &Endpoint) -> Result<Self, Failure> {
+    /// Connects to the first of the host's addresses that takes it; `progress` is told of each, as
+    /// each may take [`COLLECTOR_CONNECT`] to say nothing.
+    pub(super) fn open(endpoint: &Endpoint, progress: &Progress) -> Result<Self, Failure> {
         let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
         let not_found = |text: String| Failure { cause: "name not found".to_owned(), text };
         let addresses = looked_up.map_err(|error| not_found(error.to_string()))?;
         let mut failure = not_found("the name has no address".to_owned());
         for address in addresses {
+            progress.note();
             let opened = match endpoint.transport {
                 Transport::Tcp => connect_tcp(address).map(Socket::Tcp),
                 Transport::Udp => connect_udp(address).map(Socket::Udp),
