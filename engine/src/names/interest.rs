@@ -51,6 +51,17 @@ fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
         || nth_payload < STREAM_PAYLOADS && (quic::may_begin(bytes) || gquic::may_begin(bytes))
 }
 
+/// Whether each packet between these ports is of use, however many the flow has had: answers of
+/// a name service, which come on one flow as long as somebody asks.
+#[must_use]
+pub fn is_service(protocol: u8, ports: [u16; 2]) -> bool {
+    match protocol {
+        UDP => service(ports).is_some(),
+        TCP => ports.contains(&port::DNS),
+        _ => false,
+    }
+}
+
 /// What datagrams are by a well-known port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {

@@ -119,7 +119,9 @@ pub(super) fn make_threads<'a>(
         let Inlet { interface, line, shunts } = inlet;
         let clock = Clock::since(start);
         let packets = live.shunt.unwrap_or_default();
-        let shunt = |(of, maps)| Shunt::new(maps, packets, of, first.tunnels(), &clock);
+        let payloads = payloads.next();
+        let (tunnels, learns_names) = (first.tunnels(), payloads.is_some());
+        let shunt = |(of, maps)| Shunt::new(maps, packets, of, tunnels, learns_names, &clock);
         let shunts = shunts.into_iter().map(shunt).collect();
         let mut decoder = first.for_queue(number);
         decoder.set_interface(interface);
@@ -133,7 +135,7 @@ pub(super) fn make_threads<'a>(
             batch: PacketBatch::new(),
             exchange: exchanges.next(),
             shunts,
-            payloads: payloads.next(),
+            payloads,
             counters: &accounts.receives[number][usize::from(interface)],
             clock,
             last_flush: 0,

@@ -22,13 +22,16 @@
 //! **Flows begin and end as without it.** SYN, FIN and RST come up, and with the first of them
 //! the program counts no more of that flow. All that it has counted came before; so it is
 //! brought home before that packet is counted. (With several queues, a packet of the other
-//! direction may be under way at that very moment, of which nobody knows whether it came before.)
+//! direction may be under way at that very moment, of which nobody knows whether it came before.
+//! And where there is no room to publish, or no quiet moment to read, these counts come home when
+//! the entry is let go: each counts once still, but in what then is on these ports.)
 //! Idle timeouts see the kernel's last time within a second, and are
 //! [longer](crate::limits::SHUNT_IDLE_NS) than an entry lives without packets. The active timeout
 //! cuts at the next coming home.
 //!
 //! **What is not the flow's own comes up.** Where tunnels are opened, packets of their outer flow
-//! are of others that are inside; and a flow inside has a key that the program never makes.
+//! are of others that are inside; and a flow inside has a key that the program never makes. Where
+//! names are learned, those who answer for names are never shunted: each answer is of use.
 //!
 //! **A removed interface** leaves the maps as they are: what was counted comes home, entries get
 //! slow and are let go, and the program goes on with them if there is another in its place.
@@ -46,6 +49,7 @@ use crate::engine::stage::Core;
 use crate::error::Result;
 use crate::flow::record::tcp_flags::{FIN, RST, SYN};
 use crate::flow::{Direction, FlowKey, SideCounts, protocol};
+use crate::names::interest::is_service;
 use crate::table::Shunted;
 use crate::time::{SECOND_NS, Tick};
 use crate::xdp::shunt::{Counted, ShuntMaps, monotonic_ns};
@@ -171,6 +175,7 @@ pub(super) struct Shunt<K> {
     /// The interface's number.
     interface: u16,
     tunnels: Tunnels,
+    learns_names: bool,
     /// What the kernel's clock said at tick 0.
     origin_ns: u64,
     entries: Vec<Entry>,
@@ -194,6 +199,7 @@ impl<K: Kernel> Shunt<K> {
         packets: u32,
         interface: u16,
         tunnels: Tunnels,
+        learns_names: bool,
         clock: &Clock,
     ) -> Self {
         let all = kernel.entries();
@@ -209,6 +215,7 @@ impl<K: Kernel> Shunt<K> {
             packets: packets.into(),
             interface,
             tunnels,
+            learns_names,
             origin_ns: monotonic_ns().saturating_sub(clock.tick()),
             entries,
             free: (0..all).rev().collect(),
@@ -223,7 +230,8 @@ impl<K: Kernel> Shunt<K> {
     }
 
     /// Before a batch is counted: what the kernel has counted of flows that begin anew or end
-    /// in it comes home first.
+    /// in it comes home first. Where there is no room for that, or the entry is never quiet, it
+    /// comes home after the batch; no packet waits for it.
     ///
     /// # Errors
     /// If the kernel fails.
@@ -267,6 +275,7 @@ impl<K: Kernel> Shunt<K> {
             || !home.is_elephant(packet, self.packets)
             || self.by_key.contains_key(&packet.key)
             || self.may_be_tunnel(&packet.key)
+            || self.may_name(&packet.key)
             || self.free.is_empty()
             || !self.kernel.try_take()
         {
@@ -288,9 +297,12 @@ impl<K: Kernel> Shunt<K> {
     /// Whether its packets may be those of other flows inside.
     fn may_be_tunnel(&self, key: &FlowKey) -> bool {
         let Tunnels::Inner(known) = self.tunnels else { return false };
-        let port = |direction| key.source_port(direction).unwrap_or_default();
-        key.protocol() == protocol::UDP
-            && known.may_be([port(Direction::Forward), port(Direction::Reverse)])
+        key.protocol() == protocol::UDP && known.may_be(ports(key))
+    }
+
+    /// Whether names are learned from its packets, however late they come.
+    fn may_name(&self, key: &FlowKey) -> bool {
+        self.learns_names && is_service(key.protocol(), ports(key))
     }
 
     /// What there is to do at times: reads each entry about once in a second, and lets go of
@@ -425,6 +437,11 @@ impl<K: Kernel> Shunt<K> {
         home.bring_home(&entry.key, &shunted);
         Ok(Some(sides[0].packets + sides[1].packets))
     }
+}
+
+/// Both ports of the flow's key.
+fn ports(key: &FlowKey) -> [u16; 2] {
+    [Direction::Forward, Direction::Reverse].map(|way| key.source_port(way).unwrap_or_default())
 }
 
 fn number_of(idx: usize) -> u32 {

@@ -164,7 +164,7 @@ fn play(seed: u64) {
     // For each flow what the kernel has counted since the start, to hold its end against.
     let mut shunted: HashMap<FlowKey, u64> = HashMap::new();
     let mut now = 0;
-    let mut shunt = Shunt::new(&mut kernel, 4, 0, Tunnels::Outer, &clock);
+    let mut shunt = Shunt::new(&mut kernel, 4, 0, Tunnels::Outer, false, &clock);
     for _ in 0..4_000 {
         now += random.below(SECOND_NS / 8);
         home.is_full = is_rough && random.below(8) == 0;
@@ -225,7 +225,7 @@ fn a_flow_that_slows_down_loses_its_entry() {
     let clock = Clock::since(Instant::now());
     let mut kernel = TestKernel::default();
     let mut home = TestHome::default();
-    let mut shunt = Shunt::new(&mut kernel, 4, 0, Tunnels::Outer, &clock);
+    let mut shunt = Shunt::new(&mut kernel, 4, 0, Tunnels::Outer, false, &clock);
     let packet = packet(9, 0);
     shunt.after(&[packet], &home).unwrap();
     let mut now = 0;
@@ -270,8 +270,31 @@ fn what_may_be_a_tunnel_and_what_came_by_another_interface_comes_up() {
         (there, inner, false),
     ] {
         let mut kernel = TestKernel::default();
-        let mut shunt = Shunt::new(&mut kernel, 4, 0, tunnels, &clock);
+        let mut shunt = Shunt::new(&mut kernel, 4, 0, tunnels, false, &clock);
         shunt.after(&[packet], &home).unwrap();
         assert_eq!(kernel.map.contains_key(&packet.key), is_shunted, "{packet:?}, {tunnels:?}");
+    }
+}
+
+#[test]
+fn name_services_come_up_where_names_are_learned() {
+    let clock = Clock::since(Instant::now());
+    let home = TestHome::default();
+    for (protocol, port, learns_names, is_shunted) in [
+        (protocol::UDP, 53, true, false),
+        (protocol::UDP, 5_353, true, false),
+        (protocol::TCP, 53, true, false),
+        (protocol::UDP, 53, false, true),
+        (protocol::UDP, 54, true, true),
+        (protocol::TCP, 5_353, true, true),
+    ] {
+        let end = |port| Endpoint { address: [10; 16], port };
+        let (key, _) =
+            FlowKey::canonical(end(40_000), end(port), 4, protocol, PortKind::Ports, [0; 2]);
+        let packet = Packet { key, ..Packet::NONE };
+        let mut kernel = TestKernel::default();
+        let mut shunt = Shunt::new(&mut kernel, 4, 0, Tunnels::Outer, learns_names, &clock);
+        shunt.after(&[packet], &home).unwrap();
+        assert_eq!(kernel.map.contains_key(&key), is_shunted, "{protocol} {port} {learns_names}");
     }
 }
