@@ -114,7 +114,7 @@ fn exit_code(result: Result<u8>) -> ExitCode {
 /// What clap says in several lines, in one that says where to look.
 fn usage_line(error: &clap::Error, help: &str) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return format!("give a command: read, capture or doctor; see {help}");
+        return format!("give a command: read, capture, doctor or schema; see {help}");
     }
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");
