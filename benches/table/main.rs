@@ -2,11 +2,11 @@
 //! to ten million, uniform and Zipf-distributed; what a scan costs; how long the longest
 //! batches take; and what an attack does to a small table.
 //!
-//! `cargo bench --bench table` runs it in full (4 minutes, 12 GB), `-- --flows N` up to so
-//! many flows, `-- compare scan batches attack` these parts of it, and `-- --json FILE` what
-//! `cargo xtask bench scale` asks for ([`scale`]); the tests run it small. In each round all meters count the same packets one
-//! after the other, in an order that rotates; medians are compared. A sum of what was
-//! counted is held against the others' and printed.
+//! `cargo bench --bench table` runs it in full (4 minutes, 12 GB), `-- --flows N` up to so many
+//! flows, `-- compare scan batches attack` these parts of it, and `-- --json FILE` what
+//! `cargo xtask bench scale` asks for ([`scale`]); the tests run it small. In each round all meters
+//! count the same packets one after the other, in an order that rotates; medians are compared.
+//! A sum of what was counted is held against the others' and printed.
 
 #[path = "../clock.rs"]
 mod clock;

@@ -124,8 +124,8 @@ fn ports(transport: &Transport) -> [u16; 2] {
     [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
 }
 
-/// The length of the payload, and what counts of TCP's header; `None` if the IP length leaves no room for the
-/// header, or for another protocol.
+/// The length of the payload, and what counts of TCP's header; `None` if the IP length leaves no
+/// room for the header, or for another protocol.
 #[inline]
 fn read_transport(
     transport: &Transport,

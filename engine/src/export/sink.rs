@@ -180,8 +180,8 @@ impl Sink {
     }
 
     /// Waits for the sinks to write and complete everything: as long as it takes, but with
-    /// `patience` once the run `ends_since` a moment. All [distributors](crate::export::Distributor)
-    /// must be gone.
+    /// `patience` once the run `ends_since` a moment. All
+    /// [distributors](crate::export::Distributor) must be gone.
     pub fn finish_all(
         sinks: Vec<Self>,
         patience: &Patience,

@@ -4,10 +4,11 @@
 //! `ring` (indexes and descriptors shared with the kernel), `receiver` (packets out of these),
 //! `socket` (one queue's frames and rings), `attach` (a program to an interface), `program` (the
 //! XDP program that sends frames to sockets), `filter` and `rules` (what it leaves out, and its
-//! maps), `shunt` (what it counts by itself), `runs` (waiting for its runs), `stamp` (packets' times), `observer` (another program,
-//! which copies packets and passes them on), `ringbuf` (where the copies come up), `interface`
-//! (what the kernel says of an interface), `refusal` (what its refusals mean). It is called by
-//! [`crate::source::afxdp`] and [`crate::source::observe_xdp`] only, which have no unsafe code.
+//! maps), `shunt` (what it counts by itself), `runs` (waiting for its runs), `stamp` (packets'
+//! times), `observer` (another program, which copies packets and passes them on), `ringbuf`
+//! (where the copies come up), `interface` (what the kernel says of an interface), `refusal`
+//! (what its refusals mean). It is called by [`crate::source::afxdp`] and
+//! [`crate::source::observe_xdp`] only, which have no unsafe code.
 //!
 //! The rings are our own, over `libc`, rather than a crate's: multi-buffer frames
 //! (`XDP_USE_SG`), a UMEM on huge pages, the need-wakeup flag and busy polling are what this

@@ -6,10 +6,11 @@
 //! be used again is said in [`crate::engine::capture`]'s shunt.
 //!
 //! **A run may still have an entry that was removed**, and the kernel gives a removed entry's
-//! memory to the next one at once (<https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/hashtab.c>,
-//! `free_htab_elem`). So whoever inserts or removes does it in a [turn](Quiescence::try_take)
-//! that nobody else has; and whoever removes asks for an [end of runs](Quiescence::ask), before
-//! which it neither ends its turn nor takes the counts for final.
+//! memory to the next one at once
+//! (<https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/hashtab.c>, `free_htab_elem`). So
+//! whoever inserts or removes does it in a [turn](Quiescence::try_take) that nobody else has; and
+//! whoever removes asks for an [end of runs](Quiescence::ask), before which it neither ends its
+//! turn nor takes the counts for final.
 
 use std::os::fd::AsFd;
 

@@ -1,5 +1,5 @@
-//! loom's atomics, whose loads, stores and exchanges can be weakened by [`fault`]. Other operations are
-//! loom's own.
+//! loom's atomics, whose loads, stores and exchanges can be weakened by [`fault`]. Other operations
+//! are loom's own.
 
 use std::ops::Deref;
 
