@@ -67,6 +67,30 @@ impl FlowFacts {
     }
 }
 
+/// The time of a flow, up to the end of one part of it: what is said on its key then is its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Without it the flow has no time, and neither has what it says.
+    from: Option<Timestamp>,
+    until: Timestamp,
+}
+
+impl Span {
+    pub(super) fn of(record: &FlowRecord) -> Self {
+        let total = &record.total;
+        let from = record.opening().map_or(Some(total.first), |opening| opening.flow_start);
+        Self { from, until: total.last }
+    }
+
+    fn has(self, time: Option<Timestamp>) -> bool {
+        match (time, self.from) {
+            (Some(time), Some(from)) => from <= time && time <= self.until,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
 /// When, and what.
 type Said = (Option<Timestamp>, Arc<FlowFacts>);
 
@@ -81,14 +105,8 @@ impl FactsView {
     #[must_use]
     pub fn of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
         let said = self.flows.get(&record.key)?;
-        let total = &record.total;
-        let begin = record.opening().map_or(Some(total.first), |opening| opening.flow_start);
-        let is_its = |time: Option<Timestamp>| match (time, begin) {
-            (Some(time), Some(begin)) => begin <= time && time <= total.last,
-            (None, None) => true,
-            _ => false,
-        };
-        let mut its = said.iter().filter(|(time, _)| is_its(*time)).map(|(_, facts)| facts);
+        let span = Span::of(record);
+        let mut its = said.iter().filter(|(time, _)| span.has(*time)).map(|(_, facts)| facts);
         let first = its.next()?;
         let Some(second) = its.next() else { return Some(Arc::clone(first)) };
         let mut all = FlowFacts::clone(first);
@@ -148,13 +166,12 @@ impl Facts {
         evicted
     }
 
-    /// Forgets what was said on `key` up to `until`: its record has it. Whether there was
-    /// anything.
-    pub(super) fn release(&mut self, key: &FlowKey, until: Timestamp) -> bool {
+    /// Forgets what the flow of `span` said on `key`: its record has it. What other flows said
+    /// there stays. Whether there was anything.
+    pub(super) fn release(&mut self, key: &FlowKey, span: Span) -> bool {
         let flows = &mut self.view.flows;
         let Some(said) = flows.get(key) else { return false };
-        let is_past = |time: Option<Timestamp>| time.is_none_or(|time| time <= until);
-        let rest: Vec<_> = said.iter().filter(|(time, _)| !is_past(*time)).cloned().collect();
+        let rest: Vec<_> = said.iter().filter(|(time, _)| !span.has(*time)).cloned().collect();
         if rest.len() == said.len() {
             return false;
         }

@@ -11,12 +11,11 @@ use crate::flow::{FlowKey, FlowRecord, RecordKind};
 use crate::names::NameService;
 use crate::names::addresses::{AddressName, AddressesView, Doubt};
 use crate::names::counters::NamesCounters;
-use crate::names::facts::{FactsView, FlowFacts};
+use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
 use crate::sync::ring::Producer;
 use crate::sync::snapshot::Snapshot;
 use crate::sync::{Arc, thread};
-use crate::time::Timestamp;
 
 /// How long a thread that waits for the `names` thread sleeps before it looks again.
 const LOOK: Duration = Duration::from_micros(20);
@@ -134,7 +133,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Released {
     pub(super) key: FlowKey,
-    pub(super) until: Timestamp,
+    pub(super) span: Span,
 }
 
 /// Labels the records of one thread.
@@ -175,7 +174,7 @@ impl Labeller {
             let Some(its) = tables.labels_of(record) else { continue };
             // Parts of one flow may be labelled by several threads: what those may need stays.
             if its.facts.is_some() && record.total.is_complete() && record.total.part == 0 {
-                let over = Released { key: record.key, until: record.total.last };
+                let over = Released { key: record.key, span: Span::of(record) };
                 // If there is no room it is forgotten later, with what is oldest.
                 let _ = self.released.push(over);
             }

@@ -118,6 +118,28 @@ fn records_get_what_their_flows_said_and_how_their_addresses_were_named() {
 }
 
 #[test]
+fn a_flow_that_is_labelled_first_leaves_what_the_one_before_it_said() {
+    let (mut names, counters) = names(1, 100, None);
+    for (second, host) in [(5, "first"), (15, "second")] {
+        let get = format!("GET / HTTP/1.1\r\nHost: {host}.example\r\n\r\n");
+        let syn = packet(second * SECOND, TCP, (1, 4_000), (9, 80));
+        // Far from the other's, so that it is a connection of its own.
+        let tcp = syn.tcp.map(|tcp| TcpHeader { sequence: 1 << (2 * second), ..tcp });
+        assert!(names.senders[0].push(&Packet { tcp, ..syn }, get.as_bytes()));
+    }
+    assert!(names.senders[0].flush());
+    while names.thread.step() {}
+    let flows = [[4, 6], [14, 16]].map(|seconds| record(TCP, (1, 4_000), (9, 80), seconds));
+    let second = names.labellers[0].label(&flows[1..]);
+    assert_eq!(best(&second), [(0, "second.example".to_owned(), "http_host")]);
+    while names.thread.step() {}
+    let first = names.labellers[0].label(&flows[..1]);
+    assert_eq!(best(&first), [(0, "first.example".to_owned(), "http_host")]);
+    while names.thread.step() {}
+    assert_eq!(counters.thread.flows.get(), 0);
+}
+
+#[test]
 fn live_records_go_on_without_a_thread_that_is_behind_and_are_counted() {
     let (mut names, counters) = names(1, 100, Some(Duration::ZERO));
     assert!(ask(&mut names.senders[0], SECOND, 1, "a.example", [192, 0, 2, 8]));

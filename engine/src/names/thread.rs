@@ -134,9 +134,9 @@ impl<O: Observe> NamesThread<O> {
     fn release(&mut self) -> bool {
         let mut any = false;
         for ring in &mut self.released {
-            while let Some(Released { key, until }) = ring.pop() {
+            while let Some(Released { key, span }) = ring.pop() {
                 any = true;
-                self.known.is_changed |= self.known.facts.release(&key, until);
+                self.known.is_changed |= self.known.facts.release(&key, span);
             }
         }
         any
