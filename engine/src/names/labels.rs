@@ -146,6 +146,9 @@ pub struct Labeller {
     counters: Arc<NamesCounters>,
     /// Its place in the counters.
     number: usize,
+    /// How much of each decoder was waited for in vain. Until the tables have that, a thread with
+    /// patience does not wait again: it would be held up at every batch.
+    missed: Vec<u64>,
 }
 
 impl Labeller {
@@ -156,13 +159,14 @@ impl Labeller {
         counters: Arc<NamesCounters>,
         number: usize,
     ) -> Self {
-        Self { shared, patience, released, counters, number }
+        Self { shared, patience, released, counters, number, missed: Vec::new() }
     }
 
     /// Labels of those of `records` that have any, each with its place.
     pub fn label(&mut self, records: &[FlowRecord]) -> Vec<(u32, Labels)> {
+        let is_late = !self.wait();
         let counters = &self.counters.labels[self.number];
-        if !self.wait() {
+        if is_late {
             counters.late.add(records.len() as u64);
         }
         let tables = self.shared.tables.latest();
@@ -185,15 +189,21 @@ impl Labeller {
     }
 
     /// Waits until everything that was handed over by now is in the tables. False if that took
-    /// too long.
-    fn wait(&self) -> bool {
+    /// too long, or if it did so before and what was missing then is still not there.
+    fn wait(&mut self) -> bool {
+        let all = &self.shared.progress;
+        if all.iter().zip(&self.missed).any(|(progress, missed)| progress.taken() < *missed) {
+            return false;
+        }
+        self.missed.clear();
         let mut until = None;
-        for progress in &self.shared.progress {
+        for progress in all {
             let handed = progress.handed();
             while progress.taken() < handed {
                 if let Some(patience) = self.patience {
                     let now = Instant::now();
                     if now >= *until.get_or_insert(now + patience) {
+                        self.missed = all.iter().map(|progress| progress.handed()).collect();
                         return false;
                     }
                 }

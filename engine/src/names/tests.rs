@@ -153,6 +153,22 @@ fn live_records_go_on_without_a_thread_that_is_behind_and_are_counted() {
 }
 
 #[test]
+fn a_thread_that_is_behind_is_waited_for_once() {
+    let patience = Duration::from_millis(50);
+    let (mut names, counters) = names(1, 100, Some(patience));
+    assert!(ask(&mut names.senders[0], SECOND, 1, "a.example", [192, 0, 2, 8]));
+    let records = [record(UDP, (1, 4_000), (8, 443), [2, 3])];
+    let begin = std::time::Instant::now();
+    (0..100).for_each(|_| assert_eq!(names.labellers[0].label(&records), []));
+    assert!(begin.elapsed() < 50 * patience, "it waited again and again");
+    assert_eq!(counters.labels[0].late.get(), 100);
+    assert!(names.senders[0].flush());
+    while names.thread.step() {}
+    assert_eq!(names.labellers[0].label(&records).len(), 1);
+    assert_eq!(counters.labels[0].late.get(), 100);
+}
+
+#[test]
 fn a_question_on_one_queue_is_seen_before_its_answer_on_another() {
     let (mut names, counters) = names(2, 100, None);
     let (client, server) = ((1, 4_000), (53, 53));
