@@ -185,7 +185,7 @@ impl Addresses {
         self.answers += 1;
         self.answers -= evicted;
         while self.answers > self.max_answers {
-            let renewed = |asked: &Asked| Some(stamp(entries.get(asked)?.last()?));
+            let renewed = |asked: &Asked, _: u64| Some(stamp(entries.get(asked)?.last()?));
             let Some(oldest) = self.aging.oldest(renewed) else { break };
             let gone = entries.remove(&oldest).map_or(0, |answers| answers.len());
             self.answers -= gone;

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-/// The keys of a table in the order in which they were last looked at.
+/// The keys of a table in the order in which they were last looked at, each with a stamp.
 ///
-/// A key is here once. Who wants room takes the oldest, and either evicts it or, if it was renewed
-/// in the meantime, sends it round once more.
+/// Who wants room takes the oldest, and either evicts it or, if it was renewed in the meantime,
+/// sends it round once more. A key that went and came back is here more than once: the table
+/// tells by the stamp which of them counts.
 #[derive(Debug)]
 pub(super) struct Aging<K> {
     keys: VecDeque<(K, u64)>,
@@ -23,13 +24,13 @@ impl<K> Aging<K> {
         self.keys.push_back((key, stamp));
     }
 
-    /// The key to evict. `stamp_of` says as of when a key was last renewed; `None` that it is
-    /// gone.
-    pub(super) fn oldest(&mut self, stamp_of: impl Fn(&K) -> Option<u64>) -> Option<K> {
+    /// The key to evict. `stamp_of` says of a key and its stamp here as of when it was last
+    /// renewed; `None` that this one is gone.
+    pub(super) fn oldest(&mut self, stamp_of: impl Fn(&K, u64) -> Option<u64>) -> Option<K> {
         // Once round at most: who was renewed is given the new stamp.
         for _ in 0..=2 * self.keys.len() {
             let (key, stamp) = self.keys.pop_front()?;
-            match stamp_of(&key) {
+            match stamp_of(&key, stamp) {
                 None => {}
                 Some(renewed) if renewed > stamp => self.keys.push_back((key, renewed)),
                 Some(_) => return Some(key),

@@ -5,7 +5,7 @@
 //! this; whoever labels records reads a published copy.
 
 use crate::flow::{FlowKey, FlowRecord};
-use crate::limits::FACTS_KEPT;
+use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::FlowFact;
 use crate::names::aging::Aging;
 use crate::names::parts::Parts;
@@ -35,7 +35,7 @@ impl FlowFacts {
 
     /// Adds a fact, unless there is one of its kind.
     pub(super) fn add(&mut self, fact: FlowFact) {
-        let (place, text) = match fact {
+        let (place, mut text) = match fact {
             FlowFact::Sni(name) => (&mut self.sni, name),
             FlowFact::QuicSni(name) | FlowFact::GquicSni(name) => {
                 self.is_quic |= self.sni.is_none();
@@ -49,6 +49,7 @@ impl FlowFacts {
             | FlowFact::TlsVersion(_)
             | FlowFact::TlsCipher(_) => return,
         };
+        text = cut(text);
         place.get_or_insert_with(|| text.into());
     }
 
@@ -65,6 +66,14 @@ impl FlowFacts {
         fill(&mut self.ja4, &later.ja4);
         fill(&mut self.http_host, &later.http_host);
     }
+}
+
+/// No text is longer than a name may be; cut between characters.
+fn cut(text: Box<str>) -> Box<str> {
+    if text.len() <= NAME_BYTES {
+        return text;
+    }
+    text[..text.floor_char_boundary(NAME_BYTES)].into()
 }
 
 /// The time of a flow, up to the end of one part of it: what is said on its key then is its own.
@@ -94,17 +103,25 @@ impl Span {
 /// When, and what.
 type Said = (Option<Timestamp>, Arc<FlowFacts>);
 
+/// What was said on one key.
+#[derive(Debug, Clone)]
+struct Flow {
+    /// The number of its latest entry.
+    entry: u64,
+    said: Arc<[Said]>,
+}
+
 /// Facts of all flows, as published.
 #[derive(Debug, Clone, Default)]
 pub struct FactsView {
-    flows: Parts<FlowKey, Arc<[Said]>>,
+    flows: Parts<FlowKey, Flow>,
 }
 
 impl FactsView {
     /// What the flow of `record` has said, up to the end of this part of it.
     #[must_use]
     pub fn of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
-        let said = self.flows.get(&record.key)?;
+        let said = &self.flows.get(&record.key)?.said;
         let span = Span::of(record);
         let mut its = said.iter().filter(|(time, _)| span.has(*time)).map(|(_, facts)| facts);
         let first = its.next()?;
@@ -125,14 +142,17 @@ impl FactsView {
 pub(super) struct Facts {
     view: FactsView,
     aging: Aging<FlowKey>,
-    max_flows: usize,
+    /// What was said, in all flows: each may be as long as the names in it.
+    messages: usize,
+    max_messages: usize,
     /// Counted up with each entry: what is oldest.
     entries: u64,
 }
 
 impl Facts {
-    pub(super) fn new(max_flows: usize) -> Self {
-        Self { view: FactsView::default(), aging: Aging::default(), max_flows, entries: 0 }
+    pub(super) fn new(max_messages: usize) -> Self {
+        let (view, aging) = Default::default();
+        Self { view, aging, messages: 0, max_messages, entries: 0 }
     }
 
     pub(super) fn view(&self) -> &FactsView {
@@ -142,45 +162,59 @@ impl Facts {
     /// Keeps what a flow said at `time`. Returns how many others were evicted for it.
     pub(super) fn add(&mut self, key: FlowKey, time: Option<Timestamp>, facts: FlowFacts) -> u64 {
         let mut evicted = 0;
-        let new = (time, Arc::new(facts));
         let flows = &mut self.view.flows;
-        if let Some(before) = flows.get(&key) {
-            // A flow of before on the same key is the least useful.
-            let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
-            evicted += surplus as u64;
-            let mut all: Vec<_> = before[surplus..].to_vec();
-            let place = all.partition_point(|(other, _)| *other <= time);
-            all.insert(place, new);
-            flows.insert(key, all.into());
-            return evicted;
-        }
-        flows.insert(key, Arc::new([new]));
+        let before = flows.get(&key).map(|flow| &*flow.said).unwrap_or_default();
+        // A flow of before on the same key is the least useful.
+        let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
+        let mut said = before[surplus..].to_vec();
+        let place = said.partition_point(|(other, _)| *other <= time);
+        said.insert(place, (time, Arc::new(facts)));
+        self.messages += 1;
+        self.messages -= surplus;
+        evicted += surplus;
         self.entries += 1;
+        flows.insert(key, Flow { entry: self.entries, said: said.into() });
         self.aging.add(key, self.entries);
-        while flows.len() > self.max_flows {
-            let oldest = self.aging.oldest(|key| flows.get(key).map(|_| 0));
+        while self.messages > self.max_messages {
+            let oldest = self.aging.oldest(|key, entry| Some(entry).filter(is_of(flows, key)));
             let Some(oldest) = oldest else { break };
-            flows.remove(&oldest);
-            evicted += 1;
+            let gone = flows.remove(&oldest).map_or(0, |flow| flow.said.len());
+            self.messages -= gone;
+            evicted += gone;
         }
-        evicted
+        self.tidy();
+        evicted as u64
     }
 
     /// Forgets what the flow of `span` said on `key`: its record has it. What other flows said
     /// there stays. Whether there was anything.
     pub(super) fn release(&mut self, key: &FlowKey, span: Span) -> bool {
         let flows = &mut self.view.flows;
-        let Some(said) = flows.get(key) else { return false };
-        let rest: Vec<_> = said.iter().filter(|(time, _)| !span.has(*time)).cloned().collect();
-        if rest.len() == said.len() {
+        let Some(flow) = flows.get(key) else { return false };
+        let rest: Vec<_> = flow.said.iter().filter(|(time, _)| !span.has(*time)).cloned().collect();
+        let released = flow.said.len() - rest.len();
+        if released == 0 {
             return false;
         }
         if rest.is_empty() {
             flows.remove(key);
         } else {
-            flows.insert(*key, rest.into());
+            let entry = flow.entry;
+            flows.insert(*key, Flow { entry, said: rest.into() });
         }
-        self.aging.tidy(flows.len(), |key, _| flows.get(key).is_some());
+        self.messages -= released;
+        self.tidy();
         true
     }
+
+    fn tidy(&mut self) {
+        let flows = &self.view.flows;
+        self.aging.tidy(flows.len(), |key, entry| is_of(flows, key)(&entry));
+    }
+}
+
+/// Whether the latest entry of `key` is this one.
+fn is_of(flows: &Parts<FlowKey, Flow>, key: &FlowKey) -> impl Fn(&u64) -> bool {
+    let latest = flows.get(key).map(|flow| flow.entry);
+    move |entry| latest == Some(*entry)
 }
