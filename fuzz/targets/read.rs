@@ -40,6 +40,8 @@ fn check(folder: &TempDir, bytes: &[u8]) {
         workers: Some(1 + bytes.len() % 3),
         max_flows: 8 + bytes.len() % 61,
         opens_tunnels: !bytes.len().is_multiple_of(5),
+        learns_names: true,
+        max_names: 1 + bytes.len() % 61,
         // What is compressed may go on for very long.
         count: Some(20_000),
         ..Options::default()
