@@ -12,7 +12,8 @@
 //! keep: what flows said of themselves ([`facts`]), and how addresses were named ([`addresses`]).
 //! Whoever ends records has them labelled ([`labels`]) by the tables as published.
 //!
-//! Nothing here asks anybody on the network, and no `rx` thread waits for anything here.
+//! Nothing here asks anybody on the network, and no `rx` thread of a live capture waits for
+//! anything here; the one that reads a file waits for room.
 
 pub mod addresses;
 mod aging;
@@ -64,7 +65,7 @@ pub struct Names<O> {
 }
 
 impl<O: Observe> Names<O> {
-    /// With room for `max_names` flows that said something, and as many answers; whoever labels
+    /// With room for `max_names` messages of flows about themselves, and as many answers; whoever labels
     /// records waits for the thread up to `patience`, if there is one. `counters` say for how
     /// many decoders and labelling threads this is.
     #[must_use]
