@@ -39,6 +39,11 @@ impl<K> Aging<K> {
         None
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Forgets keys that are gone, when there are many: `len` is how many there should be.
     pub(super) fn tidy(&mut self, len: usize, is_there: impl Fn(&K, u64) -> bool) {
         if self.keys.len() > 2 * len + 1_024 {

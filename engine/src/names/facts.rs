@@ -218,3 +218,54 @@ fn is_of(flows: &Parts<FlowKey, Flow>, key: &FlowKey) -> impl Fn(&u64) -> bool {
     let latest = flows.get(key).map(|flow| flow.entry);
     move |entry| latest == Some(*entry)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Endpoint, PortKind};
+
+    fn key(port: u16) -> FlowKey {
+        let end = |port| Endpoint { address: [1; 16], port };
+        FlowKey::canonical(end(port), end(80), 4, 6, PortKind::Ports, [0; 2]).0
+    }
+
+    fn host(name: &str) -> FlowFacts {
+        FlowFacts { http_host: Some(name.into()), ..FlowFacts::default() }
+    }
+
+    #[test]
+    fn a_key_that_comes_back_is_not_the_oldest() {
+        let mut facts = Facts::new(2);
+        assert_eq!(facts.add(key(1), Some(1), host("a")), 0);
+        assert!(facts.release(&key(1), Span { from: Some(0), until: 1 }));
+        assert_eq!(facts.add(key(2), Some(2), host("b")), 0);
+        assert_eq!(facts.add(key(1), Some(3), host("c")), 0);
+        assert_eq!(facts.add(key(3), Some(4), host("d")), 1);
+        let is_there = [1, 2, 3].map(|port| facts.view.flows.get(&key(port)).is_some());
+        assert_eq!(is_there, [true, false, true]);
+    }
+
+    #[test]
+    fn many_messages_of_one_flow_count_each() {
+        let mut facts = Facts::new(8);
+        let evicted: u64 = (0..8).map(|time| facts.add(key(1), Some(time), host("a"))).sum();
+        assert_eq!((evicted, facts.add(key(2), Some(9), host("b"))), (0, 8));
+    }
+
+    #[test]
+    fn a_key_that_is_used_again_and_again_leaves_no_old_entries() {
+        let mut facts = Facts::new(100);
+        for time in 0..10_000 {
+            facts.add(key(1), Some(time), host("a"));
+            assert!(facts.release(&key(1), Span { from: Some(time), until: time }));
+        }
+        assert!(facts.aging.len() <= 1_025, "{}", facts.aging.len());
+    }
+
+    #[test]
+    fn names_are_cut() {
+        let mut facts = FlowFacts::default();
+        facts.add(FlowFact::HttpHost("\u{fc}".repeat(200).into()));
+        assert_eq!(facts.http_host.map(|name| name.len()), Some(NAME_BYTES - 1));
+    }
+}
