@@ -65,9 +65,9 @@ pub struct Names<O> {
 }
 
 impl<O: Observe> Names<O> {
-    /// With room for `max_names` messages of flows about themselves, and as many answers; whoever labels
-    /// records waits for the thread up to `patience`, if there is one. `counters` say for how
-    /// many decoders and labelling threads this is.
+    /// With room for `max_names` messages of flows about themselves, and as many answers;
+    /// whoever labels records waits for the thread up to `patience`, if there is one. `counters`
+    /// say for how many decoders and labelling threads this is.
     #[must_use]
     pub fn new(
         counters: &Arc<NamesCounters>,
