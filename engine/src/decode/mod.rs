@@ -322,6 +322,11 @@ impl Decoder {
             network.key_vlans(),
         );
         let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
+        let mut encapsulation = None;
+        if tunnel.is_some() || !network.labels.is_empty() {
+            let carrier = Encapsulation { labels: network.labels, ..*carrier };
+            encapsulation = self.carriers.number(&carrier);
+        }
         *packet = Packet {
             key,
             hash: self.hasher.hash(&key),
@@ -339,9 +344,7 @@ impl Decoder {
             tcp: segment.tcp,
             icmp: segment.icmp,
             macs: network.macs(place.frame.bytes),
-            encapsulation: self
-                .carriers
-                .number(&Encapsulation { labels: network.labels, ..*carrier }),
+            encapsulation,
         };
         packet.payload_in(header.offset)
     }
