@@ -3,7 +3,7 @@
 //! The two maps of an interface are shared by all cores: each has [`ShuntMaps`] of its own, with
 //! a range of numbers that no other uses, and enters the keys of flows that it counts, which no
 //! other does. It decides nothing: who is shunted, when counts come home and when an entry may
-//! be used again is said in [`crate::engine::capture`]'s shunt.
+//! be used again is said in [`mod@crate::engine::capture`]'s shunt.
 //!
 //! **A run may still have an entry that was removed**, and the kernel gives a removed entry's
 //! memory to the next one at once
