@@ -304,6 +304,8 @@ trait PacketSink {
     fn hand_over(&mut self, frame: &Frame<'_>, payload: usize);
     /// Takes what was written there.
     fn keep(&mut self);
+    /// Sends on what is under way: nobody knows when the next packet comes.
+    fn pause(&mut self);
 }
 
 /// Into a table of the reader's own.
@@ -342,6 +344,10 @@ impl PacketSink for Counting<'_> {
         if self.batch.keep() {
             self.flush();
         }
+    }
+
+    fn pause(&mut self) {
+        self.flush();
     }
 }
 
@@ -412,6 +418,11 @@ impl PacketSink for Dealing<'_> {
                 self.to_workers.flush(self.last);
             }
         }
+    }
+
+    fn pause(&mut self) {
+        self.payloads.iter_mut().for_each(Payloads::flush_all);
+        self.to_workers.flush(self.last);
     }
 }
 
@@ -489,6 +500,9 @@ impl Reader<'_> {
                 // Relaxed: for show.
                 let taken = *bytes_before + file.progress().0;
                 self.shared.taken_bytes.store(taken, Ordering::Relaxed);
+            }
+            if !file.is_next_here() {
+                packets.pause();
             }
             let Some(frame) = file.next_frame()? else { break };
             let accepts = match filter {

@@ -67,6 +67,12 @@ impl Classic {
         self.link
     }
 
+    /// How long the record at the start of the window is, if that is there to read.
+    pub(super) fn record_bytes(&self, window: &Window) -> Option<usize> {
+        let [_, _, captured, _] = self.order.words(window.rest())?;
+        Some(self.record_bytes + captured as usize)
+    }
+
     /// The next packet, `None` at the end.
     #[inline]
     pub(super) fn next(&self, window: &mut Window) -> Result<Option<Found>> {

@@ -160,6 +160,22 @@ impl CaptureFile {
         }
     }
 
+    /// Whether the next frame, or what comes before it, is had without waiting for whoever writes
+    /// to a pipe.
+    #[inline]
+    #[must_use]
+    pub fn is_next_here(&self) -> bool {
+        let is_whole = |bytes: usize| self.window.rest().len() >= bytes;
+        self.size.is_some()
+            || match &self.format {
+                Format::Classic(classic) => {
+                    classic.record_bytes(&self.window).is_some_and(is_whole)
+                }
+                Format::Pcapng(pcapng) => pcapng.block_bytes(&self.window).is_some_and(is_whole),
+                Format::Ended => true,
+            }
+    }
+
     /// The link type of all its frames; `None` if each interface has its own.
     #[must_use]
     pub fn link(&self) -> Option<LinkType> {

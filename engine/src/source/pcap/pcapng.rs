@@ -57,6 +57,12 @@ impl Pcapng {
         Pcapng { order: Order::Little, interfaces: Vec::new() }
     }
 
+    /// How long the block at the start of the window is, if that is there to read.
+    pub(super) fn block_bytes(&self, window: &Window) -> Option<usize> {
+        let [_, bytes] = self.order.words(window.rest())?;
+        Some(bytes as usize)
+    }
+
     /// The next packet, `None` at the end.
     #[inline]
     pub(super) fn next(&mut self, window: &mut Window) -> Result<Option<Found>> {

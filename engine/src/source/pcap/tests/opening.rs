@@ -118,3 +118,25 @@ fn a_pipe_delivers_each_packet_as_soon_as_it_is_there() {
         assert_eq!(next(&mut capture), Ok(None));
     }
 }
+
+#[test]
+fn a_pipe_says_whether_the_next_packet_is_there() {
+    let classic = Classic::plain().packet(1, b"abc").packet(1, b"def").file;
+    let header = Ng::new(End::Big).interface(1, 0, &[]);
+    let ng = header.packet(0, 1_000_000, 3, b"abc").packet(0, 1_000_000, 3, b"def").file;
+    for (file, packet_bytes) in [(classic, 19), (ng, 36)] {
+        for (rest_bytes, is_there) in [(0, true), (1, false), (packet_bytes - 3, false)] {
+            let (send, pipe) = channel();
+            let (start, rest) = file.split_at(file.len() - rest_bytes);
+            send.send(start[..4].to_vec()).unwrap();
+            send.send(start[4..].to_vec()).unwrap();
+            let read = Box::new(Pipe(pipe));
+            let mut capture = CaptureFile::from_read("stdin".into(), read, None).unwrap();
+            assert_eq!(next(&mut capture), Ok(Some(packet(b"abc", 1_000_000_000))));
+            assert_eq!(capture.is_next_here(), is_there, "{rest_bytes} of {packet_bytes} missing");
+            send.send(rest.to_vec()).unwrap();
+            assert_eq!(next(&mut capture), Ok(Some(packet(b"def", 1_000_000_000))));
+            assert!(!capture.is_next_here(), "nothing is left");
+        }
+    }
+}
