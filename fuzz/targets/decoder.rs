@@ -8,7 +8,7 @@
 #[path = "../../engine/src/decode/tests/second.rs"]
 mod second;
 
-use flowtap::decode::{Cause, Decoder, Packet, TunnelPorts, Tunnels};
+use flowtap::decode::{Cause, Decoder, Packet, TcpHeader, TunnelPorts, Tunnels};
 use flowtap::flow::KeyHasher;
 use flowtap::limits::IPV6_EXTENSIONS;
 use flowtap::source::{Frame, LinkType};
