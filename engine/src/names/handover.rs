@@ -15,7 +15,7 @@ use crate::decode::Packet;
 use crate::flow::{Direction, FlowKey};
 use crate::limits::{CHUNK_BYTES, CHUNK_PAYLOADS, COPIED_BYTES, HANDOVER_CHUNKS};
 use crate::names::Payload;
-use crate::sync::ring::{Consumer, Producer, ring};
+use crate::sync::buffers::{Drainer, Filler, buffers};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::time::{Tick, Timestamp};
 
@@ -115,9 +115,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct PayloadSender {
     filling: Chunk,
-    spare: Vec<Chunk>,
-    sent: Producer<Chunk>,
-    returned: Consumer<Chunk>,
+    full: Filler<Chunk>,
     handed: u64,
     progress: Arc<Progress>,
 }
@@ -127,8 +125,7 @@ pub struct PayloadSender {
 pub struct PayloadReceiver {
     /// The chunk whose payloads are taken, and which is next.
     chunk: Option<(Chunk, usize)>,
-    sent: Consumer<Chunk>,
-    returned: Producer<Chunk>,
+    full: Drainer<Chunk>,
     taken: u64,
     progress: Arc<Progress>,
 }
@@ -136,22 +133,15 @@ pub struct PayloadReceiver {
 /// A way for payloads, with room for [`HANDOVER_CHUNKS`] chunks.
 #[must_use]
 pub fn handover() -> (PayloadSender, PayloadReceiver) {
-    let (sent, receive) = ring(HANDOVER_CHUNKS);
-    // A place for every chunk there is.
-    let (give_back, returned) = ring(HANDOVER_CHUNKS + 1);
-    let spare = (0..HANDOVER_CHUNKS).map(|_| Chunk::new()).collect();
+    let (filler, drainer) = buffers(HANDOVER_CHUNKS, Chunk::new);
     let progress = Arc::new(Progress::default());
     let sender = PayloadSender {
         filling: Chunk::new(),
-        spare,
-        sent,
-        returned,
+        full: filler,
         handed: 0,
         progress: Arc::clone(&progress),
     };
-    let receiver =
-        PayloadReceiver { chunk: None, sent: receive, returned: give_back, taken: 0, progress };
-    (sender, receiver)
+    (sender, PayloadReceiver { chunk: None, full: drainer, taken: 0, progress })
 }
 
 impl PayloadSender {
@@ -190,26 +180,17 @@ impl PayloadSender {
         if self.filling.heads.is_empty() {
             return true;
         }
-        if self.returned.is_abandoned() {
+        if self.full.is_abandoned() {
             self.filling.clear();
             return true;
         }
-        if self.sent.is_full() {
-            return false;
-        }
-        let Some(empty) = self.returned.pop().or_else(|| self.spare.pop()) else {
-            return false;
-        };
-        let full = std::mem::replace(&mut self.filling, empty);
-        let is_sent = self.sent.push(full).is_ok();
-        assert!(is_sent, "the ring had a place, and only this thread fills it");
-        true
+        self.full.send(&mut self.filling)
     }
 
     /// Sends what is under way, unless the receiver has much to do: then it waits until its chunk
     /// is full. Says that nothing up to `tick` will be handed over after this, if nothing waits.
     pub fn reach(&mut self, tick: Tick) {
-        let is_behind = self.sent.slots() <= HANDOVER_CHUNKS / 2;
+        let is_behind = self.full.slots() <= HANDOVER_CHUNKS / 2;
         if self.filling.heads.is_empty() || (!is_behind && self.flush()) {
             self.progress.set_reached(tick);
         }
@@ -230,7 +211,7 @@ impl PayloadReceiver {
 
     /// Whether the ring is half full or more.
     pub(super) fn is_behind(&self) -> bool {
-        self.sent.slots() >= HANDOVER_CHUNKS / 2
+        self.full.waiting() >= HANDOVER_CHUNKS / 2
     }
 
     /// The tick of the next payload, if there is one.
@@ -243,10 +224,9 @@ impl PayloadReceiver {
                 done => {
                     if let Some((mut chunk, _)) = done.take() {
                         chunk.clear();
-                        // The sender may be gone; then nobody needs it.
-                        drop(self.returned.push(chunk));
+                        self.full.give_back(chunk);
                     }
-                    self.chunk = Some((self.sent.pop()?, 0));
+                    self.chunk = Some((self.full.take()?, 0));
                 }
             }
         }
@@ -281,7 +261,7 @@ impl PayloadReceiver {
     /// Whether the sender is gone, and everything was taken.
     pub(super) fn is_finished(&mut self) -> bool {
         // In this order: what the sender sent before it went is seen by the second look.
-        self.sent.is_abandoned() && self.head().is_none()
+        self.full.is_abandoned() && self.head().is_none()
     }
 }
 

@@ -1,11 +1,11 @@
 //! A lane: batches of items from one thread to one other, over a bounded ring, and the
-//! emptied batches back over a second one.
+//! emptied batches back over a second one ([`super::buffers`]).
 //!
-//! Both [`ring`]s are wait-free. As many batches as are allocated at start are there at any time,
+//! Both are wait-free. As many batches as are allocated at start are there at any time,
 //! these or others that the receiver gives back in their place. Nothing here waits:
 //! whoever must wait asks [`Sender::room`].
 
-use crate::sync::ring::{Consumer, Producer, ring};
+use crate::sync::buffers::{Drainer, Filler, buffers};
 
 /// The sending end.
 #[derive(Debug)]
@@ -13,29 +13,22 @@ pub struct Sender<T> {
     filling: Vec<T>,
     batch_len: usize,
     batches: usize,
-    sent: Producer<Vec<T>>,
-    returned: Consumer<Vec<T>>,
-    spare: Vec<Vec<T>>,
+    full: Filler<Vec<T>>,
 }
 
 /// The receiving end.
 #[derive(Debug)]
 pub struct Receiver<T> {
-    sent: Consumer<Vec<T>>,
-    returned: Producer<Vec<T>>,
+    full: Drainer<Vec<T>>,
 }
 
 /// A lane with room for `batches` batches of `batch_len` items in flight.
 #[must_use]
 pub fn lane<T>(batches: usize, batch_len: usize) -> (Sender<T>, Receiver<T>) {
     assert!(batches > 0 && batch_len > 0, "a lane needs room");
-    let (sent, receive) = ring(batches);
-    // A place for every batch there is, so that a return never finds it full.
-    let (give_back, returned) = ring(batches + 1);
     let batch = || Vec::with_capacity(batch_len);
-    let spare = (0..batches).map(|_| batch()).collect();
-    let sender = Sender { filling: batch(), batch_len, batches, sent, returned, spare };
-    (sender, Receiver { sent: receive, returned: give_back })
+    let (filler, drainer) = buffers(batches, batch);
+    (Sender { filling: batch(), batch_len, batches, full: filler }, Receiver { full: drainer })
 }
 
 impl<T> Sender<T> {
@@ -55,7 +48,7 @@ impl<T> Sender<T> {
     /// [`Sender::flush`] sends.
     #[must_use]
     pub fn free_batches(&self) -> usize {
-        (self.spare.len() + self.returned.slots()).min(self.sent.slots())
+        self.full.free()
     }
 
     /// Takes an item; sends a batch when it is full.
@@ -84,13 +77,13 @@ impl<T> Sender<T> {
     /// Batches that wait for the receiver, at most.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.batches - self.sent.slots()
+        self.batches - self.full.slots()
     }
 
     /// Whether the receiver is gone.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
-        self.returned.is_abandoned()
+        self.full.is_abandoned()
     }
 
     /// Sends the batch being filled, if it has anything. False if the ring is full: the
@@ -99,20 +92,13 @@ impl<T> Sender<T> {
         if self.filling.is_empty() {
             return true;
         }
-        if self.sent.is_full() {
-            if self.returned.is_abandoned() {
-                self.filling.clear();
-            }
-            return self.filling.is_empty();
+        if self.full.send(&mut self.filling) {
+            return true;
         }
-        // First what was used before: it is in the cache.
-        let Some(empty) = self.returned.pop().or_else(|| self.spare.pop()) else {
-            return false;
-        };
-        let full = std::mem::replace(&mut self.filling, empty);
-        let is_sent = self.sent.push(full).is_ok();
-        assert!(is_sent, "the ring had a place, and only this thread fills it");
-        true
+        if self.is_abandoned() {
+            self.filling.clear();
+        }
+        self.filling.is_empty()
     }
 }
 
@@ -128,27 +114,25 @@ impl<T> Receiver<T> {
 
     /// Takes one batch out, in the order it was pushed: to be given back.
     pub fn take(&mut self) -> Option<Vec<T>> {
-        self.sent.pop()
+        self.full.take()
     }
 
     /// Gives back a batch that was taken out.
     pub fn give_back(&mut self, mut batch: Vec<T>) {
         batch.clear();
-        // The sender may be gone; then nobody needs the batch.
-        drop(self.returned.push(batch));
+        self.full.give_back(batch);
     }
 
     /// Batches that are there for sure.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.sent.slots()
+        self.full.waiting()
     }
 
     /// Whether the sender is gone and everything it sent has been received.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        // In this order: what the sender sent before it went is seen by the second look.
-        self.sent.is_abandoned() && self.sent.is_empty()
+        self.full.is_finished()
     }
 }
 

@@ -10,6 +10,7 @@
 //! library's: what an `Arc` orders is thereby invisible to a model, which can only make it
 //! stricter; models start their threads by loom's own `thread`.
 
+pub(crate) mod buffers;
 pub mod cell;
 pub mod lane;
 #[cfg(loom)]
