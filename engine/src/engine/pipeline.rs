@@ -11,7 +11,7 @@ use crate::global::merge::Merge;
 use crate::global::reap::{FINISHED_KEYS, Reap};
 use crate::ledger::Accounts;
 use crate::limits::{BATCH_DELTAS, NAMES_PATIENCE, RING_BATCHES};
-use crate::names::{Names, NamesCounters, Reader};
+use crate::names::{Names, NamesCounters};
 use crate::sync::ring::ring;
 use crate::sync::{Arc, thread};
 use crate::table::outbox::{Outbox, outbox};
@@ -75,7 +75,7 @@ impl<'scope> Pipeline<'scope> {
         if let (Some(max_names), Some(counters)) = (max_names, &accounts.names_learned) {
             // Packets that can wait do so until all is known.
             let patience = (when_full == WhenFull::Drop).then_some(NAMES_PATIENCE);
-            let names = Names::new(counters, Reader::default(), max_names, patience);
+            let names = Names::new(counters, max_names, patience);
             threads.push(spawn(scope, "names".to_owned(), || names.thread.run())?);
             payloads = Payloads::all(names.senders, counters);
             labellers = names.labellers;

@@ -87,25 +87,25 @@ impl Labels {
             facts.sni.as_deref().map(|name| of_flow(name, source))
         });
         let host = facts.and_then(|facts| facts.http_host.as_deref());
-        let of_address = |name: &'static str, known: &AddressName| {
-            let doubt = known.doubt.map(|doubt| match doubt {
-                Doubt::Stale => "stale",
-                Doubt::OtherClient => "other_client",
-                Doubt::Ambiguous => "ambiguous",
-            });
-            (name, Some(known.age_ns), doubt)
-        };
-        sni.or_else(|| host.map(|name| of_flow(name, "http_host"))).or_else(|| {
+        let of_address = || {
             let known = self.name.as_ref()?;
-            let service = match known.service {
-                NameService::Dns => "dns",
-                NameService::Mdns => "mdns",
-                NameService::Llmnr => "llmnr",
-                NameService::Nbns => "nbns",
-            };
-            let (source, age_ns, doubt) = of_address(service, known);
-            Some(BestName { name: &known.name, source, age_ns, doubt })
-        })
+            Some(BestName {
+                name: &known.name,
+                source: match known.service {
+                    NameService::Dns => "dns",
+                    NameService::Mdns => "mdns",
+                    NameService::Llmnr => "llmnr",
+                    NameService::Nbns => "nbns",
+                },
+                age_ns: Some(known.age_ns),
+                doubt: known.doubt.map(|doubt| match doubt {
+                    Doubt::Stale => "stale",
+                    Doubt::OtherClient => "other_client",
+                    Doubt::Ambiguous => "ambiguous",
+                }),
+            })
+        };
+        sni.or_else(|| host.map(|name| of_flow(name, "http_host"))).or_else(of_address)
     }
 }
 

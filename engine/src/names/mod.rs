@@ -24,7 +24,6 @@ pub mod finding;
 pub mod handover;
 pub mod interest;
 pub mod labels;
-pub mod observe;
 mod parse;
 mod parts;
 pub mod payload;
@@ -37,7 +36,6 @@ pub use counters::NamesCounters;
 pub use finding::{DnsAnswer, DnsMessage, Finding, FlowFact, HostFact, HostHint, NameService};
 pub use handover::PayloadSender;
 pub use labels::{Labeller, Labels};
-pub use observe::Observe;
 pub use payload::Payload;
 pub use pick::Picks;
 pub use thread::NamesThread;
@@ -50,28 +48,24 @@ use crate::names::labels::Shared;
 use crate::sync::Arc;
 use crate::sync::ring::ring;
 
-/// What reads payloads.
-pub type Reader = Conversations;
-
 /// Everything about names that a run starts with.
 #[derive(Debug)]
-pub struct Names<O> {
+pub struct Names {
     /// One for each decoder.
     pub senders: Vec<PayloadSender>,
     /// One for each thread that ends records.
     pub labellers: Vec<Labeller>,
     /// Ends by itself when all senders are gone.
-    pub thread: NamesThread<O>,
+    pub thread: NamesThread,
 }
 
-impl<O: Observe> Names<O> {
+impl Names {
     /// With room for `max_names` messages of flows about themselves, and as many answers;
     /// whoever labels records waits for the thread up to `patience`, if there is one. `counters`
     /// say for how many decoders and labelling threads this is.
     #[must_use]
     pub fn new(
         counters: &Arc<NamesCounters>,
-        observe: O,
         max_names: usize,
         patience: Option<Duration>,
     ) -> Self {
@@ -86,7 +80,7 @@ impl<O: Observe> Names<O> {
         };
         let labellers = releases.into_iter().enumerate().map(labeller).collect();
         let counters = Arc::clone(counters);
-        let thread = NamesThread::new(receivers, released, observe, max_names, shared, counters);
+        let thread = NamesThread::new(receivers, released, max_names, shared, counters);
         Self { senders, labellers, thread }
     }
 }

@@ -7,6 +7,9 @@ use crate::limits::{QUESTION_LIFE_NS, QUESTIONS};
 use crate::names::{DnsMessage, NameService, Payload};
 use crate::time::Tick;
 
+/// Names in a multicast answer of which one must have been asked for, the first of them.
+const NAMES_OF_ANSWER: usize = 8;
+
 /// What a question and its answer have in common.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Asked {
@@ -48,28 +51,28 @@ impl Questions {
         forgotten
     }
 
-    /// An answer was seen. How long after its question, in ns, if that was.
-    pub(super) fn answered(&mut self, payload: &Payload<'_>, message: &DnsMessage) -> Option<u64> {
-        let answers = message.answers.iter().map(|answer| answer.name.as_ref());
+    /// An answer was seen. Whether its question was, not long before.
+    pub(super) fn answered(&mut self, payload: &Payload<'_>, message: &DnsMessage) -> bool {
         let question = message.question.as_ref().map(|(name, _)| name.as_ref());
-        // Answers of multicast DNS have no question in them (RFC 6762 section 6).
-        let names = question.into_iter().chain(answers);
-        let is_for_all = is_for_all(payload, message.service);
-        let names: Vec<_> = names.take(if is_for_all { 8 } else { 1 }).collect();
-        if !is_for_all {
-            let asked = asked(payload, message, None)?;
-            let (name, tick) = self.waiting.get(&asked)?;
-            let is_its = question.is_none() || name.as_deref() == question;
-            let latency = payload.tick.checked_sub(*tick).filter(|ns| *ns <= QUESTION_LIFE_NS);
-            let latency = latency.filter(|_| is_its)?;
+        let is_recent =
+            |tick: Tick| payload.tick.checked_sub(tick).is_some_and(|ns| ns <= QUESTION_LIFE_NS);
+        if is_for_all(payload, message.service) {
+            // Answers of multicast DNS have no question in them (RFC 6762 section 6).
+            let answers = message.answers.iter().map(|answer| answer.name.as_ref());
+            return question.into_iter().chain(answers).take(NAMES_OF_ANSWER).any(|name| {
+                let asked = Asked::All(message.service, name.into());
+                self.waiting.get(&asked).is_some_and(|(_, tick)| is_recent(*tick))
+            });
+        }
+        let Some(asked) = asked(payload, message, None) else { return false };
+        let is_its = self.waiting.get(&asked).is_some_and(|(name, tick)| {
+            (question.is_none() || name.as_deref() == question) && is_recent(*tick)
+        });
+        if is_its {
             // One answer for one question.
             self.waiting.remove(&asked);
-            return Some(latency);
         }
-        names.into_iter().find_map(|name| {
-            let (_, tick) = self.waiting.get(&Asked::All(message.service, name.into()))?;
-            payload.tick.checked_sub(*tick).filter(|ns| *ns <= QUESTION_LIFE_NS)
-        })
+        is_its
     }
 }
 

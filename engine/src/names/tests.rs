@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind};
-use crate::names::{Labels, Names, NamesCounters, PayloadSender, Reader};
+use crate::names::{Labels, Names, NamesCounters, PayloadSender};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -68,13 +68,9 @@ fn record(protocol: u8, from: (u8, u16), to: (u8, u16), seconds: [u64; 2]) -> Fl
     FlowRecord::flow(key, total)
 }
 
-fn names(
-    decoders: usize,
-    max: usize,
-    patience: Option<Duration>,
-) -> (Names<Reader>, Arc<NamesCounters>) {
+fn names(decoders: usize, max: usize, patience: Option<Duration>) -> (Names, Arc<NamesCounters>) {
     let counters = Arc::new(NamesCounters::new(decoders, 1));
-    (Names::new(&counters, Reader::default(), max, patience), counters)
+    (Names::new(&counters, max, patience), counters)
 }
 
 /// Client `client` asks for a name at a tick, and is answered with an address 10 ms later.

@@ -14,17 +14,17 @@ use crate::names::facts::{Facts, FlowFacts};
 use crate::names::handover::{PayloadReceiver, Progress};
 use crate::names::labels::{Released, Shared, Tables};
 use crate::names::questions::Questions;
-use crate::names::{DnsMessage, Finding, NameService, Observe, Payload};
+use crate::names::{Conversations, DnsMessage, Finding, NameService, Payload};
 use crate::sync::ring::Consumer;
 use crate::sync::{Arc, Idle, thread};
 
 /// The thread's own.
 #[derive(Debug)]
-pub struct NamesThread<O> {
+pub struct NamesThread {
     receivers: Vec<PayloadReceiver>,
     /// Of each thread that labels records.
     released: Vec<Consumer<Released>>,
-    observe: O,
+    conversations: Conversations,
     findings: Vec<Finding>,
     known: Known,
     shared: Arc<Shared>,
@@ -41,11 +41,10 @@ struct Known {
     is_changed: bool,
 }
 
-impl<O: Observe> NamesThread<O> {
+impl NamesThread {
     pub(super) fn new(
         receivers: Vec<PayloadReceiver>,
         released: Vec<Consumer<Released>>,
-        observe: O,
         max_names: usize,
         shared: Arc<Shared>,
         counters: Arc<NamesCounters>,
@@ -56,7 +55,8 @@ impl<O: Observe> NamesThread<O> {
             questions: Questions::default(),
             is_changed: false,
         };
-        Self { receivers, released, observe, findings: Vec::new(), known, shared, counters }
+        let (conversations, findings) = Default::default();
+        Self { receivers, released, conversations, findings, known, shared, counters }
     }
 
     /// Reads until every decoder is gone and everything is read.
@@ -120,9 +120,10 @@ impl<O: Observe> NamesThread<O> {
     }
 
     fn read(&mut self, idx: usize) {
-        let Self { receivers, observe, findings, known, counters, .. } = self;
+        let Self { receivers, conversations, findings, known, counters, .. } = self;
         receivers[idx].take(|payload| {
-            observe.observe(payload, findings);
+            conversations.forget_idle(payload.tick);
+            conversations.observe(payload, findings);
             counters.thread.findings.add(findings.len() as u64);
             if !findings.is_empty() {
                 known.keep(payload, findings, &counters.thread);
@@ -176,7 +177,7 @@ impl Known {
         message: &DnsMessage,
         counters: &ThreadCounters,
     ) {
-        if self.questions.answered(payload, message).is_none() {
+        if !self.questions.answered(payload, message) {
             return counters.unsolicited.add(1);
         }
         counters.answered.add(1);
