@@ -138,7 +138,7 @@ macro_rules! fields {
             fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>) {
                 self.add(name, value.map(|counts| format!("{counts:?}")));
             }
-            fn labels(&mut self, name: &'static str, value: Option<MplsLabels>) {
+            fn mpls(&mut self, name: &'static str, value: Option<MplsLabels>) {
                 let text = value.map(|labels| format!("{:?}", labels.iter().collect::<Vec<_>>()));
                 self.add(name, text);
             }

@@ -74,7 +74,6 @@ impl Piece for Encode {
             interfaces: &self.interfaces,
             encapsulations: None,
             sampling: Sampling::ALL,
-            before: 0,
         };
         self.encoder.encode(&rows, &mut self.out);
         self.out.len() as u64

@@ -147,7 +147,7 @@ impl Exporter {
             self.send();
         }
         let Self { packer, spool, spool_bytes, .. } = self;
-        packer.pack(&self.context.rows(batch, 0), &mut |packed: Packed<'_>| {
+        packer.pack(&self.context.rows(batch), &mut |packed: Packed<'_>| {
             let mut bytes = Vec::new();
             packed.write(&mut bytes);
             *spool_bytes += bytes.len();
@@ -284,7 +284,8 @@ impl Exporter {
         }
     }
 
-    /// Waits a little for the collector; it is known who holds up the sink.
+    /// Waits a little for the collector; it is known who holds up the sink. Nothing tells when what
+    /// was sent is acknowledged, so that is looked at again.
     fn wait(&self) {
         self.queue.progress.note();
         thread::sleep(COLLECTOR_LOOK);

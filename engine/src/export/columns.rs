@@ -248,7 +248,7 @@ impl Fields for Columns {
         }
     }
 
-    fn labels(&mut self, name: &'static str, value: Option<MplsLabels>) {
+    fn mpls(&mut self, name: &'static str, value: Option<MplsLabels>) {
         self.numbers(name, value.map(MplsLabels::iter));
     }
 

@@ -124,7 +124,7 @@ impl Fields for Csv {
         self.field(value, |line, vlans| line.vlans(vlans, b';'));
     }
 
-    fn labels(&mut self, _: &'static str, value: Option<MplsLabels>) {
+    fn mpls(&mut self, _: &'static str, value: Option<MplsLabels>) {
         self.field(value, |line, labels| line.numbers(labels.iter(), b';'));
     }
 

@@ -169,7 +169,7 @@ fn shown(kind: Kind) -> &'static str {
         Kind::Mac => "string, MAC address",
         Kind::Address => "string, RFC 5952",
         Kind::Time => "string, RFC 3339, UTC, nanoseconds",
-        Kind::Vlans | Kind::Labels | Kind::Counts => "array of integer",
+        Kind::Vlans | Kind::Mpls | Kind::Counts => "array of integer",
         Kind::Decimal => "number with three decimals",
         Kind::Tunnel => "object",
     }

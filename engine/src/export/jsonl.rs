@@ -143,7 +143,7 @@ impl Fields for JsonLines {
         });
     }
 
-    fn labels(&mut self, name: &'static str, value: Option<MplsLabels>) {
+    fn mpls(&mut self, name: &'static str, value: Option<MplsLabels>) {
         self.field(name, value, |line, labels| {
             line.bytes(b"[");
             line.numbers(labels.iter(), b',');

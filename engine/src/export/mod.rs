@@ -74,8 +74,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// A batch of records, of which so many went to the same file before.
-    fn rows<'a>(&'a self, batch: &'a Batch, before: u64) -> Rows<'a> {
+    /// A batch of records.
+    fn rows<'a>(&'a self, batch: &'a Batch) -> Rows<'a> {
         Rows {
             records: &batch.records,
             features: self.features_set.is_extended().then_some(&batch.features),
@@ -83,7 +83,6 @@ impl Context {
             interfaces: &self.interfaces,
             encapsulations: Some(&self.encapsulations),
             sampling: self.sampling,
-            before,
         }
     }
 }
@@ -103,8 +102,6 @@ pub struct Rows<'a> {
     pub encapsulations: Option<&'a Encapsulations>,
     /// How much of the traffic they are of.
     pub sampling: Sampling,
-    /// Records of the same file before these.
-    pub before: u64,
 }
 
 impl<'a> Rows<'a> {

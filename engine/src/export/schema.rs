@@ -51,7 +51,7 @@ pub trait Fields {
     /// VLAN identifiers, outermost first, 0 where there is none.
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
     /// MPLS labels, outermost first.
-    fn labels(&mut self, name: &'static str, value: Option<MplsLabels>);
+    fn mpls(&mut self, name: &'static str, value: Option<MplsLabels>);
     /// A number with three decimals.
     fn decimal(&mut self, name: &'static str, value: Option<Thousandths>);
     /// The counts of a histogram.
@@ -102,7 +102,7 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.vlans("vlan", row.vlans());
     let encapsulation = row.encapsulation();
     let labels = encapsulation.map(|all| all.labels);
-    to.labels("mpls", labels.filter(|labels| !labels.is_empty()));
+    to.mpls("mpls", labels.filter(|labels| !labels.is_empty()));
     to.tunnel("tunnel", row.tunnel(encapsulation));
     to.number("src_packets", Some(src.packets));
     to.number("dst_packets", Some(dst.packets));
@@ -221,7 +221,7 @@ pub(crate) enum Kind {
     Address,
     Time,
     Vlans,
-    Labels,
+    Mpls,
     Decimal,
     Counts,
     Tunnel,
@@ -284,8 +284,8 @@ impl Fields for Kinds {
     fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
         self.0.push((name, Kind::Vlans));
     }
-    fn labels(&mut self, name: &'static str, _: Option<MplsLabels>) {
-        self.0.push((name, Kind::Labels));
+    fn mpls(&mut self, name: &'static str, _: Option<MplsLabels>) {
+        self.0.push((name, Kind::Mpls));
     }
     fn decimal(&mut self, name: &'static str, _: Option<Thousandths>) {
         self.0.push((name, Kind::Decimal));

@@ -124,7 +124,6 @@ impl Sink {
             encoder: spec.format.encoder(context.features_set),
             bytes: Vec::new(),
             output: None,
-            in_file: 0,
             held_since: None,
             rotates: None,
             context: context.clone(),
@@ -225,8 +224,6 @@ struct SinkThread {
     bytes: Vec<u8>,
     /// `None` once the sink has failed.
     output: Option<Output>,
-    /// Records of the file that is written.
-    in_file: u64,
     /// When the encoder began to hold records back, if it does.
     held_since: Option<Instant>,
     /// When the next file begins, if that is asked for.
@@ -298,7 +295,6 @@ impl SinkThread {
     fn begin(&mut self, output: Output) {
         let is_file = output.current_name().is_some();
         self.rotates = self.spec.options.rotate.filter(|_| is_file).and_then(next_multiple);
-        self.in_file = 0;
         self.bytes.clear();
         self.encoder.begin(&mut self.bytes);
         self.output = Some(output);
@@ -322,8 +318,7 @@ impl SinkThread {
             return self.queue.account.not_written("failed before", records);
         }
         self.bytes.clear();
-        self.encoder.encode(&self.context.rows(batch, self.in_file), &mut self.bytes);
-        self.in_file += records;
+        self.encoder.encode(&self.context.rows(batch), &mut self.bytes);
         self.put(records);
         self.held_since = match self.held_since {
             _ if !self.encoder.holds_back() => None,

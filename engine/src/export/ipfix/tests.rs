@@ -39,16 +39,8 @@ fn sets(mut bytes: &[u8]) -> (Vec<(u16, usize)>, Vec<u32>) {
     (sets, sequences)
 }
 
-fn rows(records: &[FlowRecord], sampling: Sampling, before: u64) -> Rows<'_> {
-    Rows {
-        records,
-        features: None,
-        labels: &[],
-        interfaces: &[],
-        encapsulations: None,
-        sampling,
-        before,
-    }
+fn rows(records: &[FlowRecord], sampling: Sampling) -> Rows<'_> {
+    Rows { records, features: None, labels: &[], interfaces: &[], encapsulations: None, sampling }
 }
 
 #[test]
@@ -61,9 +53,8 @@ fn a_file_has_its_templates_once_and_counts_from_zero() {
     for _ in 0..2 {
         let mut out = Vec::new();
         encoder.begin(&mut out);
-        encoder.encode(&rows(&records, Sampling::ALL, 0), &mut out);
-        let before = records.len() as u64;
-        encoder.encode(&rows(&records[..2], Sampling::ALL, before), &mut out);
+        encoder.encode(&rows(&records, Sampling::ALL), &mut out);
+        encoder.encode(&rows(&records[..2], Sampling::ALL), &mut out);
         let (sets, sequences) = sets(&out);
         let record = bytes_of(sets[1].0 - FIRST_TEMPLATE);
         let records: Vec<_> = sets[1..].iter().map(|set| set.1 / record).collect();
@@ -84,7 +75,7 @@ fn sampled_records_say_how_many_are_between() {
         let mut encoder = Ipfix::default();
         encoder.begin(&mut out);
         let sampling = text.parse().unwrap();
-        encoder.encode(&rows(&records, sampling, 0), &mut out);
+        encoder.encode(&rows(&records, sampling), &mut out);
         assert!(out.ends_with(&end), "{text}");
         let (sets, _) = sets(&out);
         let elements = elements(sets[1].0 - FIRST_TEMPLATE);
@@ -116,7 +107,7 @@ fn no_record_is_longer_than_there_is_room() {
 
 /// What a packer gives of records, and how many of ours, of up to `most` bytes each.
 fn packed(records: &[FlowRecord], most: usize, is_uniflow: bool) -> (Vec<u8>, u32) {
-    let rows = rows(records, Sampling::ALL, 0);
+    let rows = rows(records, Sampling::ALL);
     let (mut out, mut flows) = (Vec::new(), 0);
     Packer::for_collector(most, is_uniflow).pack(&rows, &mut |packed: Packed<'_>| {
         let start = out.len();

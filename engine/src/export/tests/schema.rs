@@ -28,7 +28,6 @@ fn carried(format: Format, record: &FlowRecord, encapsulations: &Encapsulations)
         interfaces: &[],
         encapsulations: Some(encapsulations),
         sampling: Sampling::ALL,
-        before: 0,
     };
     let mut out = Vec::new();
     format.encoder(FeaturesSet::Basic).encode(&rows, &mut out);
@@ -57,7 +56,6 @@ fn encoded_with(
         interfaces: &interfaces,
         encapsulations: None,
         sampling,
-        before: 0,
     };
     encoder.encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
@@ -433,7 +431,6 @@ fn labelled(format: Format, facts: FlowFacts, name: Option<AddressName>) -> Stri
         interfaces: &[],
         encapsulations: None,
         sampling: Sampling::ALL,
-        before: 0,
     };
     let mut encoder = format.encoder(FeaturesSet::Basic);
     let mut out = Vec::new();
