@@ -7,6 +7,11 @@
 //!
 //! Packets may also be dealt by direction ([`Dispatch::Direction`]), as network cards deal
 //! them whose hash is not symmetric; then workers pass them on as `capture` does.
+//!
+//! `files` has the thread that reads, and `packets` where it puts what it has read.
+
+mod files;
+mod packets;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -15,32 +20,27 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::decode::{Decoder, Packet};
-use crate::engine::payloads::Payloads;
+use crate::decode::Packet;
 use crate::engine::pipeline::{Feeds, Pipeline, Shape, names_counters, spawn};
-use crate::engine::stage::{Core, PacketBatch, admit, decode, note, with_times};
+use crate::engine::stage::{Core, PacketBatch, with_times};
 use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
 use crate::error::{Error, Result};
 use crate::export::{Context, Patience, Sink, WhenFull};
-use crate::filter::AnyLinkFilter;
 use crate::flow::{Encapsulations, KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
 use crate::limits::{BATCH_PACKETS, RING_BATCHES};
-use crate::source::Frame;
 use crate::source::pcap::CaptureFile;
 use crate::sync::{Arc, AtomicU64, Ordering, StopRequest, thread};
-use crate::table::exchange::{Exchange, Incoming, Order, Senders, exchange, senders};
-use crate::table::outbox::lane_of;
+use crate::table::exchange::{Exchange, Incoming, Order, exchange, senders};
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::time::Tick;
 use crate::view::Views;
+use files::Reader;
+use packets::{Counting, Dealing};
 
 /// How long the reader sleeps when a worker has no room, or a worker when it has nothing.
 const WAIT: Duration = Duration::from_micros(50);
-
-/// Packets between two looks at whether to stop.
-const STOP_EVERY: u64 = 1_024;
 
 /// Reads `files` in their order into flow records.
 ///
@@ -293,234 +293,4 @@ fn work_and_pass_on(
         }
     }
     core.finish(*end.wait())
-}
-
-/// Where the reader's packets go.
-trait PacketSink {
-    /// Where the next packet is to be written.
-    fn next(&mut self) -> &mut Packet;
-    /// Hands over its payload, which begins at `payload` in the frame, if there may be a name in
-    /// it.
-    fn hand_over(&mut self, frame: &Frame<'_>, payload: usize);
-    /// Takes what was written there.
-    fn keep(&mut self);
-    /// Sends on what is under way: nobody knows when the next packet comes.
-    fn pause(&mut self);
-}
-
-/// Into a table of the reader's own.
-struct Counting<'a> {
-    core: Core<'a>,
-    batch: PacketBatch,
-    payloads: Option<Payloads>,
-}
-
-impl Counting<'_> {
-    fn flush(&mut self) {
-        if let Some(payloads) = &mut self.payloads {
-            // Whoever makes room for what is counted waits for these.
-            payloads.flush_all();
-        }
-        self.core.count_with_room(self.batch.packets());
-        self.batch.clear();
-    }
-}
-
-impl PacketSink for Counting<'_> {
-    #[inline]
-    fn next(&mut self) -> &mut Packet {
-        self.batch.next()
-    }
-
-    #[inline]
-    fn hand_over(&mut self, frame: &Frame<'_>, payload: usize) {
-        if let Some(payloads) = &mut self.payloads {
-            payloads.hand_over(self.batch.next(), frame, payload);
-        }
-    }
-
-    #[inline]
-    fn keep(&mut self) {
-        if self.batch.keep() {
-            self.flush();
-        }
-    }
-
-    fn pause(&mut self) {
-        self.flush();
-    }
-}
-
-/// To the workers.
-struct Dealing<'a> {
-    payloads: Option<Payloads>,
-    to_workers: Senders,
-    /// The packet that is dealt next.
-    packet: Packet,
-    workers: usize,
-    by_direction: bool,
-    /// The place of the last packet that was dealt.
-    last: u64,
-    /// The packet clock at the end of the input.
-    end: Tick,
-    told: &'a OnceLock<Tick>,
-}
-
-/// Tells the workers the end of the input, also when the reader could not be started. The
-/// lanes are closed after this.
-impl Drop for Dealing<'_> {
-    fn drop(&mut self) {
-        self.told.set(self.end).expect("there is one reader");
-    }
-}
-
-impl Dealing<'_> {
-    /// Deals out what is left; the input ended at `end`.
-    fn finish(mut self, end: Tick) {
-        self.end = end;
-        self.payloads.iter_mut().for_each(Payloads::flush_all);
-        while !self.to_workers.flush(self.last) {
-            thread::park_timeout(WAIT);
-        }
-    }
-
-    /// By key hash, so that a worker gets all of a flow, or each direction to another.
-    fn worker_of(&self, packet: &Packet) -> usize {
-        let worker = lane_of(packet.hash, self.workers);
-        if self.by_direction { (worker + packet.direction.idx()) % self.workers } else { worker }
-    }
-}
-
-impl PacketSink for Dealing<'_> {
-    fn next(&mut self) -> &mut Packet {
-        &mut self.packet
-    }
-
-    fn hand_over(&mut self, frame: &Frame<'_>, payload: usize) {
-        if let Some(payloads) = &mut self.payloads {
-            payloads.hand_over(&self.packet, frame, payload);
-        }
-    }
-
-    fn keep(&mut self) {
-        let worker = self.worker_of(&self.packet);
-        while !self.to_workers.send(worker, &self.packet) {
-            // Whoever waits for what comes before this packet must get it.
-            self.to_workers.flush(self.last);
-            self.payloads.iter_mut().for_each(Payloads::flush);
-            thread::park_timeout(WAIT);
-        }
-        self.last = self.packet.ordinal;
-        if self.last.is_multiple_of(BATCH_PACKETS as u64) {
-            self.payloads.iter_mut().for_each(Payloads::flush);
-            if self.by_direction {
-                // Who takes in order must know how far this is.
-                self.to_workers.flush(self.last);
-            }
-        }
-    }
-
-    fn pause(&mut self) {
-        self.payloads.iter_mut().for_each(Payloads::flush_all);
-        self.to_workers.flush(self.last);
-    }
-}
-
-/// The thread that owns the files.
-struct Reader<'a> {
-    settings: &'a Settings,
-    accounts: &'a Accounts,
-    shared: &'a Shared,
-    files: &'a [PathBuf],
-    hasher: KeyHasher,
-}
-
-/// What the reader takes from file to file.
-struct State<'a> {
-    filter: Option<AnyLinkFilter<'a>>,
-    decoder: Decoder,
-    /// Packets that may still be read.
-    left: u64,
-    /// Bytes of the files before this one.
-    bytes_before: u64,
-}
-
-impl Reader<'_> {
-    /// Reads all files to their end. Returns what failed, and the packet clock at the end.
-    fn run(&self, first: CaptureFile, packets: &mut impl PacketSink) -> (Vec<Error>, Tick) {
-        let mut state = State {
-            filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),
-            decoder: Decoder::new(self.hasher.clone())
-                .with_tunnels(self.settings.tunnels)
-                .with_encapsulations(&self.shared.encapsulations),
-            left: self.settings.count.unwrap_or(u64::MAX),
-            bytes_before: 0,
-        };
-        let mut errors = Vec::new();
-        let mut opened = Some(first);
-        for (idx, path) in self.files.iter().enumerate() {
-            let file = opened.take().map_or_else(|| CaptureFile::open(path, &self.shared.stop), Ok);
-            let result = file.and_then(|mut file| {
-                let result = self.run_file(idx, &mut file, &mut state, packets);
-                self.accounts.sources[idx].untimed.set(file.untimed_frames());
-                state.bytes_before += file.progress().0;
-                result
-            });
-            // A pipe that was left at a stop may have ended inside a packet.
-            if let Err(error) = result
-                && !self.shared.stop.is_made()
-            {
-                self.accounts.sources[idx].file_errors.add(1);
-                errors.push(error);
-            }
-            if state.left == 0 || self.shared.stop.is_made() {
-                break;
-            }
-        }
-        let end = state.decoder.tick();
-        (errors, end)
-    }
-
-    fn run_file(
-        &self,
-        idx: usize,
-        file: &mut CaptureFile,
-        state: &mut State<'_>,
-        packets: &mut impl PacketSink,
-    ) -> Result<()> {
-        let State { filter, decoder, left, bytes_before } = state;
-        decoder.set_interface(u16::try_from(idx).unwrap_or(u16::MAX));
-        let counters = &self.accounts.receives[0][idx];
-        let mut seen = 0;
-        while *left > 0 {
-            if seen % STOP_EVERY == 0 {
-                if self.shared.stop.is_made() {
-                    break;
-                }
-                // Relaxed: for show.
-                let taken = *bytes_before + file.progress().0;
-                self.shared.taken_bytes.store(taken, Ordering::Relaxed);
-            }
-            if !file.is_next_here() {
-                packets.pause();
-            }
-            let Some(frame) = file.next_frame()? else { break };
-            let accepts = match filter {
-                // A frame that it does not suit ends the file, as damage does.
-                Some(filter) => filter.accepts(&frame, &self.accounts.names[idx])?,
-                None => true,
-            };
-            seen += 1;
-            self.accounts.sources[idx].seen.set(seen);
-            *left -= 1;
-            if admit(accepts, counters)
-                && let Some(payload) = decode(decoder, &frame, counters, packets.next())
-            {
-                packets.hand_over(&frame, payload);
-                packets.keep();
-            }
-        }
-        note(decoder, counters);
-        Ok(())
-    }
 }

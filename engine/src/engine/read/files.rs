@@ -1,0 +1,122 @@
+//! One file after the other, frame by frame, to where packets go.
+
+use std::path::PathBuf;
+
+use super::Shared;
+use super::packets::PacketSink;
+use crate::decode::Decoder;
+use crate::engine::Settings;
+use crate::engine::stage::{admit, decode, note};
+use crate::error::{Error, Result};
+use crate::filter::AnyLinkFilter;
+use crate::flow::KeyHasher;
+use crate::ledger::Accounts;
+use crate::source::pcap::CaptureFile;
+use crate::sync::Ordering;
+use crate::time::Tick;
+
+/// Packets between two looks at whether to stop.
+const STOP_EVERY: u64 = 1_024;
+
+/// The thread that owns the files.
+pub(super) struct Reader<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) accounts: &'a Accounts,
+    pub(super) shared: &'a Shared,
+    pub(super) files: &'a [PathBuf],
+    pub(super) hasher: KeyHasher,
+}
+
+/// What the reader takes from file to file.
+struct State<'a> {
+    filter: Option<AnyLinkFilter<'a>>,
+    decoder: Decoder,
+    /// Packets that may still be read.
+    left: u64,
+    /// Bytes of the files before this one.
+    bytes_before: u64,
+}
+
+impl Reader<'_> {
+    /// Reads all files to their end. Returns what failed, and the packet clock at the end.
+    pub(super) fn run(
+        &self,
+        first: CaptureFile,
+        packets: &mut impl PacketSink,
+    ) -> (Vec<Error>, Tick) {
+        let mut state = State {
+            filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),
+            decoder: Decoder::new(self.hasher.clone())
+                .with_tunnels(self.settings.tunnels)
+                .with_encapsulations(&self.shared.encapsulations),
+            left: self.settings.count.unwrap_or(u64::MAX),
+            bytes_before: 0,
+        };
+        let mut errors = Vec::new();
+        let mut opened = Some(first);
+        for (idx, path) in self.files.iter().enumerate() {
+            let file = opened.take().map_or_else(|| CaptureFile::open(path, &self.shared.stop), Ok);
+            let result = file.and_then(|mut file| {
+                let result = self.run_file(idx, &mut file, &mut state, packets);
+                self.accounts.sources[idx].untimed.set(file.untimed_frames());
+                state.bytes_before += file.progress().0;
+                result
+            });
+            // A pipe that was left at a stop may have ended inside a packet.
+            if let Err(error) = result
+                && !self.shared.stop.is_made()
+            {
+                self.accounts.sources[idx].file_errors.add(1);
+                errors.push(error);
+            }
+            if state.left == 0 || self.shared.stop.is_made() {
+                break;
+            }
+        }
+        let end = state.decoder.tick();
+        (errors, end)
+    }
+
+    fn run_file(
+        &self,
+        idx: usize,
+        file: &mut CaptureFile,
+        state: &mut State<'_>,
+        packets: &mut impl PacketSink,
+    ) -> Result<()> {
+        let State { filter, decoder, left, bytes_before } = state;
+        decoder.set_interface(u16::try_from(idx).unwrap_or(u16::MAX));
+        let counters = &self.accounts.receives[0][idx];
+        let mut seen = 0;
+        while *left > 0 {
+            if seen % STOP_EVERY == 0 {
+                if self.shared.stop.is_made() {
+                    break;
+                }
+                // Relaxed: for show.
+                let taken = *bytes_before + file.progress().0;
+                self.shared.taken_bytes.store(taken, Ordering::Relaxed);
+            }
+            if !file.is_next_here() {
+                packets.pause();
+            }
+            let Some(frame) = file.next_frame()? else { break };
+            let accepts = match filter {
+                // A frame that it does not suit ends the file, as damage does.
+                Some(filter) => filter.accepts(&frame, &self.accounts.names[idx])?,
+                None => true,
+            };
+            seen += 1;
+            self.accounts.sources[idx].seen.set(seen);
+            *left -= 1;
+            if admit(accepts, counters)
+                && let Some(payload) = decode(decoder, &frame, counters, packets.next())
+            {
+                packets.hand_over(&frame, payload);
+                packets.keep();
+            }
+        }
+        note(decoder, counters);
+        Ok(())
+    }
+}
