@@ -1,6 +1,8 @@
 //! Counters in, residuals out.
 
 use super::*;
+use crate::export::SinkAccount;
+use crate::sync::Arc;
 
 /// Accounts that balance: of 26 packets 3 were passed, 2 lost, 6 filtered, 1 undecodable, 4 in
 /// overflow and 10 in flows, of which one record with 6 packets has ended and one with 4 lives.
