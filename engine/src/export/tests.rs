@@ -1,15 +1,27 @@
 //! Records out, read back by readers that are not ours.
 
+mod labels;
 mod schema;
 mod sinks;
 
 use std::net::IpAddr;
 
+use crate::export::Rows;
 use crate::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
-    RoundTrip, SideCounts,
+    RoundTrip, Sampling, SideCounts,
 };
 use crate::time::Timestamp;
+
+/// No records, of a run without anything to say of them.
+pub(super) const ROWS: Rows<'static> = Rows {
+    records: &[],
+    features: None,
+    labels: &[],
+    interfaces: &[],
+    encapsulations: None,
+    sampling: Sampling::ALL,
+};
 
 /// 2024-02-29 23:59:59.5 UTC.
 const START: Timestamp = 1_709_251_199_500_000_000;

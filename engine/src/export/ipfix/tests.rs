@@ -2,7 +2,7 @@
 
 use super::template::{RECORD_BYTES, SAMPLED, TEMPLATES, elements, ntp_time};
 use super::*;
-use crate::export::tests::tcp_record;
+use crate::export::tests::{ROWS, tcp_record};
 use crate::flow::{FlowRecord, Sampling};
 use crate::limits::DATAGRAM_BYTES_BOUNDS;
 
@@ -40,7 +40,7 @@ fn sets(mut bytes: &[u8]) -> (Vec<(u16, usize)>, Vec<u32>) {
 }
 
 fn rows(records: &[FlowRecord], sampling: Sampling) -> Rows<'_> {
-    Rows { records, features: None, labels: &[], interfaces: &[], encapsulations: None, sampling }
+    Rows { records, sampling, ..ROWS }
 }
 
 #[test]

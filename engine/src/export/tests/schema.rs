@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{START, record, tcp_record};
+use super::{ROWS, START, record, tcp_record};
 use crate::export::schema::names;
 use crate::export::{Format, Rows};
 use crate::flow::features::{Features, FeaturesSet, SideFeatures, Spread};
@@ -10,10 +10,6 @@ use crate::flow::{
     Delta, Encapsulation, Encapsulations, EndReason, FlowRecord, MplsLabels, PortKind, RecordKind,
     Sampling, SideCounts, Tunnel, TunnelKind,
 };
-use crate::names::addresses::{AddressName, Doubt};
-use crate::names::facts::FlowFacts;
-use crate::names::{Labels, NameService};
-use crate::sync::Arc;
 
 fn encoded(format: Format, records: &[FlowRecord]) -> String {
     encoded_of(format, records, Sampling::ALL)
@@ -21,14 +17,8 @@ fn encoded(format: Format, records: &[FlowRecord]) -> String {
 
 /// With what carried the records.
 fn carried(format: Format, record: &FlowRecord, encapsulations: &Encapsulations) -> String {
-    let rows = Rows {
-        records: std::slice::from_ref(record),
-        features: None,
-        labels: &[],
-        interfaces: &[],
-        encapsulations: Some(encapsulations),
-        sampling: Sampling::ALL,
-    };
+    let records = std::slice::from_ref(record);
+    let rows = Rows { records, encapsulations: Some(encapsulations), ..ROWS };
     let mut out = Vec::new();
     format.encoder(FeaturesSet::Basic).encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
@@ -49,14 +39,7 @@ fn encoded_with(
     let mut encoder = format.encoder(set);
     let mut out = Vec::new();
     encoder.begin(&mut out);
-    let rows = Rows {
-        records,
-        features,
-        labels: &[],
-        interfaces: &interfaces,
-        encapsulations: None,
-        sampling,
-    };
+    let rows = Rows { records, features, interfaces: &interfaces, sampling, ..ROWS };
     encoder.encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
 }
@@ -417,90 +400,5 @@ fn community_ids_are_those_of_the_specification() {
         };
         let shown = format!("{protocol} {source} {one} {destination} {two}");
         assert_eq!(field(&record, "community_id"), format!("1:{want}"), "{shown}");
-    }
-}
-
-/// A record with labels, in one format.
-fn labelled(format: Format, facts: FlowFacts, name: Option<AddressName>) -> String {
-    let labels = [(1, Labels { facts: Some(Arc::new(facts)), name })];
-    let records = [tcp_record(), tcp_record()];
-    let rows = Rows {
-        records: &records,
-        features: None,
-        labels: &labels,
-        interfaces: &[],
-        encapsulations: None,
-        sampling: Sampling::ALL,
-    };
-    let mut encoder = format.encoder(FeaturesSet::Basic);
-    let mut out = Vec::new();
-    encoder.begin(&mut out);
-    encoder.encode(&rows, &mut out);
-    // The second record's: the first one has none.
-    String::from_utf8_lossy(&out).lines().last().unwrap_or_default().to_owned()
-}
-
-#[test]
-fn names_with_their_source_age_and_doubt() {
-    let name = AddressName {
-        name: "a.example".into(),
-        service: NameService::Mdns,
-        age_ns: 5,
-        doubt: Some(Doubt::Ambiguous),
-    };
-    let line = labelled(Format::JsonLines, FlowFacts::default(), Some(name.clone()));
-    let want =
-        r#""name":"a.example","name_source":"mdns","name_age_ns":5,"name_doubt":"ambiguous"}"#;
-    assert!(line.ends_with(want), "{line}");
-    let facts = FlowFacts {
-        sni: Some("b.example".into()),
-        is_quic: true,
-        alpn: Some("h3".into()),
-        ja4: Some("q13d".into()),
-        http_host: Some("c.example".into()),
-    };
-    let line = labelled(Format::JsonLines, facts, Some(name));
-    let want = concat!(
-        r#""sni":"b.example","alpn":"h3","ja4":"q13d","http_host":"c.example","#,
-        r#""name":"b.example","name_source":"quic_sni"}"#,
-    );
-    assert!(line.ends_with(want), "{line}");
-}
-
-/// What could do something to who looks at it is escaped in every format, and still readable.
-#[test]
-fn hostile_names_are_escaped_in_every_format() {
-    for (hostile, shown) in [
-        ("=1+2", "'=1+2"),
-        ("@SUM(a)", "'@SUM(a)"),
-        ("-1", "'-1"),
-        ("+1", "'+1"),
-        ("\u{1b}]0;x\u{7}", "\\u{1b}]0;x\\u{7}"),
-        ("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}"),
-        ("a\r\nb,\"c\"", "a\\u{d}\\u{a}b,\"c\""),
-        ("\u{202e}moc.elpmaxe", "\\u{202e}moc.elpmaxe"),
-        ("b\u{fc}cher.example", "b\u{fc}cher.example"),
-    ] {
-        let facts = || FlowFacts { http_host: Some(hostile.into()), ..FlowFacts::default() };
-        let is_calm = |line: &str| !line.contains(|c: char| c.is_control() || c == '\u{202e}');
-
-        let json = labelled(Format::JsonLines, facts(), None);
-        assert!(is_calm(&json), "{json:?}");
-        let fields: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!((&fields["http_host"], &fields["name"]), (&hostile.into(), &hostile.into()));
-
-        let csv = labelled(Format::Csv, facts(), None);
-        assert!(is_calm(&csv), "{csv:?}");
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes());
-        let row = reader.records().next().unwrap().unwrap();
-        let column = names(FeaturesSet::Basic).iter().position(|name| *name == "name").unwrap();
-        assert_eq!(&row[column], shown);
-
-        let table = labelled(Format::Table, facts(), None);
-        assert!(is_calm(&table), "{table:?}");
-        assert!(table.ends_with(shown.strip_prefix('\'').unwrap_or(shown)), "{table:?}");
-
-        let ipfix = labelled(Format::Ipfix, facts(), None);
-        assert!(hostile.len() < 4 || !ipfix.contains(hostile), "it has no names");
     }
 }
