@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::names::NamesCounters;
+use crate::names::{NamesCounters, ParserCounters};
+use crate::sync::Gauge;
 
 /// Names: learned, kept and given to records. What is dropped here costs names, and no packet.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +18,8 @@ pub struct NamesLedger {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Things that payloads said.
     pub findings: u64,
+    /// What could not be read, by cause.
+    pub unread: BTreeMap<&'static str, u64>,
     /// Answers of name services to questions that were seen.
     pub answered: u64,
     /// Answers to none, which name nothing.
@@ -45,6 +48,10 @@ impl NamesLedger {
             read: thread.read.get(),
             dropped: [("ring_full", handovers.iter().map(|h| h.ring_full.get()).sum())].into(),
             findings: thread.findings.get(),
+            unread: ParserCounters::CAUSES
+                .into_iter()
+                .zip(thread.unread.iter().map(Gauge::get))
+                .collect(),
             answered: thread.answered.get(),
             unsolicited: thread.unsolicited.get(),
             questions_forgotten: thread.questions_forgotten.get(),

@@ -33,13 +33,9 @@ pub struct Conversations {
     counters: ParserCounters,
 }
 
-/// What became of payloads, by cause where nothing did.
+/// What could not be read, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ParserCounters {
-    /// Payloads that were looked at.
-    pub payloads: u64,
-    /// Findings that were made.
-    pub findings: u64,
     /// Payloads of flows for which there was no memory: they were read each by itself.
     pub no_room: u64,
     /// Messages that were longer, or in more pieces, than one flow may have.
@@ -51,6 +47,18 @@ pub struct ParserCounters {
     /// QUIC Initial packets that could not be opened: changed on the way, or without the packet
     /// that says the key.
     pub quic_closed: u64,
+}
+
+impl ParserCounters {
+    /// The causes, as the ledger names them.
+    pub const CAUSES: [&str; 5] = ["no_room", "too_long", "unfinished", "malformed", "quic_closed"];
+
+    /// How often there was each of [`ParserCounters::CAUSES`].
+    #[must_use]
+    pub fn by_cause(&self) -> [u64; Self::CAUSES.len()] {
+        let Self { no_room, too_long, unfinished, malformed, quic_closed } = *self;
+        [no_room, too_long, unfinished, malformed, quic_closed]
+    }
 }
 
 /// What is remembered of one flow.
@@ -100,14 +108,11 @@ impl Conversations {
         if payload.bytes.is_empty() {
             return;
         }
-        self.counters.payloads += 1;
-        let before = found.len();
         match payload.key.protocol() {
             protocol::TCP => self.segment(payload, found),
             protocol::UDP => self.datagram(payload, found),
             _ => {}
         }
-        self.counters.findings += (found.len() - before) as u64;
     }
 
     /// Forgets flows of which nothing has come for long. It goes over all of them, but no more
@@ -127,7 +132,7 @@ impl Conversations {
         });
     }
 
-    /// What became of payloads so far.
+    /// What could not be read so far.
     #[must_use]
     pub fn counters(&self) -> ParserCounters {
         self.counters

@@ -1,5 +1,6 @@
 //! What becomes of payloads and names, counted; each number by one thread.
 
+use crate::names::ParserCounters;
 use crate::sync::{Counter, Gauge};
 
 /// Of one decoder.
@@ -18,6 +19,8 @@ pub struct ThreadCounters {
     pub read: Counter,
     /// Things that they said.
     pub findings: Counter,
+    /// What could not be read, by [`ParserCounters::CAUSES`].
+    pub unread: [Gauge; ParserCounters::CAUSES.len()],
     /// Answers to questions that were seen.
     pub answered: Counter,
     /// Answers to none, which name nothing.

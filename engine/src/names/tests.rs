@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind};
-use crate::names::{Labels, Names, NamesCounters, PayloadSender};
+use crate::names::{Labels, Names, NamesCounters, ParserCounters, PayloadSender};
 use crate::sync::Arc;
 use crate::time::Tick;
 
@@ -89,6 +89,7 @@ fn best(labels: &[(u32, Labels)]) -> Vec<(u32, String, &'static str)> {
 fn records_get_what_their_flows_said_and_how_their_addresses_were_named() {
     let (mut names, counters) = names(1, 100, None);
     let sender = &mut names.senders[0];
+    assert!(sender.push(&packet(SECOND, UDP, (1, 4_000), (53, 53)), b"no message"));
     let get = b"GET / HTTP/1.1\r\nHost: web.example\r\n\r\n";
     assert!(sender.push(&packet(5 * SECOND, TCP, (1, 4_000), (9, 80)), get));
     assert!(ask(sender, 6 * SECOND, 1, "a.example", [192, 0, 2, 8]));
@@ -109,7 +110,10 @@ fn records_get_what_their_flows_said_and_how_their_addresses_were_named() {
     while names.thread.step() {}
     assert_eq!(counters.thread.flows.get(), 0);
     assert_eq!(best(&names.labellers[0].label(&records)), want[1..]);
-    assert_eq!(counters.thread.read.get(), 3);
+    assert_eq!(counters.thread.read.get(), 4);
+    let unread = counters.thread.unread.iter().map(|gauge| gauge.get());
+    let malformed = ParserCounters { malformed: 1, ..ParserCounters::default() };
+    assert_eq!(unread.collect::<Vec<_>>(), malformed.by_cause());
     assert_eq!(counters.labels[0].labelled.get(), 3);
 }
 

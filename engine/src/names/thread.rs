@@ -98,6 +98,8 @@ impl NamesThread {
             counters.answers.set(self.known.addresses.answers() as u64);
         }
         if read > 0 {
+            let unread = counters.unread.iter().zip(self.conversations.counters().by_cause());
+            unread.for_each(|(gauge, times)| gauge.set(times));
             self.receivers.iter().for_each(PayloadReceiver::publish_taken);
         }
         read > 0 || released
