@@ -66,7 +66,7 @@ fn everything_comes_out_once_and_in_order_over_two_buffers() {
 fn a_receiver_that_looks_for_items_first_ends_too_early() {
     let run = || {
         let items_first =
-            |receiver: &Receiver<_>| receiver.sent.is_empty() && receiver.sent.is_abandoned();
+            |receiver: &Receiver<_>| receiver.waiting() == 0 && receiver.full.is_abandoned();
         passed_by(Sender::room, items_first);
     };
     Model { run, ..MODEL }.fails("not everything was received");
@@ -76,7 +76,7 @@ fn a_receiver_that_looks_for_items_first_ends_too_early() {
 fn room_for_batches_that_are_not_back_is_overstated() {
     let run = || {
         let places = |sender: &Sender<_>| {
-            sender.batch_len - sender.filling.len() + sender.sent.slots() * sender.batch_len
+            sender.batch_len - sender.filling.len() + sender.full.slots() * sender.batch_len
         };
         passed_by(places, Receiver::is_finished);
     };
