@@ -6,7 +6,7 @@
 
 use super::{CONFIG, TCP, Tray, UDP, hasher, packets, parse, records, run};
 use crate::decode::Packet;
-use crate::flow::{FlowRecord, Timeouts};
+use crate::flow::{FlowRecord, TcpState, Timeouts};
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
@@ -243,6 +243,22 @@ fn midstream_the_first_segment_is_where_it_begins() {
     check("overtaken", &format!("{gap}; 6 a>b A 720+10"), "0/1/0 0/0/0 - -");
     check("lost", &format!("{gap}; 7 a>b A 720+10"), "1/0/0 0/0/0 - -");
     check("a SYN after it", &format!("{picked_up}; 9 a>b S 5+0; 10 a>b A 6+10"), "0/0/0 0/0/0 - -");
+}
+
+#[test]
+fn ends_in_sequence_close_a_connection_and_others_do_too() {
+    let state = |segments: &str| {
+        let packets: Vec<_> = format!("{OPEN}; {segments}").split(';').map(segment).collect();
+        let [record] = records(&run(CONFIG, &packets, 1, 1, 0))[..] else { panic!("one flow") };
+        record.tcp_state()
+    };
+    let closed = Some(TcpState::Closed);
+    assert_eq!(state("30 a>b FA 100+9 a500; 31 b>a FA 500+9 a110; 32 a>b A 110+0 a510"), closed);
+    // The responder's comes again.
+    assert_eq!(state("30 a>b FA 100+0 a500; 31 b>a FA 500+0 a101; 60 b>a FA 500+0 a101"), closed);
+    assert_eq!(state("30 a>b FA 109+9 a500; 31 b>a FA 505+0 a100"), closed, "after gaps");
+    let open = Some(TcpState::Established);
+    assert_eq!(state("30 a>b FA 100+9 a500; 31 b>a A 500+9 a110"), open, "on one side");
 }
 
 #[test]
