@@ -51,22 +51,56 @@ pub(crate) fn trials() -> Vec<Trial> {
             "there is no folder of captures with truth beside the project",
         );
     }
-    files
-        .into_iter()
-        .flat_map(|file| {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let truth = root.join("oracle").join(format!("{name}.json"));
-            let (one, two) = (file.clone(), file);
-            let compare = root.join("compare.py");
-            [
-                Trial::test(format!("captures::truth::{name}"), move || {
-                    matches_truth("outer", &one, &truth, &compare)?;
-                    matches_truth("inner", &one, &truth, &compare)
-                }),
-                Trial::test(format!("captures::workers::{name}"), move || same_for_workers(&two)),
-            ]
+    let baselines = [("zeek", "zeek_conn.json"), ("ndpi", "ndpi_flows.json")];
+    let baselines = baselines.into_iter().flat_map(|(whose, listed)| {
+        let listed = root.join(listed);
+        let of_it = files.iter().filter(move |file| file_name(file).starts_with(whose)).cloned();
+        of_it.filter_map(move |file| {
+            let listed = listed.clone();
+            let name = file_name(&file);
+            let is_in = std::fs::read_to_string(&listed).is_ok_and(|text| text.contains(&name));
+            let trial = move || matches_baseline(whose, &listed, &file);
+            is_in.then(|| Trial::test(format!("captures::baseline::{name}"), trial))
         })
-        .collect()
+    });
+    let baselines: Vec<_> = baselines.collect();
+    let of_oracle = files.into_iter().flat_map(|file| {
+        let name = file_name(&file);
+        let truth = root.join("oracle").join(format!("{name}.json"));
+        let (one, two) = (file.clone(), file);
+        let compare = root.join("compare.py");
+        [
+            Trial::test(format!("captures::truth::{name}"), move || {
+                matches_truth("outer", &one, &truth, &compare)?;
+                matches_truth("inner", &one, &truth, &compare)
+            }),
+            Trial::test(format!("captures::workers::{name}"), move || same_for_workers(&two)),
+        ]
+    });
+    of_oracle.chain(baselines).collect()
+}
+
+fn file_name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The records are what Zeek or nDPI expect themselves, as far as they can be.
+fn matches_baseline(whose: &str, listed: &Path, file: &Path) -> Outcome {
+    let folder = folder();
+    let compare = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/end_to_end/baselines.py");
+    let mut comparison = Command::new("python3");
+    comparison.arg(compare).arg(whose).arg(listed).arg(file_name(file));
+    for view in ["inner", "outer"] {
+        let records = folder.path().join(view).with_extension("jsonl");
+        let mut arguments = vec!["read", "-q", "--tunnels", view];
+        arguments.extend(TIMEOUTS[1]);
+        let arguments = arguments.into_iter().map(PathBuf::from);
+        let run = flowtap(arguments.chain(["-o".into(), records.clone(), file.to_owned()]));
+        run.expect(0)?;
+        comparison.arg(records);
+    }
+    let compared = Run::of(&mut comparison);
+    ensure(compared.code == Some(0), format!("{}{}", compared.stdout, compared.stderr))
 }
 
 /// The records are what the truth says; damage is told, and what stood before it is right.
@@ -96,10 +130,10 @@ fn matches_truth(view: &str, file: &Path, truth: &Path, compare: &Path) -> Outco
         ensure(ledger["residuals"][residual] == 0, format!("residual {residual}: {ledger}"))?;
     }
 
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = file_name(file);
     let mut comparison = Command::new("python3");
     comparison.arg(compare).args(["--view", view]).arg(&records).arg(truth);
-    if !NAMES_HIDDEN.contains(&(view, &*name)) {
+    if !NAMES_HIDDEN.contains(&(view, name.as_str())) {
         comparison.arg("--names");
     }
     let compared = Run::of(&mut comparison);
