@@ -263,6 +263,9 @@ pub const MIN_SNAP_BYTES: u32 = 64;
 /// Bytes of a packet that `observe` by XDP copies unless `--snaplen` says otherwise: all headers.
 pub const XDP_SNAP_BYTES: u32 = 256;
 
+/// The same where names are learned: what a link of 1,500 bytes carries, so that no hello is cut.
+pub const XDP_NAMES_SNAP_BYTES: u32 = 1_536;
+
 /// After so long the kernel hands a block of packets over that is not full (`observe`).
 pub const RETIRE_BLOCK_MS: u32 = 10;
 

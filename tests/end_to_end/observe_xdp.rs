@@ -1,13 +1,16 @@
 //! Live, by an XDP program that passes packets on: the same link as in `live`, where the host
 //! keeps its network.
 
+use std::ffi::OsStr;
 use std::fs;
 
 use libtest_mimic::Trial;
 
 use crate::live::{Net, check_ledger, check_records};
 use crate::observe::{TALK_LINK, give_addresses, no_residual, overload, talk};
-use crate::program::{Run, generate, json_file, json_lines, wait_for};
+use crate::program::{
+    Generated, Run, flowtap, generate, generate_with, json_file, json_lines, wait_for,
+};
 use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-obsxdp";
@@ -19,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("live::an_observer_by_generic_xdp_sees_every_packet", || {
             every_packet("generic")
         }),
+        Trial::test("live::an_observer_by_xdp_learns_names", names_are_learned),
         Trial::test("live::what_an_observer_by_xdp_misses_is_counted", overload_is_exact),
         Trial::test("live::an_observer_by_xdp_leaves_the_host_its_network", the_host_goes_on),
         Trial::test("live::killed_an_observer_by_xdp_leaves_nothing", killed_leaves_nothing),
@@ -30,6 +34,21 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Frames of 60 to 1,500 bytes, of which 128 are copied; all bytes are counted.
 fn every_packet(xdp_mode: &str) -> Outcome {
     let made = generate(20_000, 1_000, 14);
+    let notices = [&*format!("v1: observe, {xdp_mode} XDP"), "128 bytes of each packet received"];
+    like_read(&made, &["--snaplen", "128", "--xdp-mode", xdp_mode], notices)
+}
+
+/// Unless it is told otherwise it copies as much as hellos are long.
+fn names_are_learned() -> Outcome {
+    let made = generate_with("tls-mix", 10_000, 400, 3, &["--duration", "10s"]);
+    let read = ["read", "-q", "-o", "-"].map(OsStr::new).into_iter();
+    let read = flowtap(read.chain([made.capture.as_os_str()])).expect(0)?;
+    ensure(read.stdout.contains("\"sni\""), "nothing has a name")?;
+    like_read(&made, &[], ["v1: observe", "1536 bytes of each packet received"])
+}
+
+/// What it sees are the records that `read` makes of what was sent, and `notices` are made.
+fn like_read(made: &Generated, more: &[&str], notices: [&str; 2]) -> Outcome {
     let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
     let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
     let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
@@ -37,12 +56,11 @@ fn every_packet(xdp_mode: &str) -> Outcome {
     let arguments = [
         &["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"],
         &BY_XDP[..],
-        &["--snaplen", "128", "--xdp-mode", xdp_mode],
+        more,
     ]
     .concat();
     let (capture, said) = net.capture_by("observe", &arguments)?;
-    let expected = format!("v1: observe, {xdp_mode} XDP");
-    ensure(said.contains(&expected) && said.contains("128 bytes of each packet received"), said)?;
+    ensure(notices.iter().all(|notice| said.contains(notice)), said)?;
     net.send(&made.capture)?;
     capture.stop_after(frames, &stats)?;
     check_ledger(&stats, frames)?;

@@ -224,6 +224,10 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    pub(crate) fn learns_names(&self) -> bool {
+        self.names == Switch::On
+    }
+
     /// Whether records go to a terminal, where nothing else should.
     pub(crate) fn writes_to_terminal(&self) -> bool {
         let to_stdout = self.outputs.is_empty() || self.outputs.iter().any(|output| output == "-");
@@ -248,7 +252,7 @@ impl Common {
             workers: self.workers,
             max_flows: self.max_flows,
             features_set: self.features_set.into(),
-            learns_names: self.names == Switch::On,
+            learns_names: self.learns_names(),
             max_names: self.max_names,
             opens_tunnels: self.tunnels == Tunnels::Inner,
             vxlan_ports: self.vxlan_ports.clone(),

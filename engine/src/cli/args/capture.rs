@@ -10,6 +10,7 @@ use crate::flow::Sampling;
 use crate::host::tune::Tune;
 use crate::limits::{
     DEFAULT_QUEUE_FRAMES, MAX_BUSY_POLL_US, MAX_SHUNT_PACKETS, MIN_SNAP_BYTES, SNAP_BYTES,
+    XDP_NAMES_SNAP_BYTES,
 };
 
 #[derive(Debug, Args)]
@@ -23,7 +24,8 @@ pub(crate) struct CaptureArguments {
     /// How to observe.
     #[arg(long, value_enum, default_value_t = ObserveBy::Packet, value_name = "WAY")]
     pub(crate) observe_by: ObserveBy,
-    /// Bytes of each packet that are copied where it is observed [default: 4096; 256 by xdp].
+    /// Bytes of each packet that are copied where it is observed [default: 4096; by xdp 1536, or
+    /// 256 with --names off].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(i64::from(MIN_SNAP_BYTES)..=i64::from(SNAP_BYTES)))]
     pub(crate) snaplen: Option<u32>,
     /// Take an interface over even if it has an address, a default route, or a TCP session, or
@@ -135,11 +137,17 @@ impl From<Wait> for crate::engine::Wait {
 }
 
 impl CaptureArguments {
+    /// Names are in payloads, of which the XDP program copies little unless it is told to.
+    fn snap_bytes(&self) -> Option<u32> {
+        let is_for_names = self.observe_by == ObserveBy::Xdp && self.common.learns_names();
+        self.snaplen.or(is_for_names.then_some(XDP_NAMES_SNAP_BYTES))
+    }
+
     pub(crate) fn settings(&self) -> CaptureSettings {
         CaptureSettings {
             mode: self.mode.into(),
             observe_by: self.observe_by.into(),
-            snap_bytes: self.snaplen,
+            snap_bytes: self.snap_bytes(),
             force: self.force,
             xdp_mode: self.xdp_mode.into(),
             zero_copy: self.zero_copy.into(),
