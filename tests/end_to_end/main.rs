@@ -10,6 +10,7 @@ mod cli;
 mod collector;
 mod features;
 mod filter;
+mod foreign;
 mod generated;
 mod host;
 mod ipfix;
@@ -66,6 +67,7 @@ fn main() {
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());
     trials.extend(parquet::trials());
+    trials.extend(foreign::trials());
     trials.extend(collector::trials());
     trials.extend(rotation::trials());
     trials.extend(scan::trials());

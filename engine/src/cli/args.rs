@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Look at this machine and its interfaces: what a capture would find, and what mends it.
     Doctor(DoctorArguments),
-    /// Show the fields of a record: name, type, unit, meaning, IPFIX element.
+    /// Show the fields of a record: name, type, unit, meaning; what IPFIX, Zeek and Suricata call it.
     Schema(SchemaArguments),
     /// Hold an interface's settings: started by `capture --tune`.
     #[command(hide = true, name = crate::cli::hold::COMMAND)]
@@ -146,8 +146,9 @@ enum Switch {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv or .ipfix, with .zst
-    /// or .gz if you like; - for JSON lines on standard output; or a collector:
+    /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv, .ipfix or .log
+    /// (Zeek's conn.log), with .zst or .gz if you like; zeek:NAME, zeek-json:NAME, eve:NAME
+    /// (Suricata) whatever the ending; - for JSON lines on standard output; or a collector:
     /// ipfix+tcp://HOST:PORT, ipfix+udp://HOST:PORT. May be given several times. Without it: a
     /// table on a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::export::foreign::names_of;
 use crate::export::schema::{Kind, kinds};
 use crate::flow::FeaturesSet;
 
@@ -24,6 +25,10 @@ pub struct Description {
     pub meaning: String,
     /// The IPFIX elements that hold it, by IANA's names.
     pub ipfix: Option<String>,
+    /// The columns of Zeek's `conn.log` that it is in.
+    pub zeek: Option<&'static str>,
+    /// The members of Suricata's `flow` events that it is in.
+    pub eve: Option<&'static str>,
 }
 
 /// Name (`*` stands for `src` and `dst`), unit, meaning (`{}` stands for who that is), element.
@@ -127,11 +132,14 @@ pub fn fields() -> Vec<Description> {
 /// All fields as a table in Markdown.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = "| field | type | unit | meaning | IPFIX |\n|---|---|---|---|---|\n".to_owned();
+    let mut text = "| field | type | unit | meaning | IPFIX | Zeek | EVE |\n\
+                    |---|---|---|---|---|---|---|\n"
+        .to_owned();
     for field in fields() {
-        let Description { name, kind, unit, meaning, ipfix } = field;
+        let Description { name, kind, unit, meaning, ipfix, zeek, eve } = field;
         let (unit, ipfix) = (unit.unwrap_or_default(), ipfix.unwrap_or_default());
-        writeln!(text, "| `{name}` | {kind} | {unit} | {meaning} | {ipfix} |")
+        let (zeek, eve) = (zeek.unwrap_or_default(), eve.unwrap_or_default());
+        writeln!(text, "| `{name}` | {kind} | {unit} | {meaning} | {ipfix} | {zeek} | {eve} |")
             .expect("a string takes anything");
     }
     text
@@ -152,12 +160,15 @@ fn describe(name: &'static str, kind: Kind) -> Description {
     let is_reverse = pattern.starts_with('*') && side == Some("responder");
     let reverse = if is_reverse && !element.is_empty() { "reverse " } else { "" };
     let ipfix = format!("{reverse}{element}");
+    let [zeek, eve] = names_of(name);
     Description {
         name,
         kind: shown(kind),
         unit: Some(unit).filter(|unit| !unit.is_empty()),
         meaning: meaning.replace("{}", side.unwrap_or_default()),
         ipfix: Some(ipfix).filter(|ipfix| !ipfix.is_empty()),
+        zeek,
+        eve,
     }
 }
 

@@ -1,9 +1,9 @@
 //! JSON lines: one object per record, absent fields left out.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
-use crate::export::line::{Line, is_harmful};
+use crate::export::json::quote;
+use crate::export::line::Line;
 use crate::export::schema::{Fields, RowTunnel, visit};
 use crate::export::{Encoder, Rows};
 use crate::flow::MplsLabels;
@@ -45,26 +45,6 @@ impl JsonLines {
         }
     }
 
-    /// Text with all its quotes.
-    #[inline(never)]
-    fn quote(&mut self, text: &str) {
-        self.quoted.clear();
-        serde_json::to_writer(&mut self.quoted, text).expect("a vector takes any text");
-        // JSON leaves what is not ASCII as it is, and DEL.
-        if text.contains(|c: char| c >= '\u{7f}' && is_harmful(c)) {
-            let quoted = String::from_utf8(std::mem::take(&mut self.quoted));
-            for character in quoted.expect("JSON is text").chars() {
-                if is_harmful(character) {
-                    let number = u32::from(character);
-                    write!(self.quoted, "\\u{number:04x}").expect("a vector takes anything");
-                } else {
-                    let mut bytes = [0; 4];
-                    self.quoted.extend_from_slice(character.encode_utf8(&mut bytes).as_bytes());
-                }
-            }
-        }
-    }
-
     /// One whose text needs quotes around it and nothing else.
     #[inline(always)]
     fn quoted<T>(
@@ -100,7 +80,8 @@ impl Fields for JsonLines {
     #[inline(always)]
     fn text(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(text) = value {
-            self.quote(text);
+            self.quoted.clear();
+            quote(text, &mut self.quoted);
             let quoted = std::mem::take(&mut self.quoted);
             self.field(name, Some(&quoted), |line, quoted| line.bytes(quoted));
             self.quoted = quoted;

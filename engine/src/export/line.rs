@@ -172,6 +172,26 @@ impl Line {
         self.put(b"Z", 1);
     }
 
+    /// The same in UTC with microseconds, as Suricata writes it.
+    pub(crate) fn time_to_micros(&mut self, time: Timestamp) {
+        self.time(time);
+        self.len -= "000Z".len();
+        self.bytes(b"+0000");
+    }
+
+    /// Seconds with six decimals; what is less is cut off.
+    pub(crate) fn seconds(&mut self, ns: i128) {
+        if ns < 0 {
+            self.put(b"-", 1);
+        }
+        let micros = ns.unsigned_abs() / 1_000;
+        self.number(u64::try_from(micros / 1_000_000).unwrap_or(u64::MAX));
+        let rest = u64::try_from(micros % 1_000_000).expect("below a million");
+        self.put(b".", 1);
+        // The last six of eight digits.
+        self.put(&(eight_digits(rest) >> 16).to_le_bytes(), 6);
+    }
+
     /// A number with three decimals; one that fits no 64 bits as the largest that does.
     #[inline]
     pub(crate) fn decimal(&mut self, number: Thousandths) {
@@ -270,6 +290,22 @@ mod tests {
             }
         }
         assert_eq!(text(|line| line.number(u64::MAX)), u64::MAX.to_string());
+    }
+
+    #[test]
+    fn seconds_have_six_places() {
+        let table = [
+            (0, "0.000000"),
+            (1_999, "0.000001"),
+            (1_500_000_001, "1.500000"),
+            (-1_000, "-0.000001"),
+            (i128::from(u64::MAX), "18446744073.709551"),
+        ];
+        for (ns, want) in table {
+            assert_eq!(text(|line| line.seconds(ns)), want);
+        }
+        let micros = text(|line| line.time_to_micros(1_999));
+        assert_eq!(micros, "1970-01-01T00:00:00.000001+0000");
     }
 
     #[test]

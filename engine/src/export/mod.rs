@@ -11,17 +11,22 @@ mod completed;
 mod csv;
 pub mod describe;
 mod distributor;
+mod eve;
+mod foreign;
 mod ipfix;
+mod json;
 mod jsonl;
 mod line;
 mod name;
 pub mod output;
 mod parquet;
+mod picked;
 mod queue;
 pub mod schema;
 pub mod sink;
 mod spec;
 mod table;
+mod zeek;
 
 pub use account::SinkAccount;
 pub use collector::{Endpoint, Transport};
@@ -128,6 +133,9 @@ impl Format {
             Self::Csv => Box::new(csv::Csv::new(set)),
             Self::Parquet => Box::new(parquet::Parquet::new(set)),
             Self::Arrow => Box::new(arrow::Arrow::new(set)),
+            Self::Zeek => Box::new(zeek::Zeek::default()),
+            Self::ZeekJson => Box::new(zeek::ZeekJson::default()),
+            Self::Eve => Box::new(eve::Eve::default()),
             Self::Table => Box::new(table::Table::default()),
         }
     }

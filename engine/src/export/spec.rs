@@ -32,6 +32,12 @@ pub enum Format {
     Parquet,
     /// Apache Arrow's file format.
     Arrow,
+    /// Zeek's `conn.log`.
+    Zeek,
+    /// Zeek's `conn.log` as JSON lines.
+    ZeekJson,
+    /// Suricata's `flow` events.
+    Eve,
     /// A table for people.
     Table,
 }
@@ -95,48 +101,55 @@ impl SinkSpec {
         Self { target: Target::Stdout, format, compression, options }
     }
 
-    /// What the argument of `-o` means: `-`, a collector, or a file with its format by ending.
+    /// What the argument of `-o` means: `-`, a collector, or a file with its format by ending or
+    /// by what stands before it.
     ///
     /// # Errors
     /// If the ending is none that is known, the collector's address is none, or the pattern of
     /// names makes none.
     pub fn parse(argument: &str) -> Result<Self> {
-        if argument == "-" {
-            return Ok(Self::stdout(Format::JsonLines));
-        }
-        let refuse = |cause: &str| {
-            Err(Error::new(format!("output {argument}"), cause).advise(
-                "use a name that ends in .parquet, .arrow; or in .jsonl, .csv or .ipfix, with .zst \
-                 or .gz if you like; or -",
-            ))
-        };
         if argument.contains("://") {
             return Ok(Self {
                 target: Target::Collector(Endpoint::parse(argument)?),
                 ..Self::stdout(Format::Ipfix)
             });
         }
-        name::check(Path::new(argument))?;
-        let (name, compression) = if let Some(name) = argument.strip_suffix(".gz") {
+        let (given, path) = with_prefix(argument);
+        if path == "-" {
+            return Ok(Self::stdout(given.unwrap_or(Format::JsonLines)));
+        }
+        let refuse = |cause: &str| {
+            Err(Error::new(format!("output {argument}"), cause).advise(
+                "use a name that ends in .parquet, .arrow; or in .jsonl, .csv, .ipfix or .log \
+                 (Zeek), with .zst or .gz if you like; zeek:NAME, zeek-json:NAME or eve:NAME; \
+                 or -",
+            ))
+        };
+        name::check(Path::new(path))?;
+        let (name, compression) = if let Some(name) = path.strip_suffix(".gz") {
             (name, Compression::Gzip)
-        } else if let Some(name) = argument.strip_suffix(".zst") {
+        } else if let Some(name) = path.strip_suffix(".zst") {
             (name, Compression::Zstd)
         } else {
-            (argument, Compression::None)
+            (path, Compression::None)
         };
-        let format = match name.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("jsonl") => Format::JsonLines,
-            Some("csv") => Format::Csv,
-            Some("ipfix") => Format::Ipfix,
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        let format = match (given, ending) {
+            (Some(_), _) if path.is_empty() => return refuse("no name"),
+            (Some(given), _) => given,
+            (None, Some("jsonl")) => Format::JsonLines,
+            (None, Some("csv")) => Format::Csv,
+            (None, Some("ipfix")) => Format::Ipfix,
+            (None, Some("log")) => Format::Zeek,
             // These compress themselves, or are mapped into memory as they are.
-            Some("parquet" | "arrow") if compression != Compression::None => {
+            (None, Some("parquet" | "arrow")) if compression != Compression::None => {
                 return refuse("this format is not compressed as a whole");
             }
-            Some("parquet") => Format::Parquet,
-            Some("arrow") => Format::Arrow,
+            (None, Some("parquet")) => Format::Parquet,
+            (None, Some("arrow")) => Format::Arrow,
             _ => return refuse("unknown format"),
         };
-        let (target, options) = (Target::File(argument.into()), SinkOptions::default());
+        let (target, options) = (Target::File(path.into()), SinkOptions::default());
         Ok(Self { target, format, compression, options })
     }
 
@@ -160,6 +173,14 @@ impl SinkSpec {
     }
 }
 
+/// What stands before a name, for formats whose files have any ending.
+fn with_prefix(argument: &str) -> (Option<Format>, &str) {
+    let prefixes =
+        [("zeek:", Format::Zeek), ("zeek-json:", Format::ZeekJson), ("eve:", Format::Eve)];
+    let given = |(prefix, format)| Some((Some(format), argument.strip_prefix(prefix)?));
+    prefixes.into_iter().find_map(given).unwrap_or((None, argument))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,9 +195,16 @@ mod tests {
         assert_eq!(spec("-"), Ok((Format::JsonLines, Compression::None)));
         assert_eq!(spec("a.parquet"), Ok((Format::Parquet, Compression::None)));
         assert_eq!(spec("a.arrow"), Ok((Format::Arrow, Compression::None)));
+        assert_eq!(spec("conn.log.gz"), Ok((Format::Zeek, Compression::Gzip)));
+        assert_eq!(spec("zeek:a.tsv"), Ok((Format::Zeek, Compression::None)));
+        assert_eq!(spec("zeek-json:conn.log.zst"), Ok((Format::ZeekJson, Compression::Zstd)));
+        assert_eq!(spec("eve:eve.json"), Ok((Format::Eve, Compression::None)));
+        let eve = SinkSpec::parse("eve:d/{start:%H}.json").unwrap();
+        assert_eq!(eve.path(), Some("d/flows".into()));
+        assert_eq!(SinkSpec::parse("eve:-"), Ok(SinkSpec::stdout(Format::Eve)));
         let collector = SinkSpec::parse("ipfix+tcp://host").unwrap();
         assert_eq!(collector.name(), "ipfix+tcp://host:4739");
-        for refused in ["a", "a.txt", "jsonl", "a.gz", "a.parquet.zst", "a.arrow.gz"] {
+        for refused in ["a", "a.txt", "jsonl", "a.gz", "a.parquet.zst", "a.arrow.gz", "eve:"] {
             let error = spec(refused).unwrap_err().to_string();
             assert!(error.contains(".jsonl"), "{refused}: {error}");
         }

@@ -51,6 +51,27 @@ fn names_with_their_source_age_and_doubt() {
     assert!(line.ends_with(want), "{line}");
 }
 
+/// As Zeek's readers undo what Zeek escapes.
+fn unescaped(column: &str) -> String {
+    let mut pieces = column.split("\\x");
+    let mut bytes = pieces.next().unwrap().as_bytes().to_vec();
+    for piece in pieces {
+        bytes.push(u8::from_str_radix(&piece[..2], 16).unwrap());
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// What reads as an absent or an empty value of Zeek's is none.
+#[test]
+fn names_that_zeek_has_a_meaning_for_are_escaped() {
+    for (name, want) in [("-", "\\x2d"), ("(empty)", "\\x28empty)"), ("", "(empty)")] {
+        let facts = FlowFacts { http_host: Some(name.into()), ..FlowFacts::default() };
+        let line = labelled(Format::Zeek, facts, None);
+        assert!(line.ends_with(&format!("\t{want}\thttp_host")), "{line:?}");
+    }
+}
+
 /// What could do something to who looks at it is escaped in every format, and still readable.
 #[test]
 fn hostile_names_are_escaped_in_every_format() {
@@ -63,6 +84,7 @@ fn hostile_names_are_escaped_in_every_format() {
         ("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}"),
         ("a\r\nb,\"c\"", "a\\u{d}\\u{a}b,\"c\""),
         ("\u{202e}moc.elpmaxe", "\\u{202e}moc.elpmaxe"),
+        ("a\tb\\x09", "a\\u{9}b\\x09"),
         ("b\u{fc}cher.example", "b\u{fc}cher.example"),
     ] {
         let facts = || FlowFacts { http_host: Some(hostile.into()), ..FlowFacts::default() };
@@ -83,6 +105,19 @@ fn hostile_names_are_escaped_in_every_format() {
         let table = labelled(Format::Table, facts(), None);
         assert!(is_calm(&table), "{table:?}");
         assert!(table.ends_with(shown.strip_prefix('\'').unwrap_or(shown)), "{table:?}");
+
+        for (format, path) in [(Format::ZeekJson, ""), (Format::Eve, "flowtap")] {
+            let line = labelled(format, facts(), None);
+            assert!(is_calm(&line), "{line:?}");
+            let fields: Value = serde_json::from_str(&line).unwrap();
+            let name = if path.is_empty() { &fields["resp_name"] } else { &fields[path]["name"] };
+            assert_eq!(name, hostile, "{line}");
+        }
+
+        let zeek = labelled(Format::Zeek, facts(), None);
+        assert!(is_calm(&zeek.replace('\t', " ")), "{zeek:?}");
+        let columns: Vec<_> = zeek.split('\t').collect();
+        assert_eq!((columns.len(), unescaped(columns[columns.len() - 2]).as_str()), (30, hostile));
 
         let ipfix = labelled(Format::Ipfix, facts(), None);
         assert!(hostile.len() < 4 || !ipfix.contains(hostile), "it has no names");
