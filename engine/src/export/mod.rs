@@ -26,6 +26,7 @@ pub mod schema;
 pub mod sink;
 mod spec;
 mod table;
+mod writer;
 mod zeek;
 
 pub use account::SinkAccount;
