@@ -150,6 +150,15 @@ pub const SINK_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 /// Things that a sink says to the user that wait for being shown. More are left out.
 pub const SINK_NOTICES: usize = 16;
 
+/// How long a file that cannot be written makes what is full wait; then what comes is counted as
+/// not sent. How long the end waits for it. Below [`SINK_PATIENCE`], so that the cause is known.
+pub const FILE_PATIENCE: Duration = Duration::from_secs(4);
+
+const _: () = assert!(FILE_PATIENCE.as_nanos() < SINK_PATIENCE.as_nanos());
+
+/// How long writing must go well after an outage until the next one is told as another.
+pub const FILE_STANDS: Duration = Duration::from_secs(10);
+
 /// Names of files that a sink remembers to have completed.
 pub const COMPLETED_NAMES: usize = 1_024;
 

@@ -20,6 +20,7 @@ mod live;
 mod names;
 mod observe;
 mod observe_xdp;
+mod outage;
 mod parquet;
 mod program;
 mod rotation;
@@ -70,6 +71,7 @@ fn main() {
     trials.extend(foreign::trials());
     trials.extend(collector::trials());
     trials.extend(rotation::trials());
+    trials.extend(outage::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

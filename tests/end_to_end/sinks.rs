@@ -265,9 +265,14 @@ impl SmallDisk {
     }
 
     pub(crate) fn new() -> Result<Self, Failed> {
+        Self::with("size=64k")
+    }
+
+    /// One that is mounted with such options.
+    pub(crate) fn with(options: &str) -> Result<Self, Failed> {
         let folder = folder();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path());
         Run::of(&mut mount).expect(0)?;
         Ok(Self(folder))
     }

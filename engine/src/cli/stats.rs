@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::export::output::{create_anew, part_of};
+use crate::export::target::{create_anew, part_of};
 use crate::ledger::Ledger;
 
 /// Whether the ledger could be written to `path`: better told now than after a day.

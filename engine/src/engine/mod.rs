@@ -145,10 +145,15 @@ impl Watch<'_> {
             let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
             self.views.publish(View { ledger, busiest, progress });
         }
-        let said = self.accounts.sinks.iter().flat_map(|sink| sink.take_notices());
-        said.for_each(|text| observer.notice(&text));
+        tell(self.accounts, observer);
         observer.tick(self.views);
     }
+}
+
+/// Tells what sinks have to say.
+fn tell(accounts: &Accounts, observer: &mut dyn Observer) {
+    let said = accounts.sinks.iter().flat_map(|sink| sink.take_notices());
+    said.for_each(|text| observer.notice(&text));
 }
 
 /// The final ledger and what the sinks have to say.

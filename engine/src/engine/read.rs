@@ -23,7 +23,7 @@ use hdrhistogram::Histogram;
 use crate::decode::Packet;
 use crate::engine::pipeline::{Feeds, Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::{Core, PacketBatch, with_times};
-use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude};
+use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude, tell};
 use crate::error::{Error, Result};
 use crate::export::{Context, Patience, Sink, WhenFull};
 use crate::flow::{Encapsulations, KeyHasher, Sampling};
@@ -96,7 +96,9 @@ pub fn read(
         let mut watch =
             Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
         while !pipeline.is_finished() {
-            if watch.should_stop(settings) {
+            // What is read from here on would not be written.
+            let is_in_vain = !sinks.is_empty() && sinks.iter().all(Sink::takes_nothing);
+            if is_in_vain || watch.should_stop(settings) {
                 control.stop.make();
             }
             if control.take_reopen() {
@@ -117,6 +119,7 @@ pub fn read(
         Ok::<_, Error>((errors, batches))
     })?;
     Sink::finish_all(sinks, &patience, ends_since);
+    tell(&accounts, observer);
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
 }
 

@@ -157,6 +157,22 @@ impl SinkAccount {
         self.written(0, bytes, true);
     }
 
+    /// An operation has failed, and will be tried again; the user is told.
+    pub(super) fn stumbled(&self, text: String) {
+        self.tally().errors += 1;
+        self.notice(text);
+    }
+
+    /// `records` that counted as written were lost after all, with them what is unconfirmed.
+    pub(super) fn lost(&self, cause: &str, records: u64) {
+        let mut tally = self.tally();
+        if !tally.is_given_up {
+            tally.unconfirmed = 0;
+            tally.records -= records;
+            tally.lose(cause, records);
+        }
+    }
+
     /// The sink has failed and takes nothing more; `records` from the queue and what is
     /// unconfirmed were not sent for `cause`.
     pub(super) fn failed(&self, failure: Error, cause: &str, records: u64, by_reader: bool) {

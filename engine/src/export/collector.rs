@@ -7,7 +7,7 @@
 //! spool fills; then nothing is taken for a while, and after that what comes is counted as not
 //! sent, by cause. So it is with what is left at the end.
 
-mod backoff;
+pub(super) mod backoff;
 mod connection;
 mod endpoint;
 

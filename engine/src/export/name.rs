@@ -98,6 +98,14 @@ pub(super) fn fixed(path: &Path) -> PathBuf {
     folders.collect::<PathBuf>().join("flows")
 }
 
+/// The folder of a pattern that has to be there.
+pub(super) fn root(pattern: &Path) -> PathBuf {
+    match fixed(pattern).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
 /// Makes the folders of a name that a pattern has made, each its parent's owner's: what runs as
 /// another user later goes on to write there.
 pub(super) fn make_folders(name: &Path) -> io::Result<()> {

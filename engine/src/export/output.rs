@@ -1,67 +1,79 @@
-//! A file while it is written: `NAME.part`, compressed if asked, renamed to `NAME` when it
-//! is complete. What failed stays as `NAME.part`.
+//! A file while it is written: `NAME.part`, renamed to `NAME` when it is complete. What is taken
+//! is kept until it is written whole: a write that fails is as if it had not been tried, and may
+//! be tried again.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-use flate2::write::GzEncoder;
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::error::{Error, Result};
 use crate::export::completed::Completed;
+use crate::export::compress::Compressor;
 use crate::export::queue::Progress;
-use crate::export::{Compression, SinkSpec, Target, name};
+use crate::export::target::{Place, create_anew, open};
+use crate::export::{SinkSpec, name};
 use crate::sync::Arc;
 
-/// Bytes collected before they are written.
+/// Bytes that a compressor has given and that are written at once.
 const BUFFER_BYTES: usize = 1 << 16;
-
-/// zstd's own default: about the speed of the encoder before it.
-const ZSTD_LEVEL: i32 = 3;
 
 /// Bytes written at once to what is not a file. A pipe takes all of a write before that
 /// returns, so a larger one would hide for long that a slow reader does read.
 const PIPE_BYTES: usize = 1 << 14;
 
-/// Counts what it passes on, and says when it does.
-struct Counted {
-    file: File,
-    /// The most bytes of one write.
-    most: usize,
-    bytes: u64,
-    progress: Arc<Progress>,
+/// Bytes copied at once.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Why something could not be written.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It may be tried again: nothing is lost yet.
+    Later(io::Error),
+    /// What was written before may not be there.
+    Broken(io::Error),
 }
 
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(&bytes[..bytes.len().min(self.most)])?;
-        self.bytes += written as u64;
-        self.progress.note();
-        Ok(written)
+impl Fault {
+    /// What the system has said.
+    pub(crate) fn error(&self) -> &io::Error {
+        match self {
+            Self::Later(error) | Self::Broken(error) => error,
+        }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+    /// Of a write: want of room passes.
+    fn of_write(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Later(error),
+            _ => Self::Broken(error),
+        }
     }
 }
 
-type Buffered = BufWriter<Counted>;
-
-enum Writer {
-    Plain(Buffered),
-    Gzip(GzEncoder<Buffered>),
-    Zstd(zstd::Encoder<'static, Buffered>),
+/// Where a file is that has been written for a while.
+#[derive(Debug, PartialEq, Eq)]
+enum Presence {
+    /// Where it was made.
+    There,
+    /// Somebody has moved it, or put something else in its place.
+    Elsewhere,
+    /// Nowhere: what is written to it is lost when it is closed.
+    Gone,
 }
 
 /// An open output.
 pub(crate) struct Output {
-    writer: Writer,
-    /// Where it is now and where it goes when complete; `None` if it is written in place.
-    rename: Option<(PathBuf, PathBuf)>,
+    file: File,
+    /// `None` if it is written in place.
+    place: Option<Place>,
+    compressor: Compressor,
+    /// What was taken, and compressed, and is not written yet.
+    pending: Vec<u8>,
+    /// Written.
+    bytes: u64,
+    progress: Arc<Progress>,
 }
 
 impl Output {
@@ -75,198 +87,203 @@ impl Output {
         interfaces: &[String],
         progress: &Arc<Progress>,
     ) -> Result<Self> {
-        let (file, rename) = match &spec.target {
-            Target::Stdout => (open_stdout()?, None),
-            Target::File(path) if name::is_pattern(path) => open_named(path, interfaces)?,
-            Target::File(path) => open_file(path)?,
-            Target::Collector(_) => unreachable!("it has a thread of its own kind"),
-        };
-        let most = if rename.is_some() { usize::MAX } else { PIPE_BYTES };
-        let counted = Counted { file, most, bytes: 0, progress: Arc::clone(progress) };
-        let buffered = BufWriter::with_capacity(BUFFER_BYTES, counted);
-        let writer = match spec.compression {
-            Compression::None => Writer::Plain(buffered),
-            Compression::Gzip => {
-                Writer::Gzip(GzEncoder::new(buffered, flate2::Compression::default()))
-            }
-            Compression::Zstd => Writer::Zstd(
-                zstd::Encoder::new(buffered, ZSTD_LEVEL)
-                    .map_err(|e| Error::new(format!("compress {}", spec.name()), e))?,
-            ),
-        };
-        Ok(Self { writer, rename })
+        let (file, place) = open(&spec.target, interfaces)?;
+        let compressor = Compressor::new(spec.compression)
+            .map_err(|e| Error::new(format!("compress {}", spec.name()), e))?;
+        let (pending, progress) = (Vec::new(), Arc::clone(progress));
+        Ok(Self { file, place, compressor, pending, bytes: 0, progress })
     }
 
-    /// The name that bytes are written under now.
+    /// The name that bytes are written under now, of a file.
     pub(crate) fn current_name(&self) -> Option<&Path> {
-        self.rename.as_ref().map(|(part, _)| part.as_path())
+        self.place.as_ref().map(|place| place.part.as_path())
     }
 
     /// The file that has that name.
     pub(crate) fn part_file(&self) -> Option<BorrowedFd<'_>> {
-        self.rename.as_ref()?;
-        let counted = match &self.writer {
-            Writer::Plain(writer) => writer.get_ref(),
-            Writer::Gzip(writer) => writer.get_ref().get_ref(),
-            Writer::Zstd(writer) => writer.get_ref().get_ref(),
-        };
-        Some(counted.file.as_fd())
-    }
-
-    /// Writes out what is buffered. Returns whether everything written before is now with
-    /// the system: a compressor keeps some until the end.
-    pub(crate) fn flush_batch(&mut self) -> io::Result<bool> {
-        match &mut self.writer {
-            Writer::Plain(writer) => writer.flush().map(|()| true),
-            Writer::Gzip(_) | Writer::Zstd(_) => Ok(false),
-        }
+        self.place.as_ref().map(|_| self.file.as_fd())
     }
 
     /// Bytes that have left for the target so far, compressed.
     pub(crate) fn bytes(&self) -> u64 {
-        match &self.writer {
-            Writer::Plain(writer) => writer.get_ref().bytes,
-            Writer::Gzip(writer) => writer.get_ref().get_ref().bytes,
-            Writer::Zstd(writer) => writer.get_ref().get_ref().bytes,
+        self.bytes
+    }
+
+    /// Takes bytes: they are written with [`write_due`](Self::write_due) and its like.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.compressor.take(bytes, &mut self.pending);
+    }
+
+    /// Whether something that was taken is not with the system: a compressor keeps some until
+    /// its frame ends.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.compressor.holds_back() || !self.pending.is_empty()
+    }
+
+    /// Writes what was taken; of what is compressed only larger pieces.
+    pub(crate) fn write_due(&mut self) -> std::result::Result<(), Fault> {
+        if self.compressor.holds_back() && self.pending.len() < BUFFER_BYTES {
+            return Ok(());
         }
+        self.write_pending()
+    }
+
+    /// Brings all that was taken to where it can be read: with the system, and on the disk.
+    pub(crate) fn checkpoint(&mut self) -> std::result::Result<(), Fault> {
+        self.compressor.end_frame(&mut self.pending);
+        self.write_pending()?;
+        match &self.place {
+            Some(place) if self.presence(place) == Presence::Gone => Err(Fault::Later(removed())),
+            Some(_) => self.sync(),
+            None => Ok(()),
+        }
+    }
+
+    /// All or nothing, of a file.
+    fn write_pending(&mut self) -> std::result::Result<(), Fault> {
+        let is_file = self.place.is_some();
+        let mut written = 0;
+        while written < self.pending.len() {
+            let rest = &self.pending[written..];
+            let done = if is_file {
+                self.file.write_at(rest, self.bytes + written as u64)
+            } else {
+                self.file.write(&rest[..rest.len().min(PIPE_BYTES)])
+            };
+            match done {
+                Ok(0) => return Err(self.take_back(written, io::ErrorKind::WriteZero.into())),
+                Ok(some) => {
+                    written += some;
+                    self.progress.note();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.take_back(written, error)),
+            }
+        }
+        self.bytes += written as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// A write has failed after so many bytes.
+    fn take_back(&mut self, written: usize, error: io::Error) -> Fault {
+        if self.place.is_some() {
+            // A half record at the end would stay if nothing is written any more. If this fails,
+            // what comes next is written over it.
+            let _ = self.file.set_len(self.bytes);
+        } else {
+            self.bytes += written as u64;
+            self.pending.drain(..written);
+        }
+        Fault::of_write(error)
+    }
+
+    fn sync(&self) -> std::result::Result<(), Fault> {
+        self.progress.set_syncing(true);
+        let synced = self.file.sync_all();
+        self.progress.set_syncing(false);
+        // After that the system has forgotten what it could not write.
+        synced.map_err(Fault::Broken)
     }
 
     /// Gives the file up before anything was exported: as if it had not been opened.
     pub(crate) fn discard(self) {
-        if let Some((part, _)) = self.rename {
+        if let Some(place) = self.place {
             // A leftover `.part` is no harm.
-            let _ = fs::remove_file(part);
+            let _ = fs::remove_file(place.part);
         }
     }
 
-    /// Completes the file and gives it its final name. Returns its length in bytes.
+    /// Completes the file and gives it its final name, which is returned; there is none if it has
+    /// no other, was moved away, or took so long that it no longer `is_wanted`. May be tried again.
     ///
     /// `completed` are files that this run has completed before: they are not replaced, and
-    /// this one gets a number into its name instead. If it took so long that it no longer
-    /// `is_wanted`, it keeps the name it has.
+    /// this one gets a number into its name instead.
     pub(crate) fn finish(
-        self,
+        &mut self,
         completed: &mut Completed,
         is_wanted: impl FnOnce() -> bool,
-    ) -> io::Result<u64> {
-        let mut buffered = match self.writer {
-            Writer::Plain(writer) => writer,
-            Writer::Gzip(writer) => writer.finish()?,
-            Writer::Zstd(writer) => writer.finish()?,
-        };
-        buffered.flush()?;
-        let counted = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
-        if let Some((part, name)) = &self.rename {
-            // On the disk before it has its name: a crash leaves no half file under it.
-            counted.progress.set_syncing(true);
-            let synced = counted.file.sync_all();
-            counted.progress.set_syncing(false);
-            synced?;
-            if is_wanted() {
-                fs::rename(part, completed.choose(name, Path::exists))?;
+    ) -> std::result::Result<Option<PathBuf>, Fault> {
+        self.compressor.end_file(&mut self.pending);
+        self.write_pending()?;
+        let Some(place) = &self.place else { return Ok(None) };
+        let mut presence = self.presence(place);
+        if presence == Presence::Gone {
+            self.file = self.copy_to(place).map_err(Fault::Later)?;
+            presence = Presence::There;
+        }
+        // On the disk before it has its name: a crash leaves no half file under it.
+        self.sync()?;
+        if presence == Presence::Elsewhere || !is_wanted() {
+            return Ok(None);
+        }
+        let name = completed.choose(&place.name, Path::exists);
+        fs::rename(&place.part, &name).map_err(Fault::Later)?;
+        sync_folder(&name);
+        Ok(Some(name))
+    }
+
+    fn presence(&self, place: &Place) -> Presence {
+        let Ok(ours) = self.file.metadata() else { return Presence::There };
+        match fs::symlink_metadata(&place.part) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Presence::There,
+            Err(_) if ours.nlink() == 0 => Presence::Gone,
+            _ => Presence::Elsewhere,
+        }
+    }
+
+    /// Makes the file anew from what nobody else can read any more.
+    fn copy_to(&self, place: &Place) -> io::Result<File> {
+        let part = &place.part;
+        if place.root.as_deref().is_some_and(Path::is_dir) {
+            name::make_folders(part)?;
+        }
+        let copy = create_anew(part)?;
+        let mut chunk = vec![0; COPY_BYTES];
+        let copied = (0..self.bytes).step_by(COPY_BYTES).try_for_each(|offset| {
+            let left = usize::try_from(self.bytes - offset).unwrap_or(COPY_BYTES);
+            let chunk = &mut chunk[..left.min(COPY_BYTES)];
+            self.file.read_exact_at(chunk, offset)?;
+            self.progress.note();
+            copy.write_all_at(chunk, offset)
+        });
+        match copied {
+            Ok(()) => Ok(copy),
+            Err(error) => {
+                // It will be tried again.
+                let _ = fs::remove_file(part);
+                Err(error)
             }
         }
-        Ok(counted.bytes)
     }
 }
 
-/// What a file is called while it is written.
-pub(crate) fn part_of(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
+fn removed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it or its folder was removed")
 }
 
-/// Creates a file that is not there, or anew: never through a link that somebody who may write
-/// to the folder has put there for us to follow.
-pub(crate) fn create_anew(part: &Path) -> io::Result<File> {
-    match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => File::options().write(true).create_new(true).open(part),
-    }
+/// So that after a crash the name is there too. Not every file system can do it.
+fn sync_folder(name: &Path) {
+    let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
 }
 
-/// Opens a pipe or a device, without waiting for a reader that may never come.
-fn open_special(path: &Path) -> io::Result<File> {
-    let file = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    // From here on a slow reader may make us wait.
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(file)
-}
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
 
-/// Moves what an earlier run left unfinished out of the way: it may be all that is left of
-/// its records.
-fn keep_older(part: &Path) -> io::Result<()> {
-    if !fs::metadata(part).is_ok_and(|there| there.is_file() && there.len() > 0) {
-        return Ok(());
-    }
-    let numbered = (1..).map(|number| {
-        let mut name = part.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    });
-    let free = numbered.into_iter().find(|name| !name.exists());
-    fs::rename(part, free.expect("there is always a higher number"))
-}
+    use super::*;
 
-/// Standard output as a file of our own: the one of the standard library keeps some bytes
-/// back, and would wait for a stuck reader once more when the program ends.
-fn open_stdout() -> Result<File> {
-    let ours = io::stdout().as_fd().try_clone_to_owned();
-    ours.map(File::from).map_err(|e| Error::new("open standard output", e))
-}
-
-/// A file that is begun now, by a pattern.
-fn open_named(pattern: &Path, interfaces: &[String]) -> Result<(File, Option<(PathBuf, PathBuf)>)> {
-    let fail = |cause: String| Error::new(format!("create {}", pattern.display()), cause);
-    let path = name::name(pattern, interfaces, jiff::Timestamp::now()).map_err(fail)?;
-    name::make_folders(&path).map_err(|error| {
-        Error::new(format!("create the folders of {}", path.display()), error)
-            .advise("choose a folder that exists and that you may write to")
-    })?;
-    open_file(&path)
-}
-
-fn open_file(path: &Path) -> Result<(File, Option<(PathBuf, PathBuf)>)> {
-    let fail = |shown: &Path, cause: io::Error| {
-        Error::new(format!("create {}", shown.display()), cause)
-            .advise("choose a folder that exists and that you may write to")
-    };
-    match fs::metadata(path) {
-        Ok(there) if there.is_dir() => {
-            return Err(Error::new(format!("create {}", path.display()), "it is a directory")
-                .advise("give the name of a file"));
+    #[test]
+    fn want_of_room_passes_and_damage_does_not() {
+        for (errno, passes) in [
+            (Errno::ENOSPC, true),
+            (Errno::EDQUOT, true),
+            (Errno::EIO, false),
+            (Errno::EFBIG, false),
+        ] {
+            let fault = Fault::of_write(errno.into());
+            assert_eq!(matches!(fault, Fault::Later(_)), passes, "{errno}");
         }
-        // A pipe or a device is written to, not replaced.
-        Ok(there) if !there.is_file() => {
-            let file = open_special(path).map_err(|e| match Errno::try_from(e) {
-                Ok(Errno::ENXIO) => {
-                    Error::new(format!("open {}", path.display()), "nobody reads it")
-                        .advise("start the reader first")
-                }
-                Ok(errno) => fail(path, errno.into()),
-                Err(other) => fail(path, other),
-            })?;
-            return Ok((file, None));
-        }
-        _ => {}
-    }
-    let part = part_of(path);
-    keep_older(&part).map_err(|e| fail(&part, e))?;
-    let file = create_anew(&part).map_err(|e| fail(&part, e))?;
-    Ok((file, Some((part, path.to_owned()))))
-}
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.writer {
-            Writer::Plain(writer) => writer.write(bytes),
-            Writer::Gzip(writer) => writer.write(bytes),
-            Writer::Zstd(writer) => writer.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.flush_batch().map(drop)
     }
 }

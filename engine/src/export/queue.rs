@@ -5,6 +5,7 @@
 //! place that knows whether the writing thread has something to do and does not get on: at
 //! the end of a run it is then given up.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use crate::error::Error;
 use crate::export::account::SinkAccount;
 use crate::flow::{Features, FlowRecord};
 use crate::limits::{
-    SINK_BYTES, SINK_FEATURES_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL, SINK_RECORDS,
-    SINK_RECORDS_READ,
+    FILE_PATIENCE, SINK_BYTES, SINK_FEATURES_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL,
+    SINK_RECORDS, SINK_RECORDS_READ,
 };
 use crate::names::Labels;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
@@ -84,6 +85,19 @@ pub(super) enum Message {
     Leave,
 }
 
+/// How a pause of the writing thread ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// It is time.
+    Elapsed,
+    /// The run is over.
+    Ends,
+    /// The run has failed to start.
+    Discard,
+    /// Nobody waits any more.
+    Leave,
+}
+
 /// When the writing thread last got on. Its one writer is that thread.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -142,7 +156,9 @@ struct State {
     /// What comes after all messages.
     end: Option<Message>,
     /// Nothing is taken any more, for this cause.
-    refuses: Option<&'static str>,
+    refuses: Option<Cow<'static, str>>,
+    /// Nothing can be written at present: why, and since when.
+    outage: Option<(String, Instant)>,
     /// The writing thread has something to do.
     is_busy: bool,
     /// The writing thread has ended.
@@ -184,10 +200,18 @@ impl Queue {
         let has_room = |state: &State| state.records + batch.records.len() <= most;
         let waits = |state: &State| when_full == WhenFull::Wait || state.is_last_call;
         while waits(&state) && state.refuses.is_none() && !has_room(&state) {
-            state = self.emptied.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let left = match &state.outage {
+                None => Duration::MAX,
+                Some((_, since)) => FILE_PATIENCE.saturating_sub(since.elapsed()),
+            };
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.emptied.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         let records = batch.records.len() as u64;
-        if let Some(cause) = state.refuses {
+        if let Some(cause) = &state.refuses {
             self.account.refused(cause, records);
         } else if has_room(&state) {
             state.records += batch.records.len();
@@ -195,7 +219,34 @@ impl Queue {
             self.account.taken(records);
             self.filled.notify_one();
         } else {
-            self.account.refused("queue full", records);
+            let cause = state.outage.as_ref().map_or("queue full", |(cause, _)| cause);
+            self.account.refused(cause, records);
+        }
+    }
+
+    /// From now on nothing can be written, since a moment and for some cause; or it can again. What
+    /// waits is kept, and those who bring records wait for room for [`FILE_PATIENCE`] at most.
+    pub(super) fn set_outage(&self, outage: Option<(String, Instant)>) {
+        self.state().outage = outage;
+        self.emptied.notify_all();
+    }
+
+    /// Whether nothing that comes would be written: for good, or for longer than is waited.
+    pub(super) fn takes_nothing(&self) -> bool {
+        let state = self.state();
+        let is_long = |outage: &(String, Instant)| outage.1.elapsed() >= FILE_PATIENCE;
+        state.refuses.is_some() || state.outage.as_ref().is_some_and(is_long)
+    }
+
+    /// Nothing can be written any more: what waits and what comes was not sent for `cause`.
+    pub(super) fn refuse(&self, cause: &str) {
+        let mut state = self.state();
+        if state.refuses.is_none() {
+            state.refuses = Some(Cow::Owned(cause.to_owned()));
+            self.account.not_written(cause, state.records as u64);
+            state.messages.clear();
+            state.records = 0;
+            self.emptied.notify_all();
         }
     }
 
@@ -254,11 +305,34 @@ impl Queue {
         }
     }
 
+    /// Waits `until` a moment though there may be something to write: for the writing thread, in
+    /// an outage. The end of the run, unless it is known, is told at once.
+    pub(super) fn pause(&self, until: Instant, knows_end: bool) -> Pause {
+        let mut state = self.state();
+        state.is_busy = false;
+        let pause = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match &state.end {
+                _ if state.refuses.is_some() => break Pause::Leave,
+                Some(Message::Discard) => break Pause::Discard,
+                Some(_) if !knows_end => break Pause::Ends,
+                _ if left.is_zero() => break Pause::Elapsed,
+                _ => {
+                    let waited = self.filled.wait_timeout(state, left);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        };
+        state.is_busy = true;
+        self.progress.note();
+        pause
+    }
+
     /// The writing thread has ended, and takes nothing more.
     pub(super) fn done(&self) {
         let mut state = self.state();
         state.is_done = true;
-        state.refuses.get_or_insert("stopped");
+        state.refuses.get_or_insert(Cow::Borrowed("stopped"));
         if thread::panicking() {
             let name = self.account.name();
             let error = Error::new(format!("write {name}"), "its thread has panicked");
@@ -299,7 +373,7 @@ impl Queue {
         } else {
             return false;
         };
-        state.refuses = Some("stuck");
+        state.refuses = Some(Cow::Borrowed("stuck"));
         state.messages.clear();
         state.records = 0;
         let (error, is_loss) = error(&cause);

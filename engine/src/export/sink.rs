@@ -1,7 +1,8 @@
 //! `export-<sink>`: one thread and one bounded queue for each sink.
 //!
-//! A sink that fails takes nothing more; what it was given is counted as not sent, by
-//! cause, and the other sinks go on. A sink that is stuck holds up nothing but what waits
+//! A sink that fails for good takes nothing more; what it was given is counted as not sent, by
+//! cause, and the other sinks go on. A file that cannot be written is tried again
+//! ([`writer`](super::writer)). A sink that is stuck holds up nothing but what waits
 //! for it: in a capture nothing, in `read` the reader, and the end of a run only for a while.
 
 use std::os::fd::BorrowedFd;
@@ -138,6 +139,11 @@ impl Sink {
     #[must_use]
     pub fn account(&self) -> Arc<SinkAccount> {
         Arc::clone(&self.queue.account)
+    }
+
+    /// Whether what comes would not be written.
+    pub fn takes_nothing(&self) -> bool {
+        self.queue.takes_nothing()
     }
 
     /// Completes the current file and starts another under the same name, once what waits

@@ -1,12 +1,18 @@
 //! The thread of a sink that writes a file, a pipe, a device or standard output.
+//!
+//! A file that cannot be written is told once. What has been taken stays in memory, what comes
+//! waits in the queue, and it is tried again, ever more rarely; when it can be written, it is
+//! completed and another one begins. What does not fit the queue is counted by cause, and so is
+//! what is left at the end. Whatever is no file has failed for good.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
 use crate::export::completed::Completed;
-use crate::export::output::Output;
-use crate::export::queue::{Batch, Message, Queue};
+use crate::export::outage::Outage;
+use crate::export::output::{Fault, Output};
+use crate::export::queue::{Batch, Message, Pause, Queue};
 use crate::export::{Context, Encoder, SinkSpec, Target};
 use crate::sync::Arc;
 
@@ -15,12 +21,23 @@ pub(super) struct SinkThread {
     encoder: Box<dyn Encoder>,
     /// What was encoded and is to be written.
     bytes: Vec<u8>,
-    /// `None` once the sink has failed.
+    /// `None` in an outage in which there is none, and after the end.
     output: Option<Output>,
-    /// When the encoder began to hold records back, if it does.
-    held_since: Option<Instant>,
+    /// Whether outputs are files, which are renamed when they are complete.
+    is_file: bool,
+    /// Records that the output has.
+    records: u64,
+    /// Among them: not on the disk for sure.
+    unsynced: u64,
+    /// Nothing more goes into the output: it is to be completed.
+    has_end: bool,
+    /// Since when something is not where it can be read after a crash.
+    unsafe_since: Option<Instant>,
     /// When the next file begins, if that is asked for.
     rotates: Option<Instant>,
+    outage: Option<Outage>,
+    /// No more records come.
+    is_over: bool,
     context: Context,
     queue: Arc<Queue>,
     /// Bytes of files that are complete.
@@ -43,8 +60,14 @@ impl SinkThread {
             encoder: spec.format.encoder(context.features_set),
             bytes: Vec::new(),
             output: None,
-            held_since: None,
+            is_file: false,
+            records: 0,
+            unsynced: 0,
+            has_end: false,
+            unsafe_since: None,
             rotates: None,
+            outage: None,
+            is_over: false,
             context: context.clone(),
             queue,
             finished_bytes: 0,
@@ -54,26 +77,38 @@ impl SinkThread {
 
     /// Writes to `output`, and what follows it, until the queue ends.
     pub(super) fn run(mut self, output: Output) {
+        self.is_file = output.current_name().is_some();
         self.begin(output);
         loop {
-            match self.queue.next(self.next_look()) {
-                Message::Records(batch) => {
-                    self.write(&batch);
-                    self.look();
-                }
-                Message::Idle => self.look(),
-                // There is no other standard output to begin.
-                Message::Reopen if self.spec.target == Target::Stdout => {}
-                Message::Reopen => self.renew(),
-                Message::Finish => return self.complete(),
-                Message::Leave => return,
-                Message::Discard => {
-                    if let Some(output) = self.output.take() {
-                        output.discard();
+            if self.outage.as_ref().is_some_and(Outage::is_on) {
+                self.wait_out();
+            } else if self.is_over {
+                self.complete();
+            } else {
+                match self.queue.next(self.next_look()) {
+                    Message::Records(batch) => {
+                        self.write(&batch);
+                        self.look();
                     }
-                    return;
+                    Message::Idle => self.look(),
+                    // There is no other standard output to begin.
+                    Message::Reopen if self.spec.target == Target::Stdout => {}
+                    Message::Reopen => self.renew(),
+                    Message::Finish => self.is_over = true,
+                    Message::Leave => return,
+                    Message::Discard => return self.discard(),
                 }
             }
+            let is_on = self.outage.as_ref().is_some_and(Outage::is_on);
+            if self.is_over && self.output.is_none() && !is_on {
+                return self.recovered();
+            }
+        }
+    }
+
+    fn discard(&mut self) {
+        if let Some(output) = self.output.take() {
+            output.discard();
         }
     }
 
@@ -84,16 +119,18 @@ impl SinkThread {
 
     /// When what is held back is to be written.
     fn checkpoint(&self) -> Option<Instant> {
-        self.held_since?.checked_add(self.spec.options.checkpoint)
+        self.unsafe_since?.checked_add(self.spec.options.checkpoint)
     }
 
     /// Does what is due by now; a busy queue is never idle.
     fn look(&mut self) {
+        if self.outage.as_ref().is_some_and(Outage::is_over) {
+            self.recovered();
+        }
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= Instant::now());
         let (is_old, most) = (is_due(self.rotates), self.spec.options.rotate_size);
-        let is_long = |output: &Output| {
-            output.current_name().is_some() && most.is_some_and(|most| output.bytes() >= most)
-        };
+        let is_long =
+            |output: &Output| self.is_file && most.is_some_and(|most| output.bytes() >= most);
         if is_old || self.encoder.is_full() || self.output.as_ref().is_some_and(is_long) {
             self.renew();
         } else if is_due(self.checkpoint()) {
@@ -102,8 +139,8 @@ impl SinkThread {
     }
 
     fn begin(&mut self, output: Output) {
-        let is_file = output.current_name().is_some();
-        self.rotates = self.spec.options.rotate.filter(|_| is_file).and_then(next_multiple);
+        self.rotates = self.spec.options.rotate.filter(|_| self.is_file).and_then(next_multiple);
+        (self.records, self.unsynced, self.has_end) = (0, 0, false);
         self.bytes.clear();
         self.encoder.begin(&mut self.bytes);
         self.output = Some(output);
@@ -113,102 +150,202 @@ impl SinkThread {
     /// Completes the current file and begins another.
     fn renew(&mut self) {
         self.complete();
-        if !self.queue.account.has_failed() {
-            match Output::open(&self.spec, &self.context.interfaces, &self.queue.progress) {
-                Ok(output) => self.begin(output),
-                Err(error) => self.give_up(error, "cannot reopen", 0, false),
-            }
+        if self.output.is_none() && !self.is_over {
+            self.open();
+        }
+    }
+
+    fn open(&mut self) {
+        match Output::open(&self.spec, &self.context.interfaces, &self.queue.progress) {
+            Ok(output) => self.begin(output),
+            Err(error) if self.is_file => self.suffer(error.cause().to_owned(), error),
+            Err(error) => self.give_up(error, "cannot reopen", false),
         }
     }
 
     fn write(&mut self, batch: &Batch) {
         let records = batch.records.len() as u64;
-        if self.output.is_none() {
-            return self.queue.account.not_written("failed before", records);
-        }
         self.bytes.clear();
         self.encoder.encode(&self.context.rows(batch), &mut self.bytes);
         self.put(records);
-        self.held_since = match self.held_since {
-            _ if !self.encoder.holds_back() => None,
-            None => Some(Instant::now()),
-            since => since,
-        };
     }
 
-    /// Writes what the encoder holds back.
+    /// Writes what the encoder and the output hold back, to where it can be read after a crash.
     fn flush(&mut self) {
-        self.held_since = None;
-        if self.output.is_some() {
-            self.bytes.clear();
-            self.encoder.flush(&mut self.bytes);
-            self.put(0);
+        self.unsafe_since = None;
+        let Some(output) = &mut self.output else { return };
+        self.bytes.clear();
+        self.encoder.flush(&mut self.bytes);
+        output.take(&self.bytes);
+        match output.checkpoint() {
+            Ok(()) => {
+                self.unsynced = 0;
+                self.queue.account.written(0, self.finished_bytes + output.bytes(), true);
+            }
+            Err(fault) => self.fail(&fault),
         }
     }
 
     /// Writes out what was encoded, with it `records` from the queue.
     fn put(&mut self, records: u64) {
         let Some(output) = &mut self.output else { return };
-        match output.write_all(&self.bytes).and_then(|()| output.flush_batch()) {
-            Ok(is_with_system) => {
-                let bytes = self.finished_bytes + output.bytes();
-                let is_whole = !self.encoder.needs_end() && !self.encoder.holds_back();
-                self.queue.account.written(records, bytes, is_with_system && is_whole);
-            }
-            Err(error) => self.fail(&error, records),
+        output.take(&self.bytes);
+        let written = output.write_due();
+        self.records += records;
+        self.unsynced += records;
+        let is_readable = !self.encoder.holds_back() && !output.holds_back();
+        let is_held = self.encoder.needs_end() || !is_readable;
+        self.queue.account.written(records, self.finished_bytes + output.bytes(), !is_held);
+        if records > 0 && (!is_readable || self.is_file) {
+            self.unsafe_since.get_or_insert_with(Instant::now);
+        }
+        if let Err(fault) = written {
+            self.fail(&fault);
         }
     }
 
     /// Completes the current file.
     fn complete(&mut self) {
-        (self.held_since, self.rotates) = (None, None);
-        let Some(mut output) = self.output.take() else { return };
-        let name = output.current_name().map(|name| name.display().to_string());
+        (self.unsafe_since, self.rotates) = (None, None);
+        let Some(output) = &mut self.output else { return };
         let account = &self.queue.account;
-        self.bytes.clear();
-        self.encoder.end(&mut self.bytes);
-        let finished = output
-            .write_all(&self.bytes)
-            .and_then(|()| output.finish(&mut self.completed, || !account.is_given_up()));
-        match finished {
-            Ok(bytes) => {
-                self.finished_bytes += bytes;
+        if !std::mem::replace(&mut self.has_end, true) {
+            self.bytes.clear();
+            self.encoder.end(&mut self.bytes);
+            output.take(&self.bytes);
+        }
+        match output.finish(&mut self.completed, || !account.is_given_up()) {
+            Ok(name) => {
+                self.finished_bytes += output.bytes();
                 account.completed(self.finished_bytes);
+                if let (None, Some(part), false) =
+                    (name, output.current_name(), account.is_given_up())
+                {
+                    account.notice(format!(
+                        "{} was moved while it was written; it is complete, under the name it has",
+                        part.display()
+                    ));
+                }
+                self.output = None;
             }
-            Err(error) => self.fail_named(name, &error, 0),
+            Err(fault) => self.fail(&fault),
         }
     }
 
-    fn fail(&mut self, error: &io::Error, records: u64) {
-        let name = self.output.as_ref().and_then(Output::current_name);
-        let name = name.map(|name| name.display().to_string());
-        self.fail_named(name, error, records);
+    /// Waits until it is time to try again, and does so.
+    fn wait_out(&mut self) {
+        let Some(outage) = &mut self.outage else { return };
+        match self.queue.pause(outage.next_try(), outage.deadline.is_some() || self.is_over) {
+            Pause::Leave => (self.is_over, self.output, self.outage) = (true, None, None),
+            Pause::Discard => {
+                self.discard();
+                (self.is_over, self.outage) = (true, None);
+            }
+            Pause::Ends => outage.ends(),
+            Pause::Elapsed => {
+                self.try_again();
+                if let Some(outage) = self.outage.take_if(|it| it.is_on() && it.is_given_up()) {
+                    self.give_up(outage.error, &outage.cause, false);
+                }
+            }
+        }
     }
 
-    fn fail_named(&mut self, part: Option<String>, error: &io::Error, records: u64) {
-        let by_reader = error.kind() == io::ErrorKind::BrokenPipe;
-        let name = part.clone().unwrap_or_else(|| self.spec.name());
-        let failure = Error::new(format!("write {name}"), error);
-        let failure = match (error.kind(), part) {
-            (io::ErrorKind::StorageFull, Some(part)) => failure.advise(format!(
-                "free some space and run again; {part} holds what was written before"
-            )),
-            (_, Some(part)) => failure.advise(format!("{part} holds what was written before")),
-            (_, None) => failure,
+    /// Completes what could not be written, and begins another file. A file that has no records
+    /// goes on.
+    fn try_again(&mut self) {
+        let goes_on = self.records == 0 && !self.has_end;
+        match &mut self.output {
+            Some(output) if goes_on => match output.write_due() {
+                Ok(()) => self.writes(),
+                Err(fault) => self.fail(&fault),
+            },
+            output => {
+                if output.is_some() {
+                    self.complete();
+                }
+                if self.output.is_none() {
+                    // What opening another one takes may fail too.
+                    self.writes();
+                    if !self.is_over {
+                        self.open();
+                    }
+                }
+            }
+        }
+    }
+
+    /// It seems that it can be written again.
+    fn writes(&mut self) {
+        if let Some(outage) = &mut self.outage {
+            outage.writes();
+            self.queue.set_outage(None);
+        }
+    }
+
+    /// It has been written for a while, or to the end.
+    fn recovered(&mut self) {
+        if let Some(outage) = self.outage.take() {
+            let (name, seconds) = (self.spec.name(), outage.seconds());
+            self.queue.account.notice(format!("{name} is written again, after {seconds:.1} s"));
+        }
+    }
+
+    /// Something could not be written.
+    fn fail(&mut self, fault: &Fault) {
+        let part = self.output.as_ref().and_then(Output::current_name);
+        let error = fault.error();
+        let Some(part) = part.map(|part| part.display().to_string()) else {
+            let by_reader = error.kind() == io::ErrorKind::BrokenPipe;
+            let failure = Error::new(format!("write {}", self.spec.name()), error);
+            let cause = error.kind().to_string();
+            return self.give_up(failure, &cause, by_reader);
         };
         let cause = error.kind().to_string();
-        self.give_up(failure, &cause, records, by_reader);
+        let failure = Error::new(format!("write {part}"), error);
+        let failure = match (error.kind(), fault) {
+            (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
+                failure.advise(format!("free some space; {part} holds what was written before"))
+            }
+            (_, Fault::Broken(_)) => failure.advise(format!("see what {part} holds")),
+            _ => failure.advise("see that its folder is there and may be written to"),
+        };
+        if matches!(fault, Fault::Broken(_)) {
+            // What can be read of it is there; it is as if nothing had been since it was.
+            self.queue.account.lost(&cause, self.unsynced);
+            (self.output, self.unsafe_since) = (None, None);
+        }
+        self.suffer(cause, failure);
     }
 
-    /// Takes nothing more; `records` and what is unconfirmed was not sent, for `cause`.
-    fn give_up(&mut self, failure: Error, cause: &str, records: u64, by_reader: bool) {
-        // Dropping a broken output may try to write once more, in vain; nothing is renamed.
-        self.output = None;
-        (self.held_since, self.rotates) = (None, None);
-        self.queue.account.failed(failure, cause, records, by_reader);
+    /// Nothing can be written for now.
+    fn suffer(&mut self, cause: String, error: Error) {
+        if self.is_over && self.output.is_none() {
+            return self.give_up(error, &cause, false);
+        }
+        match &mut self.outage {
+            Some(outage) => outage.failed_again(cause.clone(), error),
+            None => {
+                self.queue.account.stumbled(format!("{error}; trying again"));
+                self.outage = Some(Outage::new(cause.clone(), error));
+            }
+        }
+        if let Some(outage) = &mut self.outage {
+            if self.is_over {
+                outage.ends();
+            }
+            self.queue.set_outage(Some((cause, outage.since)));
+        }
+    }
+
+    /// Takes nothing more: what waits and what is unconfirmed was not sent, for `cause`.
+    fn give_up(&mut self, failure: Error, cause: &str, by_reader: bool) {
+        (self.output, self.outage, self.is_over) = (None, None, true);
+        (self.unsafe_since, self.rotates) = (None, None);
+        self.queue.account.failed(failure, cause, 0, by_reader);
+        self.queue.refuse(cause);
     }
 }
-
 /// When the clock will be at a multiple of `every` since 1970, UTC.
 fn next_multiple(every: Duration) -> Option<Instant> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

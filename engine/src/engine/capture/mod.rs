@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use crate::decode::Decoder;
 use crate::engine::pipeline::{Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::with_times;
-use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude};
+use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude, tell};
 use crate::error::{Error, Result};
 use crate::export::{Context, OpenSink, Patience, Sink, WhenFull};
 use crate::filter::LinkFilter;
@@ -174,6 +174,7 @@ pub fn capture(
         Ok::<_, Error>((errors, batches, since))
     })?;
     Sink::finish_all(sinks, &patience, || Some(end));
+    tell(&accounts, observer);
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
 }
 

@@ -7,24 +7,24 @@ use crate::limits::{COLLECTOR_RETRY_FIRST, COLLECTOR_RETRY_MOST};
 
 /// How long to wait between attempts.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(in crate::export) struct Backoff {
     wait: Duration,
     next: Instant,
 }
 
 impl Backoff {
     /// At once.
-    pub(super) fn new() -> Self {
+    pub(in crate::export) fn new() -> Self {
         Self { wait: COLLECTOR_RETRY_FIRST, next: Instant::now() }
     }
 
     /// When to try next.
-    pub(super) fn next(&self) -> Instant {
+    pub(in crate::export) fn next(&self) -> Instant {
         self.next
     }
 
     /// An attempt has failed: from half to one and a half of the wait, which doubles.
-    pub(super) fn failed(&mut self) {
+    pub(in crate::export) fn failed(&mut self) {
         // The keys of a hash map are random, which is random enough.
         let random = RandomState::new().build_hasher().finish() % 1_024;
         let jitter = 0.5 + f64::from(u16::try_from(random).expect("below 1,024")) / 1_024.0;
@@ -33,7 +33,7 @@ impl Backoff {
     }
 
     /// An attempt has succeeded.
-    pub(super) fn succeeded(&mut self) {
+    pub(in crate::export) fn succeeded(&mut self) {
         self.wait = COLLECTOR_RETRY_FIRST;
     }
 }

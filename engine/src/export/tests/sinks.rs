@@ -1,7 +1,7 @@
 //! Files, devices and pipes at the end of a sink.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,7 +114,8 @@ fn an_unfinished_file_keeps_its_old_content() {
     fs::write(&path, "old").unwrap();
     let mut output =
         Output::open(&spec(&path, Compression::None), &[], &Arc::new(Progress::new())).unwrap();
-    output.write_all(b"new").unwrap();
+    output.take(b"new");
+    output.write_due().unwrap();
     drop(output);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
 }
