@@ -71,6 +71,7 @@ impl Piece for Encode {
             records: &self.records,
             features: None,
             labels: &[],
+            transactions: &[],
             interfaces: &self.interfaces,
             encapsulations: None,
             sampling: Sampling::ALL,

@@ -100,6 +100,8 @@ pub fn parse_datagram_bytes(text: &str) -> std::result::Result<usize, String> {
 pub struct Options {
     /// Arguments of `-o`.
     pub outputs: Vec<String>,
+    /// Argument of `--dns-log`, if given.
+    pub dns_log: Option<String>,
     /// What is asked of all of them.
     pub sink: SinkOptions,
     /// Files that are read, which nothing may be written to.
@@ -153,6 +155,7 @@ impl Options {
             return Err(Error::new(format!("--max-names {}", self.max_names), "out of range")
                 .advise(format!("give a number from 1 to {MAX_NAMES}, or --names off")));
         }
+        let (sinks, dns_log) = self.sinks()?;
         Ok(Settings {
             timeouts: Timeouts::new(self.idle_timeout, self.active_timeout),
             workers: self.workers,
@@ -161,7 +164,8 @@ impl Options {
             max_flows: self.max_flows,
             features_set: self.features_set,
             max_names: self.learns_names.then_some(self.max_names),
-            sinks: self.sinks()?,
+            sinks,
+            dns_log,
             tunnels: self.tunnels()?,
             filter: self.filter()?.map(Arc::new),
             count: self.count,
@@ -185,7 +189,8 @@ impl Options {
         self.filter.as_deref().map(Filter::new).transpose()
     }
 
-    fn sinks(&self) -> Result<Vec<SinkSpec>> {
+    /// Sinks of records, and of transactions of name services.
+    fn sinks(&self) -> Result<(Vec<SinkSpec>, Option<SinkSpec>)> {
         let mut sinks: Vec<_> = if self.outputs.is_empty() {
             let terminal = std::io::stdout().is_terminal();
             let format = if terminal { Format::Table } else { Format::JsonLines };
@@ -193,8 +198,14 @@ impl Options {
         } else {
             self.outputs.iter().map(|output| SinkSpec::parse(output)).collect::<Result<_>>()?
         };
-        sinks.iter_mut().for_each(|sink| sink.options = self.sink.clone());
-        let outputs = sinks.iter().map(|sink| match &sink.target {
+        let mut dns_log = self.dns_log.as_deref().map(SinkSpec::parse_dns_log).transpose()?;
+        if dns_log.is_some() && !self.learns_names {
+            return Err(Error::new("--dns-log", "nothing is read of name services")
+                .advise("leave --names off out"));
+        }
+        let all = sinks.iter_mut().chain(&mut dns_log);
+        all.for_each(|sink| sink.options = self.sink.clone());
+        let outputs = sinks.iter().chain(&dns_log).map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),
             Target::Collector(endpoint) => endpoint.to_string().into(),
@@ -213,7 +224,7 @@ impl Options {
             }
             taken.push(name);
         }
-        Ok(sinks)
+        Ok((sinks, dns_log))
     }
 }
 
@@ -297,6 +308,18 @@ mod tests {
         let outputs = vec!["a.csv".to_owned(), "./a.csv".to_owned()];
         let twice = Options { outputs, max_flows: 1, ..Options::default() };
         assert!(twice.settings().unwrap_err().to_string().contains("given twice"));
+        let log = |outputs: &[&str], dns_log: &str, learns_names| Options {
+            outputs: outputs.iter().map(|output| (*output).to_owned()).collect(),
+            dns_log: Some(dns_log.to_owned()),
+            ..Options { learns_names, ..names(1) }
+        };
+        assert!(log(&["a.csv"], "b.csv", true).settings().unwrap().dns_log.is_some());
+        assert!(log(&["a.csv"], "-", true).settings().is_ok());
+        for refused in
+            [log(&["a.csv"], "a.csv", true), log(&[], "-", true), log(&[], "a.csv", false)]
+        {
+            assert!(refused.settings().is_err(), "{refused:?}");
+        }
         let over_input = Options {
             outputs: vec!["./no-such/../a.csv".to_owned()],
             inputs: vec!["./no-such/../a.csv".into()],

@@ -9,7 +9,7 @@ mod names;
 
 pub use accounts::{Accounts, ReceiveCounters, SourceCounters};
 pub use link::{Link, LinkCounters, LinkLedger};
-pub use names::NamesLedger;
+pub use names::{DnsLogLedger, NamesLedger};
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::decode::Cause;
+use crate::export::SinkAccount;
 use crate::flow::Sampling;
 use crate::memory::Pages;
 
@@ -141,6 +142,17 @@ pub struct SinkLedger {
     pub errors: u64,
 }
 
+impl SinkLedger {
+    fn of(sink: &SinkAccount) -> Self {
+        Self {
+            name: sink.name().to_owned(),
+            records: sink.records(),
+            bytes: sink.bytes(),
+            errors: sink.errors(),
+        }
+    }
+}
+
 /// What does not add up. All 0 at the end of a run, or something was lost silently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Residuals {
@@ -222,16 +234,14 @@ impl Ledger {
         let packets = packets(accounts, complete);
         let flows = flows(accounts, live);
         let residuals = residuals(accounts, &interfaces, &packets, &flows, complete);
-        let sinks = accounts.sinks.iter().map(|sink| SinkLedger {
-            name: sink.name().to_owned(),
-            records: sink.records(),
-            bytes: sink.bytes(),
-            errors: sink.errors(),
-        });
+        let sinks = accounts.sinks.iter().map(|sink| SinkLedger::of(sink));
         Self {
             sinks: sinks.collect(),
             tables: tables(accounts),
-            names: accounts.names_learned.as_deref().map(NamesLedger::of),
+            names: accounts
+                .names_learned
+                .as_deref()
+                .map(|names| NamesLedger::of(names, accounts.dns_log.as_deref())),
             interfaces,
             sampling: accounts.sampling,
             packets,
@@ -245,11 +255,13 @@ impl Ledger {
         }
     }
 
-    /// Packets and records lost, all causes together.
+    /// Packets, records and logged transactions lost, all causes together.
     #[must_use]
     pub fn lost(&self) -> u64 {
         let dropped = self.interfaces.iter().flat_map(|interface| interface.dropped.values());
-        dropped.chain(self.flows.not_sent.values()).sum()
+        let log = self.names.iter().flat_map(|names| &names.dns_log);
+        let log = log.flat_map(|log| log.not_sent.values());
+        dropped.chain(self.flows.not_sent.values()).chain(log).sum()
     }
 
     /// Whether everything adds up.

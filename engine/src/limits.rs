@@ -413,6 +413,9 @@ pub const QUESTIONS: usize = 65_536;
 /// How long a question waits for its answer.
 pub const QUESTION_LIFE_NS: u64 = 30 * 1_000_000_000;
 
+/// Bytes of transactions of name services that go to their log at once.
+pub const TRANSACTION_BATCH_BYTES: usize = 64 << 10;
+
 /// The least and the most that an answer counts for, whatever it says of itself, in seconds.
 pub const TTL_SECONDS: [u32; 2] = [10, 24 * 3_600];
 

@@ -33,6 +33,11 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures")
 }
 
+/// Where the truth of a capture is.
+pub(crate) fn truth_of(name: &str) -> PathBuf {
+    root().join("oracle").join(format!("{name}.json"))
+}
+
 /// All captures; none if they are not here.
 pub(crate) fn files() -> Vec<PathBuf> {
     let entries = root().join("pcap").read_dir();
@@ -66,7 +71,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let baselines: Vec<_> = baselines.collect();
     let of_oracle = files.into_iter().flat_map(|file| {
         let name = file_name(&file);
-        let truth = root.join("oracle").join(format!("{name}.json"));
+        let truth = truth_of(&name);
         let (one, two) = (file.clone(), file);
         let compare = root.join("compare.py");
         [

@@ -8,6 +8,7 @@ mod captures;
 mod carried;
 mod cli;
 mod collector;
+mod dns_log;
 mod features;
 mod filter;
 mod foreign;
@@ -64,6 +65,7 @@ fn main() {
     trials.extend(cli::trials());
     trials.extend(features::trials());
     trials.extend(names::trials());
+    trials.extend(dns_log::trials());
     trials.extend(filter::trials());
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());

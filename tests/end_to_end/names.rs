@@ -87,15 +87,16 @@ const WANT: [(u64, &str); 11] = [
     (5_010, ""),
 ];
 
-fn client(last: u8) -> [u8; 4] {
+pub(crate) fn client(last: u8) -> [u8; 4] {
     [192, 0, 2, last]
 }
 
-fn server(last: u8) -> [u8; 4] {
+pub(crate) fn server(last: u8) -> [u8; 4] {
     [198, 51, 100, last]
 }
 
-fn dns(id: u16, name: &str, answer: Option<([u8; 4], u32)>) -> Vec<u8> {
+/// A question for an address, or the answer with one, and how many seconds it is good for.
+pub(crate) fn dns(id: u16, name: &str, answer: Option<([u8; 4], u32)>) -> Vec<u8> {
     let flags = if answer.is_some() { 0x8180_u16 } else { 0x0100 };
     let mut bytes = [id.to_be_bytes(), flags.to_be_bytes(), [0, 1]].concat();
     bytes.extend([0, u8::from(answer.is_some()), 0, 0, 0, 0]);
@@ -113,13 +114,15 @@ fn dns(id: u16, name: &str, answer: Option<([u8; 4], u32)>) -> Vec<u8> {
     bytes
 }
 
+/// A datagram in a frame.
+pub(crate) fn udp(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let packet = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from.0, to.0, 64);
+    packet.udp(from.1, to.1).write(&mut frame, payload).expect("a vector takes anything");
+    frame
+}
+
 fn frame(event: &Event) -> Vec<u8> {
-    let udp = |from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]| {
-        let mut frame = Vec::new();
-        let packet = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from.0, to.0, 64);
-        packet.udp(from.1, to.1).write(&mut frame, payload).expect("a vector takes anything");
-        frame
-    };
     let resolver = (server(53), 53);
     match *event {
         Asks(who, id, name) => udp((client(who), 40_000), resolver, &dns(id, name, None)),
@@ -141,14 +144,13 @@ fn frame(event: &Event) -> Vec<u8> {
     }
 }
 
-/// The scenario as a capture file.
-fn capture() -> (TempDir, PathBuf) {
+/// Frames at milliseconds as a capture file.
+pub(crate) fn write_pcap(path: &Path, frames: impl IntoIterator<Item = (u64, Vec<u8>)>) {
     let mut bytes = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
         bytes.extend(word.to_le_bytes());
     }
-    for (ms, event) in &CAPTURE {
-        let frame = frame(event);
+    for (ms, frame) in frames {
         let seconds = u32::try_from(1_700_000_000 + ms / 1_000).expect("until 2106");
         let micros = u32::try_from(ms % 1_000 * 1_000).expect("below a second");
         let len = u32::try_from(frame.len()).expect("frames are short");
@@ -157,9 +159,14 @@ fn capture() -> (TempDir, PathBuf) {
         }
         bytes.extend(frame);
     }
+    fs::write(path, bytes).expect("a file can be written");
+}
+
+/// The scenario as a capture file.
+fn capture() -> (TempDir, PathBuf) {
     let folder = folder();
     let path = folder.path().join("scenario.pcap");
-    fs::write(&path, bytes).expect("a file can be written");
+    write_pcap(&path, CAPTURE.iter().map(|(ms, event)| (*ms, frame(event))));
     (folder, path)
 }
 

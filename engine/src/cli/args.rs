@@ -153,6 +153,11 @@ pub(crate) struct Common {
     /// table on a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
+    /// Where transactions of name services go (DNS, mDNS, LLMNR, NetBIOS), each with its question,
+    /// its answers and how long they took: a file ending in .jsonl or .csv, with .zst or .gz if
+    /// you like; - for JSON lines on standard output. --rotate and --rotate-size hold for it too.
+    #[arg(long, value_name = "FILE")]
+    dns_log: Option<String>,
     /// Parquet and Arrow files: write what has gathered at least every so often.
     #[arg(long, value_name = "DUR", value_parser = parse_duration, default_value = "10s")]
     checkpoint: Duration,
@@ -231,13 +236,15 @@ impl Common {
 
     /// Whether records go to a terminal, where nothing else should.
     pub(crate) fn writes_to_terminal(&self) -> bool {
-        let to_stdout = self.outputs.is_empty() || self.outputs.iter().any(|output| output == "-");
+        let mut outputs = self.outputs.iter().chain(&self.dns_log);
+        let to_stdout = self.outputs.is_empty() || outputs.any(|output| output == "-");
         to_stdout && std::io::stdout().is_terminal()
     }
 
     pub(crate) fn options(&self) -> Options {
         Options {
             outputs: self.outputs.clone(),
+            dns_log: self.dns_log.clone(),
             sink: SinkOptions {
                 checkpoint: self.checkpoint,
                 rotate: self.rotate,

@@ -149,7 +149,7 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
 
 fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let settings = arguments.common.options().settings()?;
-    let outputs: Vec<_> = settings.sinks.iter().filter_map(SinkSpec::path).collect();
+    let outputs: Vec<_> = settings.all_sinks().iter().filter_map(SinkSpec::path).collect();
     let outputs = outputs.iter().map(PathBuf::as_path).chain(arguments.common.stats.as_deref());
     let mut confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
     if arguments.keep_privileges {

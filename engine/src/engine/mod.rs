@@ -58,6 +58,8 @@ pub struct Settings {
     pub max_names: Option<usize>,
     /// Where records go.
     pub sinks: Vec<SinkSpec>,
+    /// Where transactions of name services go, if anywhere.
+    pub dns_log: Option<SinkSpec>,
     /// Which IP header makes the flow.
     pub tunnels: Tunnels,
     /// Which packets count: all, if there is none.
@@ -66,6 +68,14 @@ pub struct Settings {
     pub count: Option<u64>,
     /// Stop after so long.
     pub duration: Option<Duration>,
+}
+
+impl Settings {
+    /// All sinks: those of records, and behind them that of transactions.
+    #[must_use]
+    pub fn all_sinks(&self) -> Vec<SinkSpec> {
+        self.sinks.iter().chain(&self.dns_log).cloned().collect()
+    }
 }
 
 /// What signals ask of a run. Set by signal handlers, read by `main`.
@@ -152,7 +162,7 @@ impl Watch<'_> {
 
 /// Tells what sinks have to say.
 fn tell(accounts: &Accounts, observer: &mut dyn Observer) {
-    let said = accounts.sinks.iter().flat_map(|sink| sink.take_notices());
+    let said = accounts.all_sinks().flat_map(|sink| sink.take_notices());
     said.for_each(|text| observer.notice(&text));
 }
 
@@ -166,9 +176,9 @@ fn conclude(
     let mut ledger = Ledger::collect(accounts, 0, true);
     fill_usage(&mut ledger, start);
     ledger.timing.extend(batch_ns.map(|timing| ("batch_ns", timing)));
-    let failed = accounts.sinks.iter().filter(|sink| !sink.was_closed_by_reader());
+    let failed = accounts.all_sinks().filter(|sink| !sink.was_closed_by_reader());
     errors.extend(failed.filter_map(|sink| sink.failure()));
-    let losses = accounts.sinks.iter().filter_map(|sink| sink.loss()).collect();
+    let losses = accounts.all_sinks().filter_map(|sink| sink.loss()).collect();
     Outcome { ledger, errors, losses }
 }
 

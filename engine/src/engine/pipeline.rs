@@ -31,6 +31,8 @@ pub(super) struct Shape {
     pub(super) features_set: FeaturesSet,
     /// See [`crate::engine::Settings::max_names`].
     pub(super) max_names: Option<usize>,
+    /// Whether the last of the sinks is for transactions of name services.
+    pub(super) has_dns_log: bool,
 }
 
 /// What feeds the threads behind the core tables. They end when it is gone.
@@ -61,7 +63,8 @@ impl<'scope> Pipeline<'scope> {
         sinks: &[Sink],
         shape: &Shape,
     ) -> Result<(Feeds, Self)> {
-        let Shape { when_full, cores, features_set, max_names } = *shape;
+        let Shape { when_full, cores, features_set, max_names, has_dns_log } = *shape;
+        let (sinks, logs) = sinks.split_at(sinks.len() - usize::from(has_dns_log));
         let merges = accounts.globals.len() - 1;
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
@@ -76,7 +79,9 @@ impl<'scope> Pipeline<'scope> {
             // Packets that can wait do so until all is known.
             let patience = (when_full == WhenFull::Drop).then_some(NAMES_PATIENCE);
             let names = Names::new(counters, max_names, patience);
-            threads.push(spawn(scope, "names".to_owned(), || names.thread.run())?);
+            let log = logs.first().map(|log| log.transactions(when_full));
+            let thread = names.thread.with_log(log);
+            threads.push(spawn(scope, "names".to_owned(), || thread.run())?);
             payloads = Payloads::all(names.senders, counters);
             labellers = names.labellers;
         }

@@ -70,14 +70,15 @@ pub fn read(
         sampling: Sampling::ALL,
         features_set: settings.features_set,
     };
-    let sinks = Sink::start_all(&settings.sinks, &context)?;
+    let sinks = Sink::start_all(&settings.all_sinks(), &context)?;
     let mut accounts = Accounts::new(
         names,
         1,
         workers,
         settings.merges,
-        sinks.iter().map(|sink| sink.account()).collect(),
+        sinks[..settings.sinks.len()].iter().map(|sink| sink.account()).collect(),
     );
+    accounts.dns_log = sinks.get(settings.sinks.len()).map(|log| log.account());
     // One thread decodes.
     accounts.names_learned = names_counters(settings.max_names, 1, settings.merges);
     let map = GlobalMap::default();
@@ -89,7 +90,9 @@ pub fn read(
 
     let (errors, batches) = thread::scope(|scope| {
         let Settings { max_names, features_set, .. } = *settings;
-        let shape = Shape { when_full: WhenFull::Wait, cores: workers, features_set, max_names };
+        let has_dns_log = settings.dns_log.is_some();
+        let when_full = WhenFull::Wait;
+        let shape = Shape { when_full, cores: workers, features_set, max_names, has_dns_log };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let running = start_workers(scope, settings, &accounts, feeds, &shared, first, files)?;
 

@@ -33,15 +33,21 @@ impl Encoder for Csv {
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
         for row in rows.iter() {
             visit(&row, self);
-            let line = self.line.take();
-            // In the place of the last comma.
-            out.extend_from_slice(&line[..line.len() - 1]);
-            out.push(b'\n');
+            self.end_line(out);
         }
     }
 }
 
 impl Csv {
+    /// Moves the line that was written to `out`.
+    #[inline(always)]
+    pub(super) fn end_line(&mut self, out: &mut Vec<u8>) {
+        let line = self.line.take();
+        // In the place of the last comma.
+        out.extend_from_slice(&line[..line.len() - 1]);
+        out.push(b'\n');
+    }
+
     pub(crate) fn new(set: FeaturesSet) -> Self {
         Self { set, ..Self::default() }
     }

@@ -105,7 +105,7 @@ impl Distributor {
             Some(labeller) => labeller.label(&records),
             None => Vec::new(),
         };
-        let batch = Arc::new(Batch { records, features, labels });
+        let batch = Arc::new(Batch { records, features, labels, transactions: Vec::new() });
         self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }

@@ -24,16 +24,49 @@ impl Encoder for JsonLines {
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
         for row in rows.iter() {
             visit(&row, self);
-            let line = self.line.take();
-            // In the place of the first comma: every record has its kind.
-            out.push(b'{');
-            out.extend_from_slice(&line[1..]);
-            out.extend_from_slice(b"}\n");
+            self.end_line(out);
         }
     }
 }
 
 impl JsonLines {
+    /// Moves the object that was written to `out`.
+    #[inline(always)]
+    pub(super) fn end_line(&mut self, out: &mut Vec<u8>) {
+        let line = self.line.take();
+        // In the place of the first comma: there is a field in every object.
+        out.push(b'{');
+        out.extend_from_slice(&line[1..]);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// A value that is a word of JSON.
+    pub(super) fn bare(&mut self, name: &'static str, value: Option<&str>) {
+        self.field(name, value, |line, word| line.bytes(word.as_bytes()));
+    }
+
+    /// A list of objects, if there are any, each with one field or more.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &'static str,
+        items: &[T],
+        write: impl Fn(&mut Self, &T),
+    ) {
+        if items.is_empty() {
+            return;
+        }
+        self.field(name, Some(()), |line, ()| line.bytes(b"["));
+        for (idx, item) in items.iter().enumerate() {
+            // The first field's comma has to go: it is written over.
+            self.line.bytes(if idx > 0 { b",{" } else { b"{" });
+            let start = self.line.mark();
+            write(self, item);
+            self.line.cut(start);
+            self.line.bytes(b"}");
+        }
+        self.line.bytes(b"]");
+    }
+
     /// A field, if there is a value.
     #[inline(always)]
     fn field<T>(&mut self, name: &'static str, value: Option<T>, write: impl FnOnce(&mut Line, T)) {

@@ -75,6 +75,19 @@ impl Line {
         &self.bytes[..len]
     }
 
+    /// Where the line ends now, for [`Line::cut`].
+    pub(crate) fn mark(&self) -> usize {
+        self.len
+    }
+
+    /// Takes the byte at `mark` out.
+    pub(crate) fn cut(&mut self, mark: usize) {
+        if mark < self.len {
+            self.bytes.copy_within(mark + 1..self.len, mark);
+            self.len -= 1;
+        }
+    }
+
     /// The first `len` of `bytes`.
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: &[u8; N], len: usize) {

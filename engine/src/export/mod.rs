@@ -29,6 +29,7 @@ pub mod sink;
 mod spec;
 mod table;
 pub(crate) mod target;
+mod transactions;
 mod writer;
 mod zeek;
 
@@ -37,12 +38,12 @@ pub use collector::{Endpoint, Transport};
 pub use distributor::Distributor;
 pub use queue::{Patience, WhenFull};
 pub use sink::{OpenSink, Sink};
-pub use spec::{Compression, Format, SinkOptions, SinkSpec, Target};
+pub use spec::{Compression, Content, Format, SinkOptions, SinkSpec, Target};
 
 use crate::export::queue::Batch;
 use crate::export::schema::Row;
 use crate::flow::{Encapsulations, Features, FeaturesSet, FlowRecord, Sampling};
-use crate::names::Labels;
+use crate::names::{DnsTransaction, Labels};
 use crate::sync::Arc;
 
 /// Makes bytes of records in one format, and appends them to a buffer.
@@ -89,6 +90,7 @@ impl Context {
             records: &batch.records,
             features: self.features_set.is_extended().then_some(&batch.features),
             labels: &batch.labels,
+            transactions: &batch.transactions,
             interfaces: &self.interfaces,
             encapsulations: Some(&self.encapsulations),
             sampling: self.sampling,
@@ -105,6 +107,8 @@ pub struct Rows<'a> {
     pub features: Option<&'a [Features]>,
     /// Labels of those that have any, each with the record's place, in order.
     pub labels: &'a [(u32, Labels)],
+    /// In a log of them, and there alone: transactions of name services.
+    pub transactions: &'a [DnsTransaction],
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
     /// What carried packets of this run.
@@ -124,6 +128,20 @@ impl<'a> Rows<'a> {
             let labels = labels.next_if(|(its, _)| *its == place).map(|(_, labels)| labels);
             Row { record, features, labels, interfaces, encapsulations, sampling }
         })
+    }
+}
+
+impl SinkSpec {
+    /// What writes what it is for; records of flows are of this set.
+    fn encoder(&self, set: FeaturesSet) -> Box<dyn Encoder> {
+        match (self.content, self.format) {
+            (Content::Flows, format) => format.encoder(set),
+            (Content::Transactions, Format::Csv) => {
+                Box::new(transactions::TransactionCsv::default())
+            }
+            // Others are refused.
+            (Content::Transactions, _) => Box::new(transactions::TransactionJsonLines::default()),
+        }
     }
 }
 

@@ -17,17 +17,32 @@ use crate::limits::{
     FILE_PATIENCE, SINK_BYTES, SINK_FEATURES_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL,
     SINK_RECORDS, SINK_RECORDS_READ,
 };
-use crate::names::Labels;
+use crate::names::{DnsTransaction, Labels};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 
 /// Records that all sinks share, with what some runs have beside them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<FlowRecord>,
     /// Of each record, or there are none at all.
     pub(super) features: Vec<Features>,
     /// Of those that have any, each with the record's place, in order.
     pub(super) labels: Vec<(u32, Labels)>,
+    /// In place of records: transactions of name services.
+    pub(super) transactions: Vec<DnsTransaction>,
+}
+
+impl Batch {
+    /// How many records or transactions there are.
+    pub(super) fn len(&self) -> usize {
+        self.records.len() + self.transactions.len()
+    }
+
+    /// For how many records' memory it stands: transactions are of any length.
+    fn places(&self) -> usize {
+        let bytes: usize = self.transactions.iter().map(DnsTransaction::bytes).sum();
+        self.records.len() + bytes.div_ceil(RECORD_BYTES)
+    }
 }
 
 /// Whether a batch's memory is not much more than its records take: a quarter may be empty.
@@ -149,7 +164,7 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<Message>,
-    /// In `messages`.
+    /// In `messages`, by the memory that they take.
     records: usize,
     /// Those who bring records wait for room, whoever they are.
     is_last_call: bool,
@@ -197,7 +212,9 @@ impl Queue {
             WhenFull::Wait => SINK_RECORDS_READ,
             WhenFull::Drop => SINK_RECORDS,
         };
-        let has_room = |state: &State| state.records + batch.records.len() <= most;
+        let places = batch.places();
+        // One batch finds room, however long it is.
+        let has_room = |state: &State| state.records == 0 || state.records + places <= most;
         let waits = |state: &State| when_full == WhenFull::Wait || state.is_last_call;
         while waits(&state) && state.refuses.is_none() && !has_room(&state) {
             let left = match &state.outage {
@@ -210,11 +227,11 @@ impl Queue {
             let waited = self.emptied.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let records = batch.records.len() as u64;
+        let records = batch.len() as u64;
         if let Some(cause) = &state.refuses {
             self.account.refused(cause, records);
         } else if has_room(&state) {
-            state.records += batch.records.len();
+            state.records += places;
             state.messages.push_back(Message::Records(Arc::clone(batch)));
             self.account.taken(records);
             self.filled.notify_one();
@@ -283,7 +300,7 @@ impl Queue {
             };
             if let Some(message) = next {
                 if let Message::Records(batch) = &message {
-                    state.records -= batch.records.len();
+                    state.records -= batch.places();
                     self.emptied.notify_all();
                 }
                 state.is_busy = true;

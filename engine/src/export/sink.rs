@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::export::collector::Exporter;
 use crate::export::output::Output;
-use crate::export::queue::{Message, Queue};
+use crate::export::queue::{Batch, Message, Queue};
 use crate::export::writer::SinkThread;
-use crate::export::{Context, Patience, SinkAccount, SinkSpec, Target};
+use crate::export::{Context, Patience, SinkAccount, SinkSpec, Target, WhenFull};
+use crate::names::TransactionSink;
 use crate::sync::{Arc, thread};
 
 /// How often to look whether a sink that is waited for is stuck.
@@ -144,6 +145,16 @@ impl Sink {
     /// Whether what comes would not be written.
     pub fn takes_nothing(&self) -> bool {
         self.queue.takes_nothing()
+    }
+
+    /// Where transactions of name services go in.
+    #[must_use]
+    pub fn transactions(&self, when_full: WhenFull) -> TransactionSink {
+        let queue = Arc::clone(&self.queue);
+        Box::new(move |transactions| {
+            let batch = Batch { transactions, ..Batch::default() };
+            queue.offer(&Arc::new(batch), when_full);
+        })
     }
 
     /// Completes the current file and starts another under the same name, once what waits

@@ -80,9 +80,20 @@ impl Default for SinkOptions {
     }
 }
 
+/// What a sink is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Records of flows.
+    Flows,
+    /// Transactions of name services.
+    Transactions,
+}
+
 /// One sink, as the user asked for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSpec {
+    /// What for.
+    pub content: Content,
     /// Where to.
     pub target: Target,
     /// In which format.
@@ -98,7 +109,7 @@ impl SinkSpec {
     #[must_use]
     pub fn stdout(format: Format) -> Self {
         let (compression, options) = (Compression::None, SinkOptions::default());
-        Self { target: Target::Stdout, format, compression, options }
+        Self { content: Content::Flows, target: Target::Stdout, format, compression, options }
     }
 
     /// What the argument of `-o` means: `-`, a collector, or a file with its format by ending or
@@ -150,7 +161,21 @@ impl SinkSpec {
             _ => return refuse("unknown format"),
         };
         let (target, options) = (Target::File(path.into()), SinkOptions::default());
-        Ok(Self { target, format, compression, options })
+        Ok(Self { content: Content::Flows, target, format, compression, options })
+    }
+
+    /// What the argument of `--dns-log` means: as [`SinkSpec::parse`], for formats of text.
+    ///
+    /// # Errors
+    /// As [`SinkSpec::parse`], and if the format is another.
+    pub fn parse_dns_log(argument: &str) -> Result<Self> {
+        let advice = "use a name that ends in .jsonl or .csv, with .zst or .gz if you like; or -";
+        let fail = |cause: &str| Error::new(format!("--dns-log {argument}"), cause).advise(advice);
+        let spec = Self::parse(argument).map_err(|error| fail(error.cause()))?;
+        match spec.format {
+            Format::JsonLines | Format::Csv => Ok(Self { content: Content::Transactions, ..spec }),
+            _ => Err(fail("transactions have no such format")),
+        }
     }
 
     /// The file, or a path in the folder below which a pattern puts files.
@@ -184,6 +209,17 @@ fn with_prefix(argument: &str) -> (Option<Format>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn transactions_are_text() {
+        let spec = SinkSpec::parse_dns_log("a.jsonl.zst").unwrap();
+        assert_eq!((spec.content, spec.format), (Content::Transactions, Format::JsonLines));
+        assert!(SinkSpec::parse_dns_log("-").is_ok() && SinkSpec::parse_dns_log("a.csv").is_ok());
+        for refused in ["a.parquet", "a.ipfix", "a.txt", "ipfix+tcp://host"] {
+            let error = SinkSpec::parse_dns_log(refused).unwrap_err().to_string();
+            assert!(error.contains("--dns-log") && error.contains(".jsonl"), "{error}");
+        }
+    }
 
     #[test]
     fn the_ending_decides_format_and_compression() {

@@ -19,6 +19,7 @@ pub(super) const ROWS: Rows<'static> = Rows {
     records: &[],
     features: None,
     labels: &[],
+    transactions: &[],
     interfaces: &[],
     encapsulations: None,
     sampling: Sampling::ALL,

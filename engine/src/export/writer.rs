@@ -57,7 +57,7 @@ impl SinkThread {
     pub(super) fn new(spec: &SinkSpec, queue: Arc<Queue>, context: &Context) -> Self {
         Self {
             spec: spec.clone(),
-            encoder: spec.format.encoder(context.features_set),
+            encoder: spec.encoder(context.features_set),
             bytes: Vec::new(),
             output: None,
             is_file: false,
@@ -164,7 +164,7 @@ impl SinkThread {
     }
 
     fn write(&mut self, batch: &Batch) {
-        let records = batch.records.len() as u64;
+        let records = batch.len() as u64;
         self.bytes.clear();
         self.encoder.encode(&self.context.rows(batch), &mut self.bytes);
         self.put(records);

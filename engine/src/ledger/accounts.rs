@@ -95,6 +95,8 @@ pub struct Accounts {
     pub globals: Vec<GlobalCounters>,
     /// One for each sink.
     pub sinks: Vec<Arc<SinkAccount>>,
+    /// That of transactions of name services, if there is one.
+    pub dns_log: Option<Arc<SinkAccount>>,
     /// How much of the traffic is kept.
     pub sampling: Sampling,
     /// What becomes of names, if they are learned.
@@ -124,8 +126,14 @@ impl Accounts {
             globals: many(merges + 1),
             names,
             sinks,
+            dns_log: None,
             sampling: Sampling::ALL,
             names_learned: None,
         }
+    }
+
+    /// All sinks, for whatever they are.
+    pub fn all_sinks(&self) -> impl Iterator<Item = &Arc<SinkAccount>> {
+        self.sinks.iter().chain(&self.dns_log)
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::export::SinkAccount;
+use crate::ledger::SinkLedger;
 use crate::names::{NamesCounters, ParserCounters};
 use crate::sync::Gauge;
 
@@ -38,10 +40,25 @@ pub struct NamesLedger {
     pub labelled: u64,
     /// Records that went on without what the `names` thread still had to read.
     pub late: u64,
+    /// Transactions of name services, where they are logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_log: Option<DnsLogLedger>,
+}
+
+/// What became of transactions of name services: written, or not sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct DnsLogLedger {
+    /// Transactions that were over: at the end as many as were written and were not sent.
+    pub transactions: u64,
+    /// What was written, and where.
+    #[serde(flatten)]
+    pub sink: SinkLedger,
+    /// Transactions that were not written, by cause.
+    pub not_sent: BTreeMap<String, u64>,
 }
 
 impl NamesLedger {
-    pub(super) fn of(counters: &NamesCounters) -> Self {
+    pub(super) fn of(counters: &NamesCounters, log: Option<&SinkAccount>) -> Self {
         let NamesCounters { handovers, thread, labels } = counters;
         Self {
             payloads: handovers.iter().map(|h| h.handed.get()).sum(),
@@ -61,6 +78,11 @@ impl NamesLedger {
             published: thread.published.get(),
             labelled: labels.iter().map(|l| l.labelled.get()).sum(),
             late: labels.iter().map(|l| l.late.get()).sum(),
+            dns_log: log.map(|log| DnsLogLedger {
+                transactions: thread.transactions.get(),
+                sink: SinkLedger::of(log),
+                not_sent: log.not_sent(),
+            }),
         }
     }
 }

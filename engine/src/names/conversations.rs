@@ -31,6 +31,8 @@ pub struct Conversations {
     /// When idle flows are looked for again.
     look_at: Tick,
     counters: ParserCounters,
+    /// Whether messages of name services are wanted in detail.
+    in_detail: bool,
 }
 
 /// What could not be read, by cause.
@@ -103,6 +105,11 @@ impl Conversation {
 }
 
 impl Conversations {
+    /// Messages of name services shall have their [detail](crate::names::DnsDetail).
+    pub(super) fn want_detail(&mut self) {
+        self.in_detail = true;
+    }
+
     /// Reads a payload, and adds what it says to `found`, or what it says with those before it.
     pub fn observe(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
         if payload.bytes.is_empty() {
@@ -183,16 +190,19 @@ impl Conversations {
     }
 
     fn segment(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
+        let in_detail = self.in_detail;
         let loss = if self.has_room(payload) {
             let begin = || Kind::Tcp(Default::default());
             self.remember(payload, begin, |kind| match kind {
-                Kind::Tcp(streams) => streams[payload.direction.idx()].observe(payload, found),
+                Kind::Tcp(streams) => {
+                    streams[payload.direction.idx()].observe(payload, in_detail, found)
+                }
                 Kind::Quic(..) => unreachable!("a key has one protocol"),
             })
         } else if self.has_read(payload) {
             None
         } else {
-            Stream::default().observe(payload, found)
+            Stream::default().observe(payload, in_detail, found)
         };
         match loss {
             Some(Loss::TooLong) => self.counters.too_long += 1,
@@ -206,13 +216,13 @@ impl Conversations {
         let sender = payload.key.source_ip(payload.direction);
         let hints = match service(ports(payload)) {
             Some(Service::Dns(service)) => {
-                let message = dns::parse(service, payload.bytes);
+                let message = dns::parse(service, payload.bytes, self.in_detail);
                 self.counters.malformed += u64::from(message.is_none());
                 found.extend(message.map(Finding::Dns));
                 return;
             }
             Some(Service::Nbns) => {
-                let read = nbns::parse(payload.bytes, sender, found);
+                let read = nbns::parse(payload.bytes, sender, self.in_detail, found);
                 self.counters.malformed += u64::from(read.is_none());
                 return;
             }

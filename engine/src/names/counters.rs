@@ -27,6 +27,8 @@ pub struct ThreadCounters {
     pub unsolicited: Counter,
     /// Questions that were forgotten for others before their answer came.
     pub questions_forgotten: Counter,
+    /// Transactions that were over, where they are logged.
+    pub transactions: Counter,
     /// Flows of which something is known that they said.
     pub flows: Gauge,
     /// Answers that are known.

@@ -14,6 +14,16 @@ pub enum Finding {
     Host(HostHint),
 }
 
+impl Finding {
+    /// The message of a name service, if it is one.
+    pub(super) fn as_dns(&self) -> Option<&DnsMessage> {
+        match self {
+            Self::Dns(message) => Some(message),
+            Self::Flow(_) | Self::Host(_) => None,
+        }
+    }
+}
+
 /// What a flow said of itself. All text is as it came, valid UTF-8, and bounded in length; whoever
 /// shows it escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +82,46 @@ pub struct DnsMessage {
     pub question: Option<(Box<str>, u16)>,
     /// Addresses and the names that were asked to get them, CNAME and DNAME chains followed.
     pub answers: Vec<DnsAnswer>,
+    /// What only a log of transactions wants, if there is one.
+    pub detail: Option<Box<DnsDetail>>,
+}
+
+/// What a message has beside what names addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsDetail {
+    /// The second word of the header: flags and codes (RFC 1035 section 4.1.1).
+    pub flags: u16,
+    /// Class of the first question.
+    pub question_class: Option<u16>,
+    /// All records but those of EDNS, as far as they are whole.
+    pub records: Vec<DnsRecord>,
+}
+
+/// One record of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsRecord {
+    /// Where it stood.
+    pub section: DnsSection,
+    /// Its owner, lower case, without the last dot.
+    pub name: Box<str>,
+    /// Its type.
+    pub kind: u16,
+    /// Time to live, in seconds.
+    pub ttl_seconds: u32,
+    /// Its data as in master files, bounded in length; names without the last dot, and what has
+    /// no form here by RFC 3597 section 5.
+    pub data: Box<str>,
+}
+
+/// A section of a message (RFC 1035 section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsSection {
+    /// What answers the question.
+    Answer,
+    /// What speaks for a zone.
+    Authority,
+    /// What may be asked next.
+    Additional,
 }
 
 /// One address that an answer gave.

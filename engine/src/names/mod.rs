@@ -30,15 +30,20 @@ pub mod payload;
 pub mod pick;
 mod questions;
 pub mod thread;
+pub mod transactions;
 
 pub use conversations::{Conversations, ParserCounters};
 pub use counters::NamesCounters;
-pub use finding::{DnsAnswer, DnsMessage, Finding, FlowFact, HostFact, HostHint, NameService};
+pub use finding::{
+    DnsAnswer, DnsDetail, DnsMessage, DnsRecord, DnsSection, Finding, FlowFact, HostFact, HostHint,
+    NameService,
+};
 pub use handover::PayloadSender;
 pub use labels::{Labeller, Labels};
 pub use payload::Payload;
 pub use pick::Picks;
 pub use thread::NamesThread;
+pub use transactions::{DnsTransaction, TransactionSink};
 
 use std::time::Duration;
 

@@ -14,7 +14,8 @@ use crate::names::facts::{Facts, FlowFacts};
 use crate::names::handover::{PayloadReceiver, Progress};
 use crate::names::labels::{Released, Shared, Tables};
 use crate::names::questions::Questions;
-use crate::names::{Conversations, DnsMessage, Finding, NameService, Payload};
+use crate::names::transactions::Transactions;
+use crate::names::{Conversations, DnsMessage, Finding, NameService, Payload, TransactionSink};
 use crate::sync::ring::Consumer;
 use crate::sync::{Arc, Idle, thread};
 
@@ -27,6 +28,8 @@ pub struct NamesThread {
     conversations: Conversations,
     findings: Vec<Finding>,
     known: Known,
+    /// If there is a log of them.
+    transactions: Option<Transactions>,
     shared: Arc<Shared>,
     counters: Arc<NamesCounters>,
 }
@@ -56,7 +59,18 @@ impl NamesThread {
             is_changed: false,
         };
         let (conversations, findings) = Default::default();
-        Self { receivers, released, conversations, findings, known, shared, counters }
+        let transactions = None;
+        Self { receivers, released, conversations, findings, known, transactions, shared, counters }
+    }
+
+    /// Passes transactions of name services on to `log`, if there is one.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<TransactionSink>) -> Self {
+        if let Some(sink) = log {
+            self.conversations.want_detail();
+            self.transactions = Some(Transactions::new(sink, &self.counters));
+        }
+        self
     }
 
     /// Reads until every decoder is gone and everything is read.
@@ -69,6 +83,7 @@ impl NamesThread {
             if self.step() {
                 idle.reset();
             } else if is_last {
+                self.transactions.iter_mut().for_each(Transactions::finish);
                 return;
             } else {
                 idle.wait();
@@ -88,6 +103,7 @@ impl NamesThread {
             read += 1;
         }
         self.counters.thread.read.add(read as u64);
+        self.transactions.iter_mut().for_each(Transactions::flush);
         let released = self.release();
         let counters = &self.counters.thread;
         if self.known.is_changed {
@@ -122,11 +138,16 @@ impl NamesThread {
     }
 
     fn read(&mut self, idx: usize) {
-        let Self { receivers, conversations, findings, known, counters, .. } = self;
+        let Self { receivers, conversations, findings, known, transactions, counters, .. } = self;
         receivers[idx].take(|payload| {
             conversations.forget_idle(payload.tick);
             conversations.observe(payload, findings);
             counters.thread.findings.add(findings.len() as u64);
+            if let Some(transactions) = transactions {
+                transactions.age(payload.tick);
+                let messages = findings.iter().filter_map(Finding::as_dns);
+                messages.for_each(|message| transactions.take(payload, message));
+            }
             if !findings.is_empty() {
                 known.keep(payload, findings, &counters.thread);
             }

@@ -72,7 +72,7 @@ pub fn capture(
     check_shunt(settings, live)?;
     let names: Arc<[String]> = live.interfaces.iter().cloned().collect();
     // Before any interface is taken over: a sink may refuse, or make us wait.
-    let sinks = OpenSink::open_all(&settings.sinks, &names)?;
+    let sinks = OpenSink::open_all(&settings.all_sinks(), &names)?;
     let plans = open::plan(live, settings.workers)?;
     let cores = plans.iter().map(|plan| plan.cores).sum();
     let mut accounts = Accounts::new(
@@ -80,8 +80,9 @@ pub fn capture(
         cores,
         cores,
         settings.merges,
-        sinks.iter().map(|sink| sink.account()).collect(),
+        sinks[..settings.sinks.len()].iter().map(|sink| sink.account()).collect(),
     );
+    accounts.dns_log = sinks.get(settings.sinks.len()).map(|log| log.account());
     accounts.sampling = live.sampling;
     accounts.names_learned = names_counters(settings.max_names, cores, settings.merges);
     let map = GlobalMap::default();
@@ -119,7 +120,9 @@ pub fn capture(
     let patience = Patience::default();
     let (errors, batches, end) = thread::scope(|scope| {
         let Settings { max_names, features_set, .. } = *settings;
-        let shape = Shape { when_full: WhenFull::Drop, cores, features_set, max_names };
+        let has_dns_log = settings.dns_log.is_some();
+        let when_full = WhenFull::Drop;
+        let shape = Shape { when_full, cores, features_set, max_names, has_dns_log };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();

@@ -9,12 +9,14 @@ use super::tcp_record;
 use crate::export::output::Output;
 use crate::export::queue::Progress;
 use crate::export::{
-    Compression, Context, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec, Target,
-    WhenFull,
+    Compression, Content, Context, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec,
+    Target, WhenFull,
 };
 use crate::flow::{FeaturesSet, Sampling};
 use crate::global::Ended;
 use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
+use crate::names::transactions::{DnsQuestion, TransactionEnd};
+use crate::names::{DnsTransaction, NameService};
 use crate::sync::{Arc, Counter, thread};
 
 /// A folder of its own for a test, gone afterwards.
@@ -40,7 +42,8 @@ impl Drop for Folder {
 
 fn spec(path: &Path, compression: Compression) -> SinkSpec {
     let (target, format) = (Target::File(path.to_owned()), Format::JsonLines);
-    SinkSpec { target, format, compression, options: SinkOptions::default() }
+    let content = Content::Flows;
+    SinkSpec { content, target, format, compression, options: SinkOptions::default() }
 }
 
 fn start(spec: &SinkSpec) -> Sink {
@@ -326,6 +329,46 @@ fn reopening_is_not_forgotten_when_the_queue_is_full() {
     finish(sink);
     drop(hold);
     assert_eq!(read.join().unwrap(), 2, "each file begins with the names of the fields");
+}
+
+#[test]
+fn transactions_that_find_no_room_are_counted() {
+    let folder = Folder::new("log");
+    let (path, hold) = pipe(&folder);
+    let log = SinkSpec { content: Content::Transactions, ..spec(&path, Compression::None) };
+    let sink = start(&log);
+    let mut take = sink.transactions(WhenFull::Drop);
+    let one = || DnsTransaction {
+        service: NameService::Dns,
+        flow: tcp_record().key,
+        client: ([192, 0, 2, 1].into(), 1),
+        server: ([192, 0, 2, 2].into(), 53),
+        start: None,
+        id: 0,
+        question: Some(DnsQuestion { name: "x".repeat(255).into(), kind: 1, class: None }),
+        question_flags: None,
+        repeats: 0,
+        reply: None,
+        end: TransactionEnd::Unanswered,
+    };
+    let (batch, batches) = (100, 2 * SINK_RECORDS as u64 / 100);
+    let begin = Instant::now();
+    (0..batches).for_each(|_| take((0..batch).map(|_| one()).collect()));
+    assert!(begin.elapsed() < Duration::from_secs(30), "it waited");
+    let not_sent = sink.account().not_sent()["queue full"];
+    // Each takes more memory than half a record does.
+    assert!(not_sent > batches * batch / 4 && not_sent < batches * batch, "{not_sent}");
+    let mut reader = File::open(&path).unwrap();
+    let read = thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text.lines().count() as u64
+    });
+    let account = sink.account();
+    finish(sink);
+    drop(hold);
+    assert_eq!(read.join().unwrap(), account.records());
+    assert_eq!(account.records() + not_sent, batches * batch);
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl Stream {
     pub(super) fn observe(
         &mut self,
         payload: &Payload<'_>,
+        in_detail: bool,
         found: &mut Vec<Finding>,
     ) -> Option<Loss> {
         let sequence = payload.sequence.unwrap_or_default();
@@ -84,7 +85,7 @@ impl Stream {
         self.payloads = self.payloads.saturating_add(1);
         let is_full = self.pieces.insert(offset, payload.bytes, BOUNDS).is_err();
         if ports(payload).contains(&port::DNS) {
-            return self.read_dns(payload, is_full, found);
+            return self.read_dns(payload, is_full, in_detail, found);
         }
         let is_last = is_full || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
@@ -131,6 +132,7 @@ impl Stream {
         &mut self,
         payload: &Payload<'_>,
         is_full: bool,
+        in_detail: bool,
         found: &mut Vec<Finding>,
     ) -> Option<Loss> {
         let is_cut = is_full || payload.wire_bytes as usize > payload.bytes.len();
@@ -143,7 +145,8 @@ impl Stream {
             if rest.len() < length && !is_cut {
                 break;
             }
-            let message = dns::parse(NameService::Dns, &rest[2..length.min(rest.len())]);
+            let bytes = &rest[2..length.min(rest.len())];
+            let message = dns::parse(NameService::Dns, bytes, in_detail);
             is_message = message.is_some();
             found.extend(message.map(Finding::Dns));
             at += length.min(rest.len());

@@ -5,6 +5,10 @@
 //! has one bad record or name, all others count.
 
 mod facts;
+mod mnemonics;
+mod records;
+
+pub(crate) use mnemonics::{class_name, rcode_name, type_name};
 
 use std::ops::Range;
 
@@ -16,14 +20,19 @@ use self::facts::Facts;
 use super::text::domain_name;
 use super::{be16, be32};
 use crate::limits::DNS_RECORDS;
-use crate::names::{DnsMessage, NameService};
+use crate::names::{DnsDetail, DnsMessage, DnsRecord, DnsSection, NameService};
 
 /// Numbers of record types (IANA, Domain Name System parameters).
 pub(super) mod kind {
     pub(crate) const A: u16 = 1;
+    pub(crate) const NS: u16 = 2;
     pub(crate) const CNAME: u16 = 5;
+    pub(crate) const SOA: u16 = 6;
     pub(crate) const PTR: u16 = 12;
+    pub(crate) const MX: u16 = 15;
+    pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
+    pub(crate) const SRV: u16 = 33;
     pub(crate) const DNAME: u16 = 39;
     pub(crate) const OPT: u16 = 41;
     pub(crate) const SVCB: u16 = 64;
@@ -36,15 +45,17 @@ pub(super) mod kind {
 /// Length of what stands before questions and records (RFC 1035 section 4.1.1).
 const HEADER_BYTES: usize = 12;
 
-/// The message in `bytes`, of `service`; `None` if they are no message.
-pub(crate) fn parse(service: NameService, bytes: &[u8]) -> Option<DnsMessage> {
+/// The message in `bytes`, of `service`, in detail if that is wanted; `None` if they are no
+/// message.
+pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Option<DnsMessage> {
     let mut message = Message::open(bytes)?;
     // Others than queries (RFC 6895 section 2.2) say nothing of addresses that clients use.
     if bytes[2] >> 3 & 0x0f != 0 {
         return None;
     }
     let question = message.question()?;
-    let question = question.map(|(name, kind)| (domain_name(name.iter()), kind));
+    let question_class = question.as_ref().map(|question| question.class);
+    let question = question.map(|Question { name, kind, .. }| (domain_name(name.iter()), kind));
     let mut facts = Facts::default();
     for record in message.records() {
         facts.add(bytes, &record);
@@ -58,7 +69,15 @@ pub(crate) fn parse(service: NameService, bytes: &[u8]) -> Option<DnsMessage> {
         is_truncated: message.header.metadata.truncation,
         answers: if is_response { facts.answers(question.as_ref()) } else { Vec::new() },
         question,
+        detail: in_detail.then(|| message.detail(question_class, Message::record)),
     })
+}
+
+/// The first question of a message.
+pub(super) struct Question {
+    pub(super) name: Name,
+    pub(super) kind: u16,
+    pub(super) class: u16,
 }
 
 /// A message of which the header was read.
@@ -78,8 +97,7 @@ pub(super) struct Record {
     start: usize,
     /// Its data.
     pub(super) data: Range<usize>,
-    /// Whether it stands in the section for what speaks for a zone.
-    is_authority: bool,
+    pub(super) section: DnsSection,
 }
 
 impl<'a> Message<'a> {
@@ -93,13 +111,13 @@ impl<'a> Message<'a> {
 
     /// Reads all questions, and gives the first. The outer `None` is for what is no message:
     /// it has questions, or so it says, and the first cannot be read.
-    pub(super) fn question(&mut self) -> Option<Option<(Name, u16)>> {
+    pub(super) fn question(&mut self) -> Option<Option<Question>> {
         let mut first = None;
         for _ in 0..usize::from(self.header.counts.queries).min(DNS_RECORDS) {
             let question = self.next_question();
             if first.is_none() {
-                let (at, kind) = question?;
-                first = Some((name_at(self.bytes, at)?, kind));
+                let (at, kind, class) = question?;
+                first = Some(Question { name: name_at(self.bytes, at)?, kind, class });
             } else if question.is_none() {
                 break;
             }
@@ -107,14 +125,14 @@ impl<'a> Message<'a> {
         Some(first)
     }
 
-    /// Where the next question's name stands, and its type.
-    fn next_question(&mut self) -> Option<(usize, u16)> {
+    /// Where the next question's name stands, its type, and its class.
+    fn next_question(&mut self) -> Option<(usize, u16, u16)> {
         let at = self.at;
         let end = name_end(self.bytes, at)?;
         let kind = be16(self.bytes, end)?;
-        be16(self.bytes, end + 2)?;
+        let class = be16(self.bytes, end + 2)?;
         self.at = end + 4;
-        Some((at, kind))
+        Some((at, kind, class))
     }
 
     /// The name of a record's owner.
@@ -127,12 +145,42 @@ impl<'a> Message<'a> {
         let (bytes, mut at) = (self.bytes, self.at);
         let counts = &self.header.counts;
         let answers = usize::from(counts.answers);
-        let authorities = answers..answers + usize::from(counts.authorities);
-        let all = authorities.end + usize::from(counts.additionals);
+        let before_additionals = answers + usize::from(counts.authorities);
+        let all = before_additionals + usize::from(counts.additionals);
         (0..all.min(DNS_RECORDS)).map_while(move |idx| {
             let record = record_at(bytes, at)?;
             at = record.data.end;
-            Some(Record { is_authority: authorities.contains(&idx), ..record })
+            let section = match idx {
+                _ if idx < answers => DnsSection::Answer,
+                _ if idx < before_additionals => DnsSection::Authority,
+                _ => DnsSection::Additional,
+            };
+            Some(Record { section, ..record })
+        })
+    }
+
+    /// What a log wants of the message; `read` makes a record of one that stands there.
+    pub(super) fn detail(
+        &self,
+        question_class: Option<u16>,
+        read: impl Fn(&Self, &Record) -> Option<DnsRecord>,
+    ) -> Box<DnsDetail> {
+        let records = self.records().filter(|record| record.kind != kind::OPT);
+        Box::new(DnsDetail {
+            flags: be16(self.bytes, 2).unwrap_or_default(),
+            question_class,
+            records: records.filter_map(|record| read(self, &record)).collect(),
+        })
+    }
+
+    /// A record with its data as text.
+    fn record(&self, record: &Record) -> Option<DnsRecord> {
+        Some(DnsRecord {
+            section: record.section,
+            name: domain_name(self.owner(record)?.iter()),
+            kind: record.kind,
+            ttl_seconds: record.ttl,
+            data: records::data(self.bytes, record),
         })
     }
 }
@@ -144,7 +192,7 @@ fn record_at(message: &[u8], start: usize) -> Option<Record> {
     let (ttl, length) = (be32(message, at + 4)?, be16(message, at + 8)?);
     let data = at + 10..at + 10 + usize::from(length);
     message.get(data.clone())?;
-    Some(Record { kind, class, ttl, start, data, is_authority: false })
+    Some(Record { kind, class, ttl, start, data, section: DnsSection::Answer })
 }
 
 /// Where the name ends that begins at `at`, whatever it is: behind its last label, or behind a

@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use hickory_proto::op::MessageType;
 use hickory_proto::rr::Name;
 
-use super::dns::Message;
-use super::text::domain_name;
-use crate::names::{DnsAnswer, DnsMessage, Finding, HostFact, HostHint, NameService};
+use super::dns::{Message, Question, Record};
+use super::text::{domain_name, hex};
+use crate::names::{DnsAnswer, DnsMessage, DnsRecord, Finding, HostFact, HostHint, NameService};
 
-const NB: u16 = 0x0020;
-const NBSTAT: u16 = 0x0021;
+pub(crate) const NB: u16 = 0x0020;
+pub(crate) const NBSTAT: u16 = 0x0021;
 
 /// Flags and address in a record of type NB.
 const NB_ENTRY: usize = 6;
@@ -22,10 +22,16 @@ const GROUP: u8 = 0x80;
 
 /// The message in `bytes`, and what a host says of itself in it. A host that registers a name
 /// says its own address with it, so that requests have answers too.
-pub(crate) fn parse(bytes: &[u8], sender: IpAddr, found: &mut Vec<Finding>) -> Option<()> {
+pub(crate) fn parse(
+    bytes: &[u8],
+    sender: IpAddr,
+    in_detail: bool,
+    found: &mut Vec<Finding>,
+) -> Option<()> {
     let mut message = Message::open(bytes)?;
     let question = message.question()?;
-    let question = question.and_then(|(name, kind)| Some((decode(&name)?, kind)));
+    let question_class = question.as_ref().map(|question| question.class);
+    let question = question.and_then(|Question { name, kind, .. }| Some((decode(&name)?, kind)));
     let mut answers = Vec::new();
     let mut hints = Vec::new();
     for record in message.records() {
@@ -60,9 +66,38 @@ pub(crate) fn parse(bytes: &[u8], sender: IpAddr, found: &mut Vec<Finding>) -> O
         is_truncated: message.header.metadata.truncation,
         question,
         answers,
+        detail: in_detail.then(|| {
+            message.detail(question_class, |message, record| logged(message, bytes, record))
+        }),
     }));
     found.extend(hints.into_iter().map(Finding::Host));
     Some(())
+}
+
+/// A record with its data as text: addresses of a name, or the names of a node.
+fn logged(message: &Message<'_>, bytes: &[u8], record: &Record) -> Option<DnsRecord> {
+    let data = &bytes[record.data.clone()];
+    let data = match record.kind {
+        NB => {
+            let entries = data.as_chunks::<NB_ENTRY>().0.iter();
+            let addresses =
+                entries.map(|&[_, _, a, b, c, d]| Ipv4Addr::new(a, b, c, d).to_string());
+            addresses.collect::<Vec<_>>().join(" ").into()
+        }
+        NBSTAT => {
+            let names = data.get(1..).unwrap_or_default().as_chunks::<NBSTAT_ENTRY>().0.iter();
+            let names = names.take(data.first().copied().unwrap_or(0).into());
+            names.map(|name| plain(&name[..15])).collect::<Vec<_>>().join(" ").into()
+        }
+        _ => hex(data),
+    };
+    Some(DnsRecord {
+        section: record.section,
+        name: message.owner(record).and_then(|owner| decode(&owner))?,
+        kind: record.kind,
+        ttl_seconds: record.ttl,
+        data,
+    })
 }
 
 /// The name of a node that its status gives (RFC 1002 section 4.2.18), with its MAC address.
@@ -113,7 +148,7 @@ mod tests {
 
     fn check(message: &[u8]) -> Vec<Finding> {
         let mut found = Vec::new();
-        parse(message, IpAddr::from([192, 0, 2, 9]), &mut found);
+        parse(message, IpAddr::from([192, 0, 2, 9]), true, &mut found);
         found
     }
 

@@ -34,6 +34,19 @@ pub(crate) fn domain_name<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Box<str
     bounded(out, NAME_BYTES)
 }
 
+/// Data without a form of its own (RFC 3597 section 5): its length, and what fits
+/// [`NAME_TEXT_BYTES`] in hexadecimal.
+pub(crate) fn hex(data: &[u8]) -> Box<str> {
+    let mut out = format!("\\# {}", data.len());
+    if !data.is_empty() {
+        out.push(' ');
+    }
+    for byte in data.iter().take((NAME_TEXT_BYTES - out.len()) / 2) {
+        write!(out, "{byte:02x}").expect("a String takes all that is written to it");
+    }
+    out.into()
+}
+
 fn push_label(out: &mut String, label: &[u8]) {
     for chunk in label.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -50,12 +63,12 @@ fn push_label(out: &mut String, label: &[u8]) {
     }
 }
 
-fn escape(out: &mut String, byte: u8) {
+pub(crate) fn escape(out: &mut String, byte: u8) {
     write!(out, "\\{byte:03}").expect("a String takes all that is written to it");
 }
 
 /// At most `most` bytes of `text`, cut between characters.
-fn bounded(mut text: String, most: usize) -> Box<str> {
+pub(crate) fn bounded(mut text: String, most: usize) -> Box<str> {
     text.truncate(text.floor_char_boundary(most));
     text.into()
 }

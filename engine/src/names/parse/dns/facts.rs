@@ -8,8 +8,8 @@ use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
 use super::{Record, kind, name_at};
 use crate::limits::DNS_RECORDS;
-use crate::names::DnsAnswer;
 use crate::names::parse::text::domain_name;
+use crate::names::{DnsAnswer, DnsSection};
 
 const INTERNET: u16 = 1;
 /// mDNS has a bit of its own in the class (RFC 6762 sections 5.4 and 10.2).
@@ -50,7 +50,7 @@ impl Facts {
             self.extended_rcode = u16::from(record.ttl.to_be_bytes()[0]);
             return;
         }
-        if record.is_authority || record.class & CLASS != INTERNET {
+        if record.section == DnsSection::Authority || record.class & CLASS != INTERNET {
             return;
         }
         if !kind::ADDRESSES.contains(&record.kind) {

@@ -25,7 +25,7 @@ fn response(name: &str, kind: u16, answers: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn parsed(message: &[u8]) -> DnsMessage {
-    parse(NameService::Dns, message).unwrap()
+    parse(NameService::Dns, message, true).unwrap()
 }
 
 /// Asked name, owner, address and time to live of each answer.
@@ -132,7 +132,7 @@ fn what_was_captured_counts() {
     assert_eq!(answers(&message[..message.len() - 1]).len(), 2, "cut");
     assert_eq!(answers(&message[..23]), [], "the question alone");
     for cut in 0..message.len() {
-        let _ = parse(NameService::Dns, &message[..cut]);
+        let _ = parse(NameService::Dns, &message[..cut], true);
     }
     let mut claims = message.clone();
     claims[6..12].fill(0xff);
@@ -141,7 +141,7 @@ fn what_was_captured_counts() {
     query[2] &= 0x7f;
     assert_eq!(parsed(&query).answers, [], "a query answers nothing");
     query[2] |= 5 << 3;
-    assert_eq!(parse(NameService::Dns, &query), None, "a dynamic update");
+    assert_eq!(parse(NameService::Dns, &query, true), None, "a dynamic update");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn pointers_go_back_only() {
     for pointer in [[0xc0, 12], [0xc0, 14], [0xff, 0xff], [0x80, 1]] {
         let mut message = response("", kind::A, &[]);
         message.splice(12..13, pointer);
-        assert_eq!(parse(NameService::Dns, &message), None, "{pointer:02x?}");
+        assert_eq!(parse(NameService::Dns, &message, true), None, "{pointer:02x?}");
     }
     // A ladder of pointers, the longest way that a message may send us, once for each record.
     let mut message = response("a.org", kind::A, &[]);
@@ -194,7 +194,7 @@ proptest! {
             let at = at % message.len();
             message[at] = byte;
         }
-        if let Some(said) = parse(NameService::Mdns, &message) {
+        if let Some(said) = parse(NameService::Mdns, &message, true) {
             prop_assert!(said.answers.len() <= DNS_RECORDS);
             prop_assert!(said.answers.iter().all(|answer| answer.name.len() <= 255));
         }
@@ -202,8 +202,8 @@ proptest! {
 
     #[test]
     fn whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(NameService::Llmnr, &bytes);
+        let _ = parse(NameService::Llmnr, &bytes, true);
         let mut found = Vec::new();
-        let _ = crate::names::parse::nbns::parse(&bytes, [0; 4].into(), &mut found);
+        let _ = crate::names::parse::nbns::parse(&bytes, [0; 4].into(), true, &mut found);
     }
 }
