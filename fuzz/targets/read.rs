@@ -36,6 +36,7 @@ fn check(folder: &TempDir, bytes: &[u8]) {
     fs::write(&input, bytes).expect("the folder takes files");
     let options = Options {
         outputs: vec![output.display().to_string()],
+        dns_log: Some(path("dns.jsonl").display().to_string()),
         inputs: vec![input.clone()],
         workers: Some(1 + bytes.len() % 3),
         max_flows: 8 + bytes.len() % 61,

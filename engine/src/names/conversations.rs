@@ -46,6 +46,9 @@ pub struct ParserCounters {
     pub unfinished: u64,
     /// Payloads, on a port or with a beginning that says so, that are not what they should be.
     pub malformed: u64,
+    /// Gaps in rows of messages of DNS over TCP that were not filled in time: messages in them are
+    /// lost, and those behind them until one surely begins.
+    pub gaps: u64,
     /// QUIC Initial packets that could not be opened: changed on the way, or without the packet
     /// that says the key.
     pub quic_closed: u64,
@@ -53,13 +56,14 @@ pub struct ParserCounters {
 
 impl ParserCounters {
     /// The causes, as the ledger names them.
-    pub const CAUSES: [&str; 5] = ["no_room", "too_long", "unfinished", "malformed", "quic_closed"];
+    pub const CAUSES: [&str; 6] =
+        ["no_room", "too_long", "unfinished", "malformed", "gaps", "quic_closed"];
 
     /// How often there was each of [`ParserCounters::CAUSES`].
     #[must_use]
     pub fn by_cause(&self) -> [u64; Self::CAUSES.len()] {
-        let Self { no_room, too_long, unfinished, malformed, quic_closed } = *self;
-        [no_room, too_long, unfinished, malformed, quic_closed]
+        let Self { no_room, too_long, unfinished, malformed, gaps, quic_closed } = *self;
+        [no_room, too_long, unfinished, malformed, gaps, quic_closed]
     }
 }
 
@@ -208,6 +212,7 @@ impl Conversations {
             Some(Loss::TooLong) => self.counters.too_long += 1,
             Some(Loss::Unfinished) => self.counters.unfinished += 1,
             Some(Loss::Malformed) => self.counters.malformed += 1,
+            Some(Loss::Gap) => self.counters.gaps += 1,
             None => {}
         }
     }

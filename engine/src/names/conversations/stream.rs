@@ -2,16 +2,20 @@
 //! order they come, and the message that begins with one of them.
 //!
 //! That is the first payload as a rule, and a later one behind a greeting (STARTTLS). DNS is a
-//! row of messages with their lengths, which has no end.
+//! row of messages with their lengths, which has no end: of bytes that are missing in it nobody
+//! knows how many messages they were. For [`OVERTAKEN_NS`] they may still come; then it is read on
+//! from where a message surely begins.
 
 use super::ports;
-use crate::limits::{STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
+use crate::limits::{COPIED_BYTES, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
 use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
 use crate::names::parse::pieces::{Bounds, Pieces};
 use crate::names::parse::{Read, dns, http, ssh, tls};
 use crate::names::{Finding, HostFact, HostHint, NameService, Payload};
+use crate::time::Tick;
 
 const BOUNDS: Bounds = Bounds { bytes: STREAM_BYTES, parts: STREAM_PARTS };
+const _: () = assert!(COPIED_BYTES <= STREAM_BYTES, "an empty stream takes any payload");
 
 /// A sequence number so far from the first belongs to another connection with the same ports.
 const SAME_CONNECTION: i64 = 1 << 22;
@@ -22,6 +26,7 @@ pub(super) enum Loss {
     TooLong,
     Unfinished,
     Malformed,
+    Gap,
 }
 
 /// One direction of a connection.
@@ -32,6 +37,22 @@ pub(super) struct Stream {
     pieces: Pieces,
     payloads: u32,
     state: State,
+    /// Of a row of messages.
+    place: Place,
+    /// Since when bytes of it are missing.
+    gap_since: Option<Tick>,
+}
+
+/// Where a row of messages is read on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// With the payload that comes first.
+    #[default]
+    First,
+    /// Where the last message ended.
+    At(i64),
+    /// Where one surely begins again.
+    Lost,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +106,7 @@ impl Stream {
         self.payloads = self.payloads.saturating_add(1);
         let is_full = self.pieces.insert(offset, payload.bytes, BOUNDS).is_err();
         if ports(payload).contains(&port::DNS) {
-            return self.read_dns(payload, is_full, in_detail, found);
+            return self.read_dns(payload, offset, is_full, in_detail, found);
         }
         let is_last = is_full || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
@@ -131,34 +152,98 @@ impl Stream {
     fn read_dns(
         &mut self,
         payload: &Payload<'_>,
+        offset: i64,
         is_full: bool,
         in_detail: bool,
         found: &mut Vec<Finding>,
     ) -> Option<Loss> {
-        let is_cut = is_full || payload.wire_bytes as usize > payload.bytes.len();
+        let mut loss = None;
+        if let Some(since) = self.gap_since(payload.tick) {
+            if is_full || payload.tick.saturating_sub(since) >= OVERTAKEN_NS {
+                loss = Some(Loss::Gap);
+                self.place = Place::Lost;
+            }
+            if is_full {
+                self.pieces = Pieces::default();
+                // An empty one has room for any payload.
+                let _ = self.pieces.insert(offset, payload.bytes, BOUNDS);
+            }
+        }
+        if self.place == Place::Lost && !self.resume() {
+            self.lose();
+            return loss;
+        }
+        let is_too_long = is_full && loss.is_none();
+        let is_cut = payload.wire_bytes as usize > payload.bytes.len();
         let start = self.pieces.start()?;
+        if matches!(self.place, Place::At(next) if start > next) {
+            return loss;
+        }
         let run = self.pieces.run(0);
         let mut at = 0;
         let mut is_message = true;
-        while is_message && let Some(length) = dns::framed_bytes(&run[at..]) {
-            let rest = &run[at..];
-            if rest.len() < length && !is_cut {
+        while is_message
+            && let Some(rest) = run.get(at..)
+            && let Some(length) = dns::framed_bytes(rest)
+        {
+            let is_part = rest.len() < length;
+            if is_part && !is_cut && !is_too_long {
                 break;
             }
             let bytes = &rest[2..length.min(rest.len())];
             let message = dns::parse(NameService::Dns, bytes, in_detail);
-            is_message = message.is_some();
+            is_message = is_part || message.is_some();
             found.extend(message.map(Finding::Dns));
-            at += length.min(rest.len());
+            at += length;
         }
+        let is_past = at > run.len();
         drop(run);
-        self.pieces.take_to(start + i64::try_from(at).unwrap_or(i64::MAX));
+        let next = start + i64::try_from(at).unwrap_or(i64::MAX);
+        self.pieces.take_to(next);
+        self.place = Place::At(next);
+        if at > 0 {
+            self.gap_since = None;
+        }
         self.state = if self.pieces.bytes() > 0 { State::Begun } else { State::Waiting };
-        if is_full || !is_message {
-            self.close();
+        if !is_message || is_too_long {
+            self.lose();
             return Some(if is_message { Loss::TooLong } else { Loss::Malformed });
         }
-        None
+        if is_cut && !is_past {
+            // A message begins in what was not captured, or none does: that is not known.
+            self.lose();
+        }
+        loss
+    }
+
+    /// Since when bytes are missing before some that are held, if there are any.
+    fn gap_since(&mut self, tick: Tick) -> Option<Tick> {
+        let Place::At(next) = self.place else { return None };
+        if self.pieces.is_whole_from(next) {
+            self.gap_since = None;
+            return None;
+        }
+        Some(*self.gap_since.get_or_insert(tick))
+    }
+
+    /// Goes on where a message surely begins: with a segment from which on whole messages fill up
+    /// all that is held without a gap. False if there is none.
+    fn resume(&mut self) -> bool {
+        let begins = |idx: &usize| dns::is_row(&self.pieces.run(*idx));
+        let idx = (0..self.pieces.parts()).find(begins);
+        let Some(start) = idx.and_then(|idx| self.pieces.start_of(idx)) else { return false };
+        self.pieces.take_to(start);
+        self.place = Place::At(start);
+        self.gap_since = None;
+        true
+    }
+
+    /// Where the next message begins is not known any more.
+    fn lose(&mut self) {
+        self.place = Place::Lost;
+        self.pieces = Pieces::default();
+        self.gap_since = None;
+        self.state = State::Waiting;
     }
 
     fn close(&mut self) {

@@ -220,5 +220,21 @@ pub(crate) fn framed_bytes(stream: &[u8]) -> Option<usize> {
     be16(stream, 0).map(|length| 2 + usize::from(length))
 }
 
+/// Whether these are whole messages of DNS over TCP with their lengths, each with a question, and
+/// nothing else.
+pub(crate) fn is_row(mut bytes: &[u8]) -> bool {
+    let is_any = !bytes.is_empty();
+    while !bytes.is_empty() {
+        let Some(length) = framed_bytes(bytes) else { return false };
+        let Some((message, rest)) = bytes.split_at_checked(length) else { return false };
+        let message = parse(NameService::Dns, &message[2..], false);
+        if message.is_none_or(|message| message.question.is_none()) {
+            return false;
+        }
+        bytes = rest;
+    }
+    is_any
+}
+
 #[cfg(test)]
 mod tests;

@@ -81,7 +81,18 @@ impl Pieces {
 
     /// Where the first part starts.
     pub(crate) fn start(&self) -> Option<i64> {
-        self.parts.first().map(|part| part.start)
+        self.start_of(0)
+    }
+
+    /// Where part `idx` starts, if there is one.
+    pub(crate) fn start_of(&self, idx: usize) -> Option<i64> {
+        self.parts.get(idx).map(|part| part.start)
+    }
+
+    /// Whether all that is held follows `offset` without a gap; also if there is nothing.
+    pub(crate) fn is_whole_from(&self, offset: i64) -> bool {
+        self.start().is_none_or(|start| start <= offset)
+            && self.parts.windows(2).all(|two| two[0].end() == two[1].start)
     }
 
     /// All that follows without a gap from the beginning of part `idx`; nothing if there is no

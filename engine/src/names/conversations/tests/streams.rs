@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{CONVERSATION_IDLE_NS, OVERTAKEN_NS, STREAM_BYTES};
+use crate::limits::{CONVERSATION_IDLE_NS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS};
 use crate::names::parse::sample::{hello_for, records, server_hello};
 
 const TCP: u8 = protocol::TCP;
@@ -71,6 +71,127 @@ fn dns_is_a_row_of_messages() {
     assert_eq!(flow.conversations.held().1, 0);
     flow.see(FROM_CLIENT, 100, b"\x00\x02no");
     assert_eq!(flow.conversations.counters().malformed, 1);
+}
+
+/// Questions with their lengths before them, 25 bytes each.
+const QUESTION: &[u8; 25] =
+    b"\0\x17\x12\x34\x01\x00\x00\x01\0\0\0\0\0\0\x01a\x03org\x00\x00\x01\x00\x01";
+
+/// Of questions at these ms, offsets and lengths in a stream of them, how many are read with each;
+/// and the gaps that were counted.
+fn check_row(segments: &[(u64, u32, usize)], want: &[usize], gaps: u64) {
+    let stream = QUESTION.repeat(100);
+    let mut flow = Flow::new(TCP, 53);
+    let mut see = |&(ms, from, length): &(u64, u32, usize)| {
+        flow.tick = ms * 1_000_000;
+        let bytes = &stream[from as usize..from as usize + length];
+        let found = flow.see(FROM_CLIENT, from, bytes);
+        let is_question = |found: &Finding| {
+            found.as_dns().and_then(|it| it.question.as_ref()) == Some(&("a.org".into(), 1))
+        };
+        assert!(found.iter().all(is_question), "{found:?}");
+        found.len()
+    };
+    let got: Vec<_> = segments.iter().map(&mut see).collect();
+    assert_eq!(got, want);
+    assert_eq!(flow.conversations.counters().gaps, gaps);
+    assert_eq!(flow.conversations.counters().malformed, 0);
+}
+
+#[test]
+fn dns_is_not_read_across_a_gap() {
+    let wait_ms = OVERTAKEN_NS / 1_000_000;
+    // It is filled in time, or it is not.
+    check_row(
+        &[(0, 0, 25), (1, 50, 25), (wait_ms, 25, 25), (wait_ms + 2, 75, 25)],
+        &[1, 0, 2, 1],
+        0,
+    );
+    check_row(
+        &[(0, 0, 25), (1, 50, 25), (wait_ms, 75, 25), (wait_ms + 1, 100, 25)],
+        &[1, 0, 0, 3],
+        1,
+    );
+    // What is late is read no more: nobody knows whether it was.
+    check_row(
+        &[(0, 0, 25), (1, 50, 25), (wait_ms + 1, 75, 25), (wait_ms + 2, 25, 25)],
+        &[1, 0, 2, 0],
+        1,
+    );
+    // Behind the gap there is the end of a message, and a message in two segments.
+    check_row(
+        &[
+            (0, 0, 25),
+            (1, 60, 15),
+            (wait_ms + 1, 75, 25),
+            (wait_ms + 2, 100, 10),
+            (wait_ms + 3, 110, 15),
+        ],
+        &[1, 0, 1, 0, 1],
+        1,
+    );
+    // The gap is in a message.
+    check_row(
+        &[(0, 0, 40), (1, 60, 40), (wait_ms + 1, 100, 25), (wait_ms + 2, 125, 50)],
+        &[1, 0, 1, 2],
+        1,
+    );
+    // Nowhere a message begins that is whole, for a while.
+    check_row(
+        &[
+            (0, 0, 25),
+            (1, 30, 25),
+            (wait_ms + 1, 55, 25),
+            (wait_ms + 2, 80, 25),
+            (wait_ms + 3, 125, 25),
+        ],
+        &[1, 0, 0, 0, 1],
+        1,
+    );
+}
+
+#[test]
+fn a_gap_that_fills_the_memory_ends_at_once() {
+    let mut segments = vec![(0, 0, 25)];
+    // Every second one is missing, so that none joins another.
+    segments.extend((1..STREAM_PARTS + 3).map(|n| (1, 50 * u32::try_from(n).unwrap(), 25)));
+    let mut want = vec![0; segments.len()];
+    want[0] = 1;
+    want[STREAM_PARTS + 1] = 1;
+    check_row(&segments, &want, 1);
+}
+
+#[test]
+fn what_looks_like_a_message_behind_a_gap_must_be_one_to_its_end() {
+    let mut flow = Flow::new(TCP, 53);
+    assert_eq!(flow.see(FROM_SERVER, 0, QUESTION).len(), 1);
+    flow.tick = OVERTAKEN_NS;
+    // The rest of a message that begins with something else, and has a message in it.
+    let rest = [&QUESTION[..], b"and more"].concat();
+    assert_eq!(flow.see(FROM_SERVER, 1_000, &rest), []);
+    flow.tick = 2 * OVERTAKEN_NS;
+    assert_eq!(flow.see(FROM_SERVER, 1_000 + 33, QUESTION).len(), 1);
+    assert_eq!(flow.conversations.counters().gaps, 1);
+    // What is no message is lost, and what follows it is not.
+    assert_eq!(flow.see(FROM_SERVER, 1_000 + 58, b"\0\x02no"), []);
+    assert_eq!(flow.see(FROM_SERVER, 1_000 + 62, QUESTION).len(), 1);
+    assert_eq!(flow.conversations.counters().malformed, 1);
+}
+
+#[test]
+fn a_message_that_was_captured_in_part_says_what_it_can() {
+    let answer = |length: u16| {
+        let mut bytes = length.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&QUESTION[2..]);
+        bytes
+    };
+    let mut flow = Flow::new(TCP, 53);
+    assert_eq!(flow.see_cut(FROM_SERVER, 0, &answer(1_000), 977).len(), 1);
+    assert_eq!(flow.see(FROM_SERVER, 1_002, QUESTION).len(), 1, "the next one");
+    let long = [&QUESTION[..], &QUESTION[..10]].concat();
+    assert_eq!(flow.see_cut(FROM_SERVER, 1_027, &long, 15).len(), 1);
+    assert_eq!(flow.see(FROM_SERVER, 1_077, QUESTION).len(), 1);
+    assert_eq!(flow.conversations.counters(), ParserCounters::default());
 }
 
 #[test]
