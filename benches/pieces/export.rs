@@ -1,6 +1,6 @@
 //! Records into each format.
 
-use flowtap::export::{Encoder, Format, Rows};
+use flowtap::export::{Encoder, Format, Rows, SinkOptions};
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FeaturesSet, FlowKey, FlowRecord, Opening, PortKind,
     RecordKind, Sampling,
@@ -56,7 +56,7 @@ pub(crate) struct Encode {
 impl Encode {
     pub(crate) fn new(format: Format) -> Self {
         let interfaces = ["traffic.pcap".to_owned()];
-        let encoder = format.encoder(FeaturesSet::Basic);
+        let encoder = format.encoder(FeaturesSet::Basic, &SinkOptions::default());
         let mut this = Self { encoder, records: records(), interfaces, out: Vec::new() };
         // Its buffer has grown, as it has after the first batch of a run.
         this.run();

@@ -206,6 +206,9 @@ pub const TEMPLATES_EVERY_MESSAGES: u32 = 4_096;
 /// Bytes of interfaces' names in the name of a file; what is more is cut.
 pub const FILE_NAME_BYTES: usize = 100;
 
+/// Bytes of an interface's name in IPFIX; what is more, as files may have, is cut.
+pub const INTERFACE_BYTES: usize = 64;
+
 /// How long a format that writes many records at once holds them back, unless `--checkpoint` says
 /// otherwise.
 pub const CHECKPOINT: Duration = Duration::from_secs(10);

@@ -75,6 +75,11 @@ fn mpls(labels: &[u16], inside: &[u8]) -> Vec<u8> {
     ethernet(0x8847, &bytes)
 }
 
+/// A capture of flows in tunnels and behind labels.
+pub(crate) fn capture() -> Vec<u8> {
+    pcap(&rows().into_iter().flat_map(|row| row.frames).collect::<Vec<_>>())
+}
+
 /// A flow of its own for each row: ports tell them apart.
 struct Row {
     name: &'static str,

@@ -45,12 +45,11 @@ ONCE = {
     "cflow.abstimestart": ("start", lambda text: nanoseconds(text)),
     "cflow.abstimeend": ("end", lambda text: nanoseconds(text)),
 }
-# What has no element of IANA's.
+# What has no element of IANA's, or follows from what has (own.py reads own elements).
 LEFT_OUT = {
     "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
-    "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "mpls", "rtt_server_ns", "rtt_client_ns",
+    "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "rtt_server_ns", "rtt_client_ns",
     *(f"{side}_{what}" for side in ("src", "dst") for what in ("retransmits", "out_of_order", "zero_windows")),
-    # Names are not exported by IPFIX.
     "sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt",
 }
 
@@ -81,7 +80,7 @@ def leaves(pairs):
 
 
 def from_tshark(flow):
-    record, seen, vlans = {}, {}, []
+    record, seen, vlans, labels, is_bottom = {}, {}, [], [], False
     for name, text in leaves(flow):
         if name in ONCE:
             field, convert = ONCE[name]
@@ -98,6 +97,12 @@ def from_tshark(flow):
             record["icmp_type"], record["icmp_code"] = divmod(int(text, 0), 256)
         elif name in ("cflow.dot1q_vlan_id", "cflow.dot1q_customer_vlan_id"):
             vlans.append(int(text))
+        elif name == "cflow.mpls_label" and not is_bottom:
+            labels.append(int(text))
+        elif name == "cflow.mpls_bos":
+            is_bottom = is_bottom or text == "1"
+    if labels:
+        record["mpls"] = labels
     if vlans:
         record["vlan"] = vlans
     # Who sent nothing is not in the record.
@@ -122,7 +127,14 @@ def main():
     command = ["tshark", "-r", ipfix, "-T", "json"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     frames = json.loads(said, object_pairs_hook=list)
-    theirs = [from_tshark(flow) for frame in frames for flow in flows(frame)]
+    # A stream begins at 0; else each message has the number that follows from the one before.
+    for name, text in (leaf for frame in frames for leaf in leaves(frame)):
+        if name == "_ws.expert.message" and "sequence" in text and "got 0)" not in text:
+            sys.exit(text)
+    theirs = [flow for frame in frames for flow in flows(frame)]
+    # What options say is of no flow.
+    is_flow = lambda flow: any(name == "cflow.protocol" for name, _ in leaves(flow))
+    theirs = [from_tshark(flow) for flow in theirs if is_flow(flow)]
     with open(ours, encoding="utf-8") as lines:
         ours = [from_ours(line) for line in lines]
     order = lambda record: json.dumps(record, sort_keys=True)

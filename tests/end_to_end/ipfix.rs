@@ -5,8 +5,14 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 
-use crate::program::{FLOWTAP, Run, folder, generate, generate_scan};
-use crate::{Outcome, ensure, not_here};
+use crate::program::{FLOWTAP, Run, folder, generate, generate_scan, generate_with};
+use crate::{Outcome, carried, ensure, not_here};
+
+/// Reads own elements and compares.
+const COMPARE_OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/own.py");
+
+/// IANA's for examples (RFC 5612).
+pub(crate) const PEN: &str = "32473";
 
 /// Runs tshark and compares.
 const COMPARE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/ipfix.py");
@@ -32,7 +38,38 @@ pub(crate) fn trials() -> Vec<Trial> {
             std::fs::write(&capture, two_large_packets())?;
             compare(&capture, &[], 1)
         }),
+        Trial::test("ipfix::tshark_reads_labels", || {
+            let folder = folder();
+            let capture = folder.path().join("carried.pcap");
+            std::fs::write(&capture, carried::capture())?;
+            compare(&capture, &[], 10)?;
+            own(&capture, &[], [0, 5])
+        }),
+        Trial::test("ipfix::own_elements_say_what_json_lines_say", || {
+            let made = generate_with("tls-mix", 20_000, 1_000, 35, &["--duration", "60s"]);
+            own(&made.capture, &[], [100, 0])?;
+            own(&generate(5_000, 300, 36).capture, &["--max-flows", "40"], [0, 0])
+        }),
     ]
+}
+
+/// The same with own elements, of records of which at least so many have a name, and a tunnel.
+fn own(capture: &Path, arguments: &[&str], at_least: [usize; 2]) -> Outcome {
+    let folder = folder();
+    let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "-q", "--pen", PEN]).args(arguments);
+    Run::of(command.arg("-o").arg(&ipfix).arg("-o").arg(&jsonl).arg(capture)).expect(0)?;
+    agree(&ipfix, &jsonl, 1)?;
+    agree_own(&ipfix, &jsonl, at_least)
+}
+
+/// Whether own elements say in the one file what stands in the other.
+pub(crate) fn agree_own(ipfix: &Path, jsonl: &Path, at_least: [usize; 2]) -> Outcome {
+    let run = Run::of(Command::new("python3").arg(COMPARE_OWN).arg(ipfix).arg(jsonl)).expect(0)?;
+    let counts: Vec<usize> = run.stdout.split_whitespace().flat_map(str::parse).collect();
+    let is_so = counts.len() == 3 && counts[0] >= at_least[0] && counts[1] >= at_least[1];
+    ensure(is_so, format!("names, tunnels, records: {counts:?}; want {at_least:?}"))
 }
 
 /// The records of a run as IPFIX and as JSON lines; there are at least so many.

@@ -170,6 +170,10 @@ pub(crate) struct Common {
     /// Collectors: a record for each direction of a flow, and none for both.
     #[arg(long)]
     uniflow: bool,
+    /// IPFIX: give names, tunnels, the interface, and what else has no element of IANA's, as elements
+    /// of this private enterprise number, and say what they are (RFC 5610).
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pen: Option<u32>,
     /// Collectors over UDP: send messages of up to so many bytes [default: 1400].
     #[arg(long, value_name = "BYTES", value_parser = parse_datagram_bytes)]
     datagram_bytes: Option<usize>,
@@ -250,6 +254,7 @@ impl Common {
                 rotate: self.rotate,
                 rotate_size: self.rotate_size,
                 uniflow: self.uniflow,
+                pen: self.pen,
                 datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),
             },
             inputs: Vec::new(),

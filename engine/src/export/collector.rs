@@ -19,7 +19,7 @@ use std::time::Instant;
 use self::backoff::Backoff;
 use self::connection::{Connection, Failure};
 use crate::error::Error;
-use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Templates, stamp};
+use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Templates, Told, stamp};
 use crate::export::queue::{Batch, Message as Task, Queue};
 use crate::export::{Context, SinkOptions};
 use crate::limits::{
@@ -61,6 +61,8 @@ pub(super) struct Exporter {
     queue: Arc<Queue>,
     context: Context,
     packer: Packer,
+    /// Of own elements.
+    pen: Option<u32>,
     /// The longest message.
     most_bytes: usize,
     /// What has not been sent, or not over a connection that still is.
@@ -92,7 +94,8 @@ impl Exporter {
             Transport::Udp => options.datagram_bytes,
         };
         Self {
-            packer: Packer::for_collector(most_bytes, options.uniflow),
+            packer: Packer::for_collector(most_bytes, options.uniflow, options.pen.is_some()),
+            pen: options.pen,
             endpoint,
             queue,
             context,
@@ -177,7 +180,7 @@ impl Exporter {
                 self.session = Some(Session {
                     connection,
                     sequence: 0,
-                    templates: Templates::default(),
+                    templates: Templates::new(self.pen),
                     told: Instant::now(),
                     messages_since: 0,
                     promised: 0,
@@ -205,16 +208,17 @@ impl Exporter {
             session.templates.forget();
             (session.told, session.messages_since) = (Instant::now(), 0);
         }
-        let mut send = |bytes: &mut [u8]| {
+        let mut send = |bytes: &mut [u8], records: u32| {
             stamp(bytes, session.sequence);
+            session.sequence = session.sequence.wrapping_add(records);
             session.promised += bytes.len() as u64;
             session.connection.send(bytes, progress)
         };
-        let templates = session.templates.new_ones(message.templates.iter().copied(), most);
-        let sent = templates.into_iter().try_for_each(|mut templates| send(&mut templates));
-        let sent = sent.and_then(|()| send(&mut message.bytes));
+        let told = session.templates.new_ones(message.templates.iter().copied(), most);
+        let mut told = told.into_iter();
+        let sent = told.try_for_each(|Told { mut bytes, records }| send(&mut bytes, records));
+        let sent = sent.and_then(|()| send(&mut message.bytes, message.records));
         session.messages_since += 1;
-        session.sequence = session.sequence.wrapping_add(message.records);
         session.window.push_back((session.promised, message));
         match sent {
             Ok(()) => self.settle(),

@@ -6,12 +6,13 @@
 //! that a record has, as IPFIX has no absent values; its number says which. Counts take four
 //! bytes where all of a record fit (RFC 7011 section 6.2), and those of a responder who sent
 //! nothing are left out: most of a file is counts. Elements are IANA's
-//! (<https://www.iana.org/assignments/ipfix>). What has none there is left out: `part`,
-//! `community_id`, `tcp_state`, what TCP's handshake and sequence have shown, fragments, `tunnel`,
-//! names; the interface, whose index we do not have; and `mpls`, whose elements (70 to 79) want the
-//! whole entry and not only the label.
+//! (<https://www.iana.org/assignments/ipfix>). What has none there has an [own](own) one, if there is
+//! an enterprise number to put it under; without it, such fields are left out. So is always what
+//! follows from other fields: `duration_ns`, `ip_version`, `community_id`.
 
+mod own;
 mod pack;
+mod record;
 mod template;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,9 +20,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(super) use self::pack::{Packed, Packer};
 pub(super) use self::template::Template;
 
-use self::template::{RECORD_BYTES, TEMPLATES, elements};
+use self::template::{TEMPLATES, elements, number_of, place_of};
 use crate::export::{Encoder, Rows};
-use crate::limits::BATCH_RECORDS;
 
 /// RFC 7011 section 3.1.
 const VERSION: u16 = 10;
@@ -29,11 +29,11 @@ const MESSAGE_HEADER: usize = 16;
 const SET_HEADER: usize = 4;
 /// Bytes of a message, at most: its length takes 16 bits.
 pub(super) const MESSAGE_BYTES: usize = 65_535;
-/// RFC 7011 section 3.3.2: the set of templates, and the first number a template may have.
+/// RFC 7011 section 3.3.2: the sets of templates and of options templates, and the first number a
+/// template may have.
 const TEMPLATE_SET: u16 = 2;
+const OPTIONS_SET: u16 = 3;
 const FIRST_TEMPLATE: u16 = 256;
-const _: () =
-    assert!(BATCH_RECORDS * (SET_HEADER + RECORD_BYTES) <= MESSAGE_BYTES - MESSAGE_HEADER);
 
 /// Writes the messages of a file.
 pub(crate) struct Ipfix {
@@ -43,10 +43,11 @@ pub(crate) struct Ipfix {
     sequence: u32,
 }
 
-impl Default for Ipfix {
-    fn default() -> Self {
-        let packer = Packer::for_file();
-        Self { packer, templates: Templates::default(), sequence: 0 }
+impl Ipfix {
+    /// With own elements of enterprise `pen`, if there is one.
+    pub(crate) fn new(pen: Option<u32>) -> Self {
+        let packer = Packer::for_file(pen.is_some());
+        Self { packer, templates: Templates::new(pen), sequence: 0 }
     }
 }
 
@@ -59,9 +60,11 @@ impl Encoder for Ipfix {
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
         let Self { packer, templates, sequence } = self;
         packer.pack(rows, &mut |packed: Packed<'_>| {
-            for mut message in templates.new_ones(packed.templates(), MESSAGE_BYTES) {
-                stamp(&mut message, *sequence);
-                out.append(&mut message);
+            for Told { mut bytes, records } in templates.new_ones(packed.templates(), MESSAGE_BYTES)
+            {
+                stamp(&mut bytes, *sequence);
+                out.append(&mut bytes);
+                *sequence = sequence.wrapping_add(records);
             }
             let start = out.len();
             packed.write(out);
@@ -71,64 +74,81 @@ impl Encoder for Ipfix {
     }
 }
 
+/// A message that says what those with flow records are made of.
+pub(super) struct Told {
+    pub(super) bytes: Vec<u8>,
+    /// Its data records.
+    pub(super) records: u32,
+}
+
 /// Which templates a reader has been told.
 pub(super) struct Templates {
+    pen: Option<u32>,
+    /// What own elements are.
+    has_types: bool,
     is_known: Box<[bool; TEMPLATES]>,
 }
 
-impl Default for Templates {
-    fn default() -> Self {
-        Self { is_known: Box::new([false; TEMPLATES]) }
-    }
-}
-
 impl Templates {
+    /// Nothing has been told; own elements are of enterprise `pen`.
+    pub(super) fn new(pen: Option<u32>) -> Self {
+        Self { pen, has_types: false, is_known: Box::new([false; TEMPLATES]) }
+    }
+
     /// There is another reader, or none may rely on what the first was told.
     pub(super) fn forget(&mut self) {
+        self.has_types = false;
         self.is_known.fill(false);
     }
 
-    /// Messages of up to `most` bytes with those of `templates` that are not known yet. From now
-    /// on they are.
+    /// Messages of up to `most` bytes with those of `templates` that are not known yet, and before
+    /// them what own elements are. From now on they are.
     pub(super) fn new_ones(
         &mut self,
         templates: impl Iterator<Item = Template>,
         most: usize,
-    ) -> Vec<Vec<u8>> {
+    ) -> Vec<Told> {
         let mut messages = Vec::new();
+        let pen = self.pen.filter(|_| !std::mem::replace(&mut self.has_types, true));
+        messages.extend(pen.into_iter().flat_map(|pen| own::type_information(pen, most)));
         let mut set = Vec::new();
-        let mut end = |set: &mut Vec<u8>| {
-            let mut message = Vec::with_capacity(MESSAGE_HEADER + SET_HEADER + set.len());
-            write_message_header(SET_HEADER + set.len(), &mut message);
-            write_set_header(TEMPLATE_SET, set.len(), &mut message);
-            message.append(set);
-            messages.push(message);
+        let mut end = |set: &[u8]| {
+            messages.push(Told { bytes: write_message(TEMPLATE_SET, set), records: 0 })
         };
         for template in templates {
-            if !std::mem::replace(&mut self.is_known[usize::from(template)], true) {
+            if !std::mem::replace(&mut self.is_known[place_of(template)], true) {
                 let before = set.len();
-                describe(template, &mut set);
+                describe(template, self.pen.unwrap_or(0), &mut set);
                 if before > 0 && MESSAGE_HEADER + SET_HEADER + set.len() > most {
                     let last = set.split_off(before);
-                    end(&mut set);
+                    end(&set);
                     set = last;
                 }
             }
         }
         if !set.is_empty() {
-            end(&mut set);
+            end(&set);
         }
         messages
     }
 }
 
 /// RFC 7011 section 3.4.1.
-fn describe(template: Template, out: &mut Vec<u8>) {
-    let elements = elements(template);
+fn describe(template: Template, pen: u32, out: &mut Vec<u8>) {
+    let elements = elements(template, pen);
     let count = u16::try_from(elements.len()).expect("there are not so many elements");
-    out.extend_from_slice(&(FIRST_TEMPLATE + template).to_be_bytes());
+    out.extend_from_slice(&number_of(template).to_be_bytes());
     out.extend_from_slice(&count.to_be_bytes());
     elements.iter().for_each(|element| element.describe(out));
+}
+
+/// A message of one set, but for what [`stamp`] writes.
+fn write_message(set_number: u16, set: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(MESSAGE_HEADER + SET_HEADER + set.len());
+    write_message_header(SET_HEADER + set.len(), &mut message);
+    write_set_header(set_number, set.len(), &mut message);
+    message.extend_from_slice(set);
+    message
 }
 
 /// RFC 7011 section 3.1, but for what [`stamp`] writes.

@@ -135,7 +135,7 @@ impl SinkSpec {
     /// What writes what it is for; records of flows are of this set.
     fn encoder(&self, set: FeaturesSet) -> Box<dyn Encoder> {
         match (self.content, self.format) {
-            (Content::Flows, format) => format.encoder(set),
+            (Content::Flows, format) => format.encoder(set, &self.options),
             (Content::Transactions, Format::Csv) => {
                 Box::new(transactions::TransactionCsv::default())
             }
@@ -148,10 +148,10 @@ impl SinkSpec {
 impl Format {
     /// What writes records of this set in this format.
     #[must_use]
-    pub fn encoder(self, set: FeaturesSet) -> Box<dyn Encoder> {
+    pub fn encoder(self, set: FeaturesSet, options: &SinkOptions) -> Box<dyn Encoder> {
         match self {
             Self::JsonLines => Box::new(jsonl::JsonLines::default()),
-            Self::Ipfix => Box::new(ipfix::Ipfix::default()),
+            Self::Ipfix => Box::new(ipfix::Ipfix::new(options.pen)),
             Self::Csv => Box::new(csv::Csv::new(set)),
             Self::Parquet => Box::new(parquet::Parquet::new(set)),
             Self::Arrow => Box::new(arrow::Arrow::new(set)),

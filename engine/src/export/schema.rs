@@ -338,7 +338,7 @@ impl<'a> Row<'a> {
         (total.first <= total.last).then_some((total.first, total.last))
     }
 
-    fn interface(&self) -> Option<&'a str> {
+    pub(crate) fn interface(&self) -> Option<&'a str> {
         let interface = self.record.opening()?.interface;
         self.interfaces.get(usize::from(interface)).map(String::as_str)
     }
@@ -366,12 +366,17 @@ impl<'a> Row<'a> {
     }
 
     /// What carried the first packet, if there was room to keep it.
-    fn encapsulation(&self) -> Option<Encapsulation> {
+    pub(crate) fn encapsulation(&self) -> Option<Encapsulation> {
         self.encapsulations?.get(self.record.opening()?.encapsulation?)
     }
 
+    /// The first packet's labels, if it had any.
+    pub(crate) fn mpls(&self) -> Option<MplsLabels> {
+        self.encapsulation().map(|all| all.labels).filter(|labels| !labels.is_empty())
+    }
+
     /// The ends are those of the first packet, which the responder may have sent.
-    fn tunnel(&self, encapsulation: Option<Encapsulation>) -> Option<RowTunnel> {
+    pub(crate) fn tunnel(&self, encapsulation: Option<Encapsulation>) -> Option<RowTunnel> {
         let mut tunnel = self.record.key.tunnel()?;
         let Some(Encapsulation { mut ends, id, .. }) = encapsulation else {
             return Some(RowTunnel { tunnel, ends: None });
@@ -398,7 +403,7 @@ impl<'a> Row<'a> {
     }
 
     /// A step of the handshake, in ns.
-    fn round_trip(&self, step: usize) -> Option<u64> {
+    pub(crate) fn round_trip(&self, step: usize) -> Option<u64> {
         self.record.total.handshake[step].ns().map(u64::from)
     }
 

@@ -66,6 +66,8 @@ pub struct SinkOptions {
     pub datagram_bytes: usize,
     /// Whether collectors get a record for each direction.
     pub uniflow: bool,
+    /// The private enterprise number of own IPFIX elements. Without it there are none.
+    pub pen: Option<u32>,
 }
 
 impl Default for SinkOptions {
@@ -76,6 +78,7 @@ impl Default for SinkOptions {
             rotate_size: None,
             datagram_bytes: DATAGRAM_BYTES,
             uniflow: false,
+            pen: None,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! Data records into messages that are no longer than a reader or a path takes.
 
-use super::template::{MILLISECONDS, REVERSE, Record, TIMES, Template, template_of, write};
-use super::{
-    FIRST_TEMPLATE, MESSAGE_BYTES, MESSAGE_HEADER, SET_HEADER, write_message_header,
-    write_set_header,
-};
+use super::record::{PLAIN_BYTES, Record, write};
+use super::template::{MILLISECONDS, NAMES, REVERSE, TIMES, Template, number_of, template_of};
+use super::{MESSAGE_BYTES, MESSAGE_HEADER, SET_HEADER, write_message_header, write_set_header};
 use crate::export::Rows;
 use crate::export::schema::Row;
 use crate::flow::FlowRecord;
@@ -20,6 +18,8 @@ pub(in crate::export) struct Packer {
     is_uniflow: bool,
     /// Whether times are in milliseconds too.
     has_milliseconds: bool,
+    /// Whether there are own elements.
+    has_own: bool,
     /// The records of a message by template.
     sets: Vec<(Template, Vec<u8>)>,
     /// Bytes of the message.
@@ -56,7 +56,7 @@ impl Packed<'_> {
     pub(in crate::export) fn write(&self, out: &mut Vec<u8>) {
         write_message_header(self.bytes - MESSAGE_HEADER, out);
         for (template, set) in self.sets() {
-            write_set_header(FIRST_TEMPLATE + template, set.len(), out);
+            write_set_header(number_of(template), set.len(), out);
             out.extend_from_slice(set);
         }
     }
@@ -64,21 +64,28 @@ impl Packed<'_> {
 
 impl Packer {
     /// Into messages of a file.
-    pub(in crate::export) fn for_file() -> Self {
-        Self::new(MESSAGE_BYTES, false, false)
+    pub(in crate::export) fn for_file(has_own: bool) -> Self {
+        Self::new(MESSAGE_BYTES, false, false, has_own)
     }
 
     /// Into messages of up to `most_bytes`, with all that some collector needs. If it
-    /// `is_uniflow`, each direction of a flow that has packets is a record of its own.
-    pub(in crate::export) fn for_collector(most_bytes: usize, is_uniflow: bool) -> Self {
-        Self::new(most_bytes, is_uniflow, true)
+    /// `is_uniflow`, each direction of a flow that has packets is a record of its own. Names are
+    /// left out of a record with which they fill more than a message.
+    pub(in crate::export) fn for_collector(
+        most_bytes: usize,
+        is_uniflow: bool,
+        has_own: bool,
+    ) -> Self {
+        Self::new(most_bytes, is_uniflow, true, has_own)
     }
 
-    fn new(most_bytes: usize, is_uniflow: bool, has_milliseconds: bool) -> Self {
+    fn new(most_bytes: usize, is_uniflow: bool, has_milliseconds: bool, has_own: bool) -> Self {
+        assert!(most_bytes >= MESSAGE_HEADER + SET_HEADER + PLAIN_BYTES, "no record would fit");
         Self {
             most_bytes,
             is_uniflow,
             has_milliseconds,
+            has_own,
             sets: Vec::new(),
             bytes: MESSAGE_HEADER,
             records: 0,
@@ -90,12 +97,13 @@ impl Packer {
     /// Gives messages with all of the records.
     pub(in crate::export) fn pack(&mut self, rows: &Rows<'_>, give: &mut impl FnMut(Packed<'_>)) {
         for row in rows.iter() {
-            let template = template_of(&row);
+            let template = template_of(&row, self.has_own);
             if self.is_uniflow {
                 self.add(&row, template & !REVERSE, 1, give);
                 if let Some(record) = turned(row.record).filter(|_| template & REVERSE != 0) {
-                    let row = Row { record: &record, ..row };
-                    self.add(&row, template_of(&row) & !REVERSE, 0, give);
+                    // What the initiator said, and to whom, belongs to its direction.
+                    let row = Row { record: &record, labels: None, ..row };
+                    self.add(&row, template_of(&row, self.has_own) & !REVERSE, 0, give);
                 }
             } else {
                 self.add(&row, template, 1, give);
@@ -112,8 +120,14 @@ impl Packer {
         give: &mut impl FnMut(Packed<'_>),
     ) {
         let adds = self.has_milliseconds && template & TIMES != 0;
-        let template = if adds { template | MILLISECONDS } else { template };
+        let mut template = if adds { template | MILLISECONDS } else { template };
         write(row, template, &mut self.record);
+        let room = self.most_bytes - MESSAGE_HEADER - SET_HEADER;
+        if self.record.len() > room && template & NAMES != 0 {
+            self.record.take();
+            template &= !NAMES;
+            write(row, template, &mut self.record);
+        }
         let (record, place) = (self.record.len(), self.place_of(template));
         let header = |set: &Vec<u8>| if set.is_empty() { SET_HEADER } else { 0 };
         let is_full = self.bytes + header(&self.sets[place].1) + record > self.most_bytes;

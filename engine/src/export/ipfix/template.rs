@@ -1,93 +1,112 @@
 //! What a record has, and in which elements it is written: a template for each set of fields.
 
-use std::net::IpAddr;
-
-use super::{FIRST_TEMPLATE, low_half};
+use super::FIRST_TEMPLATE;
+use super::own::Own;
 use crate::export::schema::{Row, Side};
 use crate::flow::{RecordKind, Sampling, SamplingUnit, protocol};
-use crate::limits::KEY_VLANS;
-use crate::time::{SECOND_NS, Timestamp};
+use crate::limits::RECORD_LABELS;
 
 /// RFC 5103 section 6.1: the enterprise number whose elements are those of the reverse
 /// direction.
 const REVERSE_PEN: u32 = 29_305;
 const ENTERPRISE: u16 = 0x8000;
-/// Seconds from 1900, where NTP's time begins (RFC 7011 section 6.1.10), to 1970.
-const NTP_SECONDS: i64 = 2_208_988_800;
 
-/// Bytes of the longest record.
-pub(super) const RECORD_BYTES: usize = 232;
-/// What a record has, as the number of its template.
-pub(in crate::export) type Template = u16;
+/// What a record has. The lower 16 bits are of the record, and give the number of its template;
+/// the others are the same for all records of a run, and say in which elements it is written.
+pub(in crate::export) type Template = u32;
 
 /// IPv6 addresses.
-const V6: Template = 1;
+pub(super) const V6: Template = 1;
 /// TCP's flags in both directions.
-const FLAGS: Template = 1 << 1;
-const PORTS: Template = 1 << 2;
+pub(super) const FLAGS: Template = 1 << 1;
 /// ICMP's type and code.
-const ICMP: Template = 1 << 3;
-const SRC_MAC: Template = 1 << 4;
-const DST_MAC: Template = 1 << 5;
-const VLAN: Template = 1 << 6;
-const INNER_VLAN: Template = 1 << 7;
+pub(super) const ICMP: Template = 1 << 2;
+pub(super) const SRC_MAC: Template = 1 << 3;
+pub(super) const DST_MAC: Template = 1 << 4;
+pub(super) const VLAN: Template = 1 << 5;
+pub(super) const INNER_VLAN: Template = 1 << 6;
 /// First and last packet's time.
-pub(super) const TIMES: Template = 1 << 8;
+pub(super) const TIMES: Template = 1 << 7;
 /// An overflow aggregate: a destination prefix instead of ends.
-const PREFIX: Template = 1 << 9;
+pub(super) const PREFIX: Template = 1 << 8;
+pub(super) const PORTS: Template = 1 << 9;
 /// Counts in eight bytes: one of them does not fit four (RFC 7011 section 6.2).
-const WIDE: Template = 1 << 10;
+pub(super) const WIDE: Template = 1 << 10;
 /// The responder has sent something; else its counts, all zero, are left out.
 pub(super) const REVERSE: Template = 1 << 11;
-/// One in so many packets.
-const SAMPLED_PACKETS: Template = 1 << 12;
-/// One in so many flows.
-const SAMPLED_FLOWS: Template = 1 << 13;
-/// Only one of them.
-#[cfg(test)]
-pub(super) const SAMPLED: Template = SAMPLED_PACKETS | SAMPLED_FLOWS;
 /// The initiator's packets have a time to live and a code point; so have the responder's, if there
 /// are any.
-const HEADERS: Template = 1 << 14;
+pub(super) const HEADERS: Template = 1 << 12;
+/// What the flow said of itself, and its responder's name: own elements.
+pub(super) const NAMES: Template = 1 << 13;
+/// The tunnel that it was in: own elements.
+pub(super) const TUNNEL: Template = 1 << 14;
+/// MPLS labels.
+pub(super) const MPLS: Template = 1 << 15;
 /// The times in milliseconds too: some collectors read no finer ones.
-pub(super) const MILLISECONDS: Template = 1 << 15;
-/// How many numbers there are. As a record is sampled in one way only, none of them is so high
-/// that it would not do behind the first one that a template may have.
+pub(super) const MILLISECONDS: Template = 1 << 16;
+/// One in so many packets.
+pub(super) const SAMPLED_PACKETS: Template = 1 << 17;
+/// One in so many flows.
+pub(super) const SAMPLED_FLOWS: Template = 1 << 18;
+/// Own elements.
+pub(super) const OWN: Template = 1 << 19;
+
+/// The bits that tell templates of one run apart, and how many numbers they make.
+pub(super) const OF_RECORD: Template = 0xffff;
 pub(super) const TEMPLATES: usize = 1 << 16;
-const _: () = assert!(u16::MAX - SAMPLED_FLOWS < u16::MAX - FIRST_TEMPLATE);
+/// An aggregate has no ports: so the upper eight bits are never all set, and each number has one
+/// that a template may have (RFC 7011 section 3.4.1).
+pub(super) const NEVER: Template = PREFIX | PORTS;
+const _: () = assert!(NEVER & 0xff00 == NEVER && FIRST_TEMPLATE == 0x100);
+
+/// A template's place among those of a run, below [`TEMPLATES`].
+pub(super) fn place_of(template: Template) -> usize {
+    (template & OF_RECORD) as usize
+}
+
+/// The number by which a run's messages know a template.
+pub(super) fn number_of(template: Template) -> u16 {
+    FIRST_TEMPLATE + (template & OF_RECORD) as u16
+}
+
+/// The number of one of 256 templates that no flow record has: those of options.
+pub(super) const fn number_of_options(which: u8) -> u16 {
+    FIRST_TEMPLATE + (NEVER & OF_RECORD) as u16 + which as u16
+}
+
+/// The length of an element that says its own (RFC 7011 section 7).
+pub(super) const VARIABLE: u16 = 65_535;
 
 /// An element of a template.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Element {
-    number: u16,
+    pub(super) number: u16,
     pub(super) bytes: u16,
-    is_reverse: bool,
+    /// Whose it is; 0 is IANA.
+    pub(super) enterprise: u32,
 }
 
 impl Element {
-    #[cfg(test)]
-    pub(super) fn number(self) -> u16 {
-        self.number
-    }
-
     /// RFC 7011 section 3.2.
     pub(super) fn describe(self, out: &mut Vec<u8>) {
-        let bit = if self.is_reverse { ENTERPRISE } else { 0 };
+        let bit = if self.enterprise != 0 { ENTERPRISE } else { 0 };
         out.extend_from_slice(&(self.number | bit).to_be_bytes());
         out.extend_from_slice(&self.bytes.to_be_bytes());
-        if self.is_reverse {
-            out.extend_from_slice(&REVERSE_PEN.to_be_bytes());
+        if self.enterprise != 0 {
+            out.extend_from_slice(&self.enterprise.to_be_bytes());
         }
     }
 }
 
-/// The elements of a template, in the order in which [`write()`] writes them.
-pub(super) fn elements(template: Template) -> Vec<Element> {
+/// The elements of a template, in the order in which [`write()`](super::record::write) writes them.
+/// Own ones are those of enterprise `pen`.
+pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
     let has = |what: Template| template & what != 0;
     let mut elements = Vec::new();
     let mut add = |is_there: bool, number: u16, bytes: u16| {
         if is_there {
-            elements.push(Element { number, bytes, is_reverse: false });
+            elements.push(Element { number, bytes, enterprise: 0 });
         }
     };
     add(has(MILLISECONDS), 152, 8); // flowStartMilliseconds
@@ -114,21 +133,46 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
     add(has(DST_MAC), 80, 6); // destinationMacAddress
     add(has(VLAN), 243, 2); // dot1qVlanId
     add(has(INNER_VLAN), 245, 2); // dot1qCustomerVlanId
+    for place in 0..MPLS_ENTRIES {
+        // mplsTopLabelStackSection, mplsLabelStackSection2 to 9
+        add(has(MPLS), 70 + place, 3);
+    }
+    add(has(OWN), 82, VARIABLE); // interfaceName
+    let own = |which: Own, bytes: u16, is_reverse: bool| Element {
+        number: which.number(is_reverse),
+        bytes,
+        enterprise: pen,
+    };
+    let mut add_own = |is_there: bool, all: &[(Own, u16)], is_reverse: bool| {
+        let all = all.iter().filter(|_| is_there);
+        elements.extend(all.map(|&(which, bytes)| own(which, bytes, is_reverse)));
+    };
+    add_own(has_own(template, 0), &[(Own::Part, 4)], false);
+    add_own(has_own(template, FLAGS), &OF_TCP, false);
+    add_own(has(TUNNEL), &OF_TUNNEL, false);
+    add_own(has(NAMES), &OF_NAMES, false);
     for is_reverse in [false, true].into_iter().filter(|&is_reverse| !is_reverse || has(REVERSE)) {
+        let enterprise = if is_reverse { REVERSE_PEN } else { 0 };
         let bytes = if has(WIDE) { 8 } else { 4 };
         // packetDeltaCount, octetDeltaCount, layer2OctetDeltaCount, transportOctetDeltaCount
-        let counts = [2, 1, 352, 401].map(|number| Element { number, bytes, is_reverse });
+        let counts = [2, 1, 352, 401].map(|number| Element { number, bytes, enterprise });
         elements.extend(counts);
         if has(FLAGS) {
-            elements.push(Element { number: 6, bytes: 2, is_reverse }); // tcpControlBits
+            elements.push(Element { number: 6, bytes: 2, enterprise }); // tcpControlBits
         }
         if has_headers(template, is_reverse) {
             // minimumTTL, maximumTTL, ipDiffServCodePoint
-            elements.extend([52, 53, 195].map(|number| Element { number, bytes: 1, is_reverse }));
+            elements.extend([52, 53, 195].map(|number| Element { number, bytes: 1, enterprise }));
+        }
+        if has(OWN) {
+            elements.push(own(Own::Fragments, bytes, is_reverse));
+        }
+        if has_own(template, FLAGS) {
+            elements.extend(OF_SEGMENTS.map(|which| own(which, 4, is_reverse)));
         }
     }
     let mut add_to = |is_there: bool, numbers: [u16; 2], bytes: u16| {
-        let both = numbers.map(|number| Element { number, bytes, is_reverse: false });
+        let both = numbers.map(|number| Element { number, bytes, enterprise: 0 });
         elements.extend(both.into_iter().filter(|_| is_there));
     };
     // samplingPacketInterval, samplingPacketSpace; samplingFlowInterval, samplingFlowSpacing
@@ -137,14 +181,43 @@ pub(super) fn elements(template: Template) -> Vec<Element> {
     elements
 }
 
+/// Entries of an MPLS stack that a record has.
+const MPLS_ENTRIES: u16 = 9;
+const _: () = assert!(RECORD_LABELS == MPLS_ENTRIES as usize);
+
+const OF_TCP: [(Own, u16); 3] = [(Own::TcpState, 1), (Own::RttServer, 4), (Own::RttClient, 4)];
+const OF_SEGMENTS: [Own; 3] = [Own::Retransmits, Own::OutOfOrder, Own::ZeroWindows];
+const OF_TUNNEL: [(Own, u16); 4] = [
+    (Own::TunnelType, VARIABLE),
+    (Own::TunnelSource, 16),
+    (Own::TunnelDestination, 16),
+    (Own::TunnelId, 8),
+];
+const OF_NAMES: [(Own, u16); 8] = [
+    (Own::Sni, VARIABLE),
+    (Own::Alpn, VARIABLE),
+    (Own::Ja4, VARIABLE),
+    (Own::HttpHost, VARIABLE),
+    (Own::Name, VARIABLE),
+    (Own::NameSource, VARIABLE),
+    (Own::NameAge, 8),
+    (Own::NameDoubt, VARIABLE),
+];
+
+/// Whether a flow of `what` kind has own elements; aggregates are not looked at so closely.
+pub(super) fn has_own(template: Template, what: Template) -> bool {
+    template & (OWN | what) == OWN | what && template & PREFIX == 0
+}
+
 /// Whether a side has a time to live and a code point: not if it sent nothing, nor in aggregates.
-fn has_headers(template: Template, is_reverse: bool) -> bool {
+pub(super) fn has_headers(template: Template, is_reverse: bool) -> bool {
     let needed = if is_reverse { REVERSE } else { HEADERS };
     template & needed != 0 && template & PREFIX == 0
 }
 
-/// What a record has.
-pub(super) fn template_of(row: &Row<'_>) -> Template {
+/// What a record has, with `own` elements or without.
+#[inline]
+pub(super) fn template_of(row: &Row<'_>, own: bool) -> Template {
     let record = row.record;
     let bit = |what: Template, is_there: bool| if is_there { what } else { 0 };
     let vlans = record.key.vlan();
@@ -155,6 +228,7 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
         | bit(V6, record.key.ip_version() == 6)
         | bit(FLAGS, record.key.protocol() == protocol::TCP)
         | bit(TIMES, row.times().is_some())
+        | bit(OWN, own)
         | sampled(row.sampling)
         | bit(VLAN, vlans[0] != 0)
         | bit(INNER_VLAN, vlans[1] != 0);
@@ -162,6 +236,9 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
         return common | PREFIX;
     }
     common
+        | bit(NAMES, own && row.labels.is_some())
+        | bit(TUNNEL, own && record.key.tunnel().is_some())
+        | bit(MPLS, row.mpls().is_some())
         | bit(PORTS, row.port(Side::Src).is_some())
         | bit(ICMP, row.icmp().is_some())
         | bit(HEADERS, forward != 0)
@@ -171,7 +248,7 @@ pub(super) fn template_of(row: &Row<'_>) -> Template {
 
 /// What is counted of one side, in the order of its elements.
 #[inline(always)]
-fn counts(row: &Row<'_>, side: Side) -> [u64; 4] {
+pub(super) fn counts(row: &Row<'_>, side: Side) -> [u64; 4] {
     let counts = row.side(side);
     [counts.packets, counts.bytes, counts.frame_bytes, counts.payload_bytes]
 }
@@ -182,132 +259,4 @@ fn sampled(sampling: Sampling) -> Template {
         SamplingUnit::Packet => SAMPLED_PACKETS,
         SamplingUnit::Flow => SAMPLED_FLOWS,
     }
-}
-
-/// A record while it is written, in copies of a fixed length.
-pub(super) struct Record {
-    bytes: [u8; RECORD_BYTES],
-    len: usize,
-}
-
-impl Default for Record {
-    fn default() -> Self {
-        Self { bytes: [0; RECORD_BYTES], len: 0 }
-    }
-}
-
-impl Record {
-    /// Bytes that were written since the last call.
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// What was written since the last call.
-    pub(super) fn take(&mut self) -> &[u8] {
-        let len = std::mem::take(&mut self.len);
-        &self.bytes[..len]
-    }
-
-    #[inline(always)]
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.bytes[self.len..self.len + N].copy_from_slice(&bytes);
-        self.len += N;
-    }
-
-    #[inline(always)]
-    fn address(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(address) => self.put(address.octets()),
-            IpAddr::V6(address) => self.put(address.octets()),
-        }
-    }
-}
-
-/// Writes the values of [`elements`].
-#[inline]
-pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
-    let has = |what: Template| template & what != 0;
-    let record = row.record;
-    if let Some((first, last)) = row.times() {
-        if has(MILLISECONDS) {
-            to.put(milliseconds(first));
-            to.put(milliseconds(last));
-        }
-        to.put(ntp_time(first));
-        to.put(ntp_time(last));
-    }
-    to.put([record.key.protocol()]);
-    to.put([record.total.end.map_or(0, |reason| reason as u8)]);
-    if has(PREFIX) {
-        to.address(row.address(Side::Dst));
-        to.put([u8::try_from(row.prefix_length().unwrap_or(0)).unwrap_or(0)]);
-    } else {
-        to.put(record.flow_id().to_be_bytes());
-        to.address(row.address(Side::Src));
-        to.address(row.address(Side::Dst));
-    }
-    if has(PORTS) {
-        to.put(row.port(Side::Src).unwrap_or(0).to_be_bytes());
-        to.put(row.port(Side::Dst).unwrap_or(0).to_be_bytes());
-    }
-    if has(ICMP) {
-        let (kind, code) = row.icmp().unwrap_or_default();
-        to.put([kind, code]);
-    }
-    for (what, side) in [(SRC_MAC, Side::Src), (DST_MAC, Side::Dst)] {
-        if has(what) {
-            to.put(row.mac(side).unwrap_or_default());
-        }
-    }
-    let vlans: [u16; KEY_VLANS] = record.key.vlan();
-    for (what, vlan) in [(VLAN, vlans[0]), (INNER_VLAN, vlans[1])] {
-        if has(what) {
-            to.put(vlan.to_be_bytes());
-        }
-    }
-    for side in [Side::Src, Side::Dst] {
-        if side == Side::Dst && !has(REVERSE) {
-            continue;
-        }
-        for count in counts(row, side) {
-            match has(WIDE) {
-                true => to.put(count.to_be_bytes()),
-                false => to.put(low_half(count).to_be_bytes()),
-            }
-        }
-        if has(FLAGS) {
-            to.put(u16::from(row.side(side).tcp_flags).to_be_bytes());
-        }
-        if has_headers(template, side == Side::Dst) {
-            let (min, max) = row.side(side).ttl().unwrap_or_default();
-            to.put([min, max, row.dscp(side).unwrap_or_default()]);
-        }
-    }
-    // One is kept, then so many are not (RFC 5477 section 8.2, RFC 7014 section 7).
-    let left_out = row.sampling.every() - 1;
-    if has(SAMPLED_PACKETS) {
-        to.put(1_u32.to_be_bytes());
-        to.put(left_out.to_be_bytes());
-    }
-    if has(SAMPLED_FLOWS) {
-        to.put(1_u64.to_be_bytes());
-        to.put(u64::from(left_out).to_be_bytes());
-    }
-}
-
-/// RFC 7011 section 6.1.8: since 1970.
-fn milliseconds(time: Timestamp) -> [u8; 8] {
-    (time / 1_000_000).max(0).to_be_bytes()
-}
-
-/// NTP's format (RFC 7011 section 6.1.10): seconds and their fraction, whose unit is 0.23 ns. It
-/// is a little after the nanosecond, less than half of one, so that the nanosecond comes back
-/// whether a reader rounds down, with exact numbers or floating ones, or to the nearest.
-#[expect(clippy::cast_possible_truncation, reason = "eras of 2^32 seconds; a fraction is below 1")]
-pub(super) fn ntp_time(time: Timestamp) -> [u8; 8] {
-    let second_ns = SECOND_NS.cast_signed();
-    let (second, ns) = (time.div_euclid(second_ns), time.rem_euclid(second_ns).cast_unsigned());
-    let seconds = second.wrapping_add(NTP_SECONDS) as u32;
-    let fraction = (((4 * ns + 1) << 30) / SECOND_NS) as u32;
-    ((u64::from(seconds) << 32) | u64::from(fraction)).to_be_bytes()
 }

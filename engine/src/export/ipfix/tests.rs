@@ -1,10 +1,17 @@
 //! Messages, templates and times.
 
-use super::template::{RECORD_BYTES, SAMPLED, TEMPLATES, elements, ntp_time};
+use super::record::{PLAIN_BYTES, RECORD_BYTES, Record, ntp_time, write};
+use super::template::{
+    MILLISECONDS, NAMES, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, VARIABLE,
+    elements,
+};
 use super::*;
 use crate::export::tests::{ROWS, tcp_record};
 use crate::flow::{FlowRecord, Sampling};
-use crate::limits::DATAGRAM_BYTES_BOUNDS;
+use crate::limits::{BATCH_RECORDS, DATAGRAM_BYTES_BOUNDS, INTERFACE_BYTES, NAME_BYTES};
+use crate::names::Labels;
+use crate::names::facts::FlowFacts;
+use crate::sync::Arc;
 
 #[test]
 fn times_come_back_exactly() {
@@ -18,6 +25,12 @@ fn times_come_back_exactly() {
         assert_eq!(seconds * 1_000_000_000 + down.cast_signed(), time);
         assert_eq!(nearest, down);
     }
+}
+
+/// Bytes of a record of the template with a number, in a run without more.
+fn bytes_of(number: u32) -> usize {
+    let elements = elements(number - u32::from(FIRST_TEMPLATE), 0);
+    elements.iter().map(|element| usize::from(element.bytes)).sum()
 }
 
 /// Number, and how many bytes follow, of each set of each message; and the sequence numbers.
@@ -46,17 +59,14 @@ fn rows(records: &[FlowRecord], sampling: Sampling) -> Rows<'_> {
 #[test]
 fn a_file_has_its_templates_once_and_counts_from_zero() {
     let records = vec![tcp_record(); BATCH_RECORDS + 1];
-    let mut encoder = Ipfix::default();
-    let bytes_of = |template: u16| -> usize {
-        elements(template).iter().map(|element| usize::from(element.bytes)).sum()
-    };
+    let mut encoder = Ipfix::new(None);
     for _ in 0..2 {
         let mut out = Vec::new();
         encoder.begin(&mut out);
         encoder.encode(&rows(&records, Sampling::ALL), &mut out);
         encoder.encode(&rows(&records[..2], Sampling::ALL), &mut out);
         let (sets, sequences) = sets(&out);
-        let record = bytes_of(sets[1].0 - FIRST_TEMPLATE);
+        let record = bytes_of(sets[1].0.into());
         let records: Vec<_> = sets[1..].iter().map(|set| set.1 / record).collect();
         assert_eq!((sets[0].0, records), (TEMPLATE_SET, vec![BATCH_RECORDS, 1, 2]));
         assert!(sets[1..].iter().all(|set| set.0 == sets[1].0 && set.1 % record == 0));
@@ -67,19 +77,24 @@ fn a_file_has_its_templates_once_and_counts_from_zero() {
 #[test]
 fn sampled_records_say_how_many_are_between() {
     // samplingPacketInterval and samplingPacketSpace, samplingFlowInterval and -Spacing.
-    for (text, numbers, end) in [
-        ("100:packet", [305, 306], vec![0, 0, 0, 1, 0, 0, 0, 99]),
-        ("3", [396, 397], [[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 2]].concat()),
+    for (text, unit, numbers, end) in [
+        ("100:packet", SAMPLED_PACKETS, [305, 306], vec![0, 0, 0, 1, 0, 0, 0, 99]),
+        (
+            "3",
+            SAMPLED_FLOWS,
+            [396, 397],
+            [[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 2]].concat(),
+        ),
     ] {
         let (records, mut out) = ([tcp_record()], Vec::new());
-        let mut encoder = Ipfix::default();
+        let mut encoder = Ipfix::new(None);
         encoder.begin(&mut out);
         let sampling = text.parse().unwrap();
         encoder.encode(&rows(&records, sampling), &mut out);
         assert!(out.ends_with(&end), "{text}");
         let (sets, _) = sets(&out);
-        let elements = elements(sets[1].0 - FIRST_TEMPLATE);
-        let last: Vec<_> = elements[elements.len() - 2..].iter().map(|e| e.number()).collect();
+        let elements = elements(u32::from(sets[1].0 - FIRST_TEMPLATE) | unit, 0);
+        let last: Vec<_> = elements[elements.len() - 2..].iter().map(|e| e.number).collect();
         assert_eq!(last, numbers, "{text}");
         let bytes: usize = elements.iter().map(|element| usize::from(element.bytes)).sum();
         assert_eq!(sets[1].1, bytes, "{text}");
@@ -88,28 +103,44 @@ fn sampled_records_say_how_many_are_between() {
 
 #[test]
 fn no_record_is_longer_than_there_is_room() {
-    let is_sampled_once = |template: &Template| template & SAMPLED != SAMPLED;
-    let all = || (0..=u16::try_from(TEMPLATES - 1).unwrap()).filter(is_sampled_once);
-    let longest = all().map(|template| {
-        elements(template).iter().map(|element| usize::from(element.bytes)).sum::<usize>()
-    });
-    assert!(longest.max().unwrap() <= RECORD_BYTES);
-    // In the smallest datagram too, as the template.
     let least = *DATAGRAM_BYTES_BOUNDS.start() - MESSAGE_HEADER - SET_HEADER;
-    assert!(RECORD_BYTES <= least);
+    assert!(PLAIN_BYTES <= least);
     let mut described = Vec::new();
-    for template in all() {
-        described.clear();
-        describe(template, &mut described);
-        assert!(described.len() <= least, "template {template}");
+    let (mut longest, mut plain) = (0, 0);
+    for template in (0..=OF_RECORD).filter(|template| template & NEVER != NEVER) {
+        assert!(number_of(template) >= FIRST_TEMPLATE && number_of(template) != number_of(NEVER));
+        for sampled in [SAMPLED_FLOWS, SAMPLED_PACKETS] {
+            let template = template | sampled | OWN | MILLISECONDS;
+            described.clear();
+            // In the smallest datagram, as the records.
+            describe(template, 1, &mut described);
+            assert!(described.len() <= least, "template {template}");
+            let all = elements(template, 1);
+            let bytes: usize = all
+                .iter()
+                .map(|element| match element.number {
+                    82 => 1 + INTERFACE_BYTES,
+                    // Kinds of tunnels have short names.
+                    17 if element.enterprise == 1 => 1 + 6,
+                    _ if element.bytes == VARIABLE => 3 + NAME_BYTES,
+                    _ => element.bytes.into(),
+                })
+                .sum();
+            longest = longest.max(bytes);
+            if template & NAMES == 0 {
+                plain = plain.max(bytes);
+            }
+        }
     }
+    assert!(plain <= PLAIN_BYTES, "{plain}");
+    assert!(longest <= RECORD_BYTES, "{longest}");
 }
 
 /// What a packer gives of records, and how many of ours, of up to `most` bytes each.
 fn packed(records: &[FlowRecord], most: usize, is_uniflow: bool) -> (Vec<u8>, u32) {
     let rows = rows(records, Sampling::ALL);
     let (mut out, mut flows) = (Vec::new(), 0);
-    Packer::for_collector(most, is_uniflow).pack(&rows, &mut |packed: Packed<'_>| {
+    Packer::for_collector(most, is_uniflow, false).pack(&rows, &mut |packed: Packed<'_>| {
         let start = out.len();
         packed.write(&mut out);
         assert!(out.len() - start <= most, "{} bytes", out.len() - start);
@@ -124,8 +155,7 @@ fn messages_are_no_longer_than_they_may_be_and_hardly_shorter() {
     for most in [512, 513, 1_400, MESSAGE_BYTES] {
         let (bytes, flows) = packed(&records, most, false);
         let (sets, _) = sets(&bytes);
-        let record = elements(sets[0].0 - FIRST_TEMPLATE);
-        let record: usize = record.iter().map(|element| usize::from(element.bytes)).sum();
+        let record = bytes_of(u32::from(sets[0].0) | MILLISECONDS);
         let in_message = ((most - MESSAGE_HEADER - SET_HEADER) / record).min(BATCH_RECORDS);
         assert_eq!(sets.len(), records.len().div_ceil(in_message), "{most} bytes");
         assert_eq!(sets.iter().map(|set| set.1 / record).sum::<usize>(), records.len());
@@ -144,20 +174,81 @@ fn uniflows_are_two_records_and_none_of_a_side_that_sent_nothing() {
     let ([both, one], len) = ([sets(&both).0, sets(&one).0], |set: (u16, usize)| set.1);
     assert_eq!((both.len(), one.len()), (1, 1));
     assert_eq!((both[0].0, len(both[0])), (one[0].0, 2 * len(one[0])));
-    assert_eq!((both[0].0 - FIRST_TEMPLATE) & template::REVERSE, 0);
+    assert_eq!(u32::from(both[0].0 - FIRST_TEMPLATE) & REVERSE, 0);
 }
 
 #[test]
 fn templates_are_told_once_and_again_when_they_are_forgotten() {
-    let mut templates = Templates::default();
-    let all = || 0..100;
-    let told = |messages: Vec<Vec<u8>>| {
-        assert!(messages.iter().all(|message| message.len() <= 512));
-        messages.iter().map(|message| sets(message).0.len()).sum::<usize>()
+    for pen in [None, Some(32_473)] {
+        let mut templates = Templates::new(pen);
+        let all = || 0..100;
+        let told = |messages: Vec<Told>| {
+            assert!(messages.iter().all(|message| message.bytes.len() <= 512));
+            let all = messages.iter().flat_map(|message| sets(&message.bytes).0);
+            let numbers: Vec<u16> = all.map(|set| set.0).collect();
+            (numbers.len(), numbers.first().copied(), messages.iter().map(|it| it.records).sum())
+        };
+        let first: (usize, _, u32) = told(templates.new_ones(all(), 512));
+        assert!(first.0 > 10);
+        assert_eq!(first.1, Some(if pen.is_some() { OPTIONS_SET } else { TEMPLATE_SET }));
+        assert_eq!(first.2 > 20, pen.is_some());
+        assert_eq!(told(templates.new_ones(all(), 512)).0, 0);
+        templates.forget();
+        assert_eq!(told(templates.new_ones(all(), 512)), first);
+    }
+}
+
+/// What a flow said is in its own record, and others are no longer for it.
+#[test]
+fn names_are_in_the_records_that_have_them() {
+    let facts = FlowFacts { sni: Some("a.example".into()), ..FlowFacts::default() };
+    let labels = [(1, Labels { facts: Some(Arc::new(facts)), name: None })];
+    let records = [tcp_record(); 3];
+    let sizes = |has_own: bool, most: usize| -> Vec<usize> {
+        let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
+        let mut all = Vec::new();
+        Packer::for_collector(most, false, has_own).pack(&rows, &mut |packed: Packed<'_>| {
+            let mut out = Vec::new();
+            packed.write(&mut out);
+            all.extend(sets(&out).0.into_iter().map(|set| set.1));
+        });
+        all
     };
-    let first = told(templates.new_ones(all(), 512));
-    assert!(first > 10);
-    assert_eq!(told(templates.new_ones(all(), 512)), 0);
-    templates.forget();
-    assert_eq!(told(templates.new_ones(all(), 512)), first);
+    let [plain, own] = [sizes(false, 1_400), sizes(true, 1_400)];
+    assert_eq!((plain.len(), own.len()), (1, 2));
+    let (without, with) = (own[0] / 2, own[1]);
+    // `sni` and `name` have nine letters, `name_source` three; eight have their length before
+    // them or are an age.
+    assert_eq!(with - without, 9 + 9 + 3 + 7 + 8);
+    assert!(without > plain[0] / 3);
+
+    let long = "x".repeat(NAME_BYTES);
+    let facts = FlowFacts { sni: Some(long.as_str().into()), ..FlowFacts::default() };
+    let labels = [(1, Labels { facts: Some(Arc::new(facts)), name: None })];
+    let row = Rows { labels: &labels, ..rows(&records, Sampling::ALL) }.iter().nth(1).unwrap();
+    let mut written = Record::default();
+    write(&row, NAMES | OWN, &mut written);
+    let text = [&[255, 0, 255], long.as_bytes()].concat();
+    assert!(written.take().windows(text.len()).any(|bytes| bytes == text));
+}
+
+#[test]
+fn names_that_fill_more_than_a_message_are_left_out() {
+    let long: Arc<str> = "x".repeat(NAME_BYTES).as_str().into();
+    let [sni, alpn, ja4] = [0; 3].map(|_| Some(long.clone()));
+    let facts = FlowFacts { sni, alpn, ja4, ..FlowFacts::default() };
+    let labels = [(0, Labels { facts: Some(Arc::new(facts)), name: None })];
+    let records = [tcp_record()];
+    let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
+    for (most, has_names) in [(512, false), (1_400, true)] {
+        let mut numbers = Vec::new();
+        Packer::for_collector(most, false, true).pack(&rows, &mut |packed: Packed<'_>| {
+            let mut out = Vec::new();
+            packed.write(&mut out);
+            assert!(out.len() <= most);
+            numbers.extend(sets(&out).0.into_iter().map(|set| u32::from(set.0 - FIRST_TEMPLATE)));
+        });
+        assert_eq!(numbers.len(), 1, "{most}");
+        assert_eq!(numbers[0] & NAMES != 0, has_names, "{most}");
+    }
 }

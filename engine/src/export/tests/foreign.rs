@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::{ROWS, record, tcp_record};
 use crate::export::describe;
-use crate::export::{Format, Rows};
+use crate::export::{Format, Rows, SinkOptions};
 use crate::flow::{FeaturesSet, FlowRecord, PortKind, RecordKind};
 
 fn encoded(format: Format, record: &FlowRecord) -> String {
     let interfaces = ["lo".to_owned(), "eth0".to_owned()];
-    let mut encoder = format.encoder(FeaturesSet::Basic);
+    let mut encoder = format.encoder(FeaturesSet::Basic, &SinkOptions::default());
     let mut out = Vec::new();
     encoder.begin(&mut out);
     let records = std::slice::from_ref(record);

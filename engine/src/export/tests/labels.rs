@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{ROWS, tcp_record};
 use crate::export::schema::names;
-use crate::export::{Format, Rows};
+use crate::export::{Format, Rows, SinkOptions};
 use crate::flow::FeaturesSet;
 use crate::names::addresses::{AddressName, Doubt};
 use crate::names::facts::FlowFacts;
@@ -16,7 +16,7 @@ fn labelled(format: Format, facts: FlowFacts, name: Option<AddressName>) -> Stri
     let labels = [(1, Labels { facts: Some(Arc::new(facts)), name })];
     let records = [tcp_record(), tcp_record()];
     let rows = Rows { records: &records, labels: &labels, ..ROWS };
-    let mut encoder = format.encoder(FeaturesSet::Basic);
+    let mut encoder = format.encoder(FeaturesSet::Basic, &SinkOptions::default());
     let mut out = Vec::new();
     encoder.begin(&mut out);
     encoder.encode(&rows, &mut out);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{ROWS, START, record, tcp_record};
 use crate::export::schema::names;
-use crate::export::{Format, Rows};
+use crate::export::{Format, Rows, SinkOptions};
 use crate::flow::features::{Features, FeaturesSet, SideFeatures, Spread};
 use crate::flow::{
     Delta, Encapsulation, Encapsulations, EndReason, FlowRecord, MplsLabels, PortKind, RecordKind,
@@ -20,7 +20,7 @@ fn carried(format: Format, record: &FlowRecord, encapsulations: &Encapsulations)
     let records = std::slice::from_ref(record);
     let rows = Rows { records, encapsulations: Some(encapsulations), ..ROWS };
     let mut out = Vec::new();
-    format.encoder(FeaturesSet::Basic).encode(&rows, &mut out);
+    format.encoder(FeaturesSet::Basic, &SinkOptions::default()).encode(&rows, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -36,7 +36,7 @@ fn encoded_with(
 ) -> String {
     let set = if features.is_some() { FeaturesSet::Extended } else { FeaturesSet::Basic };
     let interfaces = ["lo".to_owned(), "eth0".to_owned()];
-    let mut encoder = format.encoder(set);
+    let mut encoder = format.encoder(set, &SinkOptions::default());
     let mut out = Vec::new();
     encoder.begin(&mut out);
     let rows = Rows { records, features, interfaces: &interfaces, sampling, ..ROWS };
