@@ -31,6 +31,7 @@ fn rival(bencher: Bencher<'_, '_>, encode: impl Fn(&[Row<'_>], &mut Vec<u8>)) {
     let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
     let row = |record| Row {
         record,
+        flow_id: None,
         features: None,
         labels: None,
         interfaces: &interfaces,

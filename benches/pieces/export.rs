@@ -69,6 +69,7 @@ impl Piece for Encode {
         self.out.clear();
         let rows = Rows {
             records: &self.records,
+            flow_ids: None,
             features: None,
             labels: &[],
             transactions: &[],

@@ -190,7 +190,10 @@ impl Options {
     }
 
     /// Sinks of records, and of transactions of name services.
-    fn sinks(&self) -> Result<(Vec<SinkSpec>, Option<SinkSpec>)> {
+    ///
+    /// # Errors
+    /// If one is none that is known, or would write what is given twice or read.
+    pub fn sinks(&self) -> Result<(Vec<SinkSpec>, Option<SinkSpec>)> {
         let mut sinks: Vec<_> = if self.outputs.is_empty() {
             let terminal = std::io::stdout().is_terminal();
             let format = if terminal { Format::Table } else { Format::JsonLines };

@@ -226,6 +226,15 @@ const _: () = assert!(ROW_GROUP_ROWS.is_multiple_of(COLUMN_ROWS));
 /// memory until they are written at its end (some 10 KiB each); then another file begins.
 pub const ROW_GROUPS: usize = 1_024;
 
+/// The longest line, or record of CSV, that `convert` reads, in bytes; more is a damaged file.
+pub const CONVERT_LINE_BYTES: usize = 1 << 20;
+
+/// Templates of one file that `convert` keeps; more is a damaged file.
+pub const CONVERT_TEMPLATES: usize = 4_096;
+
+/// Names of what has no field that `convert` counts one by one.
+pub const CONVERT_NAMES: usize = 256;
+
 /// The longest packet that a capture file may claim, in bytes; more is a damaged file.
 pub const FILE_PACKET_BYTES: usize = 1 << 20;
 

@@ -8,6 +8,7 @@ mod captures;
 mod carried;
 mod cli;
 mod collector;
+mod convert;
 mod dns_log;
 mod features;
 mod filter;
@@ -71,6 +72,7 @@ fn main() {
     trials.extend(ipfix::trials());
     trials.extend(parquet::trials());
     trials.extend(foreign::trials());
+    trials.extend(convert::trials());
     trials.extend(collector::trials());
     trials.extend(rotation::trials());
     trials.extend(outage::trials());

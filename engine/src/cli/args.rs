@@ -36,11 +36,53 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Look at this machine and its interfaces: what a capture would find, and what mends it.
     Doctor(DoctorArguments),
+    /// Convert files of records: JSON lines, CSV, Parquet, Arrow, IPFIX, NetFlow version 9.
+    Convert(ConvertArguments),
     /// Show the fields of a record: name, type, unit, meaning; what IPFIX, Zeek and Suricata call it.
     Schema(SchemaArguments),
     /// Hold an interface's settings: started by `capture --tune`.
     #[command(hide = true, name = crate::cli::hold::COMMAND)]
     Hold(HoldArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "What an input does not know is absent. What it has and a record has no \
+                        field for is counted and said. A file that breaks is converted up to \
+                        there, and the exit code is 2.")]
+pub(crate) struct ConvertArguments {
+    /// Files of records, in this order; their first bytes say what they are, compressed or not. -
+    /// is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where records go, as for read, but no collector. May be given several times. Without it:
+    /// JSON lines on standard output.
+    #[arg(short, long = "output", value_name = "SINK")]
+    outputs: Vec<String>,
+    /// What outputs have room for [default: what the first records have].
+    #[arg(long, value_enum, value_name = "SET")]
+    features_set: Option<FeaturesSet>,
+    /// Begin another file when one has so many bytes (k, M, G: 1,000, and so on).
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    rotate_size: Option<u64>,
+    /// Say only what went wrong.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl ConvertArguments {
+    pub(crate) fn options(&self) -> Options {
+        let to_stdout = || vec!["-".to_owned()];
+        Options {
+            outputs: if self.outputs.is_empty() { to_stdout() } else { self.outputs.clone() },
+            sink: SinkOptions { rotate_size: self.rotate_size, ..SinkOptions::default() },
+            inputs: self.files.clone(),
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn features_set(&self) -> Option<crate::flow::FeaturesSet> {
+        self.features_set.map(Into::into)
+    }
 }
 
 #[derive(Debug, Args)]

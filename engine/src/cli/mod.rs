@@ -5,6 +5,7 @@
 
 mod args;
 mod console;
+mod convert;
 mod doctor;
 mod hold;
 mod stats;
@@ -49,7 +50,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or_default();
     let help = match command {
-        "read" | "capture" | "doctor" => format!("flowtap {command} --help"),
+        "read" | "capture" | "convert" | "doctor" => format!("flowtap {command} --help"),
         _ => "flowtap --help".to_owned(),
     };
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -67,6 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let (common, result) = match arguments.command {
         Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
+        Command::Convert(arguments) => return exit_code(convert::run(&arguments)),
         Command::Schema(schema) => return exit_code(show_schema(schema.format).map(|()| 0)),
         Command::Hold(settings) => {
             // It has told whom it works for.
@@ -114,7 +116,7 @@ fn exit_code(result: Result<u8>) -> ExitCode {
 /// What clap says in several lines, in one that says where to look.
 fn usage_line(error: &clap::Error, help: &str) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return format!("give a command: read, capture, doctor or schema; see {help}");
+        return format!("give a command: read, capture, convert, doctor or schema; see {help}");
     }
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");

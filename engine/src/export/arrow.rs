@@ -2,12 +2,13 @@
 //! <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>), to be mapped into memory.
 //!
 //! A record batch is written when it is full, or a checkpoint asks for it. What comes before the
-//! end of a file is, after its first eight bytes, Arrow's streaming format: it can be read as such.
+//! end of a file is, after its first 64 bytes, Arrow's streaming format: it can be read as such.
 
 use arrow_ipc::writer::FileWriter;
 
 use crate::export::columns::Columns;
-use crate::export::{Encoder, Rows};
+use crate::export::schema::Visit;
+use crate::export::{Encoder, InSet, Rows};
 use crate::flow::FeaturesSet;
 use crate::limits::{COLUMN_ROWS, ROW_GROUPS};
 
@@ -39,12 +40,11 @@ impl Encoder for Arrow {
     }
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            self.columns.push(&row);
-            if self.columns.rows() == COLUMN_ROWS {
-                self.flush(out);
-            }
-        }
+        rows.iter().for_each(|row| self.add(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record, out));
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) {
@@ -74,6 +74,13 @@ impl Encoder for Arrow {
 }
 
 impl Arrow {
+    fn add(&mut self, record: &impl Visit, out: &mut Vec<u8>) {
+        self.columns.push(record);
+        if self.columns.rows() == COLUMN_ROWS {
+            self.flush(out);
+        }
+    }
+
     fn writer(&mut self) -> &mut FileWriter<Vec<u8>> {
         self.writer.as_mut().expect("a file has begun")
     }

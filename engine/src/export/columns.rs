@@ -1,6 +1,6 @@
 //! Records as columns in memory: what Parquet and Arrow files are made of.
 //!
-//! [`visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64,
+//! [`Visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64,
 //! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel a struct, and all else is text,
 //! written as in JSON lines. There is no other list of fields here.
 
@@ -15,7 +15,7 @@ use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, TimeUnit};
 
 use crate::export::line::Line;
-use crate::export::schema::{Fields, Row, RowTunnel, visit, visit_nothing};
+use crate::export::schema::{Fields, RowTunnel, Visit, visit_nothing};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
 use crate::limits::KEY_VLANS;
@@ -134,9 +134,9 @@ impl Columns {
     }
 
     /// Adds a record.
-    pub(super) fn push(&mut self, row: &Row<'_>) {
+    pub(super) fn push(&mut self, record: &impl Visit) {
         self.next = 0;
-        visit(row, self);
+        record.visit(self);
         self.rows += 1;
     }
 

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use crate::export::line::{Line, harmless};
-use crate::export::schema::{Fields, RowTunnel, names, visit};
-use crate::export::{Encoder, Rows};
+use crate::export::schema::{Fields, RowTunnel, Visit, names};
+use crate::export::{Encoder, InSet, Rows};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
 use crate::limits::KEY_VLANS;
@@ -31,10 +31,11 @@ impl Encoder for Csv {
     }
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            visit(&row, self);
-            self.end_line(out);
-        }
+        rows.iter().for_each(|row| self.add(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record, out));
     }
 }
 
@@ -50,6 +51,12 @@ impl Csv {
 
     pub(crate) fn new(set: FeaturesSet) -> Self {
         Self { set, ..Self::default() }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, record: &impl Visit, out: &mut Vec<u8>) {
+        record.visit(self);
+        self.end_line(out);
     }
 
     /// A field, if there is a value, and what separates it from the next.

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use crate::export::json::Object;
 use crate::export::line::Line;
 use crate::export::picked::{Picked, PickedSide};
-use crate::export::schema::visit;
-use crate::export::{Encoder, Rows};
+use crate::export::schema::Visit;
+use crate::export::{Encoder, InSet, Rows};
 use crate::flow::record::tcp_flags;
 use crate::time::{SECOND_NS, Timestamp};
 
@@ -41,12 +41,20 @@ impl Encoder for Eve {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            visit(&row, &mut self.record);
-            Object::write(&mut self.line, |event| write(&self.record, event));
-            out.extend_from_slice(self.line.take());
-            out.push(b'\n');
-        }
+        rows.iter().for_each(|row| self.add(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record, out));
+    }
+}
+
+impl Eve {
+    fn add(&mut self, record: &impl Visit, out: &mut Vec<u8>) {
+        record.visit(&mut self.record);
+        Object::write(&mut self.line, |event| write(&self.record, event));
+        out.extend_from_slice(self.line.take());
+        out.push(b'\n');
     }
 }
 

@@ -21,7 +21,8 @@ pub(super) use self::pack::{Packed, Packer};
 pub(super) use self::template::Template;
 
 use self::template::{TEMPLATES, elements, number_of, place_of};
-use crate::export::{Encoder, Rows};
+use crate::export::rebuild::rebuilt;
+use crate::export::{Encoder, InSet, Rows};
 
 /// RFC 7011 section 3.1.
 const VERSION: u16 = 10;
@@ -71,6 +72,10 @@ impl Encoder for Ipfix {
             stamp(&mut out[start..], *sequence);
             *sequence = sequence.wrapping_add(packed.records);
         });
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        rebuilt(records, |rows| self.encode(rows, out));
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::export::json::quote;
 use crate::export::line::Line;
-use crate::export::schema::{Fields, RowTunnel, visit};
-use crate::export::{Encoder, Rows};
+use crate::export::schema::{Fields, RowTunnel, Visit};
+use crate::export::{Encoder, InSet, Rows};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
 use crate::limits::KEY_VLANS;
@@ -22,14 +22,21 @@ impl Encoder for JsonLines {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            visit(&row, self);
-            self.end_line(out);
-        }
+        rows.iter().for_each(|row| self.add(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record, out));
     }
 }
 
 impl JsonLines {
+    #[inline(always)]
+    fn add(&mut self, record: &impl Visit, out: &mut Vec<u8>) {
+        record.visit(self);
+        self.end_line(out);
+    }
+
     /// Moves the object that was written to `out`.
     #[inline(always)]
     pub(super) fn end_line(&mut self, out: &mut Vec<u8>) {

@@ -9,6 +9,7 @@ mod collector;
 mod columns;
 mod completed;
 mod compress;
+mod convert;
 mod csv;
 pub mod describe;
 mod distributor;
@@ -24,21 +25,25 @@ pub mod output;
 mod parquet;
 mod picked;
 mod queue;
+mod rebuild;
 pub mod schema;
 pub mod sink;
 mod spec;
 mod table;
 pub(crate) mod target;
 mod transactions;
+mod values;
 mod writer;
 mod zeek;
 
 pub use account::SinkAccount;
 pub use collector::{Endpoint, Transport};
+pub use convert::{Converted, convert};
 pub use distributor::Distributor;
 pub use queue::{Patience, WhenFull};
 pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Content, Format, SinkOptions, SinkSpec, Target};
+pub use values::InSet;
 
 use crate::export::queue::Batch;
 use crate::export::schema::Row;
@@ -52,6 +57,8 @@ pub trait Encoder: Send {
     fn begin(&mut self, out: &mut Vec<u8>);
     /// A batch of records. Some of them may be held back.
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>);
+    /// Records that were read back from a file.
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>);
     /// What is held back.
     fn flush(&mut self, _out: &mut Vec<u8>) {}
     /// What is held back, and what comes after the last record of a file.
@@ -88,6 +95,7 @@ impl Context {
     fn rows<'a>(&'a self, batch: &'a Batch) -> Rows<'a> {
         Rows {
             records: &batch.records,
+            flow_ids: None,
             features: self.features_set.is_extended().then_some(&batch.features),
             labels: &batch.labels,
             transactions: &batch.transactions,
@@ -103,6 +111,8 @@ impl Context {
 pub struct Rows<'a> {
     /// The records.
     pub records: &'a [FlowRecord],
+    /// Identifiers that another run has given them, of each or of none.
+    pub flow_ids: Option<&'a [Option<u64>]>,
     /// In the extended set: their statistics, as far as there are any.
     pub features: Option<&'a [Features]>,
     /// Labels of those that have any, each with the record's place, in order.
@@ -120,13 +130,14 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// One record after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
-        let Self { features, interfaces, encapsulations, sampling, .. } = *self;
+        let Self { flow_ids, features, interfaces, encapsulations, sampling, .. } = *self;
         let mut labels = self.labels.iter().peekable();
         (0..).zip(self.records).enumerate().map(move |(idx, (place, record))| {
             let of_it = |features: &'a [Features]| features.get(idx).unwrap_or(&Features::EMPTY);
             let features = features.map(of_it);
+            let flow_id = flow_ids.and_then(|ids| *ids.get(idx)?);
             let labels = labels.next_if(|(its, _)| *its == place).map(|(_, labels)| labels);
-            Row { record, features, labels, interfaces, encapsulations, sampling }
+            Row { record, flow_id, features, labels, interfaces, encapsulations, sampling }
         })
     }
 }

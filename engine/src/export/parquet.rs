@@ -10,7 +10,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::export::columns::Columns;
-use crate::export::{Encoder, Rows};
+use crate::export::schema::Visit;
+use crate::export::{Encoder, InSet, Rows};
 use crate::flow::FeaturesSet;
 use crate::limits::{COLUMN_ROWS, ROW_GROUP_ROWS, ROW_GROUPS};
 
@@ -49,12 +50,12 @@ impl Encoder for Parquet {
     }
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            self.columns.push(&row);
-            if self.columns.rows() == COLUMN_ROWS {
-                self.write_columns();
-            }
-        }
+        rows.iter().for_each(|row| self.add(&row));
+        self.give(out);
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record));
         self.give(out);
     }
 
@@ -87,6 +88,13 @@ impl Encoder for Parquet {
 }
 
 impl Parquet {
+    fn add(&mut self, record: &impl Visit) {
+        self.columns.push(record);
+        if self.columns.rows() == COLUMN_ROWS {
+            self.write_columns();
+        }
+    }
+
     fn writer(&mut self) -> &mut ArrowWriter<Vec<u8>> {
         self.writer.as_mut().expect("a file has begun")
     }

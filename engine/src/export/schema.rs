@@ -19,6 +19,8 @@ use crate::time::Timestamp;
 pub struct Row<'a> {
     /// The record.
     pub record: &'a FlowRecord,
+    /// What another run has given it as its identifier, if it is not to be made anew.
+    pub flow_id: Option<u64>,
     /// Its statistics, in the extended set.
     pub features: Option<&'a Features>,
     /// What is known of its flow beside what was counted.
@@ -60,6 +62,19 @@ pub trait Fields {
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>);
 }
 
+/// What has the fields of a record.
+pub(crate) trait Visit {
+    /// Gives all fields to `to`.
+    fn visit(&self, to: &mut impl Fields);
+}
+
+impl Visit for Row<'_> {
+    #[inline(always)]
+    fn visit(&self, to: &mut impl Fields) {
+        visit(self, to);
+    }
+}
+
 /// The innermost tunnel that a flow's packets were in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowTunnel {
@@ -81,7 +96,7 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     let times = row.times();
     let icmp = row.icmp();
     to.plain("kind", Some(if is_flow { "flow" } else { "overflow" }));
-    to.word("flow_id", is_flow.then(|| record.flow_id()));
+    to.word("flow_id", is_flow.then(|| row.flow_id()));
     to.number("part", is_flow.then_some(record.total.part.into()));
     to.plain("community_id", row.community_id().as_deref());
     to.text("interface", row.interface());
@@ -248,6 +263,7 @@ pub(crate) fn visit_nothing(set: FeaturesSet, to: &mut impl Fields) {
     let features = set.is_extended().then_some(&Features::EMPTY);
     let row = Row {
         record: &record,
+        flow_id: None,
         features,
         labels: None,
         interfaces: &[],
@@ -310,6 +326,10 @@ pub(crate) enum Side {
 impl<'a> Row<'a> {
     fn is_flow(&self) -> bool {
         self.record.kind == RecordKind::Flow
+    }
+
+    pub(crate) fn flow_id(&self) -> u64 {
+        self.flow_id.unwrap_or_else(|| self.record.flow_id())
     }
 
     /// The direction of the packets that `side` sent.

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use crate::export::line::{Line, harmless};
+use crate::export::rebuild::rebuilt;
 use crate::export::schema::{Row, Side};
-use crate::export::{Encoder, Rows};
+use crate::export::{Encoder, InSet, Rows};
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -31,6 +32,10 @@ impl Encoder for Table {
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
         rows.iter().for_each(|row| self.line(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        rebuilt(records, |rows| self.encode(rows, out));
     }
 }
 

@@ -8,15 +8,21 @@ mod sinks;
 use std::net::IpAddr;
 
 use crate::export::Rows;
+use crate::flow::features::{Features, SideFeatures, Spread};
 use crate::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, RecordKind,
-    RoundTrip, Sampling, SideCounts,
+    Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, FlowKey, FlowRecord,
+    MplsLabels, Opening, PortKind, RecordKind, RoundTrip, Sampling, SideCounts, Tunnel, TunnelKind,
 };
+use crate::names::addresses::{AddressName, Doubt};
+use crate::names::facts::FlowFacts;
+use crate::names::{Labels, NameService};
+use crate::sync::Arc;
 use crate::time::Timestamp;
 
 /// No records, of a run without anything to say of them.
 pub(super) const ROWS: Rows<'static> = Rows {
     records: &[],
+    flow_ids: None,
     features: None,
     labels: &[],
     transactions: &[],
@@ -104,4 +110,68 @@ fn record(
 /// A TCP flow between two ports, whose initiator has the higher address.
 pub(super) fn tcp_record() -> FlowRecord {
     record(6, PortKind::Ports, ("192.0.2.9", 5_000), ("192.0.2.1", 443), [7, 9], None)
+}
+
+/// Gives four records with all that there is in one or the other: labels with hostile names, what
+/// carried them, statistics; an overflow aggregate, and ICMP.
+pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T {
+    let list = Encapsulations::default();
+    let mut labels = MplsLabels::default();
+    [16, 0x000f_ffff].into_iter().for_each(|label| labels.push(label));
+    let ends = ["192.0.2.200", "2001:db8::1"].map(|end| end.parse().unwrap());
+    let mut carried = tcp_record();
+    carried.key = carried.key.in_tunnel(Tunnel::of(TunnelKind::Gre));
+    carried.total.opening.as_mut().unwrap().encapsulation =
+        list.number(&Encapsulation { ends: Some(ends), id: Some(7), labels });
+    let ends = (("fe80::a", 9), ("fe80::b", 9));
+    let icmp = record(58, PortKind::IcmpId, ends.0, ends.1, [0; 2], Some((128, 3)));
+    let ends = (("0.0.0.0", 0), ("198.51.100.0", 0));
+    let mut overflow = record(17, PortKind::None, ends.0, ends.1, [0; 2], None);
+    overflow.kind = RecordKind::Overflow;
+    overflow.total.opening.as_mut().unwrap().macs = [None; 2];
+    overflow.total.end = Some(EndReason::Resources);
+    let ends = (("192.0.2.7", 1), ("192.0.2.8", 65_535));
+    let mut last = record(6, PortKind::Ports, ends.0, ends.1, [4_095, 0], None);
+    last.total.sides[0].bytes = u64::MAX;
+    last.total.sides[0].retransmits = u32::MAX;
+    let side = |base: u64| SideFeatures {
+        lengths: Spread {
+            min: 40,
+            max: 1_500,
+            squares: 2_251_600 + u128::from(base),
+            histogram: [0, 0, 1, 0, 0, 0, base, 1],
+        },
+        gaps: Spread { min: 7, max: 7, squares: 49, histogram: [1, 0, 0, 0, 0, 0, 0, 0] },
+        gap_sum_ns: 7,
+    };
+    let features = [Features([side(1), side(2)]), Features::EMPTY, Features::EMPTY];
+    let facts = |name: &str| FlowFacts {
+        sni: Some(name.into()),
+        is_quic: true,
+        alpn: Some("h3".into()),
+        ja4: Some("q13d".into()),
+        http_host: Some("c.example".into()),
+    };
+    let name = AddressName {
+        name: "-1 \u{9b}31m\u{7f}\u{202e}\u{2028}".into(),
+        service: NameService::Mdns,
+        age_ns: u64::MAX,
+        doubt: Some(Doubt::Ambiguous),
+    };
+    let hostile = "=a\r\n\t\"b\",'c'; \\ \u{1b}]0;x\u{7}\0 b\u{fc}cher \u{1f600}";
+    let labels = [
+        (0, Labels { facts: Some(Arc::new(facts(hostile))), name: None }),
+        (1, Labels { facts: None, name: Some(name) }),
+        (3, Labels { facts: Some(Arc::new(facts("@\u{202e}x"))), name: None }),
+    ];
+    let interfaces = ["lo".to_owned(), "-eth0, \"é\"".to_owned()];
+    give(&Rows {
+        records: &[carried, icmp, overflow, last],
+        features: Some(&features),
+        labels: &labels,
+        interfaces: &interfaces,
+        encapsulations: Some(&list),
+        sampling: "100:packet".parse().unwrap(),
+        ..ROWS
+    })
 }

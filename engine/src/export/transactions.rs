@@ -7,7 +7,7 @@
 use crate::export::csv::Csv;
 use crate::export::jsonl::JsonLines;
 use crate::export::schema::Fields;
-use crate::export::{Encoder, Rows};
+use crate::export::{Encoder, InSet, Rows};
 use crate::names::transactions::TransactionEnd;
 use crate::names::{DnsRecord, DnsSection, DnsTransaction, NameService};
 
@@ -123,6 +123,9 @@ impl Encoder for TransactionJsonLines {
             self.0.end_line(out);
         }
     }
+
+    /// It is a log of something else.
+    fn encode_values(&mut self, _records: &[InSet<'_>], _out: &mut Vec<u8>) {}
 }
 
 impl TransactionFields for JsonLines {
@@ -157,6 +160,9 @@ impl Encoder for TransactionCsv {
             self.0.end_line(out);
         }
     }
+
+    /// It is a log of something else.
+    fn encode_values(&mut self, _records: &[InSet<'_>], _out: &mut Vec<u8>) {}
 }
 
 impl TransactionFields for Csv {

@@ -19,8 +19,8 @@ use self::state::{conn_state, history};
 use crate::export::json::Object;
 use crate::export::line::{Line, is_harmful};
 use crate::export::picked::Picked;
-use crate::export::schema::visit;
-use crate::export::{Encoder, Rows};
+use crate::export::schema::Visit;
+use crate::export::{Encoder, InSet, Rows};
 
 /// Takes the columns of a line, in their order, each with Zeek's type.
 trait Columns {
@@ -126,18 +126,26 @@ impl Encoder for Zeek {
     }
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            visit(&row, &mut self.record);
-            visit_columns(&self.record, &mut self.line);
-            let line = self.line.0.take();
-            // In the place of the last tab.
-            out.extend_from_slice(&line[..line.len() - 1]);
-            out.push(b'\n');
-        }
+        rows.iter().for_each(|row| self.add(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record, out));
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("#close\t{}\n", now()).as_bytes());
+    }
+}
+
+impl Zeek {
+    fn add(&mut self, record: &impl Visit, out: &mut Vec<u8>) {
+        record.visit(&mut self.record);
+        visit_columns(&self.record, &mut self.line);
+        let line = self.line.0.take();
+        // In the place of the last tab.
+        out.extend_from_slice(&line[..line.len() - 1]);
+        out.push(b'\n');
     }
 }
 
@@ -248,12 +256,20 @@ impl Encoder for ZeekJson {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
-        for row in rows.iter() {
-            visit(&row, &mut self.record);
-            Object::write(&mut self.line, |object| visit_columns(&self.record, object));
-            out.extend_from_slice(self.line.take());
-            out.push(b'\n');
-        }
+        rows.iter().for_each(|row| self.add(&row, out));
+    }
+
+    fn encode_values(&mut self, records: &[InSet<'_>], out: &mut Vec<u8>) {
+        records.iter().for_each(|record| self.add(record, out));
+    }
+}
+
+impl ZeekJson {
+    fn add(&mut self, record: &impl Visit, out: &mut Vec<u8>) {
+        record.visit(&mut self.record);
+        Object::write(&mut self.line, |object| visit_columns(&self.record, object));
+        out.extend_from_slice(self.line.take());
+        out.push(b'\n');
     }
 }
 

@@ -116,8 +116,10 @@ fn float(number: u128) -> f64 {
 pub struct Thousandths(pub u128);
 
 impl Thousandths {
+    /// The nearest to a number that is not negative.
+    #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-    fn rounded(number: f64) -> Self {
+    pub fn rounded(number: f64) -> Self {
         Self((number * 1_000.0).round() as u128)
     }
 

@@ -36,6 +36,12 @@ impl TunnelKind {
         Self::L2tp,
     ];
 
+    /// The one that records call so.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// As records have it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -98,6 +104,7 @@ mod tests {
     fn what_went_in_comes_out() {
         assert_eq!(Tunnel::from_bits(0), None);
         for kind in TunnelKind::ALL {
+            assert_eq!(TunnelKind::by_name(kind.name()), Some(kind));
             for id in [None, Some(0), Some(1), Some(u32::MAX)] {
                 let tunnel = Tunnel { kind, id };
                 assert!((1..1 << 40).contains(&tunnel.to_bits()));

@@ -98,7 +98,7 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
         to.address(row.address(Side::Dst));
         to.put([u8::try_from(row.prefix_length().unwrap_or(0)).unwrap_or(0)]);
     } else {
-        to.put(record.flow_id().to_be_bytes());
+        to.put(row.flow_id().to_be_bytes());
         to.address(row.address(Side::Src));
         to.address(row.address(Side::Dst));
     }

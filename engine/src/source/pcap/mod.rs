@@ -29,7 +29,7 @@ use self::classic::Classic;
 use self::order::Order;
 use self::pcapng::Pcapng;
 use self::pipe::Pipe;
-use self::stream::Stream;
+pub(crate) use self::stream::Stream;
 use self::window::Window;
 use crate::error::{Error, Result};
 use crate::source::{Frame, LinkType};

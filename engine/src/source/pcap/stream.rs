@@ -31,7 +31,7 @@ impl fmt::Display for Compression {
 }
 
 /// A source of bytes that may be stored compressed.
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Plain(Stored),
     /// One or more gzip members.
     Gzip(Box<MultiGzDecoder<BufReader<Stored>>>),
@@ -41,7 +41,7 @@ pub(super) enum Stream {
 
 impl Stream {
     /// Reads as many bytes as it takes to tell the compression.
-    pub(super) fn new(read: Box<dyn Read + Send>) -> io::Result<Stream> {
+    pub(crate) fn new(read: Box<dyn Read + Send>) -> io::Result<Stream> {
         let mut stored = Stored { read, start: [0; 4], start_len: 0, start_given: 0, bytes: 0 };
         stored.read_start()?;
         match stored.compression() {
@@ -90,7 +90,7 @@ impl Read for Stream {
 }
 
 /// The file itself: its first bytes can be looked at before they are read.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     read: Box<dyn Read + Send>,
     start: [u8; 4],
     /// Bytes in `start`; fewer than 4 only if the file has no more.

@@ -1,0 +1,235 @@
+//! A record as values under the schema's names: what is read back from a file, with everything
+//! absent that the file does not have.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::export::schema::{Fields, Kind, RowTunnel, Visit, kinds};
+use crate::flow::features::{BINS, Thousandths};
+use crate::flow::{FeaturesSet, MplsLabels, Tunnel, TunnelKind};
+use crate::limits::{KEY_VLANS, RECORD_LABELS};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+/// A value of a field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Not known, or not applicable.
+    #[default]
+    Absent,
+    Number(u64),
+    Word(u64),
+    Text(String),
+    Mac([u8; 6]),
+    Address(IpAddr),
+    Time(Timestamp),
+    Vlans([u16; KEY_VLANS]),
+    Mpls(MplsLabels),
+    Decimal(Thousandths),
+    Counts(Box<[u64; BINS]>),
+    Tunnel(RowTunnel),
+}
+
+impl Value {
+    /// As JSON lines have it, without quotes; of kinds that are one value.
+    pub(super) fn from_text(kind: Kind, text: &str) -> Option<Self> {
+        Some(match kind {
+            Kind::Number => Self::Number(text.parse().ok()?),
+            Kind::Word if text.len() == 16 => Self::Word(u64::from_str_radix(text, 16).ok()?),
+            Kind::Text => Self::Text(text.to_owned()),
+            Kind::Mac => Self::Mac(mac(text)?),
+            Kind::Address => Self::Address(text.parse().ok()?),
+            Kind::Time => {
+                let time: jiff::Timestamp = text.parse().ok()?;
+                Self::Time(time.as_nanosecond().try_into().ok()?)
+            }
+            Kind::Decimal => Self::Decimal(decimal(text)?),
+            Kind::Word | Kind::Vlans | Kind::Mpls | Kind::Counts | Kind::Tunnel => return None,
+        })
+    }
+
+    /// Of kinds that are lists.
+    pub(super) fn from_numbers(kind: Kind, numbers: &[u64]) -> Option<Self> {
+        Some(match kind {
+            Kind::Vlans => {
+                let mut vlans = [0; KEY_VLANS];
+                for (place, number) in numbers.iter().enumerate() {
+                    *vlans.get_mut(place)? =
+                        u16::try_from(*number).ok().filter(|&vlan| vlan > 0)?;
+                }
+                Self::Vlans(vlans)
+            }
+            Kind::Mpls if numbers.len() <= RECORD_LABELS => {
+                let mut labels = MplsLabels::default();
+                for &number in numbers {
+                    labels.push(u32::try_from(number).ok().filter(|&label| label < 1 << 20)?);
+                }
+                Self::Mpls(labels)
+            }
+            Kind::Counts => Self::Counts(Box::new(numbers.try_into().ok()?)),
+            _ => return None,
+        })
+    }
+
+    /// A tunnel by its parts.
+    pub(super) fn tunnel(kind: &str, ends: [Option<IpAddr>; 2], id: Option<u64>) -> Option<Self> {
+        let id = id.map(u32::try_from).transpose().ok()?;
+        let tunnel = Tunnel { kind: TunnelKind::by_name(kind)?, id };
+        let ends = match ends {
+            [Some(source), Some(destination)] => Some([source, destination]),
+            [None, None] => None,
+            _ => return None,
+        };
+        Some(Self::Tunnel(RowTunnel { tunnel, ends }))
+    }
+}
+
+fn mac(text: &str) -> Option<[u8; 6]> {
+    let mut mac = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut mac {
+        let part = parts.next().filter(|part| part.len() == 2)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
+}
+
+/// Exact up to three decimals, and rounded to three where there are more.
+fn decimal(text: &str) -> Option<Thousandths> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || fraction.len() > 3 || !is_digits(whole) || !is_digits(fraction) {
+        let number: f64 = text.parse().ok()?;
+        return (number.is_finite() && number >= 0.0).then(|| Thousandths::rounded(number));
+    }
+    let whole: u128 = whole.parse().ok()?;
+    let fraction: u128 = format!("{fraction:0<3}").parse().ok()?;
+    whole.checked_mul(1_000)?.checked_add(fraction).map(Thousandths)
+}
+
+/// Where fields have their places.
+#[derive(Debug)]
+pub(super) struct Places {
+    fields: Vec<(&'static str, Kind)>,
+    by_name: HashMap<&'static str, usize>,
+    /// How many of them the basic set has, which come first.
+    basic: usize,
+}
+
+impl Places {
+    /// Of all fields.
+    pub(super) fn new() -> Arc<Self> {
+        let fields = kinds(FeaturesSet::Extended);
+        let by_name = fields.iter().enumerate().map(|(place, (name, _))| (*name, place)).collect();
+        Arc::new(Self { fields, by_name, basic: kinds(FeaturesSet::Basic).len() })
+    }
+
+    /// Place and kind of a field, if it is one of ours.
+    pub(super) fn find(&self, name: &str) -> Option<(usize, Kind)> {
+        let place = *self.by_name.get(name)?;
+        Some((place, self.fields[place].1))
+    }
+}
+
+/// A record.
+#[derive(Debug, Clone)]
+pub(super) struct Values {
+    places: Arc<Places>,
+    values: Vec<Value>,
+}
+
+impl Values {
+    /// One with nothing in it.
+    pub(super) fn new(places: &Arc<Places>) -> Self {
+        Self { places: Arc::clone(places), values: vec![Value::Absent; places.fields.len()] }
+    }
+
+    /// Gives a value to the field at a place.
+    pub(super) fn set(&mut self, place: usize, value: Value) {
+        self.values[place] = value;
+    }
+
+    /// Gives a value to a field of the schema.
+    pub(super) fn set_named(&mut self, name: &str, value: Value) {
+        if let Some((place, _)) = self.places.find(name) {
+            self.values[place] = value;
+        }
+    }
+
+    /// The value of a field of the schema.
+    pub(super) fn get(&self, name: &str) -> &Value {
+        self.places.find(name).map_or(&Value::Absent, |(place, _)| &self.values[place])
+    }
+
+    /// A field's number, if it is one.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        match self.get(name) {
+            Value::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The text of a field, if it has one.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.iter().all(|value| *value == Value::Absent)
+    }
+
+    /// Whether it has what only the extended set has.
+    pub(super) fn is_extended(&self) -> bool {
+        self.values[self.places.basic..].iter().any(|value| *value != Value::Absent)
+    }
+
+    /// The record as one of a set, whose fields it gives.
+    pub(super) fn of(&self, set: FeaturesSet) -> InSet<'_> {
+        let len = if set.is_extended() { self.values.len() } else { self.places.basic };
+        InSet { record: self, len }
+    }
+}
+
+/// A record that was read back: its fields of a set.
+#[derive(Debug, Clone, Copy)]
+pub struct InSet<'a> {
+    pub(super) record: &'a Values,
+    /// So many of all fields.
+    len: usize,
+}
+
+/// The value if it is of the kind that a field has, else none: there is no other, as all readers
+/// ask for the kind.
+macro_rules! of_kind {
+    ($value:expr, $kind:path) => {
+        match $value {
+            $kind(value) => Some(value.clone()),
+            _ => None,
+        }
+    };
+}
+
+impl Visit for InSet<'_> {
+    fn visit(&self, to: &mut impl Fields) {
+        let Values { places, values } = self.record;
+        for (&(name, kind), value) in places.fields.iter().zip(values).take(self.len) {
+            match kind {
+                Kind::Number => to.number(name, of_kind!(value, Value::Number)),
+                Kind::Word => to.word(name, of_kind!(value, Value::Word)),
+                Kind::Text => to.text(name, of_kind!(value, Value::Text).as_deref()),
+                Kind::Mac => to.mac(name, of_kind!(value, Value::Mac)),
+                Kind::Address => to.address(name, of_kind!(value, Value::Address)),
+                Kind::Time => to.time(name, of_kind!(value, Value::Time)),
+                Kind::Vlans => to.vlans(name, of_kind!(value, Value::Vlans)),
+                Kind::Mpls => to.mpls(name, of_kind!(value, Value::Mpls)),
+                Kind::Decimal => to.decimal(name, of_kind!(value, Value::Decimal)),
+                Kind::Counts => to.counts(name, of_kind!(value, Value::Counts).map(|it| *it)),
+                Kind::Tunnel => to.tunnel(name, of_kind!(value, Value::Tunnel)),
+            }
+        }
+    }
+}
