@@ -1,4 +1,5 @@
-//! `flowtap convert`: what a run wrote in one format, made of what it wrote in another.
+//! `flowtap convert`: what a run wrote in one format, made of what it wrote in another; and the
+//! golden files.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::program::{
-    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate, generate_scan, generate_with,
+    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate, generate_scan, generate_with, xtask,
 };
 use crate::{Outcome, ensure, ipfix};
 
@@ -27,6 +28,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("convert::tshark_reads_what_was_converted", for_tshark),
         Trial::test("convert::what_was_cut_is_converted_up_to_there", cut),
         Trial::test("convert::what_is_wrong_leaves_nothing", wrong),
+        Trial::test("golden::files_are_what_is_committed", || {
+            let mut command = xtask();
+            Run::of(command.args(["golden", "--check", "--program", FLOWTAP])).expect(0).map(drop)
+        }),
     ]
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod ebpf;
 mod r#gen;
+mod golden;
 mod live;
 mod net;
 mod send;
@@ -19,6 +20,8 @@ enum Command {
     Ebpf(ebpf::Options),
     /// Write a capture of made-up traffic and the truth about it, or send it
     Gen(r#gen::Args),
+    /// Write small files of every format into tests/golden, or compare them
+    Golden(golden::Args),
     /// Measure flowtap beside its peers
     #[command(subcommand)]
     Bench(bench::Args),
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Ebpf(options) => ebpf::run(&options),
         Command::Gen(args) => r#gen::run(&args),
+        Command::Golden(args) => golden::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Net(args) => net::run(&args),
