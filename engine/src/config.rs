@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use crate::decode::{TunnelPorts, Tunnels, VXLAN_PORTS};
 use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
-use crate::export::{Format, SinkOptions, SinkSpec, Target};
+use crate::export::{Format, Keep, SinkOptions, SinkSpec, Target};
 use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
@@ -82,6 +82,24 @@ pub fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
     let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     let wrong = || format!("'{text}' is not a number of bytes; write 500k, 100M or 1G");
     bytes.filter(|&bytes| bytes > 0).ok_or_else(wrong)
+}
+
+/// What is kept of finished files: a number of bytes, `500M`, `10GB`, or an age, `12h`, `7d`.
+///
+/// # Errors
+/// A text for the user, if it is neither.
+pub fn parse_keep(text: &str) -> std::result::Result<Keep, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    let age = match days.and_then(|days| days.checked_mul(24)) {
+        Some(hours) => parse_interval(&format!("{hours}h")),
+        None => parse_interval(text),
+    };
+    let bytes = parse_bytes(text.strip_suffix('B').unwrap_or(text));
+    match (age, bytes) {
+        (Ok(age), _) => Ok(Keep { age: Some(age), bytes: None }),
+        (_, Ok(bytes)) => Ok(Keep { bytes: Some(bytes), age: None }),
+        _ => Err(format!("'{text}' is neither bytes nor an age; write 500M, 10GB, 12h or 7d")),
+    }
 }
 
 /// Bytes of a datagram, within bounds.
@@ -208,6 +226,10 @@ impl Options {
         }
         let all = sinks.iter_mut().chain(&mut dns_log);
         all.for_each(|sink| sink.options = self.sink.clone());
+        sinks.iter().chain(&dns_log).try_for_each(|sink| match &sink.target {
+            Target::File(path) => self.sink.keep.check(path),
+            _ => Ok(()),
+        })?;
         let outputs = sinks.iter().chain(&dns_log).map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),
@@ -276,6 +298,19 @@ mod tests {
         }
         assert_eq!(parse_interval("5m"), Ok(Duration::from_secs(300)));
         assert!(parse_interval("0s").is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_bytes_or_an_age() {
+        let bytes = |bytes| Ok(Keep { bytes: Some(bytes), age: None });
+        let age = |hours| Ok(Keep { bytes: None, age: Some(Duration::from_secs(3_600 * hours)) });
+        assert_eq!(parse_keep("500M"), bytes(500_000_000));
+        assert_eq!(parse_keep("10GB"), bytes(10_000_000_000));
+        assert_eq!(parse_keep("700B"), bytes(700));
+        assert_eq!((parse_keep("12h"), parse_keep("7d")), (age(12), age(168)));
+        for wrong in ["", "0", "0d", "-1d", "d", "7 parsecs", "GB", "999999999999d"] {
+            assert!(parse_keep(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -140,6 +140,8 @@ pub struct SinkLedger {
     pub bytes: u64,
     /// Operations that failed.
     pub errors: u64,
+    /// Finished files that were removed (`--keep`).
+    pub removed_files: u64,
 }
 
 impl SinkLedger {
@@ -149,6 +151,7 @@ impl SinkLedger {
             records: sink.records(),
             bytes: sink.bytes(),
             errors: sink.errors(),
+            removed_files: sink.removed(),
         }
     }
 }

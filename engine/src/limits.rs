@@ -159,6 +159,9 @@ const _: () = assert!(FILE_PATIENCE.as_nanos() < SINK_PATIENCE.as_nanos());
 /// How long writing must go well after an outage until the next one is told as another.
 pub const FILE_STANDS: Duration = Duration::from_secs(10);
 
+/// Folders that are looked through for files that are no longer kept.
+pub const KEEP_FOLDERS: usize = 100_000;
+
 /// Names of files that a sink remembers to have completed.
 pub const COMPLETED_NAMES: usize = 1_024;
 

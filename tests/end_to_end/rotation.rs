@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use libtest_mimic::{Failed, Trial};
 
 use crate::program::{
-    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate_scan, json_lines, sorted, wait_for,
+    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate_scan, json_file, json_lines, sorted,
+    wait_for,
 };
 use crate::{Outcome, ensure};
 
@@ -17,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("rotation::by_size", by_size),
         Trial::test("rotation::by_the_clock_into_folders", by_the_clock),
+        Trial::test("rotation::what_is_not_to_be_kept_is_removed", kept),
         Trial::test("rotation::a_pattern_that_is_none_is_refused", refused),
         Trial::test("rotation::the_schema_has_all_columns", schema),
     ]
@@ -83,6 +85,48 @@ fn by_the_clock() -> Outcome {
     ensure(child.wait()?.success(), "exit code")?;
     let files = files(folder.path())?;
     hold(&files, &run)
+}
+
+/// Files of an earlier run by the same pattern count, and others are left alone.
+fn kept() -> Outcome {
+    let made = generate_scan(20_000);
+    let folder = folder();
+    let make = |name: &str| -> std::io::Result<PathBuf> {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap_or(folder.path()))?;
+        fs::write(&path, [0; 1_000])?;
+        Ok(path)
+    };
+    let old = make("2020/02-29/f-235959.jsonl")?;
+    let others = [
+        make("2020/02-29/f-235959.jsonl.part")?,
+        make("2020/03-01/g-235959.jsonl")?,
+        make("f-235959.jsonl")?,
+    ];
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "--rotate-size", "500k", "--keep", "3M", "--keep", "7d", "-o"]);
+    command.arg(folder.path().join("{start:%Y/%m-%d}/f-{start:%H%M%S}.jsonl"));
+    command.arg("--stats").arg(made.folder.path().join("stats.json")).arg(&made.capture);
+    let run = Run::of(&mut command).expect(0)?;
+    ensure(!old.exists(), "the oldest is still there")?;
+    ensure(others.iter().all(|other| other.exists()), "somebody else's was removed")?;
+    let mut files = files(folder.path())?;
+    files.retain(|file| !others.contains(file));
+    let bytes = |file: &PathBuf| file.metadata().map_or(0, |it| it.len());
+    let all: u64 = files.iter().map(bytes).sum();
+    ensure((2_400_000..=3_000_000).contains(&all), format!("{all} bytes: {files:?}"))?;
+    let ledger = json_file(&made.folder.path().join("stats.json"))?;
+    let removed = ledger["sinks"][0]["removed_files"].as_u64().unwrap_or(0);
+    ensure(removed > 10, format!("{ledger}"))?;
+    ensure(run.stderr.contains("removed (--keep)"), run.stderr)?;
+    // The last that were written are those that stay.
+    let last = fs::read_to_string(files.last().ok_or("no files")?)?;
+    ensure(last.ends_with('\n'), "the last file")?;
+    let plain = folder.path().join("plain.jsonl");
+    let arguments = ["read", "--keep", "3M", "-o"].map(AsRef::as_ref);
+    let arguments = arguments.into_iter().chain([plain.as_os_str(), made.capture.as_os_str()]);
+    let run = flowtap(arguments).expect(2)?;
+    ensure(run.stderr.contains("which day"), run.stderr)
 }
 
 fn refused() -> Outcome {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{
-    Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_timeout,
+    Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_keep,
+    parse_timeout,
 };
-use crate::export::SinkOptions;
+use crate::export::{Keep, SinkOptions};
 use crate::host::tune::Tune;
 use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES};
 use crate::time::Tick;
@@ -209,6 +210,10 @@ pub(crate) struct Common {
     /// Files: begin another one when one has so many bytes (k, M, G: 1,000, and so on).
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     rotate_size: Option<u64>,
+    /// Files by a pattern with a date: when one is complete, remove the oldest if all that the
+    /// pattern made have more bytes (10GB), or older ones (7d). May be given for both.
+    #[arg(long, value_name = "BYTES|AGE", value_parser = parse_keep)]
+    keep: Vec<Keep>,
     /// Collectors: a record for each direction of a flow, and none for both.
     #[arg(long)]
     uniflow: bool,
@@ -295,6 +300,10 @@ impl Common {
                 checkpoint: self.checkpoint,
                 rotate: self.rotate,
                 rotate_size: self.rotate_size,
+                keep: Keep {
+                    bytes: self.keep.iter().filter_map(|keep| keep.bytes).min(),
+                    age: self.keep.iter().filter_map(|keep| keep.age).min(),
+                },
                 uniflow: self.uniflow,
                 pen: self.pen,
                 datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),

@@ -23,6 +23,7 @@ struct Tally {
     unconfirmed: u64,
     bytes: u64,
     errors: u64,
+    removed: u64,
     not_sent: BTreeMap<String, u64>,
     has_failed: bool,
     was_closed_by_reader: bool,
@@ -74,6 +75,12 @@ impl SinkAccount {
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.tally().errors
+    }
+
+    /// Finished files that were removed, as they are not to be kept.
+    #[must_use]
+    pub fn removed(&self) -> u64 {
+        self.tally().removed
     }
 
     /// Whether the sink takes nothing more.
@@ -155,6 +162,11 @@ impl SinkAccount {
     /// A file was completed; all files have `bytes`.
     pub(super) fn completed(&self, bytes: u64) {
         self.written(0, bytes, true);
+    }
+
+    /// Finished files were removed.
+    pub(super) fn removed_files(&self, files: u64) {
+        self.tally().removed += files;
     }
 
     /// An operation has failed, and will be tried again; the user is told.

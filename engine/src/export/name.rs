@@ -52,13 +52,7 @@ pub(super) fn name(
         match piece {
             Piece::Text(text) => name.push_str(text),
             // Files that are read may be anywhere, and be many.
-            Piece::Interface => {
-                let all = interfaces.join("+").replace('/', "_");
-                name.extend(all.chars().scan(0, |bytes, letter| {
-                    *bytes += letter.len_utf8();
-                    (*bytes <= FILE_NAME_BYTES).then_some(letter)
-                }));
-            }
+            Piece::Interface => name.push_str(&shown(interfaces)),
             Piece::Start(format) => {
                 let time = jiff::fmt::strtime::format(format, start);
                 name.push_str(&time.map_err(|error| error.to_string())?);
@@ -66,6 +60,29 @@ pub(super) fn name(
         }
     }
     Ok(name.into())
+}
+
+/// Interfaces as they stand in names.
+fn shown(interfaces: &[String]) -> String {
+    let all = interfaces.join("+").replace('/', "_");
+    let within_bounds = all.chars().scan(0, |bytes, letter| {
+        *bytes += letter.len_utf8();
+        (*bytes <= FILE_NAME_BYTES).then_some(letter)
+    });
+    within_bounds.collect()
+}
+
+/// What reads the start out of a name that a pattern has made, as strptime(3) takes it. `None` of
+/// what is no pattern with a start.
+pub(super) fn time_format(path: &Path, interfaces: &[String]) -> Option<String> {
+    let pieces = pieces(path.to_str()?).ok()?;
+    let has_start = pieces.iter().any(|piece| matches!(piece, Piece::Start(_)));
+    let formats = pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => text.replace('%', "%%"),
+        Piece::Interface => shown(interfaces).replace('%', "%%"),
+        Piece::Start(format) => (*format).to_owned(),
+    });
+    has_start.then(|| formats.collect())
 }
 
 fn pieces(mut text: &str) -> std::result::Result<Vec<Piece<'_>>, String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::export::collector::Endpoint;
-use crate::export::name;
+use crate::export::{Keep, name};
 use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 
 /// Where a sink writes.
@@ -62,6 +62,8 @@ pub struct SinkOptions {
     pub rotate: Option<Duration>,
     /// Begin another file when one has so many bytes.
     pub rotate_size: Option<u64>,
+    /// Which finished files are kept.
+    pub keep: Keep,
     /// The longest message to a collector over UDP.
     pub datagram_bytes: usize,
     /// Whether collectors get a record for each direction.
@@ -76,6 +78,7 @@ impl Default for SinkOptions {
             checkpoint: CHECKPOINT,
             rotate: None,
             rotate_size: None,
+            keep: Keep::default(),
             datagram_bytes: DATAGRAM_BYTES,
             uniflow: false,
             pen: None,

@@ -6,6 +6,7 @@
 //! what is left at the end. Whatever is no file has failed for good.
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::Error;
@@ -79,6 +80,7 @@ impl SinkThread {
     pub(super) fn run(mut self, output: Output) {
         self.is_file = output.current_name().is_some();
         self.begin(output);
+        self.clear_away(Path::new(""));
         loop {
             if self.outage.as_ref().is_some_and(Outage::is_on) {
                 self.wait_out();
@@ -219,7 +221,7 @@ impl SinkThread {
                 self.finished_bytes += output.bytes();
                 account.completed(self.finished_bytes);
                 if let (None, Some(part), false) =
-                    (name, output.current_name(), account.is_given_up())
+                    (&name, output.current_name(), account.is_given_up())
                 {
                     account.notice(format!(
                         "{} was moved while it was written; it is complete, under the name it has",
@@ -227,8 +229,28 @@ impl SinkThread {
                     ));
                 }
                 self.output = None;
+                if let Some(name) = name {
+                    self.clear_away(&name);
+                }
             }
             Err(fault) => self.fail(&fault),
+        }
+    }
+
+    /// Removes finished files that are not to be kept, but not the `latest`.
+    fn clear_away(&self, latest: &Path) {
+        let Target::File(pattern) = &self.spec.target else { return };
+        let (keep, now) = (self.spec.options.keep, SystemTime::now());
+        let removed = keep.apply(pattern, &self.context.interfaces, latest, now);
+        let account = &self.queue.account;
+        account.removed_files(removed.files);
+        if removed.files > 0 {
+            let (name, files, bytes) = (self.spec.name(), removed.files, removed.bytes);
+            account.notice(format!("{name}: {files} old files of {bytes} bytes removed (--keep)"));
+        }
+        if removed.refused > 0 {
+            let (name, files) = (self.spec.name(), removed.refused);
+            account.notice(format!("{name}: {files} old files could not be removed (--keep)"));
         }
     }
 
