@@ -303,7 +303,8 @@ mod tests {
     #[test]
     fn what_is_kept_is_bytes_or_an_age() {
         let bytes = |bytes| Ok(Keep { bytes: Some(bytes), age: None });
-        let age = |hours| Ok(Keep { bytes: None, age: Some(Duration::from_secs(3_600 * hours)) });
+        let age =
+            |hours: u64| Ok(Keep { bytes: None, age: Some(Duration::from_secs(3_600 * hours)) });
         assert_eq!(parse_keep("500M"), bytes(500_000_000));
         assert_eq!(parse_keep("10GB"), bytes(10_000_000_000));
         assert_eq!(parse_keep("700B"), bytes(700));

@@ -162,6 +162,15 @@ pub const FILE_STANDS: Duration = Duration::from_secs(10);
 /// Folders that are looked through for files that are no longer kept.
 pub const KEEP_FOLDERS: usize = 100_000;
 
+/// Bytes that a repair reads at once.
+pub const REPAIR_BYTES: usize = 1 << 20;
+
+/// The longest metadata of one row group that a repair takes for such.
+pub const REPAIR_NOTE_BYTES: u64 = 16 << 20;
+
+/// The longest line of a file that is repaired.
+pub const LINE_BYTES: u64 = 1 << 20;
+
 /// Names of files that a sink remembers to have completed.
 pub const COMPLETED_NAMES: usize = 1_024;
 

@@ -9,6 +9,7 @@ mod carried;
 mod cli;
 mod collector;
 mod convert;
+mod crash;
 mod dns_log;
 mod features;
 mod filter;
@@ -76,6 +77,7 @@ fn main() {
     trials.extend(collector::trials());
     trials.extend(rotation::trials());
     trials.extend(outage::trials());
+    trials.extend(crash::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

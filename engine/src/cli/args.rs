@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Read(ReadArguments),
     /// Capture live from network interfaces.
     Capture(CaptureArguments),
+    /// Make a whole file of what was written of one that was never completed.
+    Repair(RepairArguments),
     /// Look at this machine and its interfaces: what a capture would find, and what mends it.
     Doctor(DoctorArguments),
     /// Convert files of records: JSON lines, CSV, Parquet, Arrow, IPFIX, NetFlow version 9.
@@ -84,6 +86,17 @@ impl ConvertArguments {
     pub(crate) fn features_set(&self) -> Option<crate::flow::FeaturesSet> {
         self.features_set.map(Into::into)
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArguments {
+    /// The file, whose name ends in .part or .part.1: it is read only.
+    #[arg(value_name = "FILE.part")]
+    pub(crate) part: PathBuf,
+    /// The new file, of the same format; compressed as its name says. Without it: the name that
+    /// FILE.part would have got.
+    #[arg(short, long = "output", value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -20,14 +20,15 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::args::{
-    Arguments, CaptureArguments, Command, Common, Mode, ReadArguments, SchemaFormat,
+    Arguments, CaptureArguments, Command, Common, Mode, ReadArguments, RepairArguments,
+    SchemaFormat,
 };
 use crate::cli::console::Console;
 use crate::cli::hold::Holder;
 use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
 use crate::error::{Error, Result};
-use crate::export::{SinkSpec, describe};
+use crate::export::{Repaired, SinkSpec, describe, repair};
 use crate::host::tune::restore;
 use crate::privileges::{self, Confinement};
 use crate::source::afxdp::check_free;
@@ -50,7 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or_default();
     let help = match command {
-        "read" | "capture" | "convert" | "doctor" => format!("flowtap {command} --help"),
+        "read" | "capture" | "convert" | "repair" | "doctor" => format!("flowtap {command} --help"),
         _ => "flowtap --help".to_owned(),
     };
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -70,6 +71,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
         Command::Convert(arguments) => return exit_code(convert::run(&arguments)),
         Command::Schema(schema) => return exit_code(show_schema(schema.format).map(|()| 0)),
+        Command::Repair(settings) => return exit_code(repair_file(&settings).map(|()| 0)),
         Command::Hold(settings) => {
             // It has told whom it works for.
             let code = hold::run(&settings).map_or(FAILED, |()| 0);
@@ -79,6 +81,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Capture(capture) => (capture.common.clone(), run_capture(&capture)),
     };
     exit_code(result.and_then(|outcome| conclude(&common, outcome)))
+}
+
+/// Repairs a file, and says what is in the new one.
+fn repair_file(arguments: &RepairArguments) -> Result<()> {
+    let Repaired { file, records, cut } = repair(&arguments.part, arguments.output.as_deref())?;
+    let (file, part) = (file.display(), arguments.part.display());
+    console::say(&match cut {
+        None => format!("{file}: all {records} records of {part}"),
+        Some(cut) => format!("{file}: {records} records of {part}; {cut}"),
+    });
+    Ok(())
 }
 
 /// Shows the fields of a record on standard output.
@@ -116,7 +129,8 @@ fn exit_code(result: Result<u8>) -> ExitCode {
 /// What clap says in several lines, in one that says where to look.
 fn usage_line(error: &clap::Error, help: &str) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return format!("give a command: read, capture, convert, doctor or schema; see {help}");
+        let commands = "read, capture, convert, repair, doctor or schema";
+        return format!("give a command: {commands}; see {help}");
     }
     let text = error.to_string();
     let mut paragraphs = text.split("\n\n");

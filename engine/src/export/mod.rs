@@ -27,6 +27,7 @@ mod parquet;
 mod picked;
 mod queue;
 mod rebuild;
+mod repair;
 pub mod schema;
 pub mod sink;
 mod spec;
@@ -43,6 +44,7 @@ pub use convert::{Converted, convert};
 pub use distributor::Distributor;
 pub use keep::Keep;
 pub use queue::{Patience, WhenFull};
+pub use repair::{Repaired, repair};
 pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Content, Format, SinkOptions, SinkSpec, Target};
 pub use values::InSet;
@@ -67,10 +69,6 @@ pub trait Encoder: Send {
     fn end(&mut self, _out: &mut Vec<u8>) {}
     /// Whether there is something that [`flush`](Self::flush) would give.
     fn holds_back(&self) -> bool {
-        false
-    }
-    /// Whether a file without its [`end`](Self::end) cannot be read.
-    fn needs_end(&self) -> bool {
         false
     }
     /// Whether the file should end here, as its end would become too long.

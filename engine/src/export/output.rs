@@ -13,7 +13,7 @@ use crate::export::completed::Completed;
 use crate::export::compress::Compressor;
 use crate::export::queue::Progress;
 use crate::export::target::{Place, create_anew, open};
-use crate::export::{SinkSpec, name};
+use crate::export::{Compression, SinkSpec, name};
 use crate::sync::Arc;
 
 /// Bytes that a compressor has given and that are written at once.
@@ -94,6 +94,23 @@ impl Output {
         Ok(Self { file, place, compressor, pending, bytes: 0, progress })
     }
 
+    /// Creates a file, which must not be there, for what is no sink.
+    ///
+    /// # Errors
+    /// If it is there, or cannot be created.
+    pub(super) fn create(name: &Path, compression: Compression) -> io::Result<Self> {
+        if fs::symlink_metadata(name).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let mut part = name.as_os_str().to_owned();
+        part.push(".new");
+        let part = PathBuf::from(part);
+        let file = create_anew(&part)?;
+        let place = Some(Place { part, name: name.to_owned(), root: None });
+        let (compressor, progress) = (Compressor::new(compression)?, Arc::new(Progress::new()));
+        Ok(Self { file, place, compressor, pending: Vec::new(), bytes: 0, progress })
+    }
+
     /// The name that bytes are written under now, of a file.
     pub(crate) fn current_name(&self) -> Option<&Path> {
         self.place.as_ref().map(|place| place.part.as_path())
@@ -122,7 +139,12 @@ impl Output {
 
     /// Writes what was taken; of what is compressed only larger pieces.
     pub(crate) fn write_due(&mut self) -> std::result::Result<(), Fault> {
-        if self.compressor.holds_back() && self.pending.len() < BUFFER_BYTES {
+        if self.compressor.holds_back() { self.write_some() } else { self.write_pending() }
+    }
+
+    /// Writes what was taken once it is much.
+    pub(super) fn write_some(&mut self) -> std::result::Result<(), Fault> {
+        if self.pending.len() < BUFFER_BYTES {
             return Ok(());
         }
         self.write_pending()
@@ -221,6 +243,11 @@ impl Output {
         fs::rename(&place.part, &name).map_err(Fault::Later)?;
         sync_folder(&name);
         Ok(Some(name))
+    }
+
+    /// Completes a file that was [created](Self::create).
+    pub(super) fn finish_new(mut self) -> std::result::Result<(), Fault> {
+        self.finish(&mut Completed::default(), || true).map(drop)
     }
 
     fn presence(&self, place: &Place) -> Presence {

@@ -1,12 +1,18 @@
 //! Apache Parquet (<https://parquet.apache.org/docs/file-format/>): columns, Zstandard in each.
 //!
 //! Records are held back until a row group is full, or a checkpoint asks for it. A file can be
-//! read once its end is written, which says where everything is.
+//! read once its end is written, which says where everything is. So that a file without its end can
+//! be [repaired](super::repair), each row group is followed by a note: what the end would be if the
+//! file held this row group only. Readers go by the end and pass over notes.
 
 use std::sync::Arc;
 
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::Result;
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
+};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::export::columns::Columns;
@@ -17,6 +23,12 @@ use crate::limits::{COLUMN_ROWS, ROW_GROUP_ROWS, ROW_GROUPS};
 
 /// Why no call of the writer fails.
 const SURE: &str = "a vector takes anything, columns have their types, and row groups are few";
+
+/// Who has written a file.
+const CREATED_BY: &str = concat!("flowtap version ", env!("CARGO_PKG_VERSION"));
+
+/// The version of the format that the writer writes unless told otherwise.
+const VERSION: i32 = 1;
 
 pub(crate) struct Parquet {
     columns: Columns,
@@ -35,11 +47,12 @@ impl Encoder for Parquet {
     fn begin(&mut self, out: &mut Vec<u8>) {
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            // It is ended by us, with its note.
+            .set_max_row_group_row_count(None)
             // An index of pages would be kept in memory for the whole file until its end.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            .set_created_by(concat!("flowtap version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_created_by(CREATED_BY.to_owned())
             .build();
         // Of a file that failed something may be left.
         self.columns.take();
@@ -60,13 +73,12 @@ impl Encoder for Parquet {
     }
 
     fn flush(&mut self, out: &mut Vec<u8>) {
-        self.write_columns();
-        self.writer().flush().expect(SURE);
+        self.end_row_group();
         self.give(out);
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
-        self.write_columns();
+        self.end_row_group();
         if let Some(writer) = self.writer.take() {
             out.append(&mut writer.into_inner().expect(SURE));
         }
@@ -75,10 +87,6 @@ impl Encoder for Parquet {
     fn holds_back(&self) -> bool {
         let in_progress = self.writer.as_ref().map_or(0, ArrowWriter::in_progress_rows);
         self.columns.rows() + in_progress > 0
-    }
-
-    fn needs_end(&self) -> bool {
-        true
     }
 
     fn is_full(&self) -> bool {
@@ -99,11 +107,26 @@ impl Parquet {
         self.writer.as_mut().expect("a file has begun")
     }
 
-    /// Passes the columns on to the row group, which is written if it is full.
+    /// Passes the columns on to the row group, which is ended if it is full.
     fn write_columns(&mut self) {
         if self.columns.rows() > 0 {
             let columns = self.columns.take();
             self.writer().write(&columns).expect(SURE);
+            if self.writer().in_progress_rows() >= ROW_GROUP_ROWS {
+                self.end_row_group();
+            }
+        }
+    }
+
+    /// Writes the row group, if it has any row, and its note.
+    fn end_row_group(&mut self) {
+        self.write_columns();
+        let writer = self.writer();
+        if writer.in_progress_rows() > 0 {
+            writer.flush().expect(SURE);
+            let group = writer.flushed_row_groups().last().expect("one was written").clone();
+            let note = end_of(vec![group]).expect(SURE);
+            writer.write_all(&note).expect(SURE);
         }
     }
 
@@ -113,4 +136,17 @@ impl Parquet {
         writer.sync().expect(SURE);
         out.append(writer.inner_mut());
     }
+}
+
+/// The end of a file that holds these row groups, one at least: its metadata, their length and the
+/// format's magic.
+pub(super) fn end_of(groups: Vec<RowGroupMetaData>) -> Result<Vec<u8>> {
+    let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
+    let schema = groups[0].schema_descr_ptr();
+    let created_by = Some(CREATED_BY.to_owned());
+    let file = FileMetaData::new(VERSION, rows, created_by, None, schema, None);
+    let metadata = ParquetMetaData::new(file, groups);
+    let mut end = Vec::new();
+    ParquetMetaDataWriter::new(&mut end, &metadata).finish()?;
+    Ok(end)
 }

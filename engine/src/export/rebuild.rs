@@ -66,7 +66,13 @@ fn rebuild(from: &InSet<'_>, list: &Encapsulations) -> (FlowRecord, Option<u64>,
     (FlowRecord { kind, key, total }, flow_id, sampling(record))
 }
 
-fn opening(record: &Values, way: Direction, icmp: Option<(u8, u8)>, start: Timestamp) -> Opening {
+fn opening(
+    record: &Values,
+    way: Direction,
+    icmp: Option<(u8, u8)>,
+    start: Timestamp,
+    list: &Encapsulations,
+) -> Opening {
     let mac = |name: &str| match record.get(name) {
         Value::Mac(mac) => Some(*mac),
         _ => None,

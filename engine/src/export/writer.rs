@@ -196,8 +196,7 @@ impl SinkThread {
         self.records += records;
         self.unsynced += records;
         let is_readable = !self.encoder.holds_back() && !output.holds_back();
-        let is_held = self.encoder.needs_end() || !is_readable;
-        self.queue.account.written(records, self.finished_bytes + output.bytes(), !is_held);
+        self.queue.account.written(records, self.finished_bytes + output.bytes(), is_readable);
         if records > 0 && (!is_readable || self.is_file) {
             self.unsafe_since.get_or_insert_with(Instant::now);
         }

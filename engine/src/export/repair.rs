@@ -1,0 +1,210 @@
+//! `flowtap repair`: what was written of a file that was never completed, as a file that is whole.
+//!
+//! Of lines and IPFIX messages that is all up to the last whole one, compressed or not; of Arrow
+//! all record batches, and of Parquet all row groups that are whole. The damaged file is only read.
+
+mod ipfix;
+mod parquet;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::FileWriter;
+
+use crate::error::{Error, Result};
+use crate::export::output::{Fault, Output};
+use crate::export::{Compression, Format, SinkSpec, Target};
+use crate::limits::{LINE_BYTES, REPAIR_BYTES};
+
+/// What was recovered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// The file that has it.
+    pub file: PathBuf,
+    /// Records in it.
+    pub records: u64,
+    /// Why it ends where it does, if the rest could not be read.
+    pub cut: Option<String>,
+}
+
+/// Why a repair ends: the rest cannot be read, which is what it is for; or nothing can be done.
+enum Stop {
+    Damage(String),
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// How many records were recovered until it stopped.
+type Recovered = (u64, std::result::Result<(), Stop>);
+
+/// Recovers what is in `part` into a file, which must not be there: `out`, or what `part` would
+/// have become.
+///
+/// # Errors
+/// If `part` cannot be read, has no name of a known format, or has no whole record; if the file
+/// is there or cannot be written.
+pub fn repair(part: &Path, out: Option<&Path>) -> Result<Repaired> {
+    let name = finished_name(part);
+    let format_of = |path: &Path| SinkSpec::parse(&path.to_string_lossy());
+    let from = format_of(name.as_deref().unwrap_or(part))?;
+    let out = match (out, name) {
+        (Some(out), _) => out.to_owned(),
+        (None, Some(name)) => name,
+        (None, None) => {
+            return Err(Error::new(format!("repair {}", part.display()), "it is no .part file")
+                .advise("say with -o what the repaired file is called"));
+        }
+    };
+    let to = format_of(&out)?;
+    let (Target::File(_), true) = (&to.target, to.format == from.format) else {
+        return Err(Error::new(format!("repair {}", part.display()), "the formats differ")
+            .advise("give -o a name with the same ending"));
+    };
+    let fail = |error: &io::Error| {
+        Error::new(format!("write {}", out.display()), error)
+            .advise("give -o a name that is free, in a folder that you may write to")
+    };
+    let file = File::open(part).map_err(|e| Error::new(format!("read {}", part.display()), e))?;
+    if !file.metadata().is_ok_and(|it| it.is_file()) {
+        return Err(Error::new(format!("repair {}", part.display()), "it is no file"));
+    }
+    let mut output = Output::create(&out, to.compression).map_err(|e| fail(&e))?;
+    let (records, stop) = match from.format {
+        Format::Parquet => parquet::recover(&file, &mut output),
+        Format::Arrow => arrow(file, &mut output),
+        Format::Ipfix => ipfix::recover(&mut rows(file, from.compression), &mut output),
+        Format::Csv => lines(&mut rows(file, from.compression), 1, &mut output),
+        _ => lines(&mut rows(file, from.compression), 0, &mut output),
+    };
+    let cut = match stop {
+        Ok(()) => None,
+        Err(Stop::Damage(cause)) => Some(cause),
+        Err(Stop::Fault(fault)) => {
+            output.discard();
+            return Err(fail(fault.error()));
+        }
+    };
+    if records == 0 {
+        output.discard();
+        return Err(Error::new(format!("repair {}", part.display()), "it has no whole record"));
+    }
+    output.finish_new().map_err(|fault| fail(fault.error()))?;
+    Ok(Repaired { file: out, records, cut })
+}
+
+/// `flows.csv` of `flows.csv.part` and `flows.csv.part.3`.
+fn finished_name(part: &Path) -> Option<PathBuf> {
+    let text = part.to_str()?;
+    let without_number = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let name = text.strip_suffix(".part").or_else(|| without_number.strip_suffix(".part."))?;
+    Some(name.into())
+}
+
+/// What a file holds, decompressed; an end in the middle is an error.
+fn rows(file: File, compression: Compression) -> Box<dyn BufRead> {
+    let file = BufReader::with_capacity(REPAIR_BYTES, file);
+    match compression {
+        Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(file))),
+        Compression::Zstd => match zstd::Decoder::with_buffer(file) {
+            Ok(decoder) => Box::new(BufReader::new(decoder)),
+            Err(error) => Box::new(BufReader::new(Failing(error.kind()))),
+        },
+    }
+}
+
+/// Gives an error only.
+struct Failing(ErrorKind);
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+}
+
+fn damage(error: &io::Error) -> Stop {
+    Stop::Damage(match error.kind() {
+        ErrorKind::UnexpectedEof => "it ends in the middle".to_owned(),
+        _ => format!("the rest cannot be read ({error})"),
+    })
+}
+
+/// Whole lines; the first `names` are no records.
+fn lines(rows: &mut dyn BufRead, names: u64, output: &mut Output) -> Recovered {
+    let (mut count, mut line) = (0_u64, Vec::new());
+    let stop = loop {
+        line.clear();
+        match rows.take(LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) => break Ok(()),
+            Ok(_) if line.last() != Some(&b'\n') => {
+                break Err(Stop::Damage("its last line is not whole".to_owned()));
+            }
+            Ok(_) => {}
+            Err(error) => break Err(damage(&error)),
+        }
+        output.take(&line);
+        if let Err(fault) = output.write_some() {
+            break Err(fault.into());
+        }
+        count += 1;
+    };
+    (count.saturating_sub(names), stop)
+}
+
+/// Record batches. What comes before the end of a file is, after its magic and zeros up to a
+/// multiple of 64 bytes, Arrow's streaming format.
+fn arrow(mut file: File, output: &mut Output) -> Recovered {
+    const BEGIN_BYTES: u64 = 64;
+    let cannot = |error: arrow_schema::ArrowError| Stop::Damage(error.to_string());
+    let mut records = 0;
+    let mut copy = || {
+        file.seek(SeekFrom::Start(BEGIN_BYTES)).map_err(|error| damage(&error))?;
+        let reader = StreamReader::try_new(BufReader::new(&file), None).map_err(cannot)?;
+        let mut writer = FileWriter::try_new(Vec::new(), &reader.schema()).map_err(cannot)?;
+        let mut stop = Ok(());
+        for batch in reader {
+            match batch {
+                Ok(batch) => {
+                    writer.write(&batch).map_err(cannot)?;
+                    records += batch.num_rows() as u64;
+                }
+                Err(error) => {
+                    stop = Err(cannot(error));
+                    break;
+                }
+            }
+            output.take(writer.get_ref());
+            writer.get_mut().clear();
+            output.write_some()?;
+        }
+        writer.finish().map_err(cannot)?;
+        output.take(writer.get_ref());
+        stop
+    };
+    let stop = copy();
+    (records, stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_says_what_it_would_have_become() {
+        for (part, name) in [
+            ("d/flows.csv.part", Some("d/flows.csv")),
+            ("flows.jsonl.zst.part.12", Some("flows.jsonl.zst")),
+            ("flows.csv", None),
+            ("flows.part2", None),
+        ] {
+            assert_eq!(finished_name(Path::new(part)), name.map(PathBuf::from), "{part}");
+        }
+    }
+}
