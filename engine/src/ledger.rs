@@ -267,6 +267,14 @@ impl Ledger {
         dropped.chain(self.flows.not_sent.values()).chain(log).sum()
     }
 
+    /// Packets that were received and are in no record: lost before they were decoded, or
+    /// undecodable.
+    #[must_use]
+    pub fn ignored_packets(&self) -> u64 {
+        let dropped = self.interfaces.iter().flat_map(|interface| interface.dropped.values());
+        dropped.chain(self.packets.undecodable.values()).sum()
+    }
+
     /// Whether everything adds up.
     #[must_use]
     pub fn balances(&self) -> bool {

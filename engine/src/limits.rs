@@ -215,6 +215,9 @@ pub const TEMPLATES_EVERY: Duration = Duration::from_secs(600);
 /// See [`TEMPLATES_EVERY`].
 pub const TEMPLATES_EVERY_MESSAGES: u32 = 4_096;
 
+/// How often a collector is told totals.
+pub const TOTALS_EVERY: Duration = Duration::from_secs(60);
+
 /// Bytes of interfaces' names in the name of a file; what is more is cut.
 pub const FILE_NAME_BYTES: usize = 100;
 

@@ -75,9 +75,9 @@ fn mpls(labels: &[u16], inside: &[u8]) -> Vec<u8> {
     ethernet(0x8847, &bytes)
 }
 
-/// A capture of flows in tunnels and behind labels.
-pub(crate) fn capture() -> Vec<u8> {
-    pcap(&rows().into_iter().flat_map(|row| row.frames).collect::<Vec<_>>())
+/// Frames of flows in tunnels and behind labels.
+pub(crate) fn frames() -> Vec<Vec<u8>> {
+    rows().into_iter().flat_map(|row| row.frames).collect()
 }
 
 /// A flow of its own for each row: ports tell them apart.

@@ -6,17 +6,22 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::Signal;
 
 use crate::ipfix::{agree, has_tshark};
+use crate::jumbo::pcap;
 use crate::program::{
-    FLOWTAP, Run, flowtap, folder, generate, generate_scan, json_file, signal, wait_for,
+    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate, generate_scan, json_file, signal,
+    wait_for,
 };
-use crate::{Outcome, ensure, not_here};
+use crate::{Outcome, carried, ensure, not_here};
+
+/// Reads totals, and compares.
+const TOTALS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/totals.py");
 
 /// Reads what nfcapd has written, and compares.
 const COMPARE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/collector.py");
@@ -30,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.extend([
             Trial::test("collector::tshark_reads_a_tcp_stream", || over_tcp("127.0.0.1")),
             Trial::test("collector::tshark_reads_a_tcp_stream_over_ipv6", || over_tcp("[::1]")),
+            Trial::test("collector::tshark_reads_totals_and_they_are_right", totals),
             Trial::test("collector::tshark_reads_datagrams_of_bounded_length", over_udp),
             Trial::test("collector::a_collector_that_comes_back_gets_the_rest", restart),
         ]);
@@ -74,6 +80,37 @@ fn no_such_name() -> Outcome {
     ensure(run.stderr.contains("collector.invalid"), &run.stderr)
 }
 
+/// A collector over TCP, which gives all that it was sent.
+type Collector = JoinHandle<std::io::Result<Vec<u8>>>;
+
+/// One that takes one connection to its end, and where it is.
+fn receive(host: &str) -> Result<(String, Collector), Failed> {
+    let listener = TcpListener::bind(format!("{host}:0"))?;
+    let url = format!("ipfix+tcp://{host}:{}", listener.local_addr()?.port());
+    let receiver = thread::spawn(move || {
+        let mut received = Vec::new();
+        listener.accept()?.0.read_to_end(&mut received)?;
+        Ok(received)
+    });
+    Ok((url, receiver))
+}
+
+fn totals() -> Outcome {
+    let folder = folder();
+    let [ipfix, stats] = ["a.ipfix", "stats.json"].map(|name| folder.path().join(name));
+    let (url, receiver) = receive("127.0.0.1")?;
+    let mut arp = vec![0xff; 6];
+    arp.extend([2, 0, 0, 0, 0, 1, 8, 6]);
+    arp.extend([0; 46]);
+    let flow = carried::frames().into_iter();
+    let frames: Vec<_> = std::iter::repeat_n(arp, 7).chain(flow).collect();
+    let arguments = ["read", "-q", "--strict", "-o", &url, "--stats", &stats.display().to_string()];
+    flowtap_fed(&[&arguments[..], &["-"]].concat(), &pcap(&frames)).expect(0)?;
+    fs::write(&ipfix, receiver.join().expect("it does not panic")?)?;
+    let run = Run::of(Command::new("python3").arg(TOTALS).arg(&ipfix).arg(&stats)).expect(0)?;
+    ensure(run.stdout.ends_with(" 7\n"), run.stdout)
+}
+
 /// Sends a capture's records to a collector, and writes them as JSON lines too.
 fn send(capture: &Path, url: &str, jsonl: &Path) -> Outcome {
     let mut command = Command::new(FLOWTAP);
@@ -84,13 +121,7 @@ fn send(capture: &Path, url: &str, jsonl: &Path) -> Outcome {
 fn over_tcp(host: &str) -> Outcome {
     let folder = folder();
     let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
-    let listener = TcpListener::bind(format!("{host}:0"))?;
-    let url = format!("ipfix+tcp://{host}:{}", listener.local_addr()?.port());
-    let receiver = thread::spawn(move || {
-        let mut received = Vec::new();
-        listener.accept()?.0.read_to_end(&mut received)?;
-        Ok::<_, std::io::Error>(received)
-    });
+    let (url, receiver) = receive(host)?;
     send(&generate_scan(20_000).capture, &url, &jsonl)?;
     fs::write(&ipfix, receiver.join().expect("it does not panic")?)?;
     agree(&ipfix, &jsonl, 20_000)

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 
+use crate::jumbo::pcap;
 use crate::program::{FLOWTAP, Run, folder, generate, generate_scan, generate_with};
 use crate::{Outcome, carried, ensure, not_here};
 
@@ -41,7 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("ipfix::tshark_reads_labels", || {
             let folder = folder();
             let capture = folder.path().join("carried.pcap");
-            std::fs::write(&capture, carried::capture())?;
+            std::fs::write(&capture, pcap(&carried::frames()))?;
             compare(&capture, &[], 10)?;
             own(&capture, &[], [0, 5])
         }),

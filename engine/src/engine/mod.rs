@@ -151,6 +151,7 @@ impl Watch<'_> {
             self.last_view = Some(now);
             let mut ledger = Ledger::collect(self.accounts, self.map.len() as u64, false);
             fill_usage(&mut ledger, self.start);
+            self.accounts.ignored_packets.set(ledger.ignored_packets());
             // Goes over the whole map: only when somebody wants to see it.
             let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
             self.views.publish(View { ledger, busiest, progress });
@@ -164,6 +165,11 @@ impl Watch<'_> {
 fn tell(accounts: &Accounts, observer: &mut dyn Observer) {
     let said = accounts.all_sinks().flat_map(|sink| sink.take_notices());
     said.for_each(|text| observer.notice(&text));
+}
+
+/// All packets have come: sinks that are not done yet may say how many were ignored.
+fn all_are_counted(accounts: &Accounts) {
+    accounts.ignored_packets.set(Ledger::collect(accounts, 0, true).ignored_packets());
 }
 
 /// The final ledger and what the sinks have to say.

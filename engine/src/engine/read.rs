@@ -23,7 +23,9 @@ use hdrhistogram::Histogram;
 use crate::decode::Packet;
 use crate::engine::pipeline::{Feeds, Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::{Core, PacketBatch, with_times};
-use crate::engine::{Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, conclude, tell};
+use crate::engine::{
+    Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, all_are_counted, conclude, tell,
+};
 use crate::error::{Error, Result};
 use crate::export::{Context, Patience, Sink, WhenFull};
 use crate::flow::{Encapsulations, KeyHasher, Sampling};
@@ -69,6 +71,7 @@ pub fn read(
         encapsulations: Arc::clone(&shared.encapsulations),
         sampling: Sampling::ALL,
         features_set: settings.features_set,
+        ignored_packets: Arc::default(),
     };
     let sinks = Sink::start_all(&settings.all_sinks(), &context)?;
     let mut accounts = Accounts::new(
@@ -81,6 +84,7 @@ pub fn read(
     accounts.dns_log = sinks.get(settings.sinks.len()).map(|log| log.account());
     // One thread decodes.
     accounts.names_learned = names_counters(settings.max_names, 1, settings.merges);
+    accounts.ignored_packets = Arc::clone(&context.ignored_packets);
     let map = GlobalMap::default();
     let patience = Patience::default();
     // When the run was told to stop: until then a slow sink may make it wait.
@@ -121,6 +125,7 @@ pub fn read(
         pipeline.join();
         Ok::<_, Error>((errors, batches))
     })?;
+    all_are_counted(&accounts);
     Sink::finish_all(sinks, &patience, ends_since);
     tell(&accounts, observer);
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))

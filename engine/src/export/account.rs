@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
+use crate::flow::FlowRecord;
 use crate::limits::SINK_NOTICES;
 
 /// What one sink has done.
@@ -25,12 +26,23 @@ struct Tally {
     errors: u64,
     removed: u64,
     not_sent: BTreeMap<String, u64>,
+    /// What those count that were turned away.
+    not_counted: Lost,
     has_failed: bool,
     was_closed_by_reader: bool,
     is_given_up: bool,
     failure: Option<Error>,
     loss: Option<Error>,
     notices: Vec<String>,
+}
+
+/// What was not sent, for whatever cause.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) records: u64,
+    /// What they count, as far as they were turned away while the run went on.
+    pub(super) packets: u64,
+    pub(super) octets: u64,
 }
 
 impl Tally {
@@ -137,6 +149,21 @@ impl SinkAccount {
         self.tally().lose(cause, records);
     }
 
+    /// These records are turned away.
+    pub(super) fn not_counted(&self, records: &[FlowRecord]) {
+        let sides = || records.iter().flat_map(|record| &record.total.sides);
+        let (packets, octets): (u64, u64) =
+            (sides().map(|side| side.packets).sum(), sides().map(|side| side.bytes).sum());
+        let lost = &mut self.tally().not_counted;
+        (lost.packets, lost.octets) = (lost.packets + packets, lost.octets + octets);
+    }
+
+    /// What was not sent so far.
+    pub(super) fn lost(&self) -> Lost {
+        let tally = self.tally();
+        Lost { records: tally.not_sent.values().sum(), ..tally.not_counted }
+    }
+
     /// `records` from the queue were written, and `bytes` in all are with the system; so
     /// are all records, if that `is_confirmed`.
     pub(super) fn written(&self, records: u64, bytes: u64, is_confirmed: bool) {
@@ -176,7 +203,7 @@ impl SinkAccount {
     }
 
     /// `records` that counted as written were lost after all, with them what is unconfirmed.
-    pub(super) fn lost(&self, cause: &str, records: u64) {
+    pub(super) fn lost_after_all(&self, cause: &str, records: u64) {
         let mut tally = self.tally();
         if !tally.is_given_up {
             tally.unconfirmed = 0;
@@ -227,5 +254,27 @@ impl SinkAccount {
     /// A poisoned lock guards plain numbers: they are as good as before.
     fn tally(&self) -> MutexGuard<'_, Tally> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::tests::tcp_record;
+
+    #[test]
+    fn what_was_not_sent_is_counted_in_records_packets_and_octets() {
+        let account = SinkAccount::default();
+        let records = [tcp_record(); 2];
+        let sides = records[0].total.sides;
+        account.not_counted(&records);
+        account.refused("queue full", 2);
+        account.not_counted(&records[..1]);
+        account.taken(1);
+        account.not_written("connection refused", 1);
+        let lost = account.lost();
+        assert_eq!(lost.records, 3);
+        assert_eq!(lost.packets, 3 * (sides[0].packets + sides[1].packets));
+        assert_eq!(lost.octets, 3 * (sides[0].bytes + sides[1].bytes));
     }
 }

@@ -10,6 +10,7 @@
 pub(super) mod backoff;
 mod connection;
 mod endpoint;
+mod session;
 
 pub use endpoint::{Endpoint, Transport};
 
@@ -18,14 +19,12 @@ use std::time::Instant;
 
 use self::backoff::Backoff;
 use self::connection::{Connection, Failure};
+use self::session::Session;
 use crate::error::Error;
-use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Templates, Told, stamp};
+use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Totals};
 use crate::export::queue::{Batch, Message as Task, Queue};
 use crate::export::{Context, SinkOptions};
-use crate::limits::{
-    COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SPOOL_BYTES, COLLECTOR_STANDS, TEMPLATES_EVERY,
-    TEMPLATES_EVERY_MESSAGES,
-};
+use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SPOOL_BYTES};
 use crate::sync::{Arc, thread};
 
 /// A message on its way.
@@ -35,24 +34,6 @@ struct Message {
     /// Flow records of ours, for the account.
     flows: u32,
     templates: Vec<Template>,
-}
-
-/// The connection, and what was sent over it.
-struct Session {
-    connection: Connection,
-    /// Data records that were sent over it.
-    sequence: u32,
-    /// What the collector has been told over it.
-    templates: Templates,
-    /// Since templates were told anew.
-    told: Instant,
-    messages_since: u32,
-    /// Bytes that are to be sent with all messages so far.
-    promised: u64,
-    /// Messages that may not have arrived, and how much was sent with each.
-    window: VecDeque<(u64, Message)>,
-    /// When something was sent over it for the first time.
-    first_sent: Option<Instant>,
 }
 
 /// The thread's part.
@@ -73,6 +54,8 @@ pub(super) struct Exporter {
     /// Since when there is no connection, and why.
     down: Option<(Instant, Failure)>,
     sent_bytes: u64,
+    /// Since the beginning, over all connections.
+    totals: Totals,
 }
 
 /// However the thread ends, those who wait for it are told.
@@ -106,6 +89,7 @@ impl Exporter {
             backoff: Backoff::new(),
             down: None,
             sent_bytes: 0,
+            totals: Totals::default(),
         }
     }
 
@@ -131,7 +115,7 @@ impl Exporter {
     fn next_look(&self) -> Option<Instant> {
         match &self.session {
             None => Some(self.backoff.next()),
-            Some(session) if session.window.is_empty() => None,
+            Some(session) if session.unsettled().next().is_none() => Some(session.next_report()),
             Some(_) => Some(Instant::now() + COLLECTOR_LOOK),
         }
     }
@@ -143,6 +127,7 @@ impl Exporter {
             match &self.down {
                 _ if account.is_given_up() => return,
                 Some((since, failure)) if since.elapsed() >= COLLECTOR_PATIENCE => {
+                    account.not_counted(&batch.records);
                     return account.not_written(&failure.cause, batch.records.len() as u64);
                 }
                 _ => self.wait(),
@@ -166,29 +151,39 @@ impl Exporter {
         if self.session.is_none() && Instant::now() >= self.backoff.next() {
             self.connect();
         }
-        while self.session.is_some()
+        if self.session.as_ref().is_some_and(|it| it.next_report() <= Instant::now()) {
+            self.report();
+        }
+        while let Some(session) = &mut self.session
             && let Some(message) = self.spool.pop_front()
         {
             self.spool_bytes -= message.bytes.len();
-            self.send_one(message);
+            match session.send(message, &mut self.totals, &self.queue.progress) {
+                Ok(()) => self.settle(),
+                Err(error) => self.disconnect(error),
+            }
+        }
+    }
+
+    /// Says what there is to say in totals.
+    fn report(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let lost = self.queue.account.lost();
+        (self.totals.not_sent_flows, self.totals.not_sent_packets) = (lost.records, lost.packets);
+        self.totals.not_sent_octets = lost.octets;
+        self.totals.ignored_packets = self.context.ignored_packets.get();
+        if let Err(error) = session.report(&mut self.totals, &self.queue.progress) {
+            self.disconnect(error);
         }
     }
 
     fn connect(&mut self) {
         match Connection::open(&self.endpoint, &self.queue.progress) {
             Ok(connection) => {
-                self.session = Some(Session {
-                    connection,
-                    sequence: 0,
-                    templates: Templates::new(self.pen),
-                    told: Instant::now(),
-                    messages_since: 0,
-                    promised: 0,
-                    window: VecDeque::new(),
-                    first_sent: None,
-                });
+                let transport = self.endpoint.transport;
+                self.session = Some(Session::new(connection, transport, self.most_bytes, self.pen));
                 // That a datagram can be sent says nothing about who receives it.
-                if self.endpoint.transport == Transport::Tcp {
+                if transport == Transport::Tcp {
                     self.is_up();
                 }
             }
@@ -196,48 +191,11 @@ impl Exporter {
         }
     }
 
-    /// Sends a message, and before it templates that it needs.
-    fn send_one(&mut self, mut message: Message) {
-        let (progress, most) = (&self.queue.progress, self.most_bytes);
-        let Some(session) = &mut self.session else { return };
-        session.first_sent.get_or_insert_with(Instant::now);
-        // Over UDP a template may be lost, or the collector have begun anew (section 8.4).
-        let is_old = session.told.elapsed() >= TEMPLATES_EVERY
-            || session.messages_since >= TEMPLATES_EVERY_MESSAGES;
-        if self.endpoint.transport == Transport::Udp && is_old {
-            session.templates.forget();
-            (session.told, session.messages_since) = (Instant::now(), 0);
-        }
-        let mut send = |bytes: &mut [u8], records: u32| {
-            stamp(bytes, session.sequence);
-            session.sequence = session.sequence.wrapping_add(records);
-            session.promised += bytes.len() as u64;
-            session.connection.send(bytes, progress)
-        };
-        let told = session.templates.new_ones(message.templates.iter().copied(), most);
-        let mut told = told.into_iter();
-        let sent = told.try_for_each(|Told { mut bytes, records }| send(&mut bytes, records));
-        let sent = sent.and_then(|()| send(&mut message.bytes, message.records));
-        session.messages_since += 1;
-        session.window.push_back((session.promised, message));
-        match sent {
-            Ok(()) => self.settle(),
-            Err(error) => self.disconnect(error),
-        }
-    }
-
     /// Accounts for what has arrived.
     fn settle(&mut self) {
         let Some(session) = &mut self.session else { return };
-        match session.connection.arrived() {
-            Ok(arrived) => {
-                // A datagram has always left; only that no refusal comes back says something.
-                let is_taken = match self.endpoint.transport {
-                    Transport::Tcp => !session.window.is_empty(),
-                    Transport::Udp => {
-                        session.first_sent.is_some_and(|it| it.elapsed() >= COLLECTOR_STANDS)
-                    }
-                };
+        match session.settle() {
+            Ok((arrived, is_taken)) => {
                 self.account_for(arrived);
                 if is_taken {
                     self.is_up();
@@ -247,10 +205,8 @@ impl Exporter {
         }
     }
 
-    /// So many bytes have arrived.
-    fn account_for(&mut self, arrived: u64) {
-        let Some(session) = &mut self.session else { return };
-        while let Some((_, message)) = session.window.pop_front_if(|(end, _)| *end <= arrived) {
+    fn account_for(&mut self, arrived: Vec<Message>) {
+        for message in arrived {
             self.sent_bytes += message.bytes.len() as u64;
             self.queue.account.written(message.flows.into(), self.sent_bytes, true);
         }
@@ -258,11 +214,10 @@ impl Exporter {
 
     /// The connection has failed: what has not arrived is to be sent again.
     fn disconnect(&mut self, error: std::io::Error) {
-        let Some(session) = &self.session else { return };
-        let arrived = session.connection.arrived_before_failure();
-        self.account_for(arrived);
         let Some(session) = self.session.take() else { return };
-        for (_, message) in session.window.into_iter().rev() {
+        let (arrived, left) = session.end();
+        self.account_for(arrived);
+        for message in left.into_iter().rev() {
             self.spool_bytes += message.bytes.len();
             self.spool.push_front(message);
         }
@@ -295,19 +250,20 @@ impl Exporter {
         thread::sleep(COLLECTOR_LOOK);
     }
 
-    /// Sends what is left, if that can be done soon; else it is counted.
+    /// Sends what is left, if that can be done soon; else it is counted. Totals come last.
     fn finish(&mut self) {
         let end = Instant::now() + COLLECTOR_PATIENCE;
         loop {
             self.send();
-            let unsettled = self.session.iter().flat_map(|session| &session.window);
-            let mut left =
-                self.spool.iter().chain(unsettled.map(|(_, message)| message)).peekable();
-            if left.peek().is_none() || self.queue.account.is_given_up() {
-                return;
+            let unsettled = self.session.iter().flat_map(Session::unsettled);
+            let left = self.spool.iter().chain(unsettled);
+            let (messages, flows) = left.fold((0_u64, 0), |(messages, flows), message| {
+                (messages + 1, flows + u64::from(message.flows))
+            });
+            if messages == 0 || self.queue.account.is_given_up() {
+                return self.report();
             }
             if Instant::now() >= end {
-                let flows = left.map(|message| u64::from(message.flows)).sum();
                 return self.give_up(flows);
             }
             self.wait();

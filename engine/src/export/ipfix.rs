@@ -13,11 +13,13 @@
 mod own;
 mod pack;
 mod record;
+mod statistics;
 mod template;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) use self::pack::{Packed, Packer};
+pub(super) use self::statistics::{Totals, totals};
 pub(super) use self::template::Template;
 
 use self::template::{TEMPLATES, elements, number_of, place_of};
@@ -35,6 +37,8 @@ pub(super) const MESSAGE_BYTES: usize = 65_535;
 const TEMPLATE_SET: u16 = 2;
 const OPTIONS_SET: u16 = 3;
 const FIRST_TEMPLATE: u16 = 256;
+/// All records are of one observation domain.
+const DOMAIN: u32 = 1;
 
 /// Writes the messages of a file.
 pub(crate) struct Ipfix {
@@ -91,19 +95,27 @@ pub(super) struct Templates {
     pen: Option<u32>,
     /// What own elements are.
     has_types: bool,
+    /// Which totals there are.
+    has_totals: bool,
     is_known: Box<[bool; TEMPLATES]>,
 }
 
 impl Templates {
     /// Nothing has been told; own elements are of enterprise `pen`.
     pub(super) fn new(pen: Option<u32>) -> Self {
-        Self { pen, has_types: false, is_known: Box::new([false; TEMPLATES]) }
+        Self { pen, has_types: false, has_totals: false, is_known: Box::new([false; TEMPLATES]) }
     }
 
     /// There is another reader, or none may rely on what the first was told.
     pub(super) fn forget(&mut self) {
-        self.has_types = false;
+        (self.has_types, self.has_totals) = (false, false);
         self.is_known.fill(false);
+    }
+
+    /// A message that says which totals there are, if that is not known yet.
+    pub(super) fn new_totals(&mut self) -> Option<Told> {
+        let is_known = std::mem::replace(&mut self.has_totals, true);
+        (!is_known).then(statistics::templates)
     }
 
     /// Messages of up to `most` bytes with those of `templates` that are not known yet, and before
@@ -162,8 +174,7 @@ fn write_message_header(sets: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&VERSION.to_be_bytes());
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(&[0; 8]);
-    // One observation domain.
-    out.extend_from_slice(&1_u32.to_be_bytes());
+    out.extend_from_slice(&DOMAIN.to_be_bytes());
 }
 
 /// Writes into a message that it leaves now, and how many data records the stream had before it;

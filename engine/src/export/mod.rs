@@ -53,7 +53,7 @@ use crate::export::queue::Batch;
 use crate::export::schema::Row;
 use crate::flow::{Encapsulations, Features, FeaturesSet, FlowRecord, Sampling};
 use crate::names::{DnsTransaction, Labels};
-use crate::sync::Arc;
+use crate::sync::{Arc, Gauge};
 
 /// Makes bytes of records in one format, and appends them to a buffer.
 pub trait Encoder: Send {
@@ -88,6 +88,8 @@ pub struct Context {
     pub sampling: Sampling,
     /// What is kept of flows.
     pub features_set: FeaturesSet,
+    /// Packets so far that are in no record, for want of room or as they cannot be decoded.
+    pub ignored_packets: Arc<Gauge>,
 }
 
 impl Context {

@@ -333,7 +333,7 @@ impl SinkThread {
         };
         if matches!(fault, Fault::Broken(_)) {
             // What can be read of it is there; it is as if nothing had been since it was.
-            self.queue.account.lost(&cause, self.unsynced);
+            self.queue.account.lost_after_all(&cause, self.unsynced);
             (self.output, self.unsafe_since) = (None, None);
         }
         self.suffer(cause, failure);

@@ -101,6 +101,8 @@ pub struct Accounts {
     pub sampling: Sampling,
     /// What becomes of names, if they are learned.
     pub names_learned: Option<Arc<NamesCounters>>,
+    /// Packets that are in no record, for sinks that say so. Its one writer is `main`.
+    pub ignored_packets: Arc<Gauge>,
 }
 
 impl Accounts {
@@ -129,6 +131,7 @@ impl Accounts {
             dns_log: None,
             sampling: Sampling::ALL,
             names_learned: None,
+            ignored_packets: Arc::default(),
         }
     }
 

@@ -28,7 +28,9 @@ use std::time::{Duration, Instant};
 use crate::decode::Decoder;
 use crate::engine::pipeline::{Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::with_times;
-use crate::engine::{Control, Observer, Outcome, Settings, TICK, Watch, conclude, tell};
+use crate::engine::{
+    Control, Observer, Outcome, Settings, TICK, Watch, all_are_counted, conclude, tell,
+};
 use crate::error::{Error, Result};
 use crate::export::{Context, OpenSink, Patience, Sink, WhenFull};
 use crate::filter::LinkFilter;
@@ -114,6 +116,7 @@ pub fn capture(
         encapsulations: Arc::clone(&encapsulations),
         sampling: live.sampling,
         features_set: settings.features_set,
+        ignored_packets: Arc::clone(&accounts.ignored_packets),
     };
     let sinks = OpenSink::start_all(sinks, &context)?;
 
@@ -176,6 +179,7 @@ pub fn capture(
         pipeline.join();
         Ok::<_, Error>((errors, batches, since))
     })?;
+    all_are_counted(&accounts);
     Sink::finish_all(sinks, &patience, || Some(end));
     tell(&accounts, observer);
     Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))

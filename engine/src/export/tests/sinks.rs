@@ -56,6 +56,7 @@ fn start_all(specs: &[SinkSpec]) -> crate::error::Result<Vec<Sink>> {
         encapsulations: Arc::default(),
         sampling: Sampling::ALL,
         features_set: FeaturesSet::Basic,
+        ignored_packets: Arc::default(),
     };
     Sink::start_all(specs, &context)
 }

@@ -1,0 +1,163 @@
+//! A connection to a collector, what it was told over it, and what may not have arrived.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Instant;
+
+use super::Message;
+use super::connection::Connection;
+use super::endpoint::Transport;
+use crate::export::ipfix::{self, Templates, Told, Totals, stamp};
+use crate::export::queue::Progress;
+use crate::limits::{COLLECTOR_STANDS, TEMPLATES_EVERY, TEMPLATES_EVERY_MESSAGES, TOTALS_EVERY};
+
+/// A transport session (RFC 7011 section 2).
+pub(super) struct Session {
+    connection: Connection,
+    transport: Transport,
+    /// The longest message.
+    most_bytes: usize,
+    /// Data records that were sent over it.
+    sequence: u32,
+    /// What the collector has been told over it.
+    templates: Templates,
+    /// Since templates were told anew.
+    told: Instant,
+    messages_since: u32,
+    /// When totals were told.
+    reported: Option<Instant>,
+    /// Bytes that are to be sent with all messages so far.
+    promised: u64,
+    /// Messages that may not have arrived, and how much was sent with each.
+    window: VecDeque<(u64, Message)>,
+    /// When something was sent over it for the first time.
+    first_sent: Option<Instant>,
+}
+
+impl Session {
+    pub(super) fn new(
+        connection: Connection,
+        transport: Transport,
+        most_bytes: usize,
+        pen: Option<u32>,
+    ) -> Self {
+        Self {
+            connection,
+            transport,
+            most_bytes,
+            sequence: 0,
+            templates: Templates::new(pen),
+            told: Instant::now(),
+            messages_since: 0,
+            reported: None,
+            promised: 0,
+            window: VecDeque::new(),
+            first_sent: None,
+        }
+    }
+
+    /// Sends a message, and before it templates that it needs. Whether it is sent or not, the
+    /// message belongs to the session from now on.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub(super) fn send(
+        &mut self,
+        mut message: Message,
+        totals: &mut Totals,
+        progress: &Progress,
+    ) -> io::Result<()> {
+        self.forget_templates_in_time();
+        let told = self.templates.new_ones(message.templates.iter().copied(), self.most_bytes);
+        let told = told.into_iter().try_for_each(|it| self.tell(it, totals, progress));
+        let sent =
+            told.and_then(|()| self.put(&mut message.bytes, message.records, totals, progress));
+        totals.records += u64::from(message.records);
+        self.window.push_back((self.promised, message));
+        sent
+    }
+
+    /// When totals are due.
+    pub(super) fn next_report(&self) -> Instant {
+        self.reported.map_or_else(Instant::now, |reported| reported + TOTALS_EVERY)
+    }
+
+    /// Says how much was sent, and how much was not.
+    ///
+    /// # Errors
+    /// If the connection has failed.
+    pub(super) fn report(&mut self, totals: &mut Totals, progress: &Progress) -> io::Result<()> {
+        self.forget_templates_in_time();
+        self.reported = Some(Instant::now());
+        if let Some(told) = self.templates.new_totals() {
+            self.tell(told, totals, progress)?;
+        }
+        // They do not count the message that they are in.
+        self.tell(ipfix::totals(totals), totals, progress)
+    }
+
+    /// Over UDP a template may be lost, or the collector have begun anew (RFC 7011 section 8.4).
+    fn forget_templates_in_time(&mut self) {
+        let is_old = self.told.elapsed() >= TEMPLATES_EVERY
+            || self.messages_since >= TEMPLATES_EVERY_MESSAGES;
+        if self.transport == Transport::Udp && is_old {
+            self.templates.forget();
+            (self.told, self.messages_since) = (Instant::now(), 0);
+        }
+    }
+
+    fn tell(&mut self, told: Told, totals: &mut Totals, progress: &Progress) -> io::Result<()> {
+        let Told { mut bytes, records } = told;
+        self.put(&mut bytes, records, totals, progress)
+    }
+
+    fn put(
+        &mut self,
+        bytes: &mut [u8],
+        records: u32,
+        totals: &mut Totals,
+        progress: &Progress,
+    ) -> io::Result<()> {
+        stamp(bytes, self.sequence);
+        self.sequence = self.sequence.wrapping_add(records);
+        self.messages_since += 1;
+        self.promised += bytes.len() as u64;
+        self.first_sent.get_or_insert_with(Instant::now);
+        self.connection.send(bytes, progress)?;
+        totals.messages += 1;
+        totals.octets += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Takes those messages out of the window that have arrived as far as is known, and whether
+    /// the collector has shown that it is there.
+    ///
+    /// # Errors
+    /// If the connection has failed since.
+    pub(super) fn settle(&mut self) -> io::Result<(Vec<Message>, bool)> {
+        let arrived = self.connection.arrived()?;
+        // A datagram has always left; only that no refusal comes back says something.
+        let is_taken = match self.transport {
+            Transport::Tcp => !self.window.is_empty(),
+            Transport::Udp => self.first_sent.is_some_and(|it| it.elapsed() >= COLLECTOR_STANDS),
+        };
+        Ok((self.take_arrived(arrived), is_taken))
+    }
+
+    fn take_arrived(&mut self, arrived: u64) -> Vec<Message> {
+        let there = || self.window.pop_front_if(|(end, _)| *end <= arrived);
+        std::iter::from_fn(there).map(|(_, message)| message).collect()
+    }
+
+    /// What has arrived of a session that has failed, and what is to be sent again.
+    pub(super) fn end(mut self) -> (Vec<Message>, VecDeque<Message>) {
+        let arrived = self.connection.arrived_before_failure();
+        let arrived = self.take_arrived(arrived);
+        (arrived, self.window.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// Messages that may not have arrived.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = &Message> {
+        self.window.iter().map(|(_, message)| message)
+    }
+}

@@ -1,0 +1,66 @@
+//! What became of flow records and of packets, as options data (RFC 7011 section 4): each total
+//! under a scope, since this program has begun to send to this collector.
+//!
+//! Octets of ignored packets and the times at which something was lost first and last are not
+//! known, and left out.
+
+use super::template::number_of_options;
+use super::{DOMAIN, OPTIONS_SET, Told, write_message, write_message_header, write_set_header};
+
+/// What an exporter has done, and what it was not given to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::export) struct Totals {
+    /// Messages that have left, their bytes, and the flow records in them.
+    pub(in crate::export) messages: u64,
+    pub(in crate::export) octets: u64,
+    pub(in crate::export) records: u64,
+    /// Packets that are in no flow record: lost before they were decoded, or undecodable.
+    pub(in crate::export) ignored_packets: u64,
+    /// Flow records that did not get here in time, or found no room, and what they count.
+    pub(in crate::export) not_sent_flows: u64,
+    pub(in crate::export) not_sent_packets: u64,
+    pub(in crate::export) not_sent_octets: u64,
+}
+
+/// Options templates: their scope, and their counters of eight bytes.
+const TEMPLATES: [(u16, &[u16]); 3] = [
+    // observationDomainId: exportedMessage-, exportedFlowRecord-, exportedOctetTotalCount.
+    (149, &[41, 42, 40]),
+    // observationDomainId: ignoredPacketTotalCount.
+    (149, &[164]),
+    // exportingProcessId: notSentFlow-, notSentPacket-, notSentOctetTotalCount.
+    (144, &[166, 167, 168]),
+];
+
+/// A message that says what totals there are.
+pub(super) fn templates() -> Told {
+    let mut set = Vec::new();
+    for (which, (scope, counters)) in (1..).zip(TEMPLATES) {
+        let count = u16::try_from(counters.len()).expect("there are few");
+        let header = [number_of_options(which), count + 1, 1, scope, 4];
+        let counters = counters.iter().flat_map(|&counter| [counter, 8]);
+        header.into_iter().chain(counters).for_each(|number| set.extend(number.to_be_bytes()));
+    }
+    Told { bytes: write_message(OPTIONS_SET, &set), records: 0 }
+}
+
+/// A message with the totals.
+pub(in crate::export) fn totals(totals: &Totals) -> Told {
+    // Unique on this machine as long as it runs.
+    let process = std::process::id();
+    let records: [(u32, &[u64]); 3] = [
+        (DOMAIN, &[totals.messages, totals.records, totals.octets]),
+        (DOMAIN, &[totals.ignored_packets]),
+        (process, &[totals.not_sent_flows, totals.not_sent_packets, totals.not_sent_octets]),
+    ];
+    let mut sets = Vec::new();
+    for (which, (scope, counters)) in (1..).zip(records) {
+        write_set_header(number_of_options(which), 4 + 8 * counters.len(), &mut sets);
+        sets.extend(scope.to_be_bytes());
+        counters.iter().for_each(|counter| sets.extend(counter.to_be_bytes()));
+    }
+    let mut bytes = Vec::new();
+    write_message_header(sets.len(), &mut bytes);
+    bytes.append(&mut sets);
+    Told { bytes, records: 3 }
+}
