@@ -35,6 +35,7 @@ mod sinks;
 mod stamps;
 mod stuck;
 mod terminal;
+mod tls;
 mod tune;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -75,6 +76,7 @@ fn main() {
     trials.extend(foreign::trials());
     trials.extend(convert::trials());
     trials.extend(collector::trials());
+    trials.extend(tls::trials());
     trials.extend(rotation::trials());
     trials.extend(outage::trials());
     trials.extend(crash::trials());

@@ -14,7 +14,7 @@ use crate::config::{
     Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_keep,
     parse_timeout,
 };
-use crate::export::{Keep, SinkOptions};
+use crate::export::{Keep, SinkOptions, TlsFiles};
 use crate::host::tune::Tune;
 use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES};
 use crate::time::Tick;
@@ -205,7 +205,8 @@ pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv, .ipfix or .log
     /// (Zeek's conn.log), with .zst or .gz if you like; zeek:NAME, zeek-json:NAME, eve:NAME
     /// (Suricata) whatever the ending; - for JSON lines on standard output; or a collector:
-    /// ipfix+tcp://HOST:PORT, ipfix+udp://HOST:PORT. May be given several times. Without it: a
+    /// ipfix+tcp://HOST:PORT, ipfix+tls://HOST:PORT, ipfix+udp://HOST:PORT. May be given several
+    /// times. Without it: a
     /// table on a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
@@ -234,6 +235,16 @@ pub(crate) struct Common {
     /// of this private enterprise number, and say what they are (RFC 5610).
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pen: Option<u32>,
+    /// Collectors over TLS: trust the authorities whose certificates are in this file (PEM), and no
+    /// others. Without it those that the system trusts.
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Collectors over TLS: show this certificate (PEM, with those between it and an authority).
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Collectors over TLS: the certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Collectors over UDP: send messages of up to so many bytes [default: 1400].
     #[arg(long, value_name = "BYTES", value_parser = parse_datagram_bytes)]
     datagram_bytes: Option<usize>,
@@ -319,6 +330,11 @@ impl Common {
                 },
                 uniflow: self.uniflow,
                 pen: self.pen,
+                tls: TlsFiles {
+                    ca: self.tls_ca.clone(),
+                    cert: self.tls_cert.clone(),
+                    key: self.tls_key.clone(),
+                },
                 datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),
             },
             inputs: Vec::new(),

@@ -1,4 +1,4 @@
-//! `export-<sink>` for an IPFIX collector, over TCP or UDP (RFC 7011 section 10).
+//! `export-<sink>` for an IPFIX collector, over TCP, TLS or UDP (RFC 7011 sections 10, 11).
 //!
 //! Records become messages, which wait in a bounded spool until there is a connection, and get
 //! their export time and sequence number when they leave. What TCP has not delivered when a
@@ -11,8 +11,11 @@ pub(super) mod backoff;
 mod connection;
 mod endpoint;
 mod session;
+mod tls;
 
+pub(super) use self::tls::TlsConfig;
 pub use endpoint::{Endpoint, Transport};
+pub use tls::TlsFiles;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -39,6 +42,8 @@ struct Message {
 /// The thread's part.
 pub(super) struct Exporter {
     endpoint: Endpoint,
+    /// What TLS takes, if that is asked for.
+    tls: Option<TlsConfig>,
     queue: Arc<Queue>,
     context: Context,
     packer: Packer,
@@ -68,18 +73,20 @@ impl Drop for Exporter {
 impl Exporter {
     pub(super) fn new(
         endpoint: Endpoint,
+        tls: Option<TlsConfig>,
         options: &SinkOptions,
         queue: Arc<Queue>,
         context: Context,
     ) -> Self {
         let most_bytes = match endpoint.transport {
-            Transport::Tcp => MESSAGE_BYTES,
+            Transport::Tcp | Transport::Tls => MESSAGE_BYTES,
             Transport::Udp => options.datagram_bytes,
         };
         Self {
             packer: Packer::for_collector(most_bytes, options.uniflow, options.pen.is_some()),
             pen: options.pen,
             endpoint,
+            tls,
             queue,
             context,
             most_bytes,
@@ -178,12 +185,12 @@ impl Exporter {
     }
 
     fn connect(&mut self) {
-        match Connection::open(&self.endpoint, &self.queue.progress) {
+        match Connection::open(&self.endpoint, self.tls.as_ref(), &self.queue.progress) {
             Ok(connection) => {
                 let transport = self.endpoint.transport;
                 self.session = Some(Session::new(connection, transport, self.most_bytes, self.pen));
                 // That a datagram can be sent says nothing about who receives it.
-                if transport == Transport::Tcp {
+                if transport != Transport::Udp {
                     self.is_up();
                 }
             }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::export::collector::Exporter;
+use crate::export::collector::{Exporter, TlsConfig, Transport};
 use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue};
 use crate::export::writer::SinkThread;
@@ -42,6 +42,8 @@ pub struct OpenSink {
     queue: Arc<Queue>,
     /// `None` of a collector, and once it was started.
     output: Option<Output>,
+    /// What TLS takes, of a collector that wants it.
+    tls: Option<TlsConfig>,
 }
 
 impl OpenSink {
@@ -57,7 +59,13 @@ impl OpenSink {
                 Target::Collector(_) => None,
                 _ => Some(Output::open(spec, interfaces, &queue.progress)?),
             };
-            Ok(Self { spec: spec.clone(), queue, output })
+            let tls = match &spec.target {
+                Target::Collector(endpoint) if endpoint.transport == Transport::Tls => {
+                    Some(spec.options.tls.load()?)
+                }
+                _ => None,
+            };
+            Ok(Self { spec: spec.clone(), queue, output, tls })
         };
         specs.iter().map(open).collect()
     }
@@ -86,7 +94,8 @@ impl OpenSink {
                 (None, Target::Collector(endpoint)) => {
                     let (endpoint, options) = (endpoint.clone(), &open.spec.options);
                     let of = Arc::clone(&queue);
-                    let exporter = Exporter::new(endpoint, options, of, context.clone());
+                    let tls = open.tls.take();
+                    let exporter = Exporter::new(endpoint, tls, options, of, context.clone());
                     Sink::spawn(queue, None, move || exporter.run())
                 }
                 (None, _) => unreachable!("it is taken here only"),

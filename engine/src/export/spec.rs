@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::export::collector::Endpoint;
+use crate::export::collector::{Endpoint, TlsFiles};
 use crate::export::{Keep, name};
 use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 
@@ -70,6 +70,8 @@ pub struct SinkOptions {
     pub uniflow: bool,
     /// The private enterprise number of own IPFIX elements. Without it there are none.
     pub pen: Option<u32>,
+    /// Whom collectors over TLS must be vouched for by, and who we are.
+    pub tls: TlsFiles,
 }
 
 impl Default for SinkOptions {
@@ -82,6 +84,7 @@ impl Default for SinkOptions {
             datagram_bytes: DATAGRAM_BYTES,
             uniflow: false,
             pen: None,
+            tls: TlsFiles::default(),
         }
     }
 }

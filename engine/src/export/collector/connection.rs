@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::endpoint::{Endpoint, Transport};
+use super::tls::{TlsConfig, TlsStream};
 use crate::export::queue::Progress;
 use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_SILENCE};
 use crate::socket::unacknowledged;
@@ -37,13 +38,18 @@ pub(super) struct Connection {
 
 enum Socket {
     Tcp(TcpStream),
+    Tls(Box<TlsStream>),
     Udp(UdpSocket),
 }
 
 impl Connection {
     /// Connects to the first of the host's addresses that takes it; `progress` is told of each, as
     /// each may take [`COLLECTOR_CONNECT`] to say nothing.
-    pub(super) fn open(endpoint: &Endpoint, progress: &Progress) -> Result<Self, Failure> {
+    pub(super) fn open(
+        endpoint: &Endpoint,
+        tls: Option<&TlsConfig>,
+        progress: &Progress,
+    ) -> Result<Self, Failure> {
         let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
         let not_found = |text: String| Failure { cause: "name not found".to_owned(), text };
         let addresses = looked_up.map_err(|error| not_found(error.to_string()))?;
@@ -51,12 +57,19 @@ impl Connection {
         for address in addresses {
             progress.note();
             let opened = match endpoint.transport {
-                Transport::Tcp => connect_tcp(address).map(Socket::Tcp),
                 Transport::Udp => connect_udp(address).map(Socket::Udp),
+                Transport::Tcp | Transport::Tls => connect_tcp(address).map(Socket::Tcp),
+            };
+            let opened = match (opened, tls) {
+                (Ok(Socket::Tcp(stream)), Some(config)) => {
+                    progress.note();
+                    TlsStream::open(stream, &endpoint.host, config).map(Box::new).map(Socket::Tls)
+                }
+                (opened, _) => opened.map_err(Failure::from),
             };
             match opened {
                 Ok(socket) => return Ok(Self { socket, sent: 0 }),
-                Err(error) => failure = error.into(),
+                Err(refused) => failure = refused,
             }
         }
         Err(failure)
@@ -79,6 +92,16 @@ impl Connection {
                     progress.note();
                 }
             }
+            Socket::Tls(stream) => {
+                if stream.is_closed()? {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                for piece in message.chunks(WRITE_BYTES) {
+                    stream.send(piece).map_err(timed_out)?;
+                    self.sent = stream.sent();
+                    progress.note();
+                }
+            }
             Socket::Udp(socket) => {
                 self.sent += socket.send(message)? as u64;
                 progress.note();
@@ -87,16 +110,26 @@ impl Connection {
         Ok(())
     }
 
+    /// Bytes that the socket has taken.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Of the bytes sent, how many have arrived as far as is known; or what has failed since.
-    pub(super) fn arrived(&self) -> io::Result<u64> {
-        let error = match &self.socket {
+    pub(super) fn arrived(&mut self) -> io::Result<u64> {
+        let error = match &mut self.socket {
             Socket::Tcp(stream) => stream.take_error()?,
+            // What it says is mostly that it refuses what comes.
+            Socket::Tls(stream) => match stream.is_closed()? {
+                true => Some(io::ErrorKind::ConnectionAborted.into()),
+                false => stream.socket().take_error()?,
+            },
             // A refusal that has come back is all that is ever heard.
             Socket::Udp(socket) => socket.take_error()?,
         };
         match (error, &self.socket) {
             (Some(error), _) => Err(error),
-            (None, Socket::Tcp(_)) => Ok(self.arrived_before_failure()),
+            (None, Socket::Tcp(_) | Socket::Tls(_)) => Ok(self.arrived_before_failure()),
             (None, Socket::Udp(_)) => Ok(self.sent),
         }
     }
@@ -104,12 +137,14 @@ impl Connection {
     /// The same of a connection that has failed. Nothing that is not known yet has arrived over
     /// UDP.
     pub(super) fn arrived_before_failure(&self) -> u64 {
-        match &self.socket {
-            Socket::Tcp(stream) => match unacknowledged(stream.as_fd()) {
-                Ok(outstanding) => self.sent.saturating_sub(outstanding.into()),
-                Err(_) => 0,
-            },
-            Socket::Udp(_) => 0,
+        let stream = match &self.socket {
+            Socket::Tcp(stream) => stream,
+            Socket::Tls(stream) => stream.socket(),
+            Socket::Udp(_) => return 0,
+        };
+        match unacknowledged(stream.as_fd()) {
+            Ok(outstanding) => self.sent.saturating_sub(outstanding.into()),
+            Err(_) => 0,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a collector is: `ipfix+tcp://HOST:PORT`, `ipfix+udp://[::1]:4739`.
+//! Where a collector is: `ipfix+tcp://HOST:PORT`, `ipfix+udp://[::1]:4739`, `ipfix+tls://HOST`.
 
 use std::fmt;
 
@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 /// The port that IANA has given IPFIX, over TCP and UDP (RFC 7011 section 10.3.4).
 const PORT: u16 = 4_739;
 
+/// The same over TLS.
+const TLS_PORT: u16 = 4_740;
+
 /// How messages get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
@@ -14,6 +17,8 @@ pub enum Transport {
     Tcp,
     /// RFC 7011 section 10.3.
     Udp,
+    /// RFC 7011 section 11.
+    Tls,
 }
 
 /// A collector's address.
@@ -35,11 +40,12 @@ impl Endpoint {
     pub fn parse(url: &str) -> Result<Self> {
         let refuse = |cause: &str| {
             Err(Error::new(format!("output {url}"), cause)
-                .advise("write ipfix+tcp://HOST:PORT or ipfix+udp://[::1]:4739"))
+                .advise("write ipfix+tcp://HOST:PORT, ipfix+tls://HOST or ipfix+udp://[::1]:4739"))
         };
         let (transport, place) = match url.split_once("://") {
             Some(("ipfix+tcp", place)) => (Transport::Tcp, place),
             Some(("ipfix+udp", place)) => (Transport::Udp, place),
+            Some(("ipfix+tls", place)) => (Transport::Tls, place),
             _ => return refuse("unknown kind of collector"),
         };
         let place = place.strip_suffix('/').unwrap_or(place);
@@ -56,6 +62,7 @@ impl Endpoint {
             (&place[..colon], place.get(colon..).filter(|rest| !rest.is_empty()))
         };
         let port = match port {
+            None if transport == Transport::Tls => Some(TLS_PORT),
             None => Some(PORT),
             Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()),
         };
@@ -74,6 +81,7 @@ impl fmt::Display for Endpoint {
         let transport = match self.transport {
             Transport::Tcp => "tcp",
             Transport::Udp => "udp",
+            Transport::Tls => "tls",
         };
         let Self { host, port, .. } = self;
         if host.contains(':') {
@@ -95,6 +103,7 @@ mod tests {
             ("ipfix+udp://192.0.2.1", "ipfix+udp://192.0.2.1:4739"),
             ("ipfix+udp://[::1]:4739/", "ipfix+udp://[::1]:4739"),
             ("ipfix+tcp://[2001:db8::1]", "ipfix+tcp://[2001:db8::1]:4739"),
+            ("ipfix+tls://collector", "ipfix+tls://collector:4740"),
         ] {
             assert_eq!(Endpoint::parse(url).unwrap().to_string(), shown);
         }

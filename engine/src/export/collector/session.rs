@@ -26,9 +26,8 @@ pub(super) struct Session {
     messages_since: u32,
     /// When totals were told.
     reported: Option<Instant>,
-    /// Bytes that are to be sent with all messages so far.
-    promised: u64,
-    /// Messages that may not have arrived, and how much was sent with each.
+    /// Messages that may not have arrived, and how much was sent with each; all that there may ever
+    /// be with one that was not sent whole.
     window: VecDeque<(u64, Message)>,
     /// When something was sent over it for the first time.
     first_sent: Option<Instant>,
@@ -50,7 +49,6 @@ impl Session {
             told: Instant::now(),
             messages_since: 0,
             reported: None,
-            promised: 0,
             window: VecDeque::new(),
             first_sent: None,
         }
@@ -73,7 +71,8 @@ impl Session {
         let sent =
             told.and_then(|()| self.put(&mut message.bytes, message.records, totals, progress));
         totals.records += u64::from(message.records);
-        self.window.push_back((self.promised, message));
+        let end = if sent.is_ok() { self.connection.sent() } else { u64::MAX };
+        self.window.push_back((end, message));
         sent
     }
 
@@ -121,7 +120,6 @@ impl Session {
         stamp(bytes, self.sequence);
         self.sequence = self.sequence.wrapping_add(records);
         self.messages_since += 1;
-        self.promised += bytes.len() as u64;
         self.first_sent.get_or_insert_with(Instant::now);
         self.connection.send(bytes, progress)?;
         totals.messages += 1;
@@ -138,7 +136,7 @@ impl Session {
         let arrived = self.connection.arrived()?;
         // A datagram has always left; only that no refusal comes back says something.
         let is_taken = match self.transport {
-            Transport::Tcp => !self.window.is_empty(),
+            Transport::Tcp | Transport::Tls => !self.window.is_empty(),
             Transport::Udp => self.first_sent.is_some_and(|it| it.elapsed() >= COLLECTOR_STANDS),
         };
         Ok((self.take_arrived(arrived), is_taken))
