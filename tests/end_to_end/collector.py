@@ -1,14 +1,20 @@
-"""Reads the files that nfcapd has written, by nfdump, and a JSON lines file of the run that sent
-the records, and compares them.
+"""Reads the files that nfcapd has written, by nfdump, or what it would have received, by tshark, and
+a JSON lines file of the run that sent the records, and compares them.
 
-Arguments: nfcapd's folder, the JSON lines. A record of nfcapd's has one direction, or with it the
-packets and bytes of the other. Prints how many records of ours agree; exits with 1 if any does not.
+Arguments: nfcapd's folder or a capture (.pcap), the JSON lines. A record of nfcapd's has one
+direction, or with it the packets and bytes of the other. Prints how many records of ours agree; exits
+with 1 if any does not.
 """
 
 import json
 import os
 import subprocess
 import sys
+import time
+
+# No file beside this for it.
+sys.dont_write_bytecode = True
+from compare import compare, flows, leaves, tshark
 
 # nfdump's letters, from the highest bit: CWR, ECE, URG, ACK, PSH, RST, SYN, FIN.
 FLAGS = "CEUAPRSF"
@@ -30,6 +36,42 @@ def from_nfdump(flow):
     if "out_packets" in flow:
         record |= {"dst_packets": flow["out_packets"], "dst_bytes": flow["out_bytes"]}
     return record
+
+
+def by_nfdump(folder):
+    command = ["nfdump", "-R", folder, "-o", "json"]
+    environment = os.environ | {"TZ": "UTC"}
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    return [from_nfdump(flow) for flow in json.loads(run.stdout)]
+
+
+def moment(text):
+    """`Jan  1, 2026 00:00:08.958000000 UTC`, to a millisecond."""
+    second, fraction = text.removesuffix(" UTC").split(".")
+    second = time.strptime(second, "%b %d, %Y %H:%M:%S")
+    return time.strftime("%Y-%m-%dT%H:%M:%S", second) + "." + fraction[:3]
+
+
+def by_tshark(capture):
+    for frame in tshark(capture):
+        for name, text in leaves(frame):
+            if name == "_ws.expert.message" and ("sequence" in text or "template" in text):
+                sys.exit(text)
+        for flow in map(dict, map(leaves, flows(frame))):
+            get = lambda *names: next(flow[f"cflow.{it}"] for it in names if f"cflow.{it}" in flow)
+            record = {
+                "start": moment(get("abstimestart")),
+                "end": moment(get("abstimeend")),
+                "protocol": int(get("protocol")),
+                "src_ip": get("srcaddr", "srcaddrv6"),
+                "dst_ip": get("dstaddr", "dstaddrv6"),
+                "src_packets": int(get("packets")),
+                "src_bytes": int(get("octets")),
+                "src_tcp_flags": int(flow.get("cflow.tcpflags", "0"), 0),
+            }
+            if record["protocol"] in (6, 17, 132):
+                record |= {f"{side}_port": int(get(f"{side}port")) for side in ("src", "dst")}
+            yield record
 
 
 def flags(text):
@@ -67,16 +109,9 @@ def directions(record, are_both):
         yield direction
 
 
-def order(record):
-    return json.dumps(record, sort_keys=True)
-
-
 def main():
-    folder, ours = sys.argv[1:]
-    command = ["nfdump", "-R", folder, "-o", "json"]
-    environment = os.environ | {"TZ": "UTC"}
-    run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    theirs = [from_nfdump(flow) for flow in json.loads(run.stdout)]
+    read, ours = sys.argv[1:]
+    theirs = list(by_tshark(read)) if read.endswith(".pcap") else by_nfdump(read)
     with open(ours, encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     are_both = any("dst_packets" in record for record in theirs)
@@ -85,13 +120,7 @@ def main():
         for record in theirs:
             del record["src_tcp_flags"]
     ours = [direction for record in records for direction in directions(record, are_both)]
-    theirs.sort(key=order)
-    ours.sort(key=order)
-    for one, other in zip(theirs, ours):
-        if one != other:
-            sys.exit(f"nfcapd has {order(one)}\nours is    {order(other)}")
-    if len(theirs) != len(ours):
-        sys.exit(f"nfcapd has {len(theirs)} records of {len(ours)}")
+    compare(theirs, ours)
     print(len(records))
 
 

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use etherparse::PacketBuilder;
 use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::Signal;
 
@@ -37,6 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Trial::test("collector::tshark_reads_a_tcp_stream_over_ipv6", || over_tcp("[::1]")),
             Trial::test("collector::tshark_reads_totals_and_they_are_right", totals),
             Trial::test("collector::tshark_reads_datagrams_of_bounded_length", over_udp),
+            Trial::test("collector::tshark_reads_netflow", netflow),
             Trial::test("collector::a_collector_that_comes_back_gets_the_rest", restart),
         ]);
     } else {
@@ -44,8 +46,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     }
     if Command::new("nfcapd").arg("-V").output().is_ok() {
         trials.extend([
-            Trial::test("collector::nfcapd_reads_both_directions_in_one", || by_nfcapd(&[])),
-            Trial::test("collector::nfcapd_reads_each_direction", || by_nfcapd(&["--uniflow"])),
+            Trial::test("collector::nfcapd_reads_both_directions_in_one", || {
+                by_nfcapd("ipfix", &[])
+            }),
+            Trial::test("collector::nfcapd_reads_each_direction", || {
+                by_nfcapd("ipfix", &["--uniflow"])
+            }),
+            Trial::test("collector::nfcapd_reads_netflow", || by_nfcapd("netflow9", &[])),
         ]);
     } else {
         trials.extend(not_here("collector_nfcapd", "needs nfcapd (scripts/setup installs it)"));
@@ -131,23 +138,15 @@ fn over_udp() -> Outcome {
     let folder = folder();
     let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
     let socket = UdpSocket::bind("127.0.0.1:0")?;
-    // Nothing comes after the program has ended: then the socket has it all.
-    send(
-        &generate(5_000, 300, 33).capture,
-        &format!("ipfix+udp://{}", socket.local_addr()?),
-        &jsonl,
-    )?;
-    socket.set_nonblocking(true)?;
-    let (mut datagram, mut file, mut datagrams) = ([0; 65_536], Vec::new(), 0);
-    while let Ok(len) = socket.recv(&mut datagram) {
-        ensure(len <= 1_400, format!("a datagram of {len} bytes"))?;
+    let url = format!("ipfix+udp://{}", socket.local_addr()?);
+    send(&generate(5_000, 300, 33).capture, &url, &jsonl)?;
+    let all = datagrams(&socket)?;
+    for datagram in &all {
         let said = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
-        ensure(said == len, format!("a message of {said} bytes in {len}"))?;
-        file.extend_from_slice(&datagram[..len]);
-        datagrams += 1;
+        ensure(said == datagram.len(), format!("a message of {said} bytes in {}", datagram.len()))?;
     }
-    ensure(datagrams < 60, format!("{datagrams} datagrams for 300 records"))?;
-    fs::write(&ipfix, file)?;
+    ensure(all.len() < 60, format!("{} datagrams for 300 records", all.len()))?;
+    fs::write(&ipfix, all.concat())?;
     agree(&ipfix, &jsonl, 250)
 }
 
@@ -234,20 +233,61 @@ impl Nfcapd {
     }
 }
 
-fn by_nfcapd(arguments: &[&str]) -> Outcome {
+fn by_nfcapd(protocol: &str, arguments: &[&str]) -> Outcome {
     let folder = folder();
     let (received, jsonl) = (folder.path().join("nfcapd"), folder.path().join("a.jsonl"));
     fs::create_dir(&received)?;
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let made = generate(5_000, 300, 34);
-    let url = format!("ipfix+udp://127.0.0.1:{port}");
+    let url = format!("{protocol}+udp://127.0.0.1:{port}");
     let nfcapd = Nfcapd::start(&received, port)?;
     let mut command = Command::new(FLOWTAP);
     command.args(["read", "-q", "--strict", "-o", &url, "-o"]).arg(&jsonl).args(arguments);
     Run::of(command.arg(&made.capture)).expect(0)?;
     drop(nfcapd);
+    has_directions(&received, &jsonl)
+}
+
+/// Whether nfdump or tshark reads in the one what stands in the other.
+fn has_directions(received: &Path, jsonl: &Path) -> Outcome {
     let mut command = Command::new("python3");
-    let run = Run::of(command.arg(COMPARE).arg(&received).arg(&jsonl)).expect(0)?;
+    let run = Run::of(command.arg(COMPARE).arg(received).arg(jsonl)).expect(0)?;
     let records: usize = run.stdout.trim().parse()?;
     ensure(records >= 250, format!("{records} records, fewer than 250"))
+}
+
+/// NetFlow's datagrams, as tshark finds them in a capture.
+fn netflow() -> Outcome {
+    let folder = folder();
+    let [pcap, jsonl] = ["a.pcap", "a.jsonl"].map(|name| folder.path().join(name));
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let url = format!("netflow9+udp://{}", socket.local_addr()?);
+    send(&generate(5_000, 300, 39).capture, &url, &jsonl)?;
+    let word = |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    let mut frames = Vec::new();
+    for datagram in datagrams(&socket)? {
+        let sequence = u32::try_from(frames.len())?;
+        let is_right = word(&datagram, 0) >> 16 == 9
+            && word(&datagram, 12) == sequence
+            && datagram.len().is_multiple_of(4);
+        ensure(is_right, format!("header {:?} of message {sequence}", &datagram[..20]))?;
+        let mut frame = Vec::new();
+        let packet =
+            PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64);
+        packet.udp(40_000, 2_055).write(&mut frame, &datagram)?;
+        frames.push(frame);
+    }
+    fs::write(&pcap, crate::jumbo::pcap(&frames))?;
+    has_directions(&pcap, &jsonl)
+}
+
+/// All that a socket has: nothing comes after the program has ended.
+fn datagrams(socket: &UdpSocket) -> Result<Vec<Vec<u8>>, Failed> {
+    socket.set_nonblocking(true)?;
+    let (mut datagram, mut all) = ([0; 65_536], Vec::new());
+    while let Ok(len) = socket.recv(&mut datagram) {
+        ensure(len <= 1_400, format!("a datagram of {len} bytes"))?;
+        all.push(datagram[..len].to_vec());
+    }
+    Ok(all)
 }

@@ -6,9 +6,12 @@ does not.
 
 import calendar
 import json
-import subprocess
 import sys
 import time
+
+# No file beside this for it.
+sys.dont_write_bytecode = True
+from compare import compare, flows, leaves, tshark
 
 END_REASONS = {1: "idle", 2: "active", 3: "end", 4: "forced", 5: "resources"}
 # Both directions have these, the initiator's first (RFC 5103).
@@ -61,24 +64,6 @@ def nanoseconds(text):
     return seconds * 1_000_000_000 + int(fraction)
 
 
-def flows(pairs):
-    """All flows in a tree of pairs, which may have one name twice."""
-    for name, value in pairs:
-        if isinstance(value, list) and value and isinstance(value[0], tuple):
-            if name.startswith("Flow "):
-                yield value
-            else:
-                yield from flows(value)
-
-
-def leaves(pairs):
-    for name, value in pairs:
-        if isinstance(value, list):
-            yield from leaves(value)
-        else:
-            yield name, value
-
-
 def from_tshark(flow):
     record, seen, vlans, labels, is_bottom = {}, {}, [], [], False
     for name, text in leaves(flow):
@@ -124,9 +109,7 @@ def from_ours(line):
 
 def main():
     ipfix, ours = sys.argv[1:]
-    command = ["tshark", "-r", ipfix, "-T", "json"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    frames = json.loads(said, object_pairs_hook=list)
+    frames = tshark(ipfix)
     # A stream begins at 0; else each message has the number that follows from the one before.
     for name, text in (leaf for frame in frames for leaf in leaves(frame)):
         if name == "_ws.expert.message" and "sequence" in text and "got 0)" not in text:
@@ -137,14 +120,7 @@ def main():
     theirs = [from_tshark(flow) for flow in theirs if is_flow(flow)]
     with open(ours, encoding="utf-8") as lines:
         ours = [from_ours(line) for line in lines]
-    order = lambda record: json.dumps(record, sort_keys=True)
-    theirs.sort(key=order)
-    ours.sort(key=order)
-    for one, other in zip(theirs, ours):
-        if one != other:
-            sys.exit(f"tshark reads {order(one)}\nours is     {order(other)}")
-    if len(theirs) != len(ours):
-        sys.exit(f"tshark reads {len(theirs)} records of {len(ours)}")
+    compare(theirs, ours)
     print(len(ours))
 
 

@@ -12,6 +12,10 @@ import re
 import struct
 import sys
 
+# No file beside this for it.
+sys.dont_write_bytecode = True
+from compare import compare
+
 REVERSE_PEN, REVERSE = 29305, 0x4000
 TCP_STATES = {1: "established", 2: "half_open", 3: "closed", 4: "reset", 5: "midstream"}
 # RFC 5610: data types that there are.
@@ -138,14 +142,7 @@ def main():
                 theirs += [from_ipfix(record, types) for record in found]
     with open(ours, encoding="utf-8") as lines:
         ours = [from_ours(line) for line in lines]
-    order = lambda record: json.dumps(record, sort_keys=True)
-    theirs.sort(key=order)
-    ours.sort(key=order)
-    for one, other in zip(theirs, ours):
-        if one != other:
-            sys.exit(f"IPFIX has {order(one)}\nours is   {order(other)}")
-    if len(theirs) != len(ours):
-        sys.exit(f"IPFIX has {len(theirs)} records of {len(ours)}")
+    compare(theirs, ours)
     count = lambda name: sum(name in record for record in theirs)
     print(count("name"), count("tunnel"), len(theirs))
 

@@ -4,24 +4,17 @@ Arguments: all that it was sent, the ledger of the run. Exits with 1 if they dif
 """
 
 import json
-import subprocess
 import sys
 
-
-def leaves(value, name=""):
-    if isinstance(value, list):
-        for name, value in value:
-            yield from leaves(value, name)
-    else:
-        yield name, value
+# No file beside this for it.
+sys.dont_write_bytecode = True
+from compare import leaves, tshark
 
 
 def main():
     ipfix, ledger = sys.argv[1:]
     ledger = json.load(open(ledger, encoding="utf-8"))
-    command = ["tshark", "-r", ipfix, "-T", "json"]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    frames = [list(leaves(frame)) for frame in json.loads(said, object_pairs_hook=list)]
+    frames = [list(leaves(frame)) for frame in tshark(ipfix)]
     messages = octets = flows = 0
     told = []
     for frame in frames:

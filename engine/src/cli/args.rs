@@ -205,9 +205,9 @@ pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv, .ipfix or .log
     /// (Zeek's conn.log), with .zst or .gz if you like; zeek:NAME, zeek-json:NAME, eve:NAME
     /// (Suricata) whatever the ending; - for JSON lines on standard output; or a collector:
-    /// ipfix+tcp://HOST:PORT, ipfix+tls://HOST:PORT, ipfix+udp://HOST:PORT. May be given several
-    /// times. Without it: a
-    /// table on a terminal, JSON lines otherwise.
+    /// ipfix+tcp://HOST:PORT, ipfix+tls://HOST:PORT, ipfix+udp://HOST:PORT,
+    /// netflow9+udp://HOST:PORT. May be given several times. Without it: a table on a terminal,
+    /// JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
     /// Where transactions of name services go (DNS, mDNS, LLMNR, NetBIOS), each with its question,

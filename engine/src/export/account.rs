@@ -27,7 +27,7 @@ struct Tally {
     removed: u64,
     not_sent: BTreeMap<String, u64>,
     /// What those count that were turned away.
-    not_counted: Lost,
+    turned_away: Lost,
     has_failed: bool,
     was_closed_by_reader: bool,
     is_given_up: bool,
@@ -150,18 +150,18 @@ impl SinkAccount {
     }
 
     /// These records are turned away.
-    pub(super) fn not_counted(&self, records: &[FlowRecord]) {
+    pub(super) fn turned_away(&self, records: &[FlowRecord]) {
         let sides = || records.iter().flat_map(|record| &record.total.sides);
         let (packets, octets): (u64, u64) =
             (sides().map(|side| side.packets).sum(), sides().map(|side| side.bytes).sum());
-        let lost = &mut self.tally().not_counted;
+        let lost = &mut self.tally().turned_away;
         (lost.packets, lost.octets) = (lost.packets + packets, lost.octets + octets);
     }
 
     /// What was not sent so far.
     pub(super) fn lost(&self) -> Lost {
         let tally = self.tally();
-        Lost { records: tally.not_sent.values().sum(), ..tally.not_counted }
+        Lost { records: tally.not_sent.values().sum(), ..tally.turned_away }
     }
 
     /// `records` from the queue were written, and `bytes` in all are with the system; so
@@ -267,9 +267,9 @@ mod tests {
         let account = SinkAccount::default();
         let records = [tcp_record(); 2];
         let sides = records[0].total.sides;
-        account.not_counted(&records);
+        account.turned_away(&records);
         account.refused("queue full", 2);
-        account.not_counted(&records[..1]);
+        account.turned_away(&records[..1]);
         account.taken(1);
         account.not_written("connection refused", 1);
         let lost = account.lost();

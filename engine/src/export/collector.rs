@@ -1,4 +1,5 @@
-//! `export-<sink>` for an IPFIX collector, over TCP, TLS or UDP (RFC 7011 sections 10, 11).
+//! `export-<sink>` for a collector: of IPFIX over TCP, TLS or UDP (RFC 7011 sections 10, 11), of
+//! NetFlow version 9 over UDP (RFC 3954).
 //!
 //! Records become messages, which wait in a bounded spool until there is a connection, and get
 //! their export time and sequence number when they leave. What TCP has not delivered when a
@@ -14,7 +15,7 @@ mod session;
 mod tls;
 
 pub(super) use self::tls::TlsConfig;
-pub use endpoint::{Endpoint, Transport};
+pub use endpoint::{Endpoint, Protocol, Transport};
 pub use tls::TlsFiles;
 
 use std::collections::VecDeque;
@@ -49,6 +50,8 @@ pub(super) struct Exporter {
     packer: Packer,
     /// Of own elements.
     pen: Option<u32>,
+    /// Since when it runs.
+    start: Instant,
     /// The longest message.
     most_bytes: usize,
     /// What has not been sent, or not over a connection that still is.
@@ -82,9 +85,17 @@ impl Exporter {
             Transport::Tcp | Transport::Tls => MESSAGE_BYTES,
             Transport::Udp => options.datagram_bytes,
         };
+        // NetFlow has no elements of one's own.
+        let pen = options.pen.filter(|_| endpoint.protocol == Protocol::Ipfix);
         Self {
-            packer: Packer::for_collector(most_bytes, options.uniflow, options.pen.is_some()),
-            pen: options.pen,
+            packer: Packer::for_collector(
+                endpoint.dialect(),
+                most_bytes,
+                options.uniflow,
+                pen.is_some(),
+            ),
+            pen,
+            start: Instant::now(),
             endpoint,
             tls,
             queue,
@@ -134,7 +145,7 @@ impl Exporter {
             match &self.down {
                 _ if account.is_given_up() => return,
                 Some((since, failure)) if since.elapsed() >= COLLECTOR_PATIENCE => {
-                    account.not_counted(&batch.records);
+                    account.turned_away(&batch.records);
                     return account.not_written(&failure.cause, batch.records.len() as u64);
                 }
                 _ => self.wait(),
@@ -187,10 +198,10 @@ impl Exporter {
     fn connect(&mut self) {
         match Connection::open(&self.endpoint, self.tls.as_ref(), &self.queue.progress) {
             Ok(connection) => {
-                let transport = self.endpoint.transport;
-                self.session = Some(Session::new(connection, transport, self.most_bytes, self.pen));
+                let Self { endpoint, start, most_bytes, pen, .. } = self;
+                self.session = Some(Session::new(connection, endpoint, *start, *most_bytes, *pen));
                 // That a datagram can be sent says nothing about who receives it.
-                if transport != Transport::Udp {
+                if endpoint.transport != Transport::Udp {
                     self.is_up();
                 }
             }

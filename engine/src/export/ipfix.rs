@@ -6,39 +6,33 @@
 //! that a record has, as IPFIX has no absent values; its number says which. Counts take four
 //! bytes where all of a record fit (RFC 7011 section 6.2), and those of a responder who sent
 //! nothing are left out: most of a file is counts. Elements are IANA's
-//! (<https://www.iana.org/assignments/ipfix>). What has none there has an [own](own) one, if there is
+//! (<https://www.iana.org/assignments/ipfix>). What has none there has an [own] one, if there is
 //! an enterprise number to put it under; without it, such fields are left out. So is always what
 //! follows from other fields: `duration_ns`, `ip_version`, `community_id`.
 
+mod message;
 mod own;
 mod pack;
 mod record;
 mod statistics;
 mod template;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+pub(super) use self::message::{Dialect, stamp};
 pub(super) use self::pack::{Packed, Packer};
 pub(super) use self::statistics::{Totals, totals};
 pub(super) use self::template::Template;
 
+use self::message::SET_HEADER;
 use self::template::{TEMPLATES, elements, number_of, place_of};
 use crate::export::rebuild::rebuilt;
 use crate::export::{Encoder, InSet, Rows};
 
-/// RFC 7011 section 3.1.
-const VERSION: u16 = 10;
-const MESSAGE_HEADER: usize = 16;
-const SET_HEADER: usize = 4;
 /// Bytes of a message, at most: its length takes 16 bits.
 pub(super) const MESSAGE_BYTES: usize = 65_535;
-/// RFC 7011 section 3.3.2: the sets of templates and of options templates, and the first number a
-/// template may have.
-const TEMPLATE_SET: u16 = 2;
-const OPTIONS_SET: u16 = 3;
+/// RFC 7011 section 3.4.1: the first number a template may have.
 const FIRST_TEMPLATE: u16 = 256;
-/// All records are of one observation domain.
-const DOMAIN: u32 = 1;
 
 /// Writes the messages of a file.
 pub(crate) struct Ipfix {
@@ -52,7 +46,7 @@ impl Ipfix {
     /// With own elements of enterprise `pen`, if there is one.
     pub(crate) fn new(pen: Option<u32>) -> Self {
         let packer = Packer::for_file(pen.is_some());
-        Self { packer, templates: Templates::new(pen), sequence: 0 }
+        Self { packer, templates: Templates::new(Dialect::Ipfix, pen), sequence: 0 }
     }
 }
 
@@ -67,13 +61,13 @@ impl Encoder for Ipfix {
         packer.pack(rows, &mut |packed: Packed<'_>| {
             for Told { mut bytes, records } in templates.new_ones(packed.templates(), MESSAGE_BYTES)
             {
-                stamp(&mut bytes, *sequence);
+                stamp(Dialect::Ipfix, &mut bytes, *sequence, Duration::ZERO);
                 out.append(&mut bytes);
                 *sequence = sequence.wrapping_add(records);
             }
             let start = out.len();
             packed.write(out);
-            stamp(&mut out[start..], *sequence);
+            stamp(Dialect::Ipfix, &mut out[start..], *sequence, Duration::ZERO);
             *sequence = sequence.wrapping_add(packed.records);
         });
     }
@@ -92,6 +86,7 @@ pub(super) struct Told {
 
 /// Which templates a reader has been told.
 pub(super) struct Templates {
+    dialect: Dialect,
     pen: Option<u32>,
     /// What own elements are.
     has_types: bool,
@@ -102,8 +97,14 @@ pub(super) struct Templates {
 
 impl Templates {
     /// Nothing has been told; own elements are of enterprise `pen`.
-    pub(super) fn new(pen: Option<u32>) -> Self {
-        Self { pen, has_types: false, has_totals: false, is_known: Box::new([false; TEMPLATES]) }
+    pub(super) fn new(dialect: Dialect, pen: Option<u32>) -> Self {
+        Self {
+            dialect,
+            pen,
+            has_types: false,
+            has_totals: false,
+            is_known: Box::new([false; TEMPLATES]),
+        }
     }
 
     /// There is another reader, or none may rely on what the first was told.
@@ -128,23 +129,25 @@ impl Templates {
         let mut messages = Vec::new();
         let pen = self.pen.filter(|_| !std::mem::replace(&mut self.has_types, true));
         messages.extend(pen.into_iter().flat_map(|pen| own::type_information(pen, most)));
-        let mut set = Vec::new();
-        let mut end = |set: &[u8]| {
-            messages.push(Told { bytes: write_message(TEMPLATE_SET, set), records: 0 })
+        let (dialect, mut set, mut count) = (self.dialect, Vec::new(), 0);
+        let mut end = |set: &[u8], count: usize| {
+            let bytes = dialect.message(dialect.template_set(), set, count);
+            messages.push(Told { bytes, records: 0 });
         };
         for template in templates {
             if !std::mem::replace(&mut self.is_known[place_of(template)], true) {
                 let before = set.len();
                 describe(template, self.pen.unwrap_or(0), &mut set);
-                if before > 0 && MESSAGE_HEADER + SET_HEADER + set.len() > most {
+                if before > 0 && dialect.header_bytes() + SET_HEADER + set.len() > most {
                     let last = set.split_off(before);
-                    end(&set);
-                    set = last;
+                    end(&set, count);
+                    (set, count) = (last, 0);
                 }
+                count += 1;
             }
         }
         if !set.is_empty() {
-            end(&set);
+            end(&set, count);
         }
         messages
     }
@@ -157,39 +160,6 @@ fn describe(template: Template, pen: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&number_of(template).to_be_bytes());
     out.extend_from_slice(&count.to_be_bytes());
     elements.iter().for_each(|element| element.describe(out));
-}
-
-/// A message of one set, but for what [`stamp`] writes.
-fn write_message(set_number: u16, set: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(MESSAGE_HEADER + SET_HEADER + set.len());
-    write_message_header(SET_HEADER + set.len(), &mut message);
-    write_set_header(set_number, set.len(), &mut message);
-    message.extend_from_slice(set);
-    message
-}
-
-/// RFC 7011 section 3.1, but for what [`stamp`] writes.
-fn write_message_header(sets: usize, out: &mut Vec<u8>) {
-    let len = u16::try_from(MESSAGE_HEADER + sets).expect("a batch fits into a message");
-    out.extend_from_slice(&VERSION.to_be_bytes());
-    out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&DOMAIN.to_be_bytes());
-}
-
-/// Writes into a message that it leaves now, and how many data records the stream had before it;
-/// both modulo 2^32 (RFC 7011 section 3.1).
-pub(super) fn stamp(message: &mut [u8], sequence: u32) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    message[4..8].copy_from_slice(&low_half(now).to_be_bytes());
-    message[8..12].copy_from_slice(&sequence.to_be_bytes());
-}
-
-/// RFC 7011 section 3.3.2.
-fn write_set_header(number: u16, bytes: usize, out: &mut Vec<u8>) {
-    let len = u16::try_from(SET_HEADER + bytes).expect("a batch fits into a message");
-    out.extend_from_slice(&number.to_be_bytes());
-    out.extend_from_slice(&len.to_be_bytes());
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]

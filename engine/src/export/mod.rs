@@ -39,7 +39,7 @@ mod writer;
 mod zeek;
 
 pub use account::SinkAccount;
-pub use collector::{Endpoint, TlsFiles, Transport};
+pub use collector::{Endpoint, Protocol, TlsFiles, Transport};
 pub use convert::{Converted, convert};
 pub use distributor::Distributor;
 pub use keep::Keep;

@@ -229,7 +229,7 @@ impl Queue {
         }
         let records = batch.len() as u64;
         if let Some(cause) = &state.refuses {
-            self.account.not_counted(&batch.records);
+            self.account.turned_away(&batch.records);
             self.account.refused(cause, records);
         } else if has_room(&state) {
             state.records += places;
@@ -238,7 +238,7 @@ impl Queue {
             self.filled.notify_one();
         } else {
             let cause = state.outage.as_ref().map_or("queue full", |(cause, _)| cause);
-            self.account.not_counted(&batch.records);
+            self.account.turned_away(&batch.records);
             self.account.refused(cause, records);
         }
     }

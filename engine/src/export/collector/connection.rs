@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsFd;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::endpoint::{Endpoint, Transport};
@@ -25,6 +26,11 @@ pub(super) struct Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        // A router on the path has said so, or the interface (RFC 7011 section 10.3.3).
+        if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) {
+            let text = "the path takes no message of this length; give less --datagram-bytes";
+            return Self { cause: "message too long".to_owned(), text: text.to_owned() };
+        }
         let cause = error.kind().to_string();
         Self { text: cause.clone(), cause }
     }
@@ -181,4 +187,16 @@ fn is_closed(stream: &mut TcpStream) -> io::Result<bool> {
         return Ok(false);
     }
     Ok(stream.read(&mut [0; 512])? == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_the_path_is_told_by_what_mends_it() {
+        let failure = Failure::from(io::Error::from(Errno::EMSGSIZE));
+        assert_eq!(failure.cause, "message too long");
+        assert!(failure.text.contains("--datagram-bytes"), "{}", failure.text);
+    }
 }

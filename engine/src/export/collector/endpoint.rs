@@ -1,14 +1,28 @@
-//! Where a collector is: `ipfix+tcp://HOST:PORT`, `ipfix+udp://[::1]:4739`, `ipfix+tls://HOST`.
+//! Where a collector is: `ipfix+tcp://HOST:PORT`, `ipfix+udp://[::1]:4739`, `ipfix+tls://HOST`,
+//! `netflow9+udp://HOST`.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::export::ipfix::Dialect;
 
 /// The port that IANA has given IPFIX, over TCP and UDP (RFC 7011 section 10.3.4).
 const PORT: u16 = 4_739;
 
 /// The same over TLS.
 const TLS_PORT: u16 = 4_740;
+
+/// NetFlow's, by custom.
+const NETFLOW_PORT: u16 = 2_055;
+
+/// What messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// RFC 7011.
+    Ipfix,
+    /// RFC 3954.
+    NetFlow9,
+}
 
 /// How messages get there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +38,8 @@ pub enum Transport {
 /// A collector's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
+    /// What messages are.
+    pub protocol: Protocol,
     /// How messages get there.
     pub transport: Transport,
     /// A name, or an address without brackets.
@@ -39,13 +55,16 @@ impl Endpoint {
     /// If it is none of a collector.
     pub fn parse(url: &str) -> Result<Self> {
         let refuse = |cause: &str| {
-            Err(Error::new(format!("output {url}"), cause)
-                .advise("write ipfix+tcp://HOST:PORT, ipfix+tls://HOST or ipfix+udp://[::1]:4739"))
+            Err(Error::new(format!("output {url}"), cause).advise(
+                "write ipfix+tcp://HOST:PORT, ipfix+tls://HOST, ipfix+udp://[::1]:4739 or \
+                 netflow9+udp://HOST",
+            ))
         };
-        let (transport, place) = match url.split_once("://") {
-            Some(("ipfix+tcp", place)) => (Transport::Tcp, place),
-            Some(("ipfix+udp", place)) => (Transport::Udp, place),
-            Some(("ipfix+tls", place)) => (Transport::Tls, place),
+        let (protocol, transport, place) = match url.split_once("://") {
+            Some(("ipfix+tcp", place)) => (Protocol::Ipfix, Transport::Tcp, place),
+            Some(("ipfix+udp", place)) => (Protocol::Ipfix, Transport::Udp, place),
+            Some(("ipfix+tls", place)) => (Protocol::Ipfix, Transport::Tls, place),
+            Some(("netflow9+udp", place)) => (Protocol::NetFlow9, Transport::Udp, place),
             _ => return refuse("unknown kind of collector"),
         };
         let place = place.strip_suffix('/').unwrap_or(place);
@@ -62,8 +81,11 @@ impl Endpoint {
             (&place[..colon], place.get(colon..).filter(|rest| !rest.is_empty()))
         };
         let port = match port {
-            None if transport == Transport::Tls => Some(TLS_PORT),
-            None => Some(PORT),
+            None => Some(match (protocol, transport) {
+                (Protocol::NetFlow9, _) => NETFLOW_PORT,
+                (Protocol::Ipfix, Transport::Tls) => TLS_PORT,
+                (Protocol::Ipfix, Transport::Tcp | Transport::Udp) => PORT,
+            }),
             Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()),
         };
         match port {
@@ -71,7 +93,15 @@ impl Endpoint {
             Some(_) if host.is_empty() || host.contains(['/', '@', '?', '#']) => {
                 refuse("not a host")
             }
-            Some(port) => Ok(Self { transport, host: host.to_owned(), port }),
+            Some(port) => Ok(Self { protocol, transport, host: host.to_owned(), port }),
+        }
+    }
+
+    /// How messages are written.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self.protocol {
+            Protocol::Ipfix => Dialect::Ipfix,
+            Protocol::NetFlow9 => Dialect::NetFlow9,
         }
     }
 }
@@ -83,11 +113,15 @@ impl fmt::Display for Endpoint {
             Transport::Udp => "udp",
             Transport::Tls => "tls",
         };
+        let protocol = match self.protocol {
+            Protocol::Ipfix => "ipfix",
+            Protocol::NetFlow9 => "netflow9",
+        };
         let Self { host, port, .. } = self;
         if host.contains(':') {
-            write!(f, "ipfix+{transport}://[{host}]:{port}")
+            write!(f, "{protocol}+{transport}://[{host}]:{port}")
         } else {
-            write!(f, "ipfix+{transport}://{host}:{port}")
+            write!(f, "{protocol}+{transport}://{host}:{port}")
         }
     }
 }
@@ -104,12 +138,15 @@ mod tests {
             ("ipfix+udp://[::1]:4739/", "ipfix+udp://[::1]:4739"),
             ("ipfix+tcp://[2001:db8::1]", "ipfix+tcp://[2001:db8::1]:4739"),
             ("ipfix+tls://collector", "ipfix+tls://collector:4740"),
+            ("netflow9+udp://collector", "netflow9+udp://collector:2055"),
+            ("netflow9+udp://[::1]:9995", "netflow9+udp://[::1]:9995"),
         ] {
             assert_eq!(Endpoint::parse(url).unwrap().to_string(), shown);
         }
         for wrong in [
             "ipfix://host:1",
             "netflow+udp://host:1",
+            "netflow9+tcp://host:1",
             "ipfix+tcp://",
             "ipfix+tcp://:4739",
             "ipfix+tcp://host:0",

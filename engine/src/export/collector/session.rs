@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::Message;
 use super::connection::Connection;
-use super::endpoint::Transport;
-use crate::export::ipfix::{self, Templates, Told, Totals, stamp};
+use super::endpoint::{Endpoint, Transport};
+use crate::export::ipfix::{self, Dialect, Templates, Told, Totals, stamp};
 use crate::export::queue::Progress;
 use crate::limits::{COLLECTOR_STANDS, TEMPLATES_EVERY, TEMPLATES_EVERY_MESSAGES, TOTALS_EVERY};
 
@@ -15,9 +15,12 @@ use crate::limits::{COLLECTOR_STANDS, TEMPLATES_EVERY, TEMPLATES_EVERY_MESSAGES,
 pub(super) struct Session {
     connection: Connection,
     transport: Transport,
+    dialect: Dialect,
+    /// Since when the exporter runs.
+    start: Instant,
     /// The longest message.
     most_bytes: usize,
-    /// Data records that were sent over it.
+    /// Data records that were sent over it; NetFlow's messages.
     sequence: u32,
     /// What the collector has been told over it.
     templates: Templates,
@@ -36,16 +39,20 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(
         connection: Connection,
-        transport: Transport,
+        endpoint: &Endpoint,
+        start: Instant,
         most_bytes: usize,
         pen: Option<u32>,
     ) -> Self {
+        let dialect = endpoint.dialect();
         Self {
             connection,
-            transport,
+            transport: endpoint.transport,
+            dialect,
+            start,
             most_bytes,
             sequence: 0,
-            templates: Templates::new(pen),
+            templates: Templates::new(dialect, pen),
             told: Instant::now(),
             messages_since: 0,
             reported: None,
@@ -70,8 +77,13 @@ impl Session {
         let told = told.into_iter().try_for_each(|it| self.tell(it, totals, progress));
         let sent =
             told.and_then(|()| self.put(&mut message.bytes, message.records, totals, progress));
-        totals.records += u64::from(message.records);
-        let end = if sent.is_ok() { self.connection.sent() } else { u64::MAX };
+        let end = match &sent {
+            Ok(()) => {
+                totals.records += u64::from(message.records);
+                self.connection.sent()
+            }
+            Err(_) => u64::MAX,
+        };
         self.window.push_back((end, message));
         sent
     }
@@ -81,13 +93,16 @@ impl Session {
         self.reported.map_or_else(Instant::now, |reported| reported + TOTALS_EVERY)
     }
 
-    /// Says how much was sent, and how much was not.
+    /// Says how much was sent, and how much was not; in IPFIX only.
     ///
     /// # Errors
     /// If the connection has failed.
     pub(super) fn report(&mut self, totals: &mut Totals, progress: &Progress) -> io::Result<()> {
         self.forget_templates_in_time();
         self.reported = Some(Instant::now());
+        if self.dialect == Dialect::NetFlow9 {
+            return Ok(());
+        }
         if let Some(told) = self.templates.new_totals() {
             self.tell(told, totals, progress)?;
         }
@@ -117,8 +132,12 @@ impl Session {
         totals: &mut Totals,
         progress: &Progress,
     ) -> io::Result<()> {
-        stamp(bytes, self.sequence);
-        self.sequence = self.sequence.wrapping_add(records);
+        stamp(self.dialect, bytes, self.sequence, self.start.elapsed());
+        let counts = match self.dialect {
+            Dialect::Ipfix => records,
+            Dialect::NetFlow9 => 1,
+        };
+        self.sequence = self.sequence.wrapping_add(counts);
         self.messages_since += 1;
         self.first_sent.get_or_insert_with(Instant::now);
         self.connection.send(bytes, progress)?;

@@ -4,8 +4,9 @@
 //! A number is an element's for ever. A number of all ones, an empty text and the unspecified
 //! address stand for what is not known.
 
+use super::Told;
+use super::message::{Dialect, OPTIONS_SET};
 use super::template::number_of_options;
-use super::{OPTIONS_SET, Told, write_message};
 use crate::flow::TcpState;
 
 /// An own element.
@@ -119,6 +120,7 @@ pub(super) fn tcp_state(state: Option<TcpState>) -> u8 {
 /// 7011 section 3.4.2.2) and type information records (RFC 5610 section 3.9).
 pub(super) fn type_information(pen: u32, most: usize) -> Vec<Told> {
     let template = number_of_options(0);
+    let message = |number: u16, set: &[u8]| Dialect::Ipfix.message(number, set, 0);
     let mut set = Vec::new();
     // Template, fields, of which two are the scope: privateEnterpriseNumber, informationElementId.
     // Then …DataType, …Semantics, …Units, …Name, …Description.
@@ -126,7 +128,7 @@ pub(super) fn type_information(pen: u32, most: usize) -> Vec<Told> {
     let header = [template, 7, 2].into_iter();
     let fields = fields.into_iter().flat_map(|(number, bytes)| [number, bytes]);
     header.chain(fields).for_each(|number: u16| set.extend(number.to_be_bytes()));
-    let mut messages = vec![Told { bytes: write_message(OPTIONS_SET, &set), records: 0 }];
+    let mut messages = vec![Told { bytes: message(OPTIONS_SET, &set), records: 0 }];
     let (mut set, mut records) = (Vec::new(), 0);
     for is_reverse in [false, true] {
         let rows = ELEMENTS.iter().filter(|row| !is_reverse || has_reverse(row.0));
@@ -143,15 +145,15 @@ pub(super) fn type_information(pen: u32, most: usize) -> Vec<Told> {
                 record.push(u8::try_from(text.len()).expect("names and meanings are short"));
                 record.extend(text.as_bytes());
             }
-            if write_message(template, &set).len() + record.len() > most {
-                messages.push(Told { bytes: write_message(template, &set), records });
+            if message(template, &set).len() + record.len() > most {
+                messages.push(Told { bytes: message(template, &set), records });
                 (set, records) = (Vec::new(), 0);
             }
             set.append(&mut record);
             records += 1;
         }
     }
-    messages.push(Told { bytes: write_message(template, &set), records });
+    messages.push(Told { bytes: message(template, &set), records });
     messages
 }
 

@@ -1,8 +1,11 @@
 //! Data records into messages that are no longer than a reader or a path takes.
 
+use super::MESSAGE_BYTES;
+use super::message::{Dialect, SET_HEADER};
 use super::record::{PLAIN_BYTES, Record, write};
-use super::template::{MILLISECONDS, NAMES, REVERSE, TIMES, Template, number_of, template_of};
-use super::{MESSAGE_BYTES, MESSAGE_HEADER, SET_HEADER, write_message_header, write_set_header};
+use super::template::{
+    MILLISECONDS, NAMES, NETFLOW9, REVERSE, TIMES, Template, number_of, template_of,
+};
 use crate::export::Rows;
 use crate::export::schema::Row;
 use crate::flow::FlowRecord;
@@ -13,6 +16,7 @@ const SETS: usize = BATCH_RECORDS;
 
 /// Packs records by template.
 pub(in crate::export) struct Packer {
+    dialect: Dialect,
     most_bytes: usize,
     /// Whether a record has one direction only.
     is_uniflow: bool,
@@ -33,6 +37,7 @@ pub(in crate::export) struct Packer {
 
 /// A message.
 pub(in crate::export) struct Packed<'a> {
+    dialect: Dialect,
     sets: &'a [(Template, Vec<u8>)],
     bytes: usize,
     /// Its data records.
@@ -54,10 +59,10 @@ impl Packed<'_> {
 
     /// Appends it, but for what [`stamp`](super::stamp) writes.
     pub(in crate::export) fn write(&self, out: &mut Vec<u8>) {
-        write_message_header(self.bytes - MESSAGE_HEADER, out);
+        let sets_bytes = self.bytes - self.dialect.header_bytes();
+        self.dialect.write_header(sets_bytes, self.records as usize, out);
         for (template, set) in self.sets() {
-            write_set_header(number_of(template), set.len(), out);
-            out.extend_from_slice(set);
+            self.dialect.write_set(number_of(template), set, out);
         }
     }
 }
@@ -65,29 +70,40 @@ impl Packed<'_> {
 impl Packer {
     /// Into messages of a file.
     pub(in crate::export) fn for_file(has_own: bool) -> Self {
-        Self::new(MESSAGE_BYTES, false, false, has_own)
+        Self::new(Dialect::Ipfix, MESSAGE_BYTES, false, false, has_own)
     }
 
     /// Into messages of up to `most_bytes`, with all that some collector needs. If it
     /// `is_uniflow`, each direction of a flow that has packets is a record of its own. Names are
     /// left out of a record with which they fill more than a message.
     pub(in crate::export) fn for_collector(
+        dialect: Dialect,
         most_bytes: usize,
         is_uniflow: bool,
         has_own: bool,
     ) -> Self {
-        Self::new(most_bytes, is_uniflow, true, has_own)
+        // NetFlow has nothing else.
+        let is_uniflow = is_uniflow || dialect == Dialect::NetFlow9;
+        Self::new(dialect, most_bytes, is_uniflow, true, has_own)
     }
 
-    fn new(most_bytes: usize, is_uniflow: bool, has_milliseconds: bool, has_own: bool) -> Self {
-        assert!(most_bytes >= MESSAGE_HEADER + SET_HEADER + PLAIN_BYTES, "no record would fit");
+    fn new(
+        dialect: Dialect,
+        most_bytes: usize,
+        is_uniflow: bool,
+        has_milliseconds: bool,
+        has_own: bool,
+    ) -> Self {
+        let room = most_bytes - dialect.header_bytes() - SET_HEADER - dialect.most_padding();
+        assert!(room >= PLAIN_BYTES, "no record would fit");
         Self {
+            dialect,
             most_bytes,
             is_uniflow,
             has_milliseconds,
             has_own,
             sets: Vec::new(),
-            bytes: MESSAGE_HEADER,
+            bytes: dialect.header_bytes(),
             records: 0,
             flows: 0,
             record: Record::default(),
@@ -121,15 +137,19 @@ impl Packer {
     ) {
         let adds = self.has_milliseconds && template & TIMES != 0;
         let mut template = if adds { template | MILLISECONDS } else { template };
+        if self.dialect == Dialect::NetFlow9 {
+            template |= NETFLOW9;
+        }
+        let set_header = SET_HEADER + self.dialect.most_padding();
         write(row, template, &mut self.record);
-        let room = self.most_bytes - MESSAGE_HEADER - SET_HEADER;
+        let room = self.most_bytes - self.dialect.header_bytes() - set_header;
         if self.record.len() > room && template & NAMES != 0 {
             self.record.take();
             template &= !NAMES;
             write(row, template, &mut self.record);
         }
         let (record, place) = (self.record.len(), self.place_of(template));
-        let header = |set: &Vec<u8>| if set.is_empty() { SET_HEADER } else { 0 };
+        let header = |set: &Vec<u8>| if set.is_empty() { set_header } else { 0 };
         let is_full = self.bytes + header(&self.sets[place].1) + record > self.most_bytes;
         if is_full || self.records as usize == BATCH_RECORDS {
             self.give(give);
@@ -144,11 +164,11 @@ impl Packer {
 
     /// Gives what has gathered.
     fn give(&mut self, give: &mut impl FnMut(Packed<'_>)) {
-        let Self { bytes, records, flows, .. } = *self;
+        let Self { dialect, bytes, records, flows, .. } = *self;
         if records > 0 {
-            give(Packed { sets: &self.sets, bytes, records, flows });
+            give(Packed { dialect, sets: &self.sets, bytes, records, flows });
             self.sets.iter_mut().for_each(|(_, set)| set.clear());
-            (self.bytes, self.records, self.flows) = (MESSAGE_HEADER, 0, 0);
+            (self.bytes, self.records, self.flows) = (dialect.header_bytes(), 0, 0);
         }
     }
 

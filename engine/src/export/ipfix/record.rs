@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::low_half;
 use super::own::tcp_state;
 use super::template::{
-    DST_MAC, FLAGS, ICMP, INNER_VLAN, MILLISECONDS, MPLS, NAMES, OWN, PORTS, PREFIX, REVERSE,
-    SAMPLED_FLOWS, SAMPLED_PACKETS, SRC_MAC, TUNNEL, Template, VLAN, WIDE, counts, has_headers,
-    has_own,
+    DST_MAC, FLAGS, ICMP, INNER_VLAN, MILLISECONDS, MPLS, NAMES, NETFLOW9, OWN, PORTS, PREFIX,
+    REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, SRC_MAC, TUNNEL, Template, VLAN, WIDE, counts,
+    has_headers, has_own,
 };
 use crate::export::schema::{Row, Side};
 use crate::flow::MplsLabels;
@@ -89,8 +89,10 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
             to.put(milliseconds(first));
             to.put(milliseconds(last));
         }
-        to.put(ntp_time(first));
-        to.put(ntp_time(last));
+        if !has(NETFLOW9) {
+            to.put(ntp_time(first));
+            to.put(ntp_time(last));
+        }
     }
     to.put([record.key.protocol()]);
     to.put([record.total.end.map_or(0, |reason| reason as u8)]);
@@ -131,14 +133,23 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
         if side == Side::Dst && !has(REVERSE) {
             continue;
         }
-        for count in counts(row, side) {
-            match has(WIDE) {
-                true => to.put(count.to_be_bytes()),
-                false => to.put(low_half(count).to_be_bytes()),
-            }
+        let mut put_count = |count: u64| match has(WIDE) {
+            true => to.put(count.to_be_bytes()),
+            false => to.put(low_half(count).to_be_bytes()),
+        };
+        let [packets, bytes, frame_bytes, payload_bytes] = counts(row, side);
+        put_count(packets);
+        put_count(bytes);
+        if !has(NETFLOW9) {
+            put_count(frame_bytes);
+            put_count(payload_bytes);
         }
         if has(FLAGS) {
-            to.put(u16::from(row.side(side).tcp_flags).to_be_bytes());
+            let flags = row.side(side).tcp_flags;
+            match has(NETFLOW9) {
+                true => to.put([flags]),
+                false => to.put(u16::from(flags).to_be_bytes()),
+            }
         }
         if has_headers(template, side == Side::Dst) {
             let (min, max) = row.side(side).ttl().unwrap_or_default();

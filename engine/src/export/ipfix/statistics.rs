@@ -4,8 +4,9 @@
 //! Octets of ignored packets and the times at which something was lost first and last are not
 //! known, and left out.
 
+use super::Told;
+use super::message::{DOMAIN, Dialect, OPTIONS_SET};
 use super::template::number_of_options;
-use super::{DOMAIN, OPTIONS_SET, Told, write_message, write_message_header, write_set_header};
 
 /// What an exporter has done, and what it was not given to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) fn templates() -> Told {
         let counters = counters.iter().flat_map(|&counter| [counter, 8]);
         header.into_iter().chain(counters).for_each(|number| set.extend(number.to_be_bytes()));
     }
-    Told { bytes: write_message(OPTIONS_SET, &set), records: 0 }
+    Told { bytes: Dialect::Ipfix.message(OPTIONS_SET, &set, 0), records: 0 }
 }
 
 /// A message with the totals.
@@ -55,12 +56,12 @@ pub(in crate::export) fn totals(totals: &Totals) -> Told {
     ];
     let mut sets = Vec::new();
     for (which, (scope, counters)) in (1..).zip(records) {
-        write_set_header(number_of_options(which), 4 + 8 * counters.len(), &mut sets);
-        sets.extend(scope.to_be_bytes());
-        counters.iter().for_each(|counter| sets.extend(counter.to_be_bytes()));
+        let counters = counters.iter().flat_map(|counter| counter.to_be_bytes());
+        let record: Vec<_> = scope.to_be_bytes().into_iter().chain(counters).collect();
+        Dialect::Ipfix.write_set(number_of_options(which), &record, &mut sets);
     }
     let mut bytes = Vec::new();
-    write_message_header(sets.len(), &mut bytes);
+    Dialect::Ipfix.write_header(sets.len(), 0, &mut bytes);
     bytes.append(&mut sets);
     Told { bytes, records: 3 }
 }

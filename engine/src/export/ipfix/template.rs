@@ -52,6 +52,10 @@ pub(super) const SAMPLED_FLOWS: Template = 1 << 18;
 /// Own elements.
 pub(super) const OWN: Template = 1 << 19;
 
+/// NetFlow version 9: one direction, times in milliseconds only, no elements that are IPFIX's alone
+/// where it has others.
+pub(super) const NETFLOW9: Template = 1 << 20;
+
 /// The bits that tell templates of one run apart, and how many numbers they make.
 pub(super) const OF_RECORD: Template = 0xffff;
 pub(super) const TEMPLATES: usize = 1 << 16;
@@ -111,8 +115,8 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
     };
     add(has(MILLISECONDS), 152, 8); // flowStartMilliseconds
     add(has(MILLISECONDS), 153, 8); // flowEndMilliseconds
-    add(has(TIMES), 156, 8); // flowStartNanoseconds
-    add(has(TIMES), 157, 8); // flowEndNanoseconds
+    add(has(TIMES) && !has(NETFLOW9), 156, 8); // flowStartNanoseconds
+    add(has(TIMES) && !has(NETFLOW9), 157, 8); // flowEndNanoseconds
     add(true, 4, 1); // protocolIdentifier
     add(true, 136, 1); // flowEndReason
     if has(PREFIX) {
@@ -131,7 +135,7 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
     add(has(ICMP), if has(V6) { 139 } else { 32 }, 2); // icmpTypeCodeIPv6(4)
     add(has(SRC_MAC), 56, 6); // sourceMacAddress
     add(has(DST_MAC), 80, 6); // destinationMacAddress
-    add(has(VLAN), 243, 2); // dot1qVlanId
+    add(has(VLAN), if has(NETFLOW9) { 58 } else { 243 }, 2); // SRC_VLAN, dot1qVlanId
     add(has(INNER_VLAN), 245, 2); // dot1qCustomerVlanId
     for place in 0..MPLS_ENTRIES {
         // mplsTopLabelStackSection, mplsLabelStackSection2 to 9
@@ -156,9 +160,10 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
         let bytes = if has(WIDE) { 8 } else { 4 };
         // packetDeltaCount, octetDeltaCount, layer2OctetDeltaCount, transportOctetDeltaCount
         let counts = [2, 1, 352, 401].map(|number| Element { number, bytes, enterprise });
-        elements.extend(counts);
+        elements.extend(&counts[..if has(NETFLOW9) { 2 } else { 4 }]);
         if has(FLAGS) {
-            elements.push(Element { number: 6, bytes: 2, enterprise }); // tcpControlBits
+            let bytes = if has(NETFLOW9) { 1 } else { 2 };
+            elements.push(Element { number: 6, bytes, enterprise }); // tcpControlBits
         }
         if has_headers(template, is_reverse) {
             // minimumTTL, maximumTTL, ipDiffServCodePoint

@@ -1,5 +1,6 @@
 //! Messages, templates and times.
 
+use super::message::OPTIONS_SET;
 use super::record::{PLAIN_BYTES, RECORD_BYTES, Record, ntp_time, write};
 use super::template::{
     MILLISECONDS, NAMES, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, VARIABLE,
@@ -12,6 +13,10 @@ use crate::limits::{BATCH_RECORDS, DATAGRAM_BYTES_BOUNDS, INTERFACE_BYTES, NAME_
 use crate::names::Labels;
 use crate::names::facts::FlowFacts;
 use crate::sync::Arc;
+
+const VERSION: u16 = 10;
+const MESSAGE_HEADER: usize = 16;
+const TEMPLATE_SET: u16 = 2;
 
 #[test]
 fn times_come_back_exactly() {
@@ -140,12 +145,15 @@ fn no_record_is_longer_than_there_is_room() {
 fn packed(records: &[FlowRecord], most: usize, is_uniflow: bool) -> (Vec<u8>, u32) {
     let rows = rows(records, Sampling::ALL);
     let (mut out, mut flows) = (Vec::new(), 0);
-    Packer::for_collector(most, is_uniflow, false).pack(&rows, &mut |packed: Packed<'_>| {
-        let start = out.len();
-        packed.write(&mut out);
-        assert!(out.len() - start <= most, "{} bytes", out.len() - start);
-        flows += packed.flows;
-    });
+    Packer::for_collector(Dialect::Ipfix, most, is_uniflow, false).pack(
+        &rows,
+        &mut |packed: Packed<'_>| {
+            let start = out.len();
+            packed.write(&mut out);
+            assert!(out.len() - start <= most, "{} bytes", out.len() - start);
+            flows += packed.flows;
+        },
+    );
     (out, flows)
 }
 
@@ -180,7 +188,7 @@ fn uniflows_are_two_records_and_none_of_a_side_that_sent_nothing() {
 #[test]
 fn templates_are_told_once_and_again_when_they_are_forgotten() {
     for pen in [None, Some(32_473)] {
-        let mut templates = Templates::new(pen);
+        let mut templates = Templates::new(Dialect::Ipfix, pen);
         let all = || 0..100;
         let told = |messages: Vec<Told>| {
             assert!(messages.iter().all(|message| message.bytes.len() <= 512));
@@ -207,11 +215,14 @@ fn names_are_in_the_records_that_have_them() {
     let sizes = |has_own: bool, most: usize| -> Vec<usize> {
         let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
         let mut all = Vec::new();
-        Packer::for_collector(most, false, has_own).pack(&rows, &mut |packed: Packed<'_>| {
-            let mut out = Vec::new();
-            packed.write(&mut out);
-            all.extend(sets(&out).0.into_iter().map(|set| set.1));
-        });
+        Packer::for_collector(Dialect::Ipfix, most, false, has_own).pack(
+            &rows,
+            &mut |packed: Packed<'_>| {
+                let mut out = Vec::new();
+                packed.write(&mut out);
+                all.extend(sets(&out).0.into_iter().map(|set| set.1));
+            },
+        );
         all
     };
     let [plain, own] = [sizes(false, 1_400), sizes(true, 1_400)];
@@ -242,12 +253,16 @@ fn names_that_fill_more_than_a_message_are_left_out() {
     let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
     for (most, has_names) in [(512, false), (1_400, true)] {
         let mut numbers = Vec::new();
-        Packer::for_collector(most, false, true).pack(&rows, &mut |packed: Packed<'_>| {
-            let mut out = Vec::new();
-            packed.write(&mut out);
-            assert!(out.len() <= most);
-            numbers.extend(sets(&out).0.into_iter().map(|set| u32::from(set.0 - FIRST_TEMPLATE)));
-        });
+        Packer::for_collector(Dialect::Ipfix, most, false, true).pack(
+            &rows,
+            &mut |packed: Packed<'_>| {
+                let mut out = Vec::new();
+                packed.write(&mut out);
+                assert!(out.len() <= most);
+                numbers
+                    .extend(sets(&out).0.into_iter().map(|set| u32::from(set.0 - FIRST_TEMPLATE)));
+            },
+        );
         assert_eq!(numbers.len(), 1, "{most}");
         assert_eq!(numbers[0] & NAMES != 0, has_names, "{most}");
     }
