@@ -18,7 +18,8 @@ const MAGIC: &[u8; 4] = b"PAR1";
 const MAGIC_BYTES: u64 = MAGIC.len() as u64;
 
 /// The length of the metadata, and the magic.
-const END_BYTES: u64 = 8;
+type End = [u8; 8];
+const END_BYTES: u64 = size_of::<End>() as u64;
 
 /// Row groups and all that stands between, and an end for them.
 pub(super) fn recover(file: &File, output: &mut Output) -> Recovered {
@@ -114,7 +115,7 @@ fn chain(file: &File, mut end: u64) -> io::Result<Option<Vec<RowGroupMetaData>>>
 /// The row group that a note tells of which ends at `end`, and where it begins.
 fn note(file: &File, end: u64) -> io::Result<Option<(u64, RowGroupMetaData)>> {
     let Some(tail) = end.checked_sub(END_BYTES) else { return Ok(None) };
-    let mut bytes = [0; END_BYTES as usize];
+    let mut bytes = End::default();
     file.read_exact_at(&mut bytes, tail)?;
     let [a, b, c, d, magic @ ..] = bytes;
     let len = u64::from(u32::from_le_bytes([a, b, c, d]));
