@@ -26,6 +26,7 @@ mod observe_xdp;
 mod outage;
 mod parquet;
 mod program;
+mod prometheus;
 mod rotation;
 mod rules;
 mod sample;
@@ -80,6 +81,7 @@ fn main() {
     trials.extend(rotation::trials());
     trials.extend(outage::trials());
     trials.extend(crash::trials());
+    trials.extend(prometheus::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());

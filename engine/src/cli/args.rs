@@ -281,7 +281,8 @@ pub(crate) struct Common {
     /// 'tcp port 443 and not net 10.0.0.0/8'. Needs libpcap.
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
-    /// Write the ledger to this file, as JSON, at the end.
+    /// Write the ledger to this file at the end: as JSON, or as Prometheus' text if its name ends
+    /// in .prom, for node_exporter's textfile collector.
     #[arg(long, value_name = "FILE")]
     pub(crate) stats: Option<PathBuf>,
     /// Write the ledger also every so often.

@@ -8,6 +8,7 @@ mod console;
 mod convert;
 mod doctor;
 mod hold;
+mod prometheus;
 mod stats;
 mod summary;
 

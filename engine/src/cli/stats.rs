@@ -1,9 +1,11 @@
-//! `--stats FILE`: the ledger as JSON, replaced atomically.
+//! `--stats FILE`: the ledger as JSON, or as Prometheus' text if the name ends in `.prom`; replaced
+//! atomically.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::cli::prometheus;
 use crate::error::{Error, Result};
 use crate::export::target::{create_anew, part_of};
 use crate::ledger::Ledger;
@@ -41,7 +43,14 @@ fn fail(path: &Path, error: io::Error) -> Error {
 /// # Errors
 /// If it cannot be written there.
 pub(crate) fn write(path: &Path, ledger: &Ledger) -> Result<()> {
-    let text = serde_json::to_vec_pretty(ledger).expect("the ledger is plain data");
+    let mut text = if path.extension().is_some_and(|ending| ending == "prom") {
+        prometheus::text(ledger).into_bytes()
+    } else {
+        serde_json::to_vec_pretty(ledger).expect("the ledger is plain data")
+    };
+    if text.last() != Some(&b'\n') {
+        text.push(b'\n');
+    }
     // A pipe or a device is written to, not replaced.
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         let mut file = File::options().write(true).open(path).map_err(|e| fail(path, e))?;
@@ -51,7 +60,6 @@ pub(crate) fn write(path: &Path, ledger: &Ledger) -> Result<()> {
     let replace = || {
         let mut file = create_anew(&part)?;
         file.write_all(&text)?;
-        file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&part, path)
     };
