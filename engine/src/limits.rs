@@ -427,7 +427,8 @@ pub const DEFAULT_MAX_NAMES: usize = 500_000;
 /// The most that `--max-names` may ask for.
 pub const MAX_NAMES: usize = 100_000_000;
 
-/// Answers that are kept of one client and address, or of one address: the latest.
+/// Answers that are kept of one client and address, or of one address. With more, one stands for
+/// another that renews it.
 pub const ANSWERS_KEPT: usize = 32;
 
 /// Messages about itself that are kept of one flow: the first.

@@ -9,7 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::{Value, json};
 
 use crate::captures;
-use crate::names::{client, dns, server, udp, write_pcap};
+use crate::messages::{client, dns, server, udp, write_pcap};
 use crate::program::{Run, flowtap, folder, generate_with, json_file, json_lines};
 use crate::{Outcome, ensure, not_here};
 

@@ -20,6 +20,7 @@ mod ipfix;
 mod jumbo;
 mod links;
 mod live;
+mod messages;
 mod names;
 mod observe;
 mod observe_xdp;

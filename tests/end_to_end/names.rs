@@ -1,6 +1,7 @@
 //! Names of flows, from packets in a file to records: a table in, a table out.
 
-use std::fs;
+mod flood;
+
 use std::path::{Path, PathBuf};
 
 use etherparse::PacketBuilder;
@@ -8,6 +9,7 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::messages::{client, dns, server, udp, write_pcap};
 use crate::program::{flowtap, folder, generate_with, json_file, json_lines};
 use crate::{Outcome, ensure};
 
@@ -15,6 +17,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("names::a_flow_is_named_as_of_its_first_packet", attribution),
         Trial::test("names::any_number_of_workers_gives_the_same_names", workers_agree),
+        Trial::test("names::recordings_of_the_same_hours_are_told_apart", same_hours),
+        Trial::test("names::a_flow_that_goes_on_keeps_its_name", long_flow),
+        Trial::test("names::a_flood_costs_names_and_nothing_else", flood::flood),
         Trial::test("names::nothing_is_learned_where_names_are_off", off),
         Trial::test("names::few_may_be_kept", few),
     ]
@@ -87,41 +92,6 @@ const WANT: [(u64, &str); 11] = [
     (5_010, ""),
 ];
 
-pub(crate) fn client(last: u8) -> [u8; 4] {
-    [192, 0, 2, last]
-}
-
-pub(crate) fn server(last: u8) -> [u8; 4] {
-    [198, 51, 100, last]
-}
-
-/// A question for an address, or the answer with one, and how many seconds it is good for.
-pub(crate) fn dns(id: u16, name: &str, answer: Option<([u8; 4], u32)>) -> Vec<u8> {
-    let flags = if answer.is_some() { 0x8180_u16 } else { 0x0100 };
-    let mut bytes = [id.to_be_bytes(), flags.to_be_bytes(), [0, 1]].concat();
-    bytes.extend([0, u8::from(answer.is_some()), 0, 0, 0, 0]);
-    for label in name.split('.') {
-        bytes.push(u8::try_from(label.len()).expect("labels are short"));
-        bytes.extend(label.bytes());
-    }
-    bytes.extend([0, 0, 1, 0, 1]);
-    if let Some((address, ttl)) = answer {
-        bytes.extend([0xc0, 12, 0, 1, 0, 1]);
-        bytes.extend(ttl.to_be_bytes());
-        bytes.extend([0, 4]);
-        bytes.extend(address);
-    }
-    bytes
-}
-
-/// A datagram in a frame.
-pub(crate) fn udp(from: ([u8; 4], u16), to: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    let packet = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from.0, to.0, 64);
-    packet.udp(from.1, to.1).write(&mut frame, payload).expect("a vector takes anything");
-    frame
-}
-
 fn frame(event: &Event) -> Vec<u8> {
     let resolver = (server(53), 53);
     match *event {
@@ -142,24 +112,6 @@ fn frame(event: &Event) -> Vec<u8> {
             frame
         }
     }
-}
-
-/// Frames at milliseconds as a capture file.
-pub(crate) fn write_pcap(path: &Path, frames: impl IntoIterator<Item = (u64, Vec<u8>)>) {
-    let mut bytes = Vec::new();
-    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-        bytes.extend(word.to_le_bytes());
-    }
-    for (ms, frame) in frames {
-        let seconds = u32::try_from(1_700_000_000 + ms / 1_000).expect("until 2106");
-        let micros = u32::try_from(ms % 1_000 * 1_000).expect("below a second");
-        let len = u32::try_from(frame.len()).expect("frames are short");
-        for word in [seconds, micros, len, len] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(frame);
-    }
-    fs::write(path, bytes).expect("a file can be written");
 }
 
 /// The scenario as a capture file.
@@ -223,6 +175,75 @@ fn workers_agree() -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Two recordings of the same hours, which name the same addresses otherwise: each flow is named by
+/// what was read before it, in whatever order threads run.
+fn same_hours() -> Outcome {
+    let (folder, first) = capture();
+    let second = folder.path().join("second.pcap");
+    let other = |event: &Event| match *event {
+        Asks(who, id, _) => Asks(who, id, "other.example"),
+        Answers(who, id, _, address, ttl) => Answers(who, id, "other.example", address, ttl),
+        Sends(who, port, to) => Sends(who, port + 500, to),
+        Requests(who, port, to, _) => Requests(who, port, to, "second.example"),
+    };
+    write_pcap(&second, CAPTURE.iter().map(|(ms, event)| (*ms, frame(&other(event)))));
+    let want: Vec<_> = WANT.iter().map(|(port, name)| (*port, (*name).to_owned())).collect();
+    let mut one = None;
+    for workers in ["1", "2", "4", "16"] {
+        for dispatch in ["flow", "direction"] {
+            let mut arguments = vec!["read", "-q", "-o", "-", "--workers", workers];
+            arguments.extend(["--dispatch", dispatch, "--idle-timeout", "2s"]);
+            let arguments = arguments.into_iter().map(PathBuf::from);
+            let run = flowtap(arguments.chain([first.clone(), second.clone()])).expect(0)?;
+            let records = json_lines(&run.stdout)?;
+            let (of_first, of_second): (Vec<_>, Vec<_>) =
+                records.into_iter().partition(|record| record["interface"] == "scenario.pcap");
+            let of_first = distinct(names(&of_first));
+            ensure(of_first == want, format!("{workers} workers: {of_first:#?}"))?;
+            let hosts: Vec<_> =
+                names(&of_second).into_iter().filter(|(port, _)| *port < 5_500).collect();
+            let named = |port| (port, "second.example http_host".to_owned());
+            ensure(hosts == [5_008, 5_009].map(named), format!("{hosts:?}"))?;
+            let lines = run.sorted_lines();
+            let first = one.get_or_insert_with(|| lines.clone());
+            ensure(*first == lines, format!("{workers} workers differ, by {dispatch}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Flows that were cut in two are there twice.
+fn distinct(mut names: Vec<Named>) -> Vec<Named> {
+    names.dedup_by_key(|(port, _)| *port);
+    names
+}
+
+/// A client asks again and again while a flow goes on: its record, which is written at its end,
+/// still has the name of its beginning.
+fn long_flow() -> Outcome {
+    let folder = folder();
+    let file = folder.path().join("made.pcap");
+    let mut events = vec![(0, Asks(1, 1, "a.example")), (10, Answers(1, 1, "a.example", 9, 10))];
+    events.push((500, Sends(1, 5_000, 9)));
+    for second in 1..=1_000 {
+        let id = u16::try_from(second).expect("it is small");
+        let name = if second < 900 { "a.example" } else { "b.example" };
+        events.push((second * 1_000, Asks(1, id, name)));
+        events.push((second * 1_000 + 10, Answers(1, id, name, 9, 10)));
+        events.push((second * 1_000 + 500, Sends(1, 5_000, 9)));
+    }
+    events.push((1_000_600, Sends(1, 5_001, 9)));
+    write_pcap(&file, events.iter().map(|(ms, event)| (*ms, frame(event))));
+    let records = records(&file, &[])?;
+    let got = names(&json_lines(&records.join("\n"))?);
+    let want = [(5_000, "a.example dns 490"), (5_001, "b.example dns 590")];
+    let want = want.map(|(port, name)| (port, name.to_owned()));
+    ensure(got == want, format!("{got:?}"))?;
+    let names = &ledger(&file, &[])?["names"];
+    ensure(names["evicted"] == 0, format!("{names}"))?;
+    ensure(names["merged"].as_u64().is_some_and(|n| n > 1_000), format!("{names}"))
 }
 
 /// The ledger of a run over a file.

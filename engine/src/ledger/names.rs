@@ -34,6 +34,9 @@ pub struct NamesLedger {
     pub answers: u64,
     /// Flows and answers that were evicted for others.
     pub evicted: u64,
+    /// Answers that an earlier one with the same name stands for, for want of room: flows that began
+    /// after them may be told a greater age, and no other name.
+    pub merged: u64,
     /// Tables published.
     pub published: u64,
     /// Records that got a label.
@@ -75,6 +78,7 @@ impl NamesLedger {
             flows: thread.flows.get(),
             answers: thread.answers.get(),
             evicted: thread.evicted.get(),
+            merged: thread.merged.get(),
             published: thread.published.get(),
             labelled: labels.iter().map(|l| l.labelled.get()).sum(),
             late: labels.iter().map(|l| l.late.get()).sum(),

@@ -35,6 +35,8 @@ pub struct ThreadCounters {
     pub answers: Gauge,
     /// Names that were evicted for others.
     pub evicted: Counter,
+    /// Answers that an earlier one with the same name stands for, for want of room.
+    pub merged: Counter,
     /// Tables published.
     pub published: Counter,
 }

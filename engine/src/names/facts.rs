@@ -9,6 +9,7 @@ use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::FlowFact;
 use crate::names::aging::Aging;
 use crate::names::parts::Parts;
+use crate::names::recordings::Place;
 use crate::sync::Arc;
 use crate::time::Timestamp;
 
@@ -82,16 +83,23 @@ pub(super) struct Span {
     /// Without it the flow has no time, and neither has what it says.
     from: Option<Timestamp>,
     until: Timestamp,
+    /// Where it began, if that tells more.
+    place: Option<u64>,
 }
 
 impl Span {
-    pub(super) fn of(record: &FlowRecord) -> Self {
+    pub(super) fn of(record: &FlowRecord, place: Option<u64>) -> Self {
         let total = &record.total;
         let from = record.opening().map_or(Some(total.first), |opening| opening.flow_start);
-        Self { from, until: total.last }
+        Self { from, until: total.last, place }
     }
 
-    fn has(self, time: Option<Timestamp>) -> bool {
+    /// Whether something was said in it: not before its first packet was read, nor in another
+    /// recording, which began after that.
+    fn has(self, (time, place): When) -> bool {
+        if self.place.is_some_and(|first| first < place.recording || place.ordinal < first) {
+            return false;
+        }
         match (time, self.from) {
             (Some(time), Some(from)) => from <= time && time <= self.until,
             (None, None) => true,
@@ -100,8 +108,11 @@ impl Span {
     }
 }
 
+/// The time of a packet, if it has one, and its place.
+pub(super) type When = (Option<Timestamp>, Place);
+
 /// When, and what.
-type Said = (Option<Timestamp>, Arc<FlowFacts>);
+type Said = (When, Arc<FlowFacts>);
 
 /// What was said on one key.
 #[derive(Debug, Clone)]
@@ -118,12 +129,11 @@ pub struct FactsView {
 }
 
 impl FactsView {
-    /// What the flow of `record` has said, up to the end of this part of it.
+    /// What the flow of this span has said on `key`.
     #[must_use]
-    pub fn of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
-        let said = &self.flows.get(&record.key)?.said;
-        let span = Span::of(record);
-        let mut its = said.iter().filter(|(time, _)| span.has(*time)).map(|(_, facts)| facts);
+    pub(super) fn of(&self, key: &FlowKey, span: Span) -> Option<Arc<FlowFacts>> {
+        let said = &self.flows.get(key)?.said;
+        let mut its = said.iter().filter(|(when, _)| span.has(*when)).map(|(_, facts)| facts);
         let first = its.next()?;
         let Some(second) = its.next() else { return Some(Arc::clone(first)) };
         let mut all = FlowFacts::clone(first);
@@ -159,16 +169,17 @@ impl Facts {
         &self.view
     }
 
-    /// Keeps what a flow said at `time`. Returns how many others were evicted for it.
-    pub(super) fn add(&mut self, key: FlowKey, time: Option<Timestamp>, facts: FlowFacts) -> u64 {
+    /// Keeps what a flow said. Returns how many others were evicted for it.
+    pub(super) fn add(&mut self, key: FlowKey, when: When, facts: FlowFacts) -> u64 {
         let mut evicted = 0;
         let flows = &mut self.view.flows;
         let before = flows.get(&key).map(|flow| &*flow.said).unwrap_or_default();
         // A flow of before on the same key is the least useful.
         let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
         let mut said = before[surplus..].to_vec();
-        let place = said.partition_point(|(other, _)| *other <= time);
-        said.insert(place, (time, Arc::new(facts)));
+        let order = |(time, place): When| (time, place.ordinal);
+        let at = said.partition_point(|(other, _)| order(*other) <= order(when));
+        said.insert(at, (when, Arc::new(facts)));
         self.messages += 1;
         self.messages -= surplus;
         evicted += surplus;
@@ -191,7 +202,7 @@ impl Facts {
     pub(super) fn release(&mut self, key: &FlowKey, span: Span) -> bool {
         let flows = &mut self.view.flows;
         let Some(flow) = flows.get(key) else { return false };
-        let rest: Vec<_> = flow.said.iter().filter(|(time, _)| !span.has(*time)).cloned().collect();
+        let rest: Vec<_> = flow.said.iter().filter(|(when, _)| !span.has(*when)).cloned().collect();
         let released = flow.said.len() - rest.len();
         if released == 0 {
             return false;
@@ -220,52 +231,4 @@ fn is_of(flows: &Parts<FlowKey, Flow>, key: &FlowKey) -> impl Fn(&u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flow::{Endpoint, PortKind};
-
-    fn key(port: u16) -> FlowKey {
-        let end = |port| Endpoint { address: [1; 16], port };
-        FlowKey::canonical(end(port), end(80), 4, 6, PortKind::Ports, [0; 2]).0
-    }
-
-    fn host(name: &str) -> FlowFacts {
-        FlowFacts { http_host: Some(name.into()), ..FlowFacts::default() }
-    }
-
-    #[test]
-    fn a_key_that_comes_back_is_not_the_oldest() {
-        let mut facts = Facts::new(2);
-        assert_eq!(facts.add(key(1), Some(1), host("a")), 0);
-        assert!(facts.release(&key(1), Span { from: Some(0), until: 1 }));
-        assert_eq!(facts.add(key(2), Some(2), host("b")), 0);
-        assert_eq!(facts.add(key(1), Some(3), host("c")), 0);
-        assert_eq!(facts.add(key(3), Some(4), host("d")), 1);
-        let is_there = [1, 2, 3].map(|port| facts.view.flows.get(&key(port)).is_some());
-        assert_eq!(is_there, [true, false, true]);
-    }
-
-    #[test]
-    fn many_messages_of_one_flow_count_each() {
-        let mut facts = Facts::new(8);
-        let evicted: u64 = (0..8).map(|time| facts.add(key(1), Some(time), host("a"))).sum();
-        assert_eq!((evicted, facts.add(key(2), Some(9), host("b"))), (0, 8));
-    }
-
-    #[test]
-    fn a_key_that_is_used_again_and_again_leaves_no_old_entries() {
-        let mut facts = Facts::new(100);
-        for time in 0..10_000 {
-            facts.add(key(1), Some(time), host("a"));
-            assert!(facts.release(&key(1), Span { from: Some(time), until: time }));
-        }
-        assert!(facts.aging.len() <= 1_025, "{}", facts.aging.len());
-    }
-
-    #[test]
-    fn names_are_cut() {
-        let mut facts = FlowFacts::default();
-        facts.add(FlowFact::HttpHost("\u{fc}".repeat(200).into()));
-        assert_eq!(facts.http_host.map(|name| name.len()), Some(NAME_BYTES - 1));
-    }
-}
+mod tests;

@@ -50,6 +50,7 @@ struct Head {
     direction: Direction,
     timestamp: Option<Timestamp>,
     tick: Tick,
+    ordinal: u64,
     sequence: Option<u32>,
     /// Where its bytes end in the chunk.
     end: usize,
@@ -165,6 +166,7 @@ impl PayloadSender {
             direction: packet.direction,
             timestamp: packet.timestamp,
             tick: packet.tick,
+            ordinal: packet.ordinal,
             sequence: packet.tcp.map(|tcp| tcp.sequence),
             end: chunk.bytes.len(),
             wire_bytes: packet.payload_bytes,
@@ -214,12 +216,13 @@ impl PayloadReceiver {
         self.full.waiting() >= HANDOVER_CHUNKS / 2
     }
 
-    /// The tick of the next payload, if there is one.
-    pub(super) fn head(&mut self) -> Option<Tick> {
+    /// Tick and time of the next payload, if there is one.
+    pub(super) fn head(&mut self) -> Option<(Tick, Option<Timestamp>)> {
         loop {
             match &mut self.chunk {
                 Some((chunk, next)) if *next < chunk.heads.len() => {
-                    return Some(chunk.heads[*next].tick);
+                    let head = &chunk.heads[*next];
+                    return Some((head.tick, head.timestamp));
                 }
                 done => {
                     if let Some((mut chunk, _)) = done.take() {
@@ -247,6 +250,7 @@ impl PayloadReceiver {
             direction: head.direction,
             timestamp: head.timestamp,
             tick: head.tick,
+            ordinal: head.ordinal,
             sequence: head.sequence,
             bytes: &chunk.bytes[start..head.end],
             wire_bytes: head.wire_bytes,

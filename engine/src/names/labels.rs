@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::flow::{FlowKey, FlowRecord, RecordKind};
 use crate::names::NameService;
-use crate::names::addresses::{AddressName, AddressesView, Doubt};
+use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
 use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
+use crate::names::recordings::nearest;
 use crate::sync::ring::Producer;
 use crate::sync::snapshot::Snapshot;
 use crate::sync::{Arc, thread};
@@ -27,6 +28,8 @@ pub struct Tables {
     pub facts: FactsView,
     /// Names of addresses.
     pub addresses: AddressesView,
+    /// The place of the last payload that was read, where places tell what a flow could know.
+    pub place: Option<u64>,
 }
 
 impl Tables {
@@ -36,9 +39,19 @@ impl Tables {
         if record.kind != RecordKind::Flow {
             return None;
         }
-        let facts = self.facts.of(record);
+        let facts = self.facts.of(&record.key, self.span_of(record));
         let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
         (facts.is_some() || name.is_some()).then_some(Labels { facts, name })
+    }
+
+    /// When a record's flow was.
+    fn span_of(&self, record: &FlowRecord) -> Span {
+        Span::of(record, self.place_of(record))
+    }
+
+    /// The place of its first packet.
+    fn place_of(&self, record: &FlowRecord) -> Option<u64> {
+        Some(nearest(self.place?, record.opening()?.ordinal))
     }
 
     /// The responder's name as the initiator knew it at the flow's first packet.
@@ -50,7 +63,8 @@ impl Tables {
         };
         let way = record.initiator();
         let (client, address) = (record.key.source_ip(way), record.key.source_ip(way.opposite()));
-        self.addresses.name_of(client, address, start)
+        let moment = Moment { time: start, place: self.place_of(record) };
+        self.addresses.name_of(client, address, moment)
     }
 }
 
@@ -178,7 +192,7 @@ impl Labeller {
             let Some(its) = tables.labels_of(record) else { continue };
             // Parts of one flow may be labelled by several threads: what those may need stays.
             if its.facts.is_some() && record.total.is_complete() && record.total.part == 0 {
-                let over = Released { key: record.key, span: Span::of(record) };
+                let over = Released { key: record.key, span: tables.span_of(record) };
                 // If there is no room it is forgotten later, with what is oldest.
                 let _ = self.released.push(over);
             }

@@ -29,6 +29,7 @@ mod parts;
 pub mod payload;
 pub mod pick;
 mod questions;
+pub mod recordings;
 pub mod thread;
 pub mod transactions;
 
@@ -85,7 +86,9 @@ impl Names {
         };
         let labellers = releases.into_iter().enumerate().map(labeller).collect();
         let counters = Arc::clone(counters);
-        let thread = NamesThread::new(receivers, released, max_names, shared, counters);
+        // Packets that are read have one order, and may be of several recordings.
+        let is_ordered = patience.is_none() && receivers.len() == 1;
+        let thread = NamesThread::new(receivers, released, max_names, is_ordered, shared, counters);
         Self { senders, labellers, thread }
     }
 }

@@ -14,6 +14,8 @@ pub struct Payload<'a> {
     pub timestamp: Option<Timestamp>,
     /// The packet clock at this packet.
     pub tick: Tick,
+    /// The packet's place among the frames of its decoder.
+    pub ordinal: u64,
     /// TCP: the sequence number of the first of `bytes`. Else `None`.
     pub sequence: Option<u32>,
     /// The payload, as far as it was captured and copied.

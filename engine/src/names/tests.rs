@@ -211,6 +211,78 @@ fn an_answer_counts_once_and_only_if_its_question_was_seen() {
     assert_eq!(best(&labels), [(0, "a.example".to_owned(), "dns")]);
 }
 
+/// Recordings with the same hours: what is read later changes nothing for flows of before, however
+/// late their records are labelled; and it does not take away what flows say that come later.
+#[test]
+fn records_of_one_recording_do_not_depend_on_what_is_read_after_it() {
+    let (mut names, _) = names(1, 100, None);
+    // The clock goes forward where packet time goes back.
+    let at = |packet: Packet, ordinal, behind: u64| Packet {
+        ordinal,
+        timestamp: Some((packet.tick - behind * SECOND).cast_signed()),
+        ..packet
+    };
+    let (client, resolver) = ((1, 5_354), (53, 53));
+    let get = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}.example\r\n\r\n");
+    let say = |names: &mut Names, place: u64, behind: u64, host: &str| {
+        let sender = &mut names.senders[0];
+        let tick = (10 + behind) * SECOND;
+        let address = Some([192, 0, 2, 8]);
+        let name = format!("{host}-named.example");
+        let question = at(packet(tick, UDP, client, resolver), place, behind);
+        let answer = at(packet(tick + 1, UDP, resolver, client), place + 1, behind);
+        assert!(sender.push(&question, &dns(7, &name, None)));
+        assert!(sender.push(&answer, &dns(7, &name, address)));
+        let request = at(packet(tick + SECOND, TCP, (1, 4_000), (9, 80)), place + 2, behind);
+        let sequence = 1 << (2 * behind.min(14));
+        let tcp = request.tcp.map(|tcp| TcpHeader { sequence, ..tcp });
+        assert!(sender.push(&Packet { tcp, ..request }, get(host).as_bytes()));
+        assert!(sender.flush());
+        while names.thread.step() {}
+    };
+    let from = |place: u32, record: FlowRecord| {
+        let opening = record.total.opening.map(|opening| Opening { ordinal: place, ..opening });
+        FlowRecord { total: Delta { opening, ..record.total }, ..record }
+    };
+    let flows = |place: u32| {
+        [
+            from(place + 2, record(TCP, (1, 4_000), (9, 80), [11, 12])),
+            from(place + 3, record(UDP, (1, 4_001), (8, 443), [11, 12])),
+        ]
+    };
+    say(&mut names, 0, 0, "first");
+    let want = |host: &str| {
+        let names =
+            [(format!("{host}.example"), "http_host"), (format!("{host}-named.example"), "dns")];
+        (0..).zip(names).map(|(at, (name, source))| (at, name, source)).collect::<Vec<_>>()
+    };
+    let early = names.labellers[0].label(&flows(0)[1..]);
+    say(&mut names, 100, 200, "second");
+    let late = names.labellers[0].label(&flows(0));
+    assert_eq!(best(&late), want("first"));
+    assert_eq!(early[0].1, late[1].1, "labelled at once, and after the other was read");
+    // The first flow is forgotten, and the one with the same key and time is not.
+    while names.thread.step() {}
+    assert_eq!(best(&names.labellers[0].label(&flows(100))), want("second"));
+}
+
+/// On two queues the clock may stand still between a question and its answer: time tells.
+#[test]
+fn payloads_of_one_tick_are_read_in_the_order_of_their_times() {
+    let (mut names, counters) = names(2, 100, None);
+    let (client, server) = ((1, 4_000), (53, 53));
+    let at = |packet: Packet, time| Packet { timestamp: Some(time), ..packet };
+    let answer = dns(7, "a.example", Some([192, 0, 2, 8]));
+    assert!(names.senders[0].push(&at(packet(20, UDP, server, client), 19), &answer));
+    let question = dns(7, "a.example", None);
+    assert!(names.senders[1].push(&at(packet(20, UDP, client, server), 18), &question));
+    for sender in &mut names.senders {
+        sender.reach(Tick::MAX);
+    }
+    while names.thread.step() {}
+    assert_eq!((counters.thread.answered.get(), counters.thread.unsolicited.get()), (1, 0));
+}
+
 /// Random sub-domains for random addresses, forged answers, and flows that say something and never
 /// end: all within bounds.
 #[test]

@@ -14,6 +14,7 @@ use crate::names::facts::{Facts, FlowFacts};
 use crate::names::handover::{PayloadReceiver, Progress};
 use crate::names::labels::{Released, Shared, Tables};
 use crate::names::questions::Questions;
+use crate::names::recordings::{Place, Recordings};
 use crate::names::transactions::Transactions;
 use crate::names::{Conversations, DnsMessage, Finding, NameService, Payload, TransactionSink};
 use crate::sync::ring::Consumer;
@@ -40,6 +41,9 @@ struct Known {
     facts: Facts,
     addresses: Addresses,
     questions: Questions,
+    recordings: Recordings,
+    /// Whether places say what was known when a flow began.
+    is_ordered: bool,
     /// Whether anything has changed since it was published.
     is_changed: bool,
 }
@@ -49,6 +53,7 @@ impl NamesThread {
         receivers: Vec<PayloadReceiver>,
         released: Vec<Consumer<Released>>,
         max_names: usize,
+        is_ordered: bool,
         shared: Arc<Shared>,
         counters: Arc<NamesCounters>,
     ) -> Self {
@@ -56,6 +61,8 @@ impl NamesThread {
             facts: Facts::new(max_names),
             addresses: Addresses::new(max_names),
             questions: Questions::default(),
+            recordings: Recordings::default(),
+            is_ordered,
             is_changed: false,
         };
         let (conversations, findings) = Default::default();
@@ -133,13 +140,14 @@ impl NamesThread {
     fn next_receiver(&mut self, bound: u64) -> Option<usize> {
         let heads = self.receivers.iter_mut().enumerate();
         let heads = heads.filter_map(|(idx, receiver)| Some((receiver.head()?, idx)));
-        let (tick, idx) = heads.min()?;
+        let ((tick, _), idx) = heads.min()?;
         (tick <= bound).then_some(idx)
     }
 
     fn read(&mut self, idx: usize) {
         let Self { receivers, conversations, findings, known, transactions, counters, .. } = self;
         receivers[idx].take(|payload| {
+            let place = known.recordings.place(payload);
             conversations.forget_idle(payload.tick);
             conversations.observe(payload, findings);
             counters.thread.findings.add(findings.len() as u64);
@@ -149,7 +157,7 @@ impl NamesThread {
                 messages.for_each(|message| transactions.take(payload, message));
             }
             if !findings.is_empty() {
-                known.keep(payload, findings, &counters.thread);
+                known.keep(payload, place, findings, &counters.thread);
             }
         });
     }
@@ -169,17 +177,27 @@ impl NamesThread {
 
 impl Known {
     fn tables(&self) -> Tables {
-        Tables { facts: self.facts.view().clone(), addresses: self.addresses.view().clone() }
+        Tables {
+            facts: self.facts.view().clone(),
+            addresses: self.addresses.view().clone(),
+            place: self.is_ordered.then(|| self.recordings.last()),
+        }
     }
 
     /// Keeps what a payload said.
-    fn keep(&mut self, payload: &Payload<'_>, said: &mut Vec<Finding>, counters: &ThreadCounters) {
+    fn keep(
+        &mut self,
+        payload: &Payload<'_>,
+        place: Place,
+        said: &mut Vec<Finding>,
+        counters: &ThreadCounters,
+    ) {
         let mut facts = FlowFacts::default();
         for finding in said.drain(..) {
             match finding {
                 Finding::Flow(fact) => facts.add(fact),
                 Finding::Dns(message) if message.is_response => {
-                    self.keep_answer(payload, &message, counters);
+                    self.keep_answer(payload, place, &message, counters);
                 }
                 Finding::Dns(message) => {
                     counters.questions_forgotten.add(self.questions.asked(payload, &message));
@@ -190,13 +208,15 @@ impl Known {
         }
         if !facts.is_empty() {
             self.is_changed = true;
-            counters.evicted.add(self.facts.add(payload.key, payload.timestamp, facts));
+            let when = (payload.timestamp, place);
+            counters.evicted.add(self.facts.add(payload.key, when, facts));
         }
     }
 
     fn keep_answer(
         &mut self,
         payload: &Payload<'_>,
+        place: Place,
         message: &DnsMessage,
         counters: &ThreadCounters,
     ) {
@@ -210,8 +230,10 @@ impl Known {
         for answer in message.answers.iter().filter(|answer| !answer.name.is_empty()) {
             let name = answer.name.as_ref().into();
             let address = answer.address;
-            let answer = Answer::new(time, answer.ttl_seconds, name, message.service);
-            counters.evicted.add(self.addresses.add(client, address, &answer));
+            let answer = Answer::new(time, place, answer.ttl_seconds, name, message.service);
+            let outcome = self.addresses.add(client, address, &answer);
+            counters.evicted.add(outcome.evicted);
+            counters.merged.add(outcome.merged);
             self.is_changed = true;
         }
     }

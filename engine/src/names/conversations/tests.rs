@@ -53,6 +53,7 @@ impl Flow {
             direction,
             timestamp: None,
             tick: self.tick,
+            ordinal: 0,
             sequence: Some(sequence),
             bytes,
             wire_bytes: u32::try_from(bytes.len()).unwrap() + missing,

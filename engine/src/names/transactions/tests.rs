@@ -75,6 +75,7 @@ impl Log {
             direction,
             timestamp: Some(tick.cast_signed()),
             tick,
+            ordinal: 0,
             sequence: None,
             bytes: &[],
             wire_bytes: 0,

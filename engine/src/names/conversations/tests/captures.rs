@@ -105,6 +105,7 @@ fn said(file: &Path, tunnels: Tunnels) -> Said {
             direction,
             timestamp: packet.timestamp,
             tick: packet.tick,
+            ordinal: packet.ordinal,
             sequence,
             bytes,
             wire_bytes: packet.payload_bytes,

@@ -1,0 +1,73 @@
+//! What flows say, and what is kept of it.
+
+use super::*;
+use crate::flow::{Endpoint, PortKind};
+
+fn key(port: u16) -> FlowKey {
+    let end = |port| Endpoint { address: [1; 16], port };
+    FlowKey::canonical(end(port), end(80), 4, 6, PortKind::Ports, [0; 2]).0
+}
+
+fn at(time: Timestamp) -> When {
+    (Some(time), Place::default())
+}
+
+fn host(name: &str) -> FlowFacts {
+    FlowFacts { http_host: Some(name.into()), ..FlowFacts::default() }
+}
+
+#[test]
+fn a_key_that_comes_back_is_not_the_oldest() {
+    let mut facts = Facts::new(2);
+    assert_eq!(facts.add(key(1), at(1), host("a")), 0);
+    assert!(facts.release(&key(1), Span { from: Some(0), until: 1, place: None }));
+    assert_eq!(facts.add(key(2), at(2), host("b")), 0);
+    assert_eq!(facts.add(key(1), at(3), host("c")), 0);
+    assert_eq!(facts.add(key(3), at(4), host("d")), 1);
+    let is_there = [1, 2, 3].map(|port| facts.view.flows.get(&key(port)).is_some());
+    assert_eq!(is_there, [true, false, true]);
+}
+
+#[test]
+fn many_messages_of_one_flow_count_each() {
+    let mut facts = Facts::new(8);
+    let evicted: u64 = (0..8).map(|time| facts.add(key(1), at(time), host("a"))).sum();
+    assert_eq!((evicted, facts.add(key(2), at(9), host("b"))), (0, 8));
+}
+
+#[test]
+fn a_key_that_is_used_again_and_again_leaves_no_old_entries() {
+    let mut facts = Facts::new(100);
+    for time in 0..10_000 {
+        facts.add(key(1), at(time), host("a"));
+        assert!(facts.release(&key(1), Span { from: Some(time), until: time, place: None }));
+    }
+    assert!(facts.aging.len() <= 1_025, "{}", facts.aging.len());
+}
+
+#[test]
+fn what_another_recording_says_of_the_same_key_and_time_is_not_the_flows() {
+    let mut facts = Facts::new(100);
+    // The first recording has frames up to 20, the other one from 21 on.
+    let when = |ordinal, recording| (Some(5), Place { ordinal, recording });
+    facts.add(key(1), when(10, 0), host("a"));
+    facts.add(key(1), when(30, 21), host("b"));
+    let span = |place| Span { from: Some(1), until: 9, place };
+    let said = |facts: &Facts, place| {
+        let said = facts.view.of(&key(1), span(place));
+        said.and_then(|said| said.http_host.as_deref().map(str::to_owned))
+    };
+    let names = [None, Some(8), Some(10), Some(25), Some(30)].map(|place| said(&facts, place));
+    let [a, b] = ["a", "b"].map(|name| Some(name.to_owned()));
+    assert_eq!(names, [a.clone(), a.clone(), a, b.clone(), b.clone()]);
+    assert_eq!([Some(11), Some(31)].map(|place| said(&facts, place)), [None, None]);
+    assert!(facts.release(&key(1), span(Some(8))));
+    assert_eq!([Some(8), Some(25)].map(|place| said(&facts, place)), [None, b]);
+}
+
+#[test]
+fn names_are_cut() {
+    let mut facts = FlowFacts::default();
+    facts.add(FlowFact::HttpHost("\u{fc}".repeat(200).into()));
+    assert_eq!(facts.http_host.map(|name| name.len()), Some(NAME_BYTES - 1));
+}
