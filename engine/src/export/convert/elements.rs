@@ -133,13 +133,15 @@ fn of_initiator(number: u16) -> Option<Meaning> {
     })
 }
 
-/// The moments that times are counted from.
+/// What values depend on: the moments that times are counted from, and what the record has said.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moments {
+pub(super) struct Known {
     /// When the message was sent.
     pub(super) sent: Timestamp,
     /// When the device was started, if it is known.
     pub(super) started: Option<Timestamp>,
+    /// Whether the bottom of the label stack has been seen: what follows is no label.
+    pub(super) has_bottom: bool,
 }
 
 /// A number of up to eight bytes.
@@ -154,7 +156,7 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
 pub(super) fn put(
     meaning: Meaning,
     bytes: &[u8],
-    moments: &mut Moments,
+    known: &mut Known,
     to: &mut Values,
 ) -> Option<()> {
     let ns = |unit: i64| number(bytes)?.try_into().ok().and_then(|it: i64| it.checked_mul(unit));
@@ -204,13 +206,17 @@ pub(super) fn put(
             }
         }
         Meaning::Label => {
+            let entry = u32::try_from(number(bytes)?).ok()?;
             let mut labels = match to.get("mpls") {
                 Value::Mpls(labels) => *labels,
                 _ => Default::default(),
             };
-            // 20 bits of label, and four that are not.
-            labels.push(u32::try_from(number(bytes)? >> 4).ok()?);
-            to.set_named("mpls", Value::Mpls(labels));
+            if !known.has_bottom {
+                // 20 bits of label, three of traffic class, and the bottom of the stack.
+                labels.push(entry >> 4);
+                known.has_bottom = entry & 1 != 0;
+                to.set_named("mpls", Value::Mpls(labels));
+            }
         }
         Meaning::Time(name, unit) => to.set_named(name, Value::Time(ns(unit)?)),
         Meaning::NtpTime(name) => {
@@ -218,15 +224,15 @@ pub(super) fn put(
             to.set_named(name, Value::Time(from_ntp(time)?));
         }
         Meaning::Before(name) => {
-            let time = moments.sent.checked_sub(ns(1_000)?)?;
+            let time = known.sent.checked_sub(ns(1_000)?)?;
             to.set_named(name, Value::Time(time));
         }
         Meaning::Uptime(name) => {
             // It may be told later in the record when that began.
-            let time = moments.started.unwrap_or(0).checked_add(ns(1_000_000)?)?;
+            let time = known.started.unwrap_or(0).checked_add(ns(1_000_000)?)?;
             to.set_named(name, Value::Time(time));
         }
-        Meaning::Started => moments.started = Some(ns(1_000_000)?),
+        Meaning::Started => known.started = Some(ns(1_000_000)?),
         Meaning::Space(unit) => {
             let every = number(bytes)?.checked_add(1)?;
             if every > 1 {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-use super::elements::{Meaning, Moments, meaning, put};
+use super::elements::{Known, Meaning, meaning, put};
 use super::{Bytes, LeftOut, Reader, Record};
 use crate::export::values::{Places, Value, Values};
 use crate::limits::CONVERT_TEMPLATES;
@@ -48,7 +48,7 @@ pub(super) struct Messages {
     /// The message that is read.
     is_netflow: bool,
     domain: u32,
-    moments: Moments,
+    known: Known,
     /// Bytes of it that are left, where it says how many it has.
     left: usize,
     set: Vec<u8>,
@@ -66,7 +66,7 @@ impl Messages {
             templates: HashMap::new(),
             is_netflow: false,
             domain: 0,
-            moments: Moments { sent: 0, started: None },
+            known: Known { sent: 0, started: None, has_bottom: false },
             left: 0,
             set: Vec::new(),
             data: None,
@@ -97,7 +97,7 @@ impl Messages {
             self.take(NETFLOW_9_HEADER).map_err(text)?;
             let sent = i64::from(word(&self.set, 6)) * SECOND_NS.cast_signed();
             let started = sent - i64::from(word(&self.set, 2)) * 1_000_000;
-            self.moments = Moments { sent, started: Some(started) };
+            self.known = Known { sent, started: Some(started), has_bottom: false };
             self.domain = word(&self.set, 14);
         } else if version == 10 {
             // Length, seconds, sequence, domain.
@@ -107,7 +107,7 @@ impl Messages {
             self.left =
                 len.checked_sub(header).ok_or_else(|| format!("a message of {len} bytes"))?;
             let sent = i64::from(word(&self.set, 2)) * SECOND_NS.cast_signed();
-            self.moments = Moments { sent, started: None };
+            self.known = Known { sent, started: None, has_bottom: false };
             self.domain = word(&self.set, 10);
         } else {
             return Err(format!("version {version} instead of 9 or 10"));
@@ -213,7 +213,7 @@ impl Messages {
             return Ok(None);
         }
         let mut record = Values::new(&self.places);
-        let mut moments = self.moments;
+        let mut known = self.known;
         let mut has_uptimes = false;
         for field in fields {
             let value = take_value(&mut set, field.bytes)?;
@@ -221,14 +221,14 @@ impl Messages {
                 None => left_out.note(&field.name),
                 Some(meaning) => {
                     has_uptimes |= matches!(meaning, Meaning::Uptime(_));
-                    put(meaning, value, &mut moments, &mut record).ok_or_else(|| {
+                    put(meaning, value, &mut known, &mut record).ok_or_else(|| {
                         format!("{}: wrong, of {} bytes", field.name, value.len())
                     })?;
                 }
             }
         }
-        if has_uptimes && self.moments.started.is_none() {
-            settle_uptimes(&mut record, moments.started);
+        if has_uptimes && self.known.started.is_none() {
+            settle_uptimes(&mut record, known.started);
         }
         complete(&mut record);
         self.at = self.set.len() - set.len();
