@@ -1,19 +1,27 @@
-//! Records into each format, beside the general encoders of the same fields and values.
+//! Records into each format, beside the general encoders of the same fields and values. Rivals of
+//! JSON lines and Parquet are fed what is theirs to encode, ready: structs and columns. Ours make
+//! all of it of the engine's records, Community IDs included.
+
+mod derived;
 
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::export::Format;
 use flowtap::export::schema::{Fields, Row, RowTunnel, visit};
+use flowtap::export::{Format, Rows, SinkOptions};
 use flowtap::flow::features::{BINS, Thousandths};
-use flowtap::flow::{MplsLabels, Sampling};
+use flowtap::flow::{FeaturesSet, MplsLabels, Sampling};
 use flowtap::limits::KEY_VLANS;
 use flowtap::time::Timestamp;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer as _};
 
+use self::derived::Flow;
 use crate::again;
 use crate::pieces::ITEMS;
 use crate::pieces::export::{Encode, records};
@@ -21,7 +29,10 @@ use crate::pieces::export::{Encode, records};
 /// Every format for programs.
 pub(crate) const FORMATS: [Format; 3] = [Format::JsonLines, Format::Csv, Format::Ipfix];
 
-#[divan::bench(args = [FORMATS[0], FORMATS[1], FORMATS[2], Format::Table])]
+/// Formats for programs of others, and for people.
+const OTHERS: [Format; 4] = [Format::Zeek, Format::ZeekJson, Format::Eve, Format::Table];
+
+#[divan::bench(args = FORMATS.iter().chain(&OTHERS).copied())]
 fn ours(bencher: Bencher<'_, '_>, format: Format) {
     again(bencher, Encode::new(format));
 }
@@ -70,6 +81,79 @@ fn csv_crate(bencher: Bencher<'_, '_>, _: Format) {
             columns.writer.write_record(None::<&[u8]>).expect("a vector takes anything");
         }
         columns.writer.flush().expect("a vector takes anything");
+    });
+}
+
+/// What IPFIX is held against: the other format with all counts.
+#[divan::bench(args = [Format::Ipfix])]
+fn json_lines(bencher: Bencher<'_, '_>, _: Format) {
+    again(bencher, Encode::new(Format::JsonLines));
+}
+
+/// serde_json of a struct.
+#[divan::bench(args = [Format::JsonLines])]
+fn serde_derive(bencher: Bencher<'_, '_>, _: Format) {
+    let mut flows: Vec<Flow> = Vec::new();
+    with_rows(|rows| flows.extend(rows.iter().map(|row| Flow::from(&row))));
+    let mut out = Vec::new();
+    bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
+        out.clear();
+        for flow in &flows {
+            serde_json::to_writer(&mut out, flow).expect("a vector takes anything");
+            out.push(b'\n');
+        }
+        out.len()
+    });
+}
+
+/// Whole files: what holds records back writes nothing before.
+#[divan::bench(args = [Format::Parquet, Format::Arrow])]
+fn ours_file(bencher: Bencher<'_, '_>, format: Format) {
+    let mut encoder = format.encoder(FeaturesSet::Basic, &SinkOptions::default());
+    let mut out = Vec::new();
+    with_rows(|rows| {
+        bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
+            out.clear();
+            encoder.begin(&mut out);
+            encoder.encode(rows, &mut out);
+            encoder.end(&mut out);
+            out.len()
+        });
+    });
+}
+
+/// arrow-rs's own writer of Parquet, with the settings of ours, on columns.
+#[divan::bench(args = [Format::Parquet])]
+fn arrow_rs_file(bencher: Bencher<'_, '_>, _: Format) {
+    const SURE: &str = "a vector takes anything";
+    let mut columns = Vec::new();
+    with_rows(|rows| columns = derived::columns(rows));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .build();
+    bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
+        let schema = columns[0].schema();
+        let mut writer =
+            ArrowWriter::try_new(Vec::new(), schema, Some(properties.clone())).expect(SURE);
+        columns.iter().for_each(|batch| writer.write(batch).expect(SURE));
+        writer.into_inner().expect(SURE).len()
+    });
+}
+
+/// The records of all, as a batch.
+fn with_rows(take: impl FnOnce(&Rows<'_>)) {
+    let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
+    take(&Rows {
+        records: &records,
+        flow_ids: None,
+        features: None,
+        labels: &[],
+        transactions: &[],
+        interfaces: &interfaces,
+        encapsulations: None,
+        sampling: Sampling::ALL,
     });
 }
 
