@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::live::Net;
 use crate::program::{
-    FLOWTAP, Generated, Run, generate, generate_scan, json_file, signal, wait_for,
+    FLOWTAP, Generated, Run, generate, generate_scan, json_file, json_lines, signal, wait_for,
 };
 use crate::sinks::SmallDisk;
 use crate::{Outcome, ensure};
@@ -217,5 +217,6 @@ fn live_full_disk() -> Outcome {
     let lost = lost(&ledger, &["failed before", "no storage space"])
         .or_else(|_| lost(&ledger, &["no storage space"]))?;
     ensure(lost + number(&ledger["sinks"][0]["records"]) == records, format!("{ledger}"))?;
-    ensure(fs::metadata(disk.path().join("flows.jsonl.part"))?.len() > 0, "the .part is empty")
+    let kept = json_lines(&fs::read_to_string(disk.path().join("flows.jsonl.part"))?)?.len() as u64;
+    ensure(number(&ledger["sinks"][0]["records"]) == kept, format!("{kept} are kept: {ledger}"))
 }

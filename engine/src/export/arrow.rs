@@ -3,7 +3,7 @@
 //!
 //! A record batch is written when it is full, or a checkpoint asks for it. What comes before the
 //! end of a file is, after its first 64 bytes, Arrow's streaming format: it can be read as such, and
-//! [repaired](super::repair).
+//! [repaired](mod@super::repair).
 
 use arrow_ipc::writer::FileWriter;
 
