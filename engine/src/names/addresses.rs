@@ -14,8 +14,8 @@ use std::net::IpAddr;
 use crate::limits::ANSWERS_KEPT;
 use crate::names::NameService;
 use crate::names::aging::Aging;
-use crate::names::parts::Parts;
 use crate::sync::Arc;
+use crate::sync::parts::Parts;
 use crate::time::Timestamp;
 
 /// Why a name that was learned for an address may be another flow's.

@@ -8,9 +8,9 @@ use crate::flow::{FlowKey, FlowRecord};
 use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::FlowFact;
 use crate::names::aging::Aging;
-use crate::names::parts::Parts;
 use crate::names::recordings::Place;
 use crate::sync::Arc;
+use crate::sync::parts::Parts;
 use crate::time::Timestamp;
 
 /// What a flow said of itself; of each kind the first.

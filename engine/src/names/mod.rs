@@ -25,7 +25,6 @@ pub mod handover;
 pub mod interest;
 pub mod labels;
 mod parse;
-mod parts;
 pub mod payload;
 pub mod pick;
 mod questions;

@@ -1,6 +1,6 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
 //! them; single-writer counters; [`ring`]s between two threads, and [`lane`]s, which carry
-//! batches over them.
+//! batches over them; [`snapshot`]s, and maps ([`parts`]) that are published by them whole.
 //!
 //! # Under the model checker
 //!
@@ -15,6 +15,7 @@ pub mod cell;
 pub mod lane;
 #[cfg(loom)]
 pub mod model;
+pub(crate) mod parts;
 pub mod ring;
 #[cfg(not(loom))]
 pub mod snapshot;

@@ -19,7 +19,7 @@ type Group<K, V> = Vec<Arc<Part<K, V>>>;
 
 /// The map. A clone is cheap, and does not change any more.
 #[derive(Debug, Clone)]
-pub(super) struct Parts<K, V> {
+pub(crate) struct Parts<K, V> {
     groups: Vec<Arc<Group<K, V>>>,
     /// Seeded at start, so that nobody outside can aim at a part.
     hasher: RandomState,
@@ -35,11 +35,11 @@ impl<K, V> Default for Parts<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
         if self.len == 0 {
             return None;
         }
@@ -51,7 +51,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
     }
 
     /// Sets the value of `key`. Returns the one before.
-    pub(super) fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let hash = self.hasher.hash_one(&key);
         let part = self.part_mut(hash);
         match find(part, hash, &key) {
@@ -65,7 +65,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
     }
 
     /// Takes `key` out.
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         self.get(key)?;
         let hash = self.hasher.hash_one(key);
         let part = self.part_mut(hash);
