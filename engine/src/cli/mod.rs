@@ -11,6 +11,7 @@ mod hold;
 mod prometheus;
 mod stats;
 mod summary;
+mod whole_file;
 
 use std::ffi::OsString;
 use std::io::Write as _;
