@@ -101,14 +101,29 @@ pub(crate) enum Layer {
 /// The cause, if there is no IP header behind it.
 #[inline(always)]
 pub(crate) fn strip(frame: &Frame<'_>) -> Result<Network, Cause> {
-    let (layer, network) = match frame.link {
+    let (layer, network) = begin(frame)?;
+    follow(frame.bytes, layer, network)
+}
+
+/// What [`strip`] has taken off where it finds no IP header: what stands at the offset is what the
+/// [`Cause`] says, behind its EtherType if it has one.
+#[cold]
+pub(crate) fn strip_as_far(frame: &Frame<'_>) -> Option<Network> {
+    let (layer, mut network) = begin(frame).ok()?;
+    walk(frame.bytes, layer, &mut network).err()?;
+    Some(network)
+}
+
+/// What the frame begins with.
+#[inline(always)]
+fn begin(frame: &Frame<'_>) -> Result<(Layer, Network), Cause> {
+    match frame.link {
         LinkType::PPI => {
             let (link, at) = wireless::ppi(frame.bytes)?;
             outermost(frame.bytes, link, at)
         }
         link => outermost(frame.bytes, link, 0),
-    }?;
-    follow(frame.bytes, layer, network)
+    }
 }
 
 /// What stands behind the header of this link type at `at`.
@@ -151,21 +166,24 @@ fn outermost(bytes: &[u8], link: LinkType, at: usize) -> Result<(Layer, Network)
 ///
 /// # Errors
 /// As [`strip`].
-pub(crate) fn follow(
-    bytes: &[u8],
-    mut layer: Layer,
-    mut network: Network,
-) -> Result<Network, Cause> {
+pub(crate) fn follow(bytes: &[u8], layer: Layer, mut network: Network) -> Result<Network, Cause> {
+    walk(bytes, layer, &mut network)?;
+    Ok(network)
+}
+
+/// The same in place.
+#[inline(always)]
+fn walk(bytes: &[u8], mut layer: Layer, network: &mut Network) -> Result<(), Cause> {
     // A loop, as headers may hold each other without end.
     for _ in 0..LINK_HEADERS {
         layer = match layer {
-            Layer::Ip => return Ok(network),
-            Layer::Ethernet => ether::header(bytes, &mut network)?,
-            Layer::EtherType(kind) => ether::payload(bytes, kind, &mut network)?,
-            Layer::Llc => ether::llc(bytes, &mut network)?,
-            Layer::Mpls => mpls::labels(bytes, &mut network)?,
-            Layer::Ppp => ppp::payload(bytes, &mut network)?,
-            Layer::Pppoe => ppp::session(bytes, &mut network)?,
+            Layer::Ip => return Ok(()),
+            Layer::Ethernet => ether::header(bytes, network)?,
+            Layer::EtherType(kind) => ether::payload(bytes, kind, network)?,
+            Layer::Llc => ether::llc(bytes, network)?,
+            Layer::Mpls => mpls::labels(bytes, network)?,
+            Layer::Ppp => ppp::payload(bytes, network)?,
+            Layer::Pppoe => ppp::session(bytes, network)?,
         };
     }
     Err(Cause::LinkDepth)

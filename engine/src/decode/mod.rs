@@ -4,9 +4,10 @@
 //! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
 //! stands above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later
 //! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by
-//! [`Cause`]; what carried a packet it enters into a list ([`carriers`]). It trusts no length that
-//! a packet claims, and never reads behind the captured bytes.
+//! [`Cause`], and where in it a device tells of itself ([`announcement`]); what carried a packet it
+//! enters into a list ([`carriers`]). It trusts no length that a packet claims, and never reads behind the captured bytes.
 
+mod announcement;
 mod carriers;
 pub mod cause;
 mod fragments;
@@ -16,6 +17,7 @@ mod straight;
 mod transport;
 mod tunnel;
 
+pub use announcement::{Announced, Announcement};
 pub use cause::Cause;
 pub use fragments::FragmentNotes;
 pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};

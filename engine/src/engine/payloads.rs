@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::Packet;
+use crate::decode::{Announcement, Cause, Packet};
 use crate::names::{NamesCounters, PayloadSender, Picks};
 use crate::source::Frame;
 use crate::sync::{Arc, thread};
@@ -51,9 +51,43 @@ impl Payloads {
         }
     }
 
+    /// Hands over what a frame announces that could not be decoded for `cause`, if it does.
+    /// Never waits: what finds no room is counted.
+    #[cold]
+    pub(super) fn offer_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick) {
+        let Some(announcement) = Announcement::find(frame, cause) else { return };
+        if !self.push_announcement(&announcement, frame, tick) {
+            self.counters.handovers[self.number].ring_full.add(1);
+        }
+    }
+
+    /// The same for frames that can wait.
+    #[cold]
+    pub(super) fn hand_over_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick) {
+        let Some(announcement) = Announcement::find(frame, cause) else { return };
+        while !self.push_announcement(&announcement, frame, tick) {
+            thread::park_timeout(WAIT);
+        }
+    }
+
+    fn push_announcement(
+        &mut self,
+        announcement: &Announcement<'_>,
+        frame: &Frame<'_>,
+        tick: Tick,
+    ) -> bool {
+        let is_taken = self.sender.push_announcement(announcement, frame.timestamp, tick);
+        self.note(is_taken)
+    }
+
     #[inline(never)]
     fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
         let is_taken = self.sender.push(packet, captured);
+        self.note(is_taken)
+    }
+
+    /// Counts what was handed over, and says again whether it was.
+    fn note(&self, is_taken: bool) -> bool {
         self.counters.handovers[self.number].handed.add(u64::from(is_taken));
         is_taken
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::decode::{Decoder, Packet};
+use crate::decode::{Cause, Decoder, Packet};
 use crate::flow::FlowKey;
 use crate::ledger::ReceiveCounters;
 use crate::limits::BATCH_PACKETS;
@@ -31,22 +31,23 @@ pub(super) fn admit(accepts: bool, counters: &ReceiveCounters) -> bool {
 }
 
 /// Decodes a frame to `packet` and counts what became of it. Where the packet's payload begins in
-/// the frame, if there is one.
+/// the frame.
+///
+/// # Errors
+/// The cause, for frames without a usable packet.
 #[inline]
 pub(super) fn decode(
     decoder: &mut Decoder,
     frame: &Frame<'_>,
     counters: &ReceiveCounters,
     packet: &mut Packet,
-) -> Option<usize> {
+) -> std::result::Result<usize, Cause> {
     counters.decoded.add(1);
-    match decoder.decode_to(frame, packet) {
-        Ok(payload) => Some(payload),
-        Err(cause) => {
-            counters.undecodable[cause.idx()].add(1);
-            None
-        }
+    let decoded = decoder.decode_to(frame, packet);
+    if let Err(cause) = decoded {
+        counters.undecodable[cause.idx()].add(1);
     }
+    decoded
 }
 
 /// Takes over what a decoder has noted.

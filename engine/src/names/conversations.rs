@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use self::stream::{Loss, Stream};
 use super::interest::{Service, service};
 use super::parse::quic::{self, Quic};
-use super::parse::{dhcp, dns, nbns, ssdp};
+use super::parse::{dhcp, dns, nbns, neighbours, ssdp};
 use super::{Finding, Payload};
 use crate::flow::{FlowKey, protocol};
 use crate::limits::{
@@ -118,6 +118,11 @@ impl Conversations {
     pub fn observe(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
         if payload.bytes.is_empty() {
             return;
+        }
+        if let Some(kind) = payload.announced {
+            let hint = neighbours::parse(kind, payload.bytes);
+            self.counters.malformed += u64::from(hint.is_none());
+            return found.extend(hint.flatten().map(Finding::Host));
         }
         match payload.key.protocol() {
             protocol::TCP => self.segment(payload, found),

@@ -163,7 +163,14 @@ pub enum HostFact {
     DhcpParameters(Box<str>),
     /// A DHCP server gave it the address beside this fact.
     DhcpAddress,
-    /// A NetBIOS name that it holds (RFC 1002 section 4.2.18), without its suffix.
+    /// It asked for a neighbour, or told all, by ARP, and says that it has the address beside this
+    /// fact.
+    ArpAddress,
+    /// System name that it gave its neighbours by LLDP (IEEE 802.1AB section 8.5.6).
+    LldpName(Box<str>),
+    /// Device identifier that it gave its neighbours by CDP.
+    CdpName(Box<str>),
+    /// A NetBIOS name of its own (RFC 1002 sections 4.2.2 and 4.2.18), without its suffix.
     NetbiosName(Box<str>),
     /// First line of an SSH server or client (RFC 4253 section 4.2).
     SshBanner(Box<str>),

@@ -11,7 +11,7 @@
 //! count was loaded is told from the tables all that those packets said, once the second has
 //! come up to it.
 
-use crate::decode::Packet;
+use crate::decode::{Announced, Announcement, Packet};
 use crate::flow::{Direction, FlowKey};
 use crate::limits::{CHUNK_BYTES, CHUNK_PAYLOADS, COPIED_BYTES, HANDOVER_CHUNKS};
 use crate::names::Payload;
@@ -46,11 +46,14 @@ impl Chunk {
 /// What is known of a payload beside its bytes.
 #[derive(Debug, Clone, Copy)]
 struct Head {
+    announced: Option<Announced>,
     key: FlowKey,
     direction: Direction,
     timestamp: Option<Timestamp>,
     tick: Tick,
     ordinal: u64,
+    macs: [Option<[u8; 6]>; 2],
+    ttl: u8,
     sequence: Option<u32>,
     /// Where its bytes end in the chunk.
     end: usize,
@@ -155,22 +158,54 @@ impl PayloadSender {
     /// Copies what was captured of a packet's payload, up to [`COPIED_BYTES`]. False if there is
     /// no room.
     pub fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
+        let head = Head {
+            announced: None,
+            key: packet.key,
+            direction: packet.direction,
+            timestamp: packet.timestamp,
+            tick: packet.tick,
+            ordinal: packet.ordinal,
+            macs: packet.macs,
+            ttl: packet.ttl,
+            sequence: packet.tcp.map(|tcp| tcp.sequence),
+            end: 0,
+            wire_bytes: packet.payload_bytes,
+        };
+        self.push_bytes(head, captured)
+    }
+
+    /// The same for what a frame without a packet announces, which came at this time.
+    pub fn push_announcement(
+        &mut self,
+        announcement: &Announcement<'_>,
+        timestamp: Option<Timestamp>,
+        tick: Tick,
+    ) -> bool {
+        let head = Head {
+            announced: Some(announcement.kind),
+            key: announcement.key(),
+            direction: Direction::Forward,
+            timestamp,
+            tick,
+            // No flow is named by it.
+            ordinal: 0,
+            macs: announcement.macs,
+            ttl: 0,
+            sequence: None,
+            end: 0,
+            wire_bytes: u32::try_from(announcement.bytes.len()).unwrap_or(u32::MAX),
+        };
+        self.push_bytes(head, announcement.bytes)
+    }
+
+    fn push_bytes(&mut self, head: Head, captured: &[u8]) -> bool {
         let bytes = &captured[..captured.len().min(COPIED_BYTES)];
         if !self.filling.has_room(bytes.len()) && !self.flush() {
             return false;
         }
         let chunk = &mut self.filling;
         chunk.bytes.extend_from_slice(bytes);
-        chunk.heads.push(Head {
-            key: packet.key,
-            direction: packet.direction,
-            timestamp: packet.timestamp,
-            tick: packet.tick,
-            ordinal: packet.ordinal,
-            sequence: packet.tcp.map(|tcp| tcp.sequence),
-            end: chunk.bytes.len(),
-            wire_bytes: packet.payload_bytes,
-        });
+        chunk.heads.push(Head { end: chunk.bytes.len(), ..head });
         self.handed += 1;
         self.progress.set_handed(self.handed);
         true
@@ -246,11 +281,14 @@ impl PayloadReceiver {
         *next += 1;
         self.taken += 1;
         take(&Payload {
+            announced: head.announced,
             key: head.key,
             direction: head.direction,
             timestamp: head.timestamp,
             tick: head.tick,
             ordinal: head.ordinal,
+            macs: head.macs,
+            ttl: head.ttl,
             sequence: head.sequence,
             bytes: &chunk.bytes[start..head.end],
             wire_bytes: head.wire_bytes,

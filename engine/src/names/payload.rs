@@ -1,12 +1,18 @@
 //! A copy of what a packet carried above its transport header, as parsers see it.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::decode::Announced;
 use crate::flow::{Direction, FlowKey};
 use crate::time::{Tick, Timestamp};
 
-/// Bytes above the transport header of one packet, and where they belong.
+/// Bytes above the transport header of one packet, or what a frame without one announces, and where
+/// they belong.
 #[derive(Debug, Clone, Copy)]
 pub struct Payload<'a> {
-    /// The packet's flow.
+    /// What kind of announcement it is; `None` for a packet's payload.
+    pub announced: Option<Announced>,
+    /// The packet's flow. Of an announcement only the VLANs in it count.
     pub key: FlowKey,
     /// Which way it went.
     pub direction: Direction,
@@ -16,10 +22,40 @@ pub struct Payload<'a> {
     pub tick: Tick,
     /// The packet's place among the frames of its decoder.
     pub ordinal: u64,
+    /// Source and destination MAC address of its frame.
+    pub macs: [Option<[u8; 6]>; 2],
+    /// The packet's time to live, or hop limit; 0 for an announcement.
+    pub ttl: u8,
     /// TCP: the sequence number of the first of `bytes`. Else `None`.
     pub sequence: Option<u32>,
     /// The payload, as far as it was captured and copied.
     pub bytes: &'a [u8],
     /// Bytes that the payload had on the wire; never less than there are.
     pub wire_bytes: u32,
+}
+
+impl Payload<'_> {
+    /// Nothing, of no flow: what others are made of.
+    pub const NONE: Self = Self {
+        announced: None,
+        key: FlowKey::NONE,
+        direction: Direction::Forward,
+        timestamp: None,
+        tick: 0,
+        ordinal: 0,
+        macs: [None; 2],
+        ttl: 0,
+        sequence: None,
+        bytes: &[],
+        wire_bytes: 0,
+    };
+
+    /// Who sent the packet; no address for an announcement.
+    #[must_use]
+    pub fn sender(&self) -> IpAddr {
+        match self.announced {
+            Some(_) => Ipv4Addr::UNSPECIFIED.into(),
+            None => self.key.source_ip(self.direction),
+        }
+    }
 }

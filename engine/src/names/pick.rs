@@ -12,7 +12,7 @@
 //! other.
 
 use crate::decode::Packet;
-use crate::flow::protocol::{TCP, UDP};
+use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
 use crate::names::interest::{beginning, port, wants};
@@ -54,6 +54,7 @@ impl Picks {
                 (packet.payload_bytes > 0 || is_syn) && self.segment(packet, is_syn, captured)
             }),
             UDP => !packet.later_fragment && wants(UDP, ports(packet), captured(), 0),
+            ICMPV6 => is_neighbour_discovery(packet),
             _ => false,
         }
     }
@@ -111,6 +112,13 @@ impl Place {
     }
 }
 
+/// Whether a host tells its neighbours where it is (RFC 4861): from a hop limit of 255 it has not
+/// come through a router. Its payload says nothing; what counts are its addresses.
+#[inline]
+fn is_neighbour_discovery(packet: &Packet) -> bool {
+    packet.ttl == u8::MAX && packet.icmp.is_some_and(|(kind, _)| (133..=136).contains(&kind))
+}
+
 #[inline]
 fn ports(packet: &Packet) -> [u16; 2] {
     let of = |direction| packet.key.source_port(direction).unwrap_or(0);
@@ -161,6 +169,17 @@ mod tests {
         assert!(!picks(443, &[0x40, 0, 0, 0, 1, 8]), "a short header");
         let later = Packet { later_fragment: true, ..packet(UDP, [40_000, 53], b"x") };
         assert!(!Picks::default().picks(&later, || b"x"));
+    }
+
+    #[test]
+    fn neighbours_are_picked_and_no_other_icmp() {
+        let picks = |kind, ttl| {
+            let icmp = Packet { icmp: Some((kind, 0)), ttl, ..packet(ICMPV6, [0; 2], b"") };
+            Picks::default().picks(&icmp, || b"")
+        };
+        assert!(picks(135, 255) && picks(133, 255));
+        assert!(!picks(135, 254), "from afar");
+        assert!(!picks(128, 255), "an echo");
     }
 
     #[test]

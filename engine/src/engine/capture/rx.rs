@@ -308,7 +308,15 @@ impl Rx<'_> {
             if !admit(accepts, counters) {
                 return;
             }
-            let Some(payload) = decode(decoder, frame, counters, batch.next()) else { return };
+            let payload = match decode(decoder, frame, counters, batch.next()) {
+                Ok(payload) => payload,
+                Err(cause) => {
+                    if let Some(payloads) = payloads {
+                        payloads.offer_announcement(frame, cause, decoder.tick());
+                    }
+                    return;
+                }
+            };
             if let Some(payloads) = payloads {
                 payloads.offer(batch.next(), frame, payload);
             }

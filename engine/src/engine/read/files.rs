@@ -109,11 +109,15 @@ impl Reader<'_> {
             seen += 1;
             self.accounts.sources[idx].seen.set(seen);
             *left -= 1;
-            if admit(accepts, counters)
-                && let Some(payload) = decode(decoder, &frame, counters, packets.next())
-            {
-                packets.hand_over(&frame, payload);
-                packets.keep();
+            if !admit(accepts, counters) {
+                continue;
+            }
+            match decode(decoder, &frame, counters, packets.next()) {
+                Ok(payload) => {
+                    packets.hand_over(&frame, payload);
+                    packets.keep();
+                }
+                Err(cause) => packets.hand_over_announcement(&frame, cause, decoder.tick()),
             }
         }
         note(decoder, counters);

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::WAIT;
-use crate::decode::Packet;
+use crate::decode::{Cause, Packet};
 use crate::engine::payloads::Payloads;
 use crate::engine::stage::{Core, PacketBatch};
 use crate::limits::BATCH_PACKETS;
@@ -20,6 +20,8 @@ pub(super) trait PacketSink {
     /// Hands over its payload, which begins at `payload` in the frame, if there may be a name in
     /// it.
     fn hand_over(&mut self, frame: &Frame<'_>, payload: usize);
+    /// Hands over what a frame that could not be decoded for `cause` may announce.
+    fn hand_over_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick);
     /// Takes what was written there.
     fn keep(&mut self);
     /// Sends on what is under way: nobody knows when the next packet comes.
@@ -55,6 +57,12 @@ impl PacketSink for Counting<'_> {
     fn hand_over(&mut self, frame: &Frame<'_>, payload: usize) {
         if let Some(payloads) = &mut self.payloads {
             payloads.hand_over(self.batch.next(), frame, payload);
+        }
+    }
+
+    fn hand_over_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick) {
+        if let Some(payloads) = &mut self.payloads {
+            payloads.hand_over_announcement(frame, cause, tick);
         }
     }
 
@@ -118,6 +126,12 @@ impl PacketSink for Dealing<'_> {
     fn hand_over(&mut self, frame: &Frame<'_>, payload: usize) {
         if let Some(payloads) = &mut self.payloads {
             payloads.hand_over(&self.packet, frame, payload);
+        }
+    }
+
+    fn hand_over_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick) {
+        if let Some(payloads) = &mut self.payloads {
+            payloads.hand_over_announcement(frame, cause, tick);
         }
     }
 

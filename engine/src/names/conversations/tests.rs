@@ -57,6 +57,7 @@ impl Flow {
             sequence: Some(sequence),
             bytes,
             wire_bytes: u32::try_from(bytes.len()).unwrap() + missing,
+            ..Payload::NONE
         };
         self.conversations.observe(&payload, &mut found);
         found

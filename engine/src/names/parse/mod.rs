@@ -10,6 +10,7 @@ pub(super) mod gquic;
 pub(super) mod http;
 mod ja4;
 pub(super) mod nbns;
+pub(super) mod neighbours;
 pub(super) mod pieces;
 pub(super) mod quic;
 #[cfg(test)]

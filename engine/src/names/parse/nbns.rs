@@ -19,9 +19,12 @@ const NB_ENTRY: usize = 6;
 const NBSTAT_ENTRY: usize = 18;
 /// The flag of names that several hosts have.
 const GROUP: u8 = 0x80;
+/// Suffixes of names that computers have, as such and as file servers.
+const OF_COMPUTERS: [u8; 2] = [0x00, 0x20];
 
 /// The message in `bytes`, and what a host says of itself in it. A host that registers a name
-/// says its own address with it, so that requests have answers too.
+/// says its own address with it, so that requests have answers too; and it is the host's own name
+/// if it is of a computer, and no group's.
 pub(crate) fn parse(
     bytes: &[u8],
     sender: IpAddr,
@@ -39,9 +42,18 @@ pub(crate) fn parse(
             continue;
         }
         let Some(name) = message.owner(&record).and_then(|owner| decode(&owner)) else { continue };
-        let data = &bytes[record.data];
+        let data = &bytes[record.data.clone()];
         match record.kind {
             NB => {
+                let suffix = message.owner(&record).and_then(|owner| suffix(&owner));
+                if let (Some(suffix), &[flags, _, a, b, c, d]) = (suffix, data)
+                    && OF_COMPUTERS.contains(&suffix)
+                    && flags & GROUP == 0
+                    && sender == Ipv4Addr::new(a, b, c, d)
+                {
+                    let fact = HostFact::NetbiosName(name.clone());
+                    hints.push(HostHint { mac: None, address: Some(sender), fact });
+                }
                 answers.extend(data.as_chunks::<NB_ENTRY>().0.iter().map(|&[_, _, a, b, c, d]| {
                     DnsAnswer {
                         name: name.clone(),
@@ -116,13 +128,22 @@ fn status(data: &[u8], sender: IpAddr) -> Option<HostHint> {
 /// First-level decoding (RFC 1001 section 14.1): each byte is two letters from A to P, and the last
 /// of sixteen is a suffix that says what kind of name it is. A scope, if any, is left out.
 fn decode(name: &Name) -> Option<Box<str>> {
+    Some(plain(&decoded(name)?[..15]))
+}
+
+/// What kind of name it is.
+fn suffix(name: &Name) -> Option<u8> {
+    decoded(name).map(|bytes| bytes[15])
+}
+
+fn decoded(name: &Name) -> Option<[u8; 16]> {
     let letters: &[u8; 32] = name.iter().next()?.try_into().ok()?;
     let nibble = |letter: u8| letter.checked_sub(b'A').filter(|&nibble| nibble < 16);
     let mut bytes = [0; 16];
     for (byte, &[high, low]) in bytes.iter_mut().zip(letters.as_chunks().0) {
         *byte = nibble(high)? << 4 | nibble(low)?;
     }
-    Some(plain(&bytes[..15]))
+    Some(bytes)
 }
 
 /// Without the spaces, or zeros, that fill it up. Dots are those of a domain name that was not
@@ -167,11 +188,20 @@ mod tests {
         message.extend(encoded("FILESERVER", 0x20));
         message.extend([0, 0x20, 0, 1, 0xc0, 12, 0, 0x20, 0, 1, 0, 0, 1, 44, 0, 6]);
         message.extend([0, 0, 192, 0, 2, 7]);
-        let [Finding::Dns(said)] = &check(&message)[..] else { panic!() };
+        let [Finding::Dns(said)] = &check(&message)[..] else { panic!("it is another's address") };
         assert_eq!(said.question, Some(("fileserver".into(), NB)));
         assert_eq!((&*said.answers[0].name, said.answers[0].ttl_seconds), ("fileserver", 300));
         assert_eq!(said.answers[0].address, IpAddr::from([192, 0, 2, 7]));
         assert!(!said.is_response);
+        // Its own, then a group's.
+        let [.., flags, _, _, _, _, last] = &mut message[..] else { panic!() };
+        (*last, *flags) = (9, 0);
+        let own = HostFact::NetbiosName("fileserver".into());
+        let hint = HostHint { mac: None, address: Some([192, 0, 2, 9].into()), fact: own };
+        assert_eq!(check(&message)[1..], [Finding::Host(hint)]);
+        let flags = message.len() - 6;
+        message[flags] = GROUP;
+        assert_eq!(check(&message).len(), 1);
     }
 
     #[test]

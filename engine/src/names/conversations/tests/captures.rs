@@ -109,6 +109,7 @@ fn said(file: &Path, tunnels: Tunnels) -> Said {
             sequence,
             bytes,
             wire_bytes: packet.payload_bytes,
+            ..Payload::NONE
         };
         let mut found = Vec::new();
         conversations.observe(&payload, &mut found);

@@ -8,9 +8,8 @@ use crate::names::parse::sample::hello_for;
 
 fn payload<'a>(key: FlowKey, tick: Tick, sequence: u32, bytes: &'a [u8]) -> Payload<'a> {
     let wire_bytes = u32::try_from(bytes.len()).unwrap();
-    let sequence = Some(sequence);
-    let (direction, timestamp, ordinal) = (FROM_CLIENT, None, 0);
-    Payload { key, direction, timestamp, tick, ordinal, sequence, bytes, wire_bytes }
+    let (direction, sequence) = (FROM_CLIENT, Some(sequence));
+    Payload { key, direction, tick, sequence, bytes, wire_bytes, ..Payload::NONE }
 }
 
 /// One of many flows, none of them on a port of DNS.
