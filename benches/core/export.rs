@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use flowtap::export::schema::{Fields, Row, RowTunnel, visit};
+use flowtap::export::schema::{Fields, Row, RowDevice, RowTunnel, visit};
 use flowtap::export::{Format, Rows, SinkOptions};
 use flowtap::flow::features::{BINS, Thousandths};
 use flowtap::flow::{FeaturesSet, MplsLabels, Sampling};
@@ -229,6 +229,9 @@ macro_rules! fields {
             }
             fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
                 self.add(name, value.map(|there| there.tunnel.kind.name()));
+            }
+            fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
+                self.add(name, value.map(|there| there.source));
             }
         }
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::decode::{TunnelPorts, Tunnels, VXLAN_PORTS};
+use crate::devices::DevicesSetup;
 use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, Keep, SinkOptions, SinkSpec, Target};
@@ -182,6 +183,7 @@ impl Options {
             max_flows: self.max_flows,
             features_set: self.features_set,
             max_names: self.learns_names.then_some(self.max_names),
+            devices: DevicesSetup::default(),
             sinks,
             dns_log,
             tunnels: self.tunnels()?,

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod decode;
+pub mod devices;
 pub mod engine;
 pub mod error;
 pub mod export;

@@ -458,3 +458,27 @@ pub const RELEASED_KEYS: usize = 4_096;
 /// How long a live capture waits for the `names` thread, which is behind, before it lets records
 /// go with what is known.
 pub const NAMES_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Devices that are known at one time. When there are more, one in sixteen goes, those that were
+/// not seen for longest, and is counted. Some 0.5 KiB each; under an attack, with all their lists
+/// full of the longest names, up to 6 KiB.
+pub const DEVICES: usize = 32_768;
+
+/// Addresses of one device that are kept: the latest.
+pub const DEVICE_ADDRESSES: usize = 16;
+
+/// Names of one device that are kept: the latest.
+pub const DEVICE_NAMES: usize = 8;
+
+/// How often a device may have been called otherwise, and flows of that time still be labelled so.
+pub const DEVICE_IDENTITIES: usize = 8;
+
+/// How often an address may have gone to another device, and flows of that time still be labelled
+/// so.
+pub const ADDRESS_OWNERS: usize = 8;
+
+/// Bytes of one registry of vendors that are read. The longest has three million.
+pub const VENDOR_FILE_BYTES: u64 = 64 << 20;
+
+/// Bytes of a file of devices that are read: what the most devices with the longest names take.
+pub const DEVICE_FILE_BYTES: u64 = 512 << 20;

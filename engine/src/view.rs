@@ -1,6 +1,7 @@
 //! What the engine shows of itself while it runs: immutable snapshots, each published whole
 //! through a [`Snapshot`], so that a reader never waits and never sees half of one.
 
+use crate::devices::DevicesView;
 use crate::flow::{Delta, FlowRecord, RecordKind};
 use crate::global::map::GlobalMap;
 use crate::ledger::Ledger;
@@ -19,6 +20,8 @@ pub struct View {
     pub busiest: Vec<FlowRecord>,
     /// Input taken in and its whole length, in bytes, where there is an input with an end.
     pub progress: Option<(u64, u64)>,
+    /// The devices that are known, if names are learned.
+    pub devices: Option<DevicesView>,
 }
 
 /// Where the latest view stands: `main` publishes, anyone reads.

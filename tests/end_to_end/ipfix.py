@@ -53,7 +53,8 @@ LEFT_OUT = {
     "kind", "part", "community_id", "interface", "duration_ns", "ip_version", "tcp_state",
     "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "rtt_server_ns", "rtt_client_ns",
     *(f"{side}_{what}" for side in ("src", "dst") for what in ("retransmits", "out_of_order", "zero_windows")),
-    "sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt",
+    # Names and devices are not exported by IPFIX.
+    "sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt", "src_device", "dst_device",
 }
 
 

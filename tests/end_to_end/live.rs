@@ -156,8 +156,9 @@ impl Capture {
     }
 }
 
-/// What depends on when and where packets were seen; so does which answers came before a flow.
-const TIMELY: [&str; 12] = [
+/// What depends on when and where packets were seen; so does which answers came before a flow, and
+/// what was known of devices by then.
+const TIMELY: [&str; 14] = [
     "flow_id",
     "interface",
     "start",
@@ -170,6 +171,8 @@ const TIMELY: [&str; 12] = [
     "name_source",
     "name_age_ns",
     "name_doubt",
+    "src_device",
+    "dst_device",
 ];
 
 /// Records without what depends on when and where: how often each came. Of flows whose

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::FileReader;
-use flowtap::export::schema::{Fields, Row, RowTunnel, visit};
+use flowtap::export::schema::{Fields, Row, RowDevice, RowTunnel, visit};
 use flowtap::export::{Format, Rows, SinkOptions};
 use flowtap::flow::features::{BINS, Thousandths};
 use flowtap::flow::{FeaturesSet, MplsLabels};
@@ -120,6 +120,9 @@ impl Fields for Flow {
         let time = |ns: Timestamp| jiff::Timestamp::from_nanosecond(ns.into());
         let time = value.map(|ns| Shown(time(ns).expect("64 bits of nanoseconds are a time")));
         self.put(name, time);
+    }
+    fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
+        self.put(name, value.map(|device| Shown(device.mac)));
     }
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
         self.put(name, value.map(|vlans| vlans.to_vec()));

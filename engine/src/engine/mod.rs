@@ -19,12 +19,14 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::decode::Tunnels;
+use crate::devices::{DevicesSetup, DevicesView};
 use crate::error::Error;
 use crate::export::SinkSpec;
 use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
+use crate::names::DevicesReader;
 use crate::sync::{Arc, Ordering, SignalFlag, StopRequest};
 use crate::view::{View, Views, busiest};
 
@@ -56,6 +58,8 @@ pub struct Settings {
     /// Flows that said something, and answers of name services, that are kept; names are learned
     /// only if there are any.
     pub max_names: Option<usize>,
+    /// What is known of devices before: they are learned where names are.
+    pub devices: DevicesSetup,
     /// Where records go.
     pub sinks: Vec<SinkSpec>,
     /// Where transactions of name services go, if anywhere.
@@ -105,6 +109,8 @@ pub struct Outcome {
     pub errors: Vec<Error>,
     /// Readers of sinks that did not take their records: the ledger counts what was lost.
     pub losses: Vec<Error>,
+    /// The devices that are known, if names are learned.
+    pub devices: Option<DevicesView>,
 }
 
 /// Tells the outside what happens, from the main thread.
@@ -129,6 +135,7 @@ struct Watch<'a> {
     accounts: &'a Accounts,
     map: &'a GlobalMap,
     views: &'a Views,
+    devices: &'a Option<DevicesReader>,
     start: Instant,
     last_view: Option<Instant>,
 }
@@ -154,7 +161,8 @@ impl Watch<'_> {
             self.accounts.ignored_packets.set(ledger.ignored_packets());
             // Goes over the whole map: only when somebody wants to see it.
             let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
-            self.views.publish(View { ledger, busiest, progress });
+            let devices = self.devices.as_ref().map(DevicesReader::latest);
+            self.views.publish(View { ledger, busiest, progress, devices });
         }
         tell(self.accounts, observer);
         observer.tick(self.views);
@@ -177,6 +185,7 @@ fn conclude(
     accounts: &Accounts,
     start: Instant,
     batch_ns: Option<Timing>,
+    devices: Option<&DevicesReader>,
     mut errors: Vec<Error>,
 ) -> Outcome {
     let mut ledger = Ledger::collect(accounts, 0, true);
@@ -185,7 +194,7 @@ fn conclude(
     let failed = accounts.all_sinks().filter(|sink| !sink.was_closed_by_reader());
     errors.extend(failed.filter_map(|sink| sink.failure()));
     let losses = accounts.all_sinks().filter_map(|sink| sink.loss()).collect();
-    Outcome { ledger, errors, losses }
+    Outcome { ledger, errors, losses, devices: devices.map(DevicesReader::latest) }
 }
 
 fn fill_usage(ledger: &mut Ledger, start: Instant) {

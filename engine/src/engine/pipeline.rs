@@ -2,6 +2,7 @@
 
 use std::thread::{Scope, ScopedJoinHandle};
 
+use crate::devices::DevicesSetup;
 use crate::engine::payloads::Payloads;
 use crate::error::{Error, Result};
 use crate::export::{Distributor, Sink, WhenFull};
@@ -11,7 +12,7 @@ use crate::global::merge::Merge;
 use crate::global::reap::{FINISHED_KEYS, Reap};
 use crate::ledger::Accounts;
 use crate::limits::{BATCH_DELTAS, NAMES_PATIENCE, RING_BATCHES};
-use crate::names::{Names, NamesCounters};
+use crate::names::{DevicesReader, Names, NamesCounters};
 use crate::sync::ring::ring;
 use crate::sync::{Arc, thread};
 use crate::table::outbox::{Outbox, outbox};
@@ -19,10 +20,11 @@ use crate::table::outbox::{Outbox, outbox};
 /// The threads behind the core tables.
 pub(super) struct Pipeline<'scope> {
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
+    devices: Option<DevicesReader>,
 }
 
 /// What differs between `read` and `capture` behind the core tables.
-pub(super) struct Shape {
+pub(super) struct Shape<'a> {
     /// What becomes of records that a sink is too slow for.
     pub(super) when_full: WhenFull,
     /// Core tables.
@@ -33,6 +35,8 @@ pub(super) struct Shape {
     pub(super) max_names: Option<usize>,
     /// Whether the last of the sinks is for transactions of name services.
     pub(super) has_dns_log: bool,
+    /// What is known of devices before.
+    pub(super) devices: &'a DevicesSetup,
 }
 
 /// What feeds the threads behind the core tables. They end when it is gone.
@@ -61,9 +65,9 @@ impl<'scope> Pipeline<'scope> {
         map: &'env GlobalMap,
         accounts: &'env Accounts,
         sinks: &[Sink],
-        shape: &Shape,
+        shape: &Shape<'_>,
     ) -> Result<(Feeds, Self)> {
-        let Shape { when_full, cores, features_set, max_names, has_dns_log } = *shape;
+        let Shape { when_full, cores, features_set, max_names, has_dns_log, devices } = *shape;
         let (sinks, logs) = sinks.split_at(sinks.len() - usize::from(has_dns_log));
         let merges = accounts.globals.len() - 1;
         let mut outboxes = Vec::with_capacity(cores);
@@ -74,11 +78,12 @@ impl<'scope> Pipeline<'scope> {
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
         }
         let mut threads = Vec::with_capacity(merges + 2);
-        let (mut payloads, mut labellers) = (Vec::new(), Vec::new());
+        let (mut payloads, mut labellers, mut reader) = (Vec::new(), Vec::new(), None);
         if let (Some(max_names), Some(counters)) = (max_names, &accounts.names_learned) {
             // Packets that can wait do so until all is known.
             let patience = (when_full == WhenFull::Drop).then_some(NAMES_PATIENCE);
-            let names = Names::new(counters, max_names, patience);
+            let names = Names::new(counters, max_names, devices, patience);
+            reader = Some(names.devices);
             let log = logs.first().map(|log| log.transactions(when_full));
             let thread = names.thread.with_log(log);
             threads.push(spawn(scope, "names".to_owned(), || thread.run())?);
@@ -111,7 +116,12 @@ impl<'scope> Pipeline<'scope> {
             // It is the last to end: `main` need not wait for its next look.
             main.unpark();
         })?);
-        Ok((Feeds { outboxes, payloads }, Self { threads }))
+        Ok((Feeds { outboxes, payloads }, Self { threads, devices: reader }))
+    }
+
+    /// What devices there are, if names are learned.
+    pub(super) fn devices(&self) -> Option<DevicesReader> {
+        self.devices.clone()
     }
 
     /// Whether every thread is done.

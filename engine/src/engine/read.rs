@@ -92,16 +92,24 @@ pub fn read(
     let mut ends_since =
         || control.stop.is_made().then(|| *stopped.get_or_insert_with(Instant::now));
 
-    let (errors, batches) = thread::scope(|scope| {
-        let Settings { max_names, features_set, .. } = *settings;
+    let (errors, batches, devices) = thread::scope(|scope| {
+        let Settings { max_names, features_set, ref devices, .. } = *settings;
         let has_dns_log = settings.dns_log.is_some();
-        let when_full = WhenFull::Wait;
-        let shape = Shape { when_full, cores: workers, features_set, max_names, has_dns_log };
+        let (when_full, cores) = (WhenFull::Wait, workers);
+        let shape = Shape { when_full, cores, features_set, max_names, has_dns_log, devices };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let running = start_workers(scope, settings, &accounts, feeds, &shared, first, files)?;
 
-        let mut watch =
-            Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
+        let devices = pipeline.devices();
+        let mut watch = Watch {
+            control,
+            accounts: &accounts,
+            map: &map,
+            views,
+            devices: &devices,
+            start,
+            last_view: None,
+        };
         while !pipeline.is_finished() {
             // What is read from here on would not be written.
             let is_in_vain = !sinks.is_empty() && sinks.iter().all(Sink::takes_nothing);
@@ -123,12 +131,13 @@ pub fn read(
             batches = Some(with_times(batches, times));
         }
         pipeline.join();
-        Ok::<_, Error>((errors, batches))
+        Ok::<_, Error>((errors, batches, devices))
     })?;
     all_are_counted(&accounts);
     Sink::finish_all(sinks, &patience, ends_since);
     tell(&accounts, observer);
-    Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
+    let batch_ns = batches.as_ref().map(Timing::of);
+    Ok(conclude(&accounts, start, batch_ns, devices.as_ref(), errors))
 }
 
 /// What the reader tells the other threads.

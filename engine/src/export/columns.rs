@@ -1,7 +1,7 @@
 //! Records as columns in memory: what Parquet and Arrow files are made of.
 //!
 //! [`Visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64,
-//! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel a struct, and all else is text,
+//! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel or a device a struct, all else text,
 //! written as in JSON lines. There is no other list of fields here.
 
 use std::net::IpAddr;
@@ -14,8 +14,9 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, TimeUnit};
 
+use crate::export::devices::shown_mac;
 use crate::export::line::Line;
-use crate::export::schema::{Fields, RowTunnel, Visit, visit_nothing};
+use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit, visit_nothing};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
 use crate::limits::KEY_VLANS;
@@ -39,6 +40,7 @@ enum Column {
     Numbers(ListBuilder<UInt64Builder>),
     Decimal(Float64Builder),
     Tunnel(Box<TunnelColumn>),
+    Device(Box<DeviceColumn>),
 }
 
 /// A struct with the fields of a tunnel. What is absent in all of them is no tunnel.
@@ -76,6 +78,35 @@ impl TunnelColumn {
     }
 }
 
+/// A struct with the fields of a device, all of them text.
+#[derive(Default)]
+struct DeviceColumn {
+    parts: [StringBuilder; 4],
+    is_there: Vec<bool>,
+}
+
+impl DeviceColumn {
+    fn fields() -> ArrowFields {
+        let names = ["mac", "vendor", "hostname", "source"];
+        names.map(|name| Field::new(name, DataType::Utf8, true)).into_iter().collect()
+    }
+
+    fn append(&mut self, device: Option<RowDevice<'_>>) {
+        let mac = device.map(|there| shown_mac(there.mac));
+        let vendor = device.and_then(|there| there.vendor);
+        let hostname = device.and_then(|there| there.hostname);
+        let parts = [mac.as_deref(), vendor, hostname, device.map(|there| there.source)];
+        self.parts.iter_mut().zip(parts).for_each(|(column, part)| column.append_option(part));
+        self.is_there.push(device.is_some());
+    }
+
+    fn finish(&mut self) -> StructArray {
+        let columns = self.parts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
+        let is_there = std::mem::take(&mut self.is_there).into();
+        StructArray::new(Self::fields(), columns.collect(), Some(is_there))
+    }
+}
+
 impl Column {
     fn kind(&self) -> DataType {
         match self {
@@ -86,6 +117,7 @@ impl Column {
             Self::Numbers(_) => DataType::List(Arc::new(number())),
             Self::Decimal(_) => DataType::Float64,
             Self::Tunnel(_) => DataType::Struct(TunnelColumn::fields()),
+            Self::Device(_) => DataType::Struct(DeviceColumn::fields()),
         }
     }
 
@@ -98,6 +130,7 @@ impl Column {
             Self::Numbers(column) => Arc::new(column.finish()),
             Self::Decimal(column) => Arc::new(column.finish()),
             Self::Tunnel(column) => Arc::new(column.finish()),
+            Self::Device(column) => Arc::new(column.finish()),
         }
     }
 }
@@ -266,6 +299,13 @@ impl Fields for Columns {
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
         match self.column(name, || Column::Tunnel(Box::default())) {
             Column::Tunnel(column) => column.append(value),
+            _ => unreachable!("a field has one kind"),
+        }
+    }
+
+    fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
+        match self.column(name, || Column::Device(Box::default())) {
+            Column::Device(column) => column.append(value),
             _ => unreachable!("a field has one kind"),
         }
     }

@@ -1,5 +1,6 @@
 //! CSV (RFC 4180, line feeds): a header line, then one line per record; absent fields are
-//! empty, lists have semicolons, and so has a tunnel between its parts, absent ones empty.
+//! empty, lists have semicolons, and so have a tunnel and a device between their parts, absent ones
+//! empty; one in a device's text stands as `\u{3b}`.
 //!
 //! Text from the wire may aim at who opens the file. Control characters stand as `\u{1b}`; and
 //! text that a spreadsheet would take for a formula, as it begins with `=`, `+`, `-` or `@`, gets
@@ -7,8 +8,9 @@
 
 use std::net::IpAddr;
 
+use crate::export::devices::shown_mac;
 use crate::export::line::{Line, harmless};
-use crate::export::schema::{Fields, RowTunnel, Visit, names};
+use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit, names};
 use crate::export::{Encoder, InSet, Rows};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
@@ -160,5 +162,15 @@ impl Fields for Csv {
             line.bytes(b";");
             tunnel.id.into_iter().for_each(|id| line.number(id.into()));
         });
+    }
+
+    /// MAC address, vendor, host name, source.
+    fn device(&mut self, _: &'static str, value: Option<RowDevice<'_>>) {
+        if let Some(RowDevice { mac, vendor, hostname, source }) = value {
+            let part = |text: Option<&str>| text.unwrap_or_default().replace(';', "\\u{3b}");
+            let (mac, vendor, hostname) = (shown_mac(mac), part(vendor), part(hostname));
+            self.quote(&format!("{mac};{vendor};{hostname};{source}"));
+        }
+        self.line.bytes(b",");
     }
 }

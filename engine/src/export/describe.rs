@@ -148,7 +148,12 @@ const WORDS: &[Words] = &[
         "why it may be another's: `stale`, `other_client` or `ambiguous`",
         "flowtapNameDoubt (16, own)",
     ),
-    ("*_device", "", "what is known of the {}, a local host", ""),
+    (
+        "*_device",
+        "",
+        "which local host the {} is: `mac`, `vendor`, `hostname`, `source` of what is known",
+        "",
+    ),
     (
         "sampling",
         "",
@@ -217,7 +222,7 @@ fn shown(kind: Kind) -> &'static str {
         Kind::Time => "string, RFC 3339, UTC, nanoseconds",
         Kind::Vlans | Kind::Mpls | Kind::Counts => "array of integer",
         Kind::Decimal => "number with three decimals",
-        Kind::Tunnel => "object",
+        Kind::Tunnel | Kind::Device => "object",
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::export::json::quote;
 use crate::export::line::Line;
-use crate::export::schema::{Fields, RowTunnel, Visit};
+use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit};
 use crate::export::{Encoder, InSet, Rows};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
@@ -83,6 +83,13 @@ impl JsonLines {
             self.line.bytes(b"\":");
             write(&mut self.line, value);
         }
+    }
+
+    /// Text with all its quotes, behind what is on the line.
+    fn quote_here(&mut self, text: &str) {
+        self.quoted.clear();
+        quote(text, &mut self.quoted);
+        self.line.bytes(&self.quoted);
     }
 
     /// One whose text needs quotes around it and nothing else.
@@ -190,5 +197,23 @@ impl Fields for JsonLines {
             }
             line.bytes(b"}");
         });
+    }
+
+    fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
+        let Some(RowDevice { mac, vendor, hostname, source }) = value else { return };
+        self.field(name, Some(mac), |line, mac| {
+            line.bytes(b"{\"mac\":\"");
+            line.mac(mac);
+            line.bytes(b"\"");
+        });
+        for (key, text) in [(&b",\"vendor\":"[..], vendor), (b",\"hostname\":", hostname)] {
+            if let Some(text) = text {
+                self.line.bytes(key);
+                self.quote_here(text);
+            }
+        }
+        self.line.bytes(b",\"source\":\"");
+        self.line.bytes(source.as_bytes());
+        self.line.bytes(b"\"}");
     }
 }

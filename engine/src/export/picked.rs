@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::export::schema::{Fields, RowTunnel};
+use crate::export::schema::{Fields, RowDevice, RowTunnel};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
 use crate::limits::KEY_VLANS;
@@ -206,6 +206,8 @@ impl Fields for Picked {
             self.tunnel = value;
         }
     }
+
+    fn device(&mut self, _: &'static str, _: Option<RowDevice<'_>>) {}
 
     fn mpls(&mut self, _: &'static str, _: Option<MplsLabels>) {}
 

@@ -60,6 +60,21 @@ pub trait Fields {
     fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>);
     /// What kind of tunnel, its identifier, and its ends.
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>);
+    /// Which device an end is.
+    fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>);
+}
+
+/// A local host at one end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowDevice<'a> {
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// Who has made it.
+    pub vendor: Option<&'a str>,
+    /// What it is called.
+    pub hostname: Option<&'a str>,
+    /// Where the host name is from, or else how it is known that the address is the device's.
+    pub source: &'a str,
 }
 
 /// What has the fields of a record.
@@ -168,6 +183,8 @@ fn visit_labels(row: &Row<'_>, to: &mut impl Fields) {
     to.plain("name_source", name.map(|name| name.source));
     to.number("name_age_ns", name.and_then(|name| name.age_ns));
     to.plain("name_doubt", name.and_then(|name| name.doubt));
+    to.device("src_device", row.device(Side::Src));
+    to.device("dst_device", row.device(Side::Dst));
 }
 
 /// Gives what the extended set has beside.
@@ -240,6 +257,7 @@ pub(crate) enum Kind {
     Decimal,
     Counts,
     Tunnel,
+    Device,
 }
 
 /// The fields' names in a set, in the order of the columns.
@@ -311,6 +329,9 @@ impl Fields for Kinds {
     }
     fn tunnel(&mut self, name: &'static str, _: Option<RowTunnel>) {
         self.0.push((name, Kind::Tunnel));
+    }
+    fn device(&mut self, name: &'static str, _: Option<RowDevice<'_>>) {
+        self.0.push((name, Kind::Device));
     }
 }
 
@@ -411,6 +432,18 @@ impl<'a> Row<'a> {
     /// The responder's best name.
     pub(crate) fn name(&self) -> Option<BestName<'a>> {
         self.labels.and_then(Labels::best_name)
+    }
+
+    /// The local host at one end.
+    fn device(&self, side: Side) -> Option<RowDevice<'a>> {
+        let [src, dst] = &self.labels?.devices;
+        let device = if side == Side::Src { src } else { dst }.as_ref()?;
+        Some(RowDevice {
+            mac: device.mac,
+            vendor: device.vendor(),
+            hostname: device.hostname(),
+            source: device.source(),
+        })
     }
 
     fn vlans(&self) -> Option<[u16; KEY_VLANS]> {

@@ -7,6 +7,8 @@ mod sinks;
 
 use std::net::IpAddr;
 
+use crate::devices::label::Identity;
+use crate::devices::{DeviceLabel, HostNameSource, Sighting};
 use crate::export::Rows;
 use crate::flow::features::{Features, SideFeatures, Spread};
 use crate::flow::{
@@ -159,10 +161,20 @@ pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T
         doubt: Some(Doubt::Ambiguous),
     };
     let hostile = "=a\r\n\t\"b\",'c'; \\ \u{1b}]0;x\u{7}\0 b\u{fc}cher \u{1f600}";
+    let hostname = Some(("a;b\u{1b}\"c".into(), HostNameSource::DhcpFqdn));
+    let identity = Some(Arc::new(Identity { vendor: Some("=Acme, Inc.".into()), hostname }));
+    let device = DeviceLabel { mac: [0, 0x11, 0x22, 0, 0, 9], sighting: Sighting::Arp, identity };
     let labels = [
-        (0, Labels { facts: Some(Arc::new(facts(hostile))), name: None }),
-        (1, Labels { facts: None, name: Some(name) }),
-        (3, Labels { facts: Some(Arc::new(facts("@\u{202e}x"))), name: None }),
+        (0, Labels { facts: Some(Arc::new(facts(hostile))), name: None, devices: [None, None] }),
+        (1, Labels { facts: None, name: Some(name), devices: [None, Some(device)] }),
+        (
+            3,
+            Labels {
+                facts: Some(Arc::new(facts("@\u{202e}x"))),
+                name: None,
+                devices: [None, None],
+            },
+        ),
     ];
     let interfaces = ["lo".to_owned(), "-eth0, \"é\"".to_owned()];
     give(&Rows {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::export::schema::{Fields, Kind, RowTunnel, Visit, kinds};
+use crate::export::schema::{Fields, Kind, RowDevice, RowTunnel, Visit, kinds};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels, Tunnel, TunnelKind};
 use crate::limits::{KEY_VLANS, RECORD_LABELS};
@@ -28,6 +28,16 @@ pub(super) enum Value {
     Decimal(Thousandths),
     Counts(Box<[u64; BINS]>),
     Tunnel(RowTunnel),
+    Device(Box<Device>),
+}
+
+/// A local host at one end, as [`RowDevice`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    mac: [u8; 6],
+    vendor: Option<String>,
+    hostname: Option<String>,
+    source: String,
 }
 
 impl Value {
@@ -44,7 +54,9 @@ impl Value {
                 Self::Time(time.as_nanosecond().try_into().ok()?)
             }
             Kind::Decimal => Self::Decimal(decimal(text)?),
-            Kind::Word | Kind::Vlans | Kind::Mpls | Kind::Counts | Kind::Tunnel => return None,
+            Kind::Word | Kind::Vlans | Kind::Mpls | Kind::Counts | Kind::Tunnel | Kind::Device => {
+                return None;
+            }
         })
     }
 
@@ -81,6 +93,25 @@ impl Value {
             _ => return None,
         };
         Some(Self::Tunnel(RowTunnel { tunnel, ends }))
+    }
+
+    /// A device by its parts.
+    pub(super) fn device(
+        address: &str,
+        vendor: Option<String>,
+        hostname: Option<String>,
+        source: String,
+    ) -> Option<Self> {
+        let is_word = source.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let mac = mac(address).filter(|_| is_word && !source.is_empty())?;
+        Some(Self::Device(Box::new(Device { mac, vendor, hostname, source })))
+    }
+}
+
+impl Device {
+    fn row(&self) -> RowDevice<'_> {
+        let Self { mac, vendor, hostname, source } = self;
+        RowDevice { mac: *mac, vendor: vendor.as_deref(), hostname: hostname.as_deref(), source }
     }
 }
 
@@ -229,6 +260,10 @@ impl Visit for InSet<'_> {
                 Kind::Decimal => to.decimal(name, of_kind!(value, Value::Decimal)),
                 Kind::Counts => to.counts(name, of_kind!(value, Value::Counts).map(|it| *it)),
                 Kind::Tunnel => to.tunnel(name, of_kind!(value, Value::Tunnel)),
+                Kind::Device => match value {
+                    Value::Device(device) => to.device(name, Some(device.row())),
+                    _ => to.device(name, None),
+                },
             }
         }
     }

@@ -37,6 +37,10 @@ pub struct NamesLedger {
     /// Answers that an earlier one with the same name stands for, for want of room: flows that began
     /// after them may be told a greater age, and no other name.
     pub merged: u64,
+    /// Devices that are known.
+    pub devices: u64,
+    /// Devices that were evicted for others.
+    pub devices_evicted: u64,
     /// Tables published.
     pub published: u64,
     /// Records that got a label.
@@ -79,6 +83,8 @@ impl NamesLedger {
             answers: thread.answers.get(),
             evicted: thread.evicted.get(),
             merged: thread.merged.get(),
+            devices: thread.devices.get(),
+            devices_evicted: thread.devices_evicted.get(),
             published: thread.published.get(),
             labelled: labels.iter().map(|l| l.labelled.get()).sum(),
             late: labels.iter().map(|l| l.late.get()).sum(),

@@ -37,6 +37,10 @@ pub struct ThreadCounters {
     pub evicted: Counter,
     /// Answers that an earlier one with the same name stands for, for want of room.
     pub merged: Counter,
+    /// Devices that are known.
+    pub devices: Gauge,
+    /// Devices that were evicted for others.
+    pub devices_evicted: Counter,
     /// Tables published.
     pub published: Counter,
 }

@@ -7,6 +7,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::devices::label::devices_of;
+use crate::devices::{DeviceLabel, DevicesView};
 use crate::flow::{FlowKey, FlowRecord, RecordKind};
 use crate::names::NameService;
 use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
@@ -30,6 +32,8 @@ pub struct Tables {
     pub addresses: AddressesView,
     /// The place of the last payload that was read, where places tell what a flow could know.
     pub place: Option<u64>,
+    /// Devices.
+    pub devices: DevicesView,
 }
 
 impl Tables {
@@ -41,7 +45,9 @@ impl Tables {
         }
         let facts = self.facts.of(&record.key, self.span_of(record));
         let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
-        (facts.is_some() || name.is_some()).then_some(Labels { facts, name })
+        let devices = devices_of(record, &self.devices);
+        let is_any = facts.is_some() || name.is_some() || devices.iter().any(Option::is_some);
+        is_any.then_some(Labels { facts, name, devices })
     }
 
     /// When a record's flow was.
@@ -75,6 +81,8 @@ pub struct Labels {
     pub facts: Option<Arc<FlowFacts>>,
     /// How its responder's address was named.
     pub name: Option<AddressName>,
+    /// Which devices its initiator and its responder are, where they are local hosts.
+    pub devices: [Option<DeviceLabel>; 2],
 }
 
 /// The best name of a responder.
@@ -143,6 +151,18 @@ impl Shared {
     }
 }
 
+/// The devices that are known, for who shows them.
+#[derive(Debug, Clone)]
+pub struct DevicesReader(pub(super) Arc<Shared>);
+
+impl DevicesReader {
+    /// As published last; all of them, once the `names` thread has ended.
+    #[must_use]
+    pub fn latest(&self) -> DevicesView {
+        self.0.tables.latest().devices.clone()
+    }
+}
+
 /// A flow whose record is labelled: what it said up to then is needed no more.
 #[derive(Debug)]
 pub(super) struct Released {
@@ -184,9 +204,6 @@ impl Labeller {
             counters.late.add(records.len() as u64);
         }
         let tables = self.shared.tables.latest();
-        if tables.facts.len() == 0 && tables.addresses.is_empty() {
-            return Vec::new();
-        }
         let mut labels = Vec::new();
         for (place, record) in (0..).zip(records) {
             let Some(its) = tables.labels_of(record) else { continue };

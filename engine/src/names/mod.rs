@@ -9,7 +9,8 @@
 //! [`pick`] says which payloads are copied, by [`interest`]; [`mod@handover`] carries them to the
 //! one thread that reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and
 //! gives them to the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables
-//! keep: what flows said of themselves ([`facts`]), and how addresses were named ([`addresses`]).
+//! keep: what flows said of themselves ([`facts`]), how addresses were named ([`addresses`]), and
+//! what hosts said of themselves ([`hosts`]), which makes them [`crate::devices`].
 //! Whoever ends records has them labelled ([`labels`]) by the tables as published.
 //!
 //! Nothing here asks anybody on the network, and no `rx` thread of a live capture waits for
@@ -22,6 +23,7 @@ pub mod counters;
 pub mod facts;
 pub mod finding;
 pub mod handover;
+mod hosts;
 pub mod interest;
 pub mod labels;
 mod parse;
@@ -39,7 +41,7 @@ pub use finding::{
     NameService,
 };
 pub use handover::PayloadSender;
-pub use labels::{Labeller, Labels};
+pub use labels::{DevicesReader, Labeller, Labels};
 pub use payload::Payload;
 pub use pick::Picks;
 pub use thread::NamesThread;
@@ -47,9 +49,11 @@ pub use transactions::{DnsTransaction, TransactionSink};
 
 use std::time::Duration;
 
+use crate::devices::DevicesSetup;
 use crate::limits::RELEASED_KEYS;
 use crate::names::handover::handover;
 use crate::names::labels::Shared;
+use crate::names::thread::Known;
 use crate::sync::Arc;
 use crate::sync::ring::ring;
 
@@ -62,16 +66,19 @@ pub struct Names {
     pub labellers: Vec<Labeller>,
     /// Ends by itself when all senders are gone.
     pub thread: NamesThread,
+    /// What devices there are.
+    pub devices: DevicesReader,
 }
 
 impl Names {
-    /// With room for `max_names` messages of flows about themselves, and as many answers;
-    /// whoever labels records waits for the thread up to `patience`, if there is one. `counters`
+    /// With room for `max_names` messages of flows about themselves, and as many answers, and with
+    /// `devices` to begin with; whoever labels records waits for the thread up to `patience`, if there is one. `counters`
     /// say for how many decoders and labelling threads this is.
     #[must_use]
     pub fn new(
         counters: &Arc<NamesCounters>,
         max_names: usize,
+        devices: &DevicesSetup,
         patience: Option<Duration>,
     ) -> Self {
         let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -87,8 +94,10 @@ impl Names {
         let counters = Arc::clone(counters);
         // Packets that are read have one order, and may be of several recordings.
         let is_ordered = patience.is_none() && receivers.len() == 1;
-        let thread = NamesThread::new(receivers, released, max_names, is_ordered, shared, counters);
-        Self { senders, labellers, thread }
+        let reader = DevicesReader(Arc::clone(&shared));
+        let known = Known::new(max_names, is_ordered, devices);
+        let thread = NamesThread::new(receivers, released, known, shared, counters);
+        Self { senders, labellers, thread, devices: reader }
     }
 }
 

@@ -86,6 +86,7 @@ mod tests {
                 sequence,
                 bytes,
                 wire_bytes,
+                ..Payload::NONE
             })
         });
         let recordings: Vec<_> = places.map(|place| place.recording).collect();

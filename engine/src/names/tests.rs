@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::decode::{Packet, TcpHeader};
+use crate::devices::DevicesSetup;
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind};
 use crate::names::{Labels, Names, NamesCounters, ParserCounters, PayloadSender};
@@ -70,7 +71,7 @@ fn record(protocol: u8, from: (u8, u16), to: (u8, u16), seconds: [u64; 2]) -> Fl
 
 fn names(decoders: usize, max: usize, patience: Option<Duration>) -> (Names, Arc<NamesCounters>) {
     let counters = Arc::new(NamesCounters::new(decoders, 1));
-    (Names::new(&counters, max, patience), counters)
+    (Names::new(&counters, max, &DevicesSetup::default(), patience), counters)
 }
 
 /// Client `client` asks for a name at a tick, and is answered with an address 10 ms later.

@@ -7,11 +7,14 @@
 
 use std::net::IpAddr;
 
-use crate::limits::ROUND_PAYLOADS;
+use crate::devices::DevicesSetup;
+use crate::devices::table::Devices;
+use crate::limits::{DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
 use crate::names::counters::{NamesCounters, ThreadCounters};
 use crate::names::facts::{Facts, FlowFacts};
 use crate::names::handover::{PayloadReceiver, Progress};
+use crate::names::hosts::Sender;
 use crate::names::labels::{Released, Shared, Tables};
 use crate::names::questions::Questions;
 use crate::names::recordings::{Place, Recordings};
@@ -37,13 +40,14 @@ pub struct NamesThread {
 
 /// What it has learned.
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
     facts: Facts,
     addresses: Addresses,
     questions: Questions,
     recordings: Recordings,
     /// Whether places say what was known when a flow began.
     is_ordered: bool,
+    devices: Devices,
     /// Whether anything has changed since it was published.
     is_changed: bool,
 }
@@ -52,19 +56,12 @@ impl NamesThread {
     pub(super) fn new(
         receivers: Vec<PayloadReceiver>,
         released: Vec<Consumer<Released>>,
-        max_names: usize,
-        is_ordered: bool,
+        known: Known,
         shared: Arc<Shared>,
         counters: Arc<NamesCounters>,
     ) -> Self {
-        let known = Known {
-            facts: Facts::new(max_names),
-            addresses: Addresses::new(max_names),
-            questions: Questions::default(),
-            recordings: Recordings::default(),
-            is_ordered,
-            is_changed: false,
-        };
+        // Which addresses are local, and the devices of before, are known before any packet is.
+        shared.tables.publish(known.tables());
         let (conversations, findings) = Default::default();
         let transactions = None;
         Self { receivers, released, conversations, findings, known, transactions, shared, counters }
@@ -113,9 +110,14 @@ impl NamesThread {
         self.transactions.iter_mut().for_each(Transactions::flush);
         let released = self.release();
         let counters = &self.counters.thread;
-        if self.known.is_changed {
+        counters.devices_evicted.add(self.known.devices.take_evicted());
+        // When devices were seen is no hurry: it is published with other things, or at rest.
+        let is_rest = read == 0 && self.known.devices.take_stale();
+        let is_changed = self.known.devices.take_changed() | self.known.is_changed;
+        if is_changed || is_rest {
             self.known.is_changed = false;
             self.shared.tables.publish(self.known.tables());
+            counters.devices.set(self.known.devices.view().len() as u64);
             counters.published.add(1);
             counters.flows.set(self.known.facts.view().len() as u64);
             counters.answers.set(self.known.addresses.answers() as u64);
@@ -156,8 +158,12 @@ impl NamesThread {
                 let messages = findings.iter().filter_map(Finding::as_dns);
                 messages.for_each(|message| transactions.take(payload, message));
             }
+            let sender = Sender::of(payload);
+            if let Some(sender) = &sender {
+                sender.see(payload, &mut known.devices);
+            }
             if !findings.is_empty() {
-                known.keep(payload, place, findings, &counters.thread);
+                known.keep(payload, place, sender.as_ref(), findings, &counters.thread);
             }
         });
     }
@@ -176,11 +182,26 @@ impl NamesThread {
 }
 
 impl Known {
+    /// Nothing but the devices of before. `is_ordered` says that places tell what was known when a
+    /// flow began.
+    pub(super) fn new(max_names: usize, is_ordered: bool, devices: &DevicesSetup) -> Self {
+        Self {
+            facts: Facts::new(max_names),
+            addresses: Addresses::new(max_names),
+            questions: Questions::default(),
+            recordings: Recordings::default(),
+            is_ordered,
+            devices: Devices::new(devices, DEVICES),
+            is_changed: false,
+        }
+    }
+
     fn tables(&self) -> Tables {
         Tables {
             facts: self.facts.view().clone(),
             addresses: self.addresses.view().clone(),
             place: self.is_ordered.then(|| self.recordings.last()),
+            devices: self.devices.view().clone(),
         }
     }
 
@@ -189,6 +210,7 @@ impl Known {
         &mut self,
         payload: &Payload<'_>,
         place: Place,
+        sender: Option<&Sender>,
         said: &mut Vec<Finding>,
         counters: &ThreadCounters,
     ) {
@@ -197,13 +219,19 @@ impl Known {
             match finding {
                 Finding::Flow(fact) => facts.add(fact),
                 Finding::Dns(message) if message.is_response => {
+                    if let Some(sender) = sender {
+                        sender.name(&message, &mut self.devices);
+                    }
                     self.keep_answer(payload, place, &message, counters);
                 }
                 Finding::Dns(message) => {
                     counters.questions_forgotten.add(self.questions.asked(payload, &message));
                 }
-                // What hosts are is not kept here.
-                Finding::Host(_) => {}
+                Finding::Host(hint) => {
+                    if let Some(sender) = sender {
+                        sender.hint(payload, hint, &mut self.devices);
+                    }
+                }
             }
         }
         if !facts.is_empty() {

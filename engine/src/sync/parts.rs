@@ -50,6 +50,21 @@ impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
         Some(&part[place].2)
     }
 
+    /// The value of `key`, to be changed.
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.get(key)?;
+        let hash = self.hasher.hash_one(key);
+        let part = self.part_mut(hash);
+        let place = find(part, hash, key).ok()?;
+        Some(&mut part[place].2)
+    }
+
+    /// All of them, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        let parts = self.groups.iter().flat_map(|group| group.iter());
+        parts.flat_map(|part| part.iter().map(|(_, key, value)| (key, value)))
+    }
+
     /// Sets the value of `key`. Returns the one before.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         let hash = self.hasher.hash_one(&key);
@@ -108,7 +123,7 @@ mod tests {
         /// Against the standard library's map, and copies against what they were copied of.
         #[test]
         fn it_is_a_map_whose_copies_stay(
-            steps in prop::collection::vec((0u8..4, 0u16..300, any::<u8>()), 0..600),
+            steps in prop::collection::vec((0u8..5, 0u16..300, any::<u8>()), 0..600),
         ) {
             let (mut parts, mut model) = (Parts::default(), HashMap::new());
             let mut copies = Vec::new();
@@ -116,6 +131,11 @@ mod tests {
                 match step {
                     0 | 1 => prop_assert_eq!(parts.insert(key, value), model.insert(key, value)),
                     2 => prop_assert_eq!(parts.remove(&key), model.remove(&key)),
+                    3 => {
+                        let changed = parts.get_mut(&key).map(|it| std::mem::replace(it, value));
+                        let in_model = model.get_mut(&key);
+                        prop_assert_eq!(changed, in_model.map(|it| std::mem::replace(it, value)));
+                    }
                     _ => copies.push((parts.clone(), model.clone())),
                 }
                 prop_assert_eq!(parts.len(), model.len());
@@ -125,6 +145,7 @@ mod tests {
                 for key in 0..300 {
                     prop_assert_eq!(copy.get(&key), model.get(&key));
                 }
+                prop_assert_eq!(copy.iter().map(|(k, v)| (*k, *v)).collect::<HashMap<_, _>>(), model.clone());
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::sync::model::fault::ORDERINGS;
 fn view(number: u64) -> View {
     let accounts = Accounts::new(Arc::from([]), 0, 0, 0, Vec::new());
     let ledger = Ledger::collect(&accounts, number, false);
-    View { ledger, busiest: Vec::new(), progress: Some((number, number)) }
+    View { ledger, busiest: Vec::new(), progress: Some((number, number)), devices: None }
 }
 
 /// The moment of a view; 0 if there is none yet.

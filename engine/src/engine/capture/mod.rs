@@ -121,11 +121,11 @@ pub fn capture(
     let sinks = OpenSink::start_all(sinks, &context)?;
 
     let patience = Patience::default();
-    let (errors, batches, end) = thread::scope(|scope| {
-        let Settings { max_names, features_set, .. } = *settings;
+    let (errors, batches, devices, end) = thread::scope(|scope| {
+        let Settings { max_names, features_set, ref devices, .. } = *settings;
         let has_dns_log = settings.dns_log.is_some();
         let when_full = WhenFull::Drop;
-        let shape = Shape { when_full, cores, features_set, max_names, has_dns_log };
+        let shape = Shape { when_full, cores, features_set, max_names, has_dns_log, devices };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
@@ -143,8 +143,16 @@ pub fn capture(
                 stages.drained.store(true, Ordering::Release);
             })?);
         }
-        let mut watch =
-            Watch { control, accounts: &accounts, map: &map, views, start, last_view: None };
+        let devices = pipeline.devices();
+        let mut watch = Watch {
+            control,
+            accounts: &accounts,
+            map: &map,
+            views,
+            devices: &devices,
+            start,
+            last_view: None,
+        };
         let mut errors = Vec::new();
         while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
@@ -177,12 +185,13 @@ pub fn capture(
             batches = Some(with_times(batches, times));
         }
         pipeline.join();
-        Ok::<_, Error>((errors, batches, since))
+        Ok::<_, Error>((errors, batches, devices, since))
     })?;
     all_are_counted(&accounts);
     Sink::finish_all(sinks, &patience, || Some(end));
     tell(&accounts, observer);
-    Ok(conclude(&accounts, start, batches.as_ref().map(Timing::of), errors))
+    let batch_ns = batches.as_ref().map(Timing::of);
+    Ok(conclude(&accounts, start, batch_ns, devices.as_ref(), errors))
 }
 
 /// Refuses what a shunt would make wrong.

@@ -186,6 +186,14 @@ fn value(kind: Kind, column: &ArrayRef, row: usize) -> Option<Value> {
             };
             Value::tunnel(text(part("type")?, row)?, [end("src_ip")?, end("dst_ip")?], id)
         }
+        Kind::Device => {
+            let device = column.as_struct_opt()?;
+            let part = |name: &str| {
+                let part = device.column_by_name(name).filter(|part| part.is_valid(row));
+                part.map_or(Some(None), |part| text(part, row).map(|text| Some(text.to_owned())))
+            };
+            Value::device(&part("mac")??, part("vendor")?, part("hostname")?, part("source")??)
+        }
     }
 }
 

@@ -154,6 +154,13 @@ fn value(kind: Kind, text: &str) -> Option<Value> {
             let id = if id.is_empty() { None } else { Some(id.parse().ok()?) };
             Value::tunnel(kind, [end(src_ip)?, end(dst_ip)?], id)
         }
+        Kind::Device => {
+            // A semicolon in one of them is escaped.
+            let parts: Vec<_> = text.split(';').map(unescaped).collect();
+            let [mac, vendor, hostname, source] = &parts[..] else { return None };
+            let part = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+            Value::device(mac, part(vendor), part(hostname), source.clone())
+        }
         kind => Value::from_text(kind, text),
     }
 }

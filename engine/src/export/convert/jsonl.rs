@@ -97,6 +97,10 @@ fn value(kind: Kind, raw: &RawValue) -> Option<Value> {
             let parts: Tunnel = serde_json::from_str(raw.get()).ok()?;
             Value::tunnel(&parts.kind, [parts.src_ip, parts.dst_ip], parts.id)
         }
+        Kind::Device => {
+            let Device { mac, vendor, hostname, source } = serde_json::from_str(raw.get()).ok()?;
+            Value::device(&mac, vendor, hostname, source)
+        }
         Kind::Word | Kind::Text | Kind::Mac | Kind::Address | Kind::Time => {
             let text: Cow<'_, str> = serde_json::from_str(raw.get()).ok()?;
             Value::from_text(kind, &text)
@@ -111,6 +115,14 @@ struct Tunnel {
     src_ip: Option<IpAddr>,
     dst_ip: Option<IpAddr>,
     id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Device {
+    mac: String,
+    vendor: Option<String>,
+    hostname: Option<String>,
+    source: String,
 }
 
 /// The members of an object, their values as they stand there.

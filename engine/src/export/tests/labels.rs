@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::{ROWS, tcp_record};
+use crate::devices::label::Identity;
+use crate::devices::{DeviceLabel, HostNameSource, Sighting};
 use crate::export::schema::names;
 use crate::export::{Format, Rows, SinkOptions};
 use crate::flow::FeaturesSet;
@@ -11,17 +13,71 @@ use crate::names::facts::FlowFacts;
 use crate::names::{Labels, NameService};
 use crate::sync::Arc;
 
-/// A record with labels, in one format.
+/// A record with names, in one format.
 fn labelled(format: Format, facts: FlowFacts, name: Option<AddressName>) -> String {
-    let labels = [(1, Labels { facts: Some(Arc::new(facts)), name })];
+    let labels = Labels { facts: Some(Arc::new(facts)), name, devices: [None, None] };
+    String::from_utf8_lossy(&written(format, labels)).lines().last().unwrap_or_default().to_owned()
+}
+
+/// Two records in one format, the second of them with labels.
+fn written(format: Format, labels: Labels) -> Vec<u8> {
+    let labels = [(1, labels)];
     let records = [tcp_record(), tcp_record()];
     let rows = Rows { records: &records, labels: &labels, ..ROWS };
     let mut encoder = format.encoder(FeaturesSet::Basic, &SinkOptions::default());
     let mut out = Vec::new();
     encoder.begin(&mut out);
     encoder.encode(&rows, &mut out);
-    // The second record's: the first one has none.
-    String::from_utf8_lossy(&out).lines().last().unwrap_or_default().to_owned()
+    encoder.end(&mut out);
+    out
+}
+
+/// A device of a vendor, with a name, as the initiator.
+fn device(vendor: &str, hostname: &str) -> Labels {
+    let hostname = Some((hostname.into(), HostNameSource::Mdns));
+    let identity = Some(Arc::new(Identity { vendor: Some(vendor.into()), hostname }));
+    let mac = [0, 0x11, 0x22, 0, 0, 9];
+    let src = Some(DeviceLabel { mac, sighting: Sighting::Arp, identity });
+    let dst = Some(DeviceLabel { mac: [2; 6], sighting: Sighting::Arp, identity: None });
+    Labels { facts: None, name: None, devices: [src, dst] }
+}
+
+#[test]
+fn devices_with_what_is_known_of_them() {
+    let text = |format, labels| String::from_utf8(written(format, labels)).unwrap();
+    let json = text(Format::JsonLines, device("Acme", "pc.local"));
+    let want = concat!(
+        r#""src_device":{"mac":"00:11:22:00:00:09","vendor":"Acme","hostname":"pc.local","#,
+        r#""source":"mdns"},"dst_device":{"mac":"02:02:02:02:02:02","source":"arp"}}"#,
+    );
+    assert!(json.trim_end().ends_with(want), "{json}");
+    let csv = text(Format::Csv, device("Acme; \"Sons\"", "pc.local"));
+    let line = csv.lines().last().unwrap();
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(line.as_bytes());
+    let row = reader.records().next().unwrap().unwrap();
+    let column = |name| names(FeaturesSet::Basic).iter().position(|its| *its == name).unwrap();
+    let want = r#"00:11:22:00:00:09;Acme\u{3b} "Sons";pc.local;mdns"#;
+    assert_eq!(&row[column("src_device")], want);
+    assert_eq!(&row[column("dst_device")], "02:02:02:02:02:02;;;arp");
+}
+
+/// Columns hold text as it came, in a struct that is absent where there is no device.
+#[test]
+fn devices_in_columns_are_structs() {
+    use arrow_array::{Array, StringArray, StructArray};
+    let name = "=1+2;\u{1b}[31m\u{202e}";
+    let file = written(Format::Arrow, device("Acme", name));
+    let reader = arrow_ipc::reader::FileReader::try_new(std::io::Cursor::new(file), None).unwrap();
+    let batch = reader.into_iter().next().unwrap().unwrap();
+    let column = batch.column_by_name("src_device").unwrap();
+    let column: &StructArray = column.as_any().downcast_ref().unwrap();
+    assert_eq!((column.is_null(0), column.is_null(1)), (true, false));
+    let text = |part: &str| {
+        let part = column.column_by_name(part).unwrap();
+        part.as_any().downcast_ref::<StringArray>().unwrap().value(1).to_owned()
+    };
+    let parts = ["mac", "vendor", "hostname", "source"].map(text);
+    assert_eq!(parts, ["00:11:22:00:00:09", "Acme", name, "mdns"]);
 }
 
 #[test]
@@ -94,6 +150,20 @@ fn hostile_names_are_escaped_in_every_format() {
         assert!(is_calm(&json), "{json:?}");
         let fields: Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&fields["http_host"], &fields["name"]), (&hostile.into(), &hostile.into()));
+
+        let json = written(Format::JsonLines, device(hostile, hostile));
+        let json = std::str::from_utf8(&json).unwrap().lines().last().unwrap();
+        assert!(is_calm(json), "{json:?}");
+        let fields: Value = serde_json::from_str(json).unwrap();
+        let (vendor, name) = (&fields["src_device"]["vendor"], &fields["src_device"]["hostname"]);
+        assert_eq!((vendor, name), (&hostile.into(), &hostile.into()));
+
+        let csv = written(Format::Csv, device(hostile, hostile));
+        let csv = std::str::from_utf8(&csv).unwrap().lines().last().unwrap();
+        assert!(is_calm(csv) && !csv.contains(",="), "{csv:?}");
+        let table = written(Format::Table, device(hostile, hostile));
+        let table = std::str::from_utf8(&table).unwrap().lines().last().unwrap();
+        assert!(is_calm(table), "{table:?}");
 
         let csv = labelled(Format::Csv, facts(), None);
         assert!(is_calm(&csv), "{csv:?}");

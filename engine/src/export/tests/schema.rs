@@ -208,7 +208,7 @@ fn sampled_records_say_so() {
         let end = format!(r#""end_reason":"idle","sampling":100,"sampling_unit":"{unit}"}}"#);
         assert!(json.trim_end().ends_with(&end), "{json}");
         let csv = encoded_of(Format::Csv, &records, text.parse().unwrap());
-        assert!(csv.trim_end().ends_with(&format!(",idle,,,,,,,,,100,{unit}")), "{csv}");
+        assert!(csv.trim_end().ends_with(&format!(",idle,,,,,,,,,,,100,{unit}")), "{csv}");
     }
 }
 

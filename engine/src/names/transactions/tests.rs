@@ -70,16 +70,8 @@ impl Log {
         let (key, direction) =
             FlowKey::canonical(from, to, 4, protocol::UDP, PortKind::Ports, [0; 2]);
         let tick = said.ms * 1_000_000;
-        let payload = Payload {
-            key,
-            direction,
-            timestamp: Some(tick.cast_signed()),
-            tick,
-            ordinal: 0,
-            sequence: None,
-            bytes: &[],
-            wire_bytes: 0,
-        };
+        let payload =
+            Payload { key, direction, timestamp: Some(tick.cast_signed()), tick, ..Payload::NONE };
         let record = |&(name, kind): &(&str, u16)| DnsRecord {
             section: DnsSection::Answer,
             name: name.into(),

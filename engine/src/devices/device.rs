@@ -1,0 +1,241 @@
+//! What is known of one device. All lists in it are short, and bounded.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::devices::label::{Identity, Span};
+use crate::devices::{Mac, Place};
+use crate::limits::{DEVICE_ADDRESSES, DEVICE_IDENTITIES, DEVICE_NAMES, NAME_BYTES};
+use crate::sync::Arc;
+use crate::time::Timestamp;
+
+/// How it is known that an address is a device's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sighting {
+    /// A DHCP server gave it.
+    Dhcp,
+    /// It said so by ARP.
+    Arp,
+    /// It said so by neighbour discovery.
+    Ndp,
+    /// It said so in its NetBIOS status.
+    Nbns,
+    /// By a frame that cannot have come through a router.
+    Frame,
+}
+
+impl Sighting {
+    /// As records show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dhcp => "dhcp",
+            Self::Arp => "arp",
+            Self::Ndp => "ndp",
+            Self::Nbns => "nbns",
+            Self::Frame => "frame",
+        }
+    }
+}
+
+/// Where a host name is from: what comes first here is preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostNameSource {
+    /// Option 12 of DHCP.
+    Dhcp,
+    /// Option 81 of DHCP, or 39 of DHCPv6.
+    DhcpFqdn,
+    /// Multicast DNS.
+    Mdns,
+    /// NetBIOS.
+    Nbns,
+    /// Link-local multicast name resolution.
+    Llmnr,
+    /// LLDP.
+    Lldp,
+    /// CDP.
+    Cdp,
+}
+
+impl HostNameSource {
+    /// As records show it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dhcp => "dhcp",
+            Self::DhcpFqdn => "dhcp_fqdn",
+            Self::Mdns => "mdns",
+            Self::Nbns => "nbns",
+            Self::Llmnr => "llmnr",
+            Self::Lldp => "lldp",
+            Self::Cdp => "cdp",
+        }
+    }
+}
+
+/// A name that a device gave itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceName {
+    /// The name.
+    pub name: Arc<str>,
+    /// By what.
+    pub source: HostNameSource,
+    /// When it did so first, and last.
+    pub seen: [Timestamp; 2],
+}
+
+/// An address that a device had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceAddress {
+    /// The address, and the VLANs in which it was seen.
+    pub place: Place,
+    /// How it was first known.
+    pub sighting: Sighting,
+    /// When it was seen first, and last.
+    pub seen: [Timestamp; 2],
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its MAC address, which tells it from others.
+    pub mac: Mac,
+    /// Who has made it.
+    pub vendor: Option<Arc<str>>,
+    /// When it was seen first, and last.
+    pub seen: [Timestamp; 2],
+    /// Its latest names.
+    pub names: Vec<DeviceName>,
+    /// Its latest addresses.
+    pub addresses: Vec<DeviceAddress>,
+    /// What it asks DHCP servers for, in its order: it tells systems apart.
+    pub dhcp_fingerprint: Option<Arc<str>>,
+    /// What it says to DHCP servers that it is.
+    pub dhcp_vendor: Option<Arc<str>>,
+    /// What it says that it is by SSDP.
+    pub ssdp_server: Option<Arc<str>>,
+    /// Who it was from which moment on; in the order of time.
+    identities: Vec<(Timestamp, Arc<Identity>)>,
+}
+
+impl Device {
+    /// One that was seen at `time`, and of which nothing is known.
+    #[must_use]
+    pub fn new(mac: Mac, time: Timestamp) -> Self {
+        Self {
+            mac,
+            vendor: None,
+            seen: [time; 2],
+            names: Vec::new(),
+            addresses: Vec::new(),
+            dhcp_fingerprint: None,
+            dhcp_vendor: None,
+            ssdp_server: None,
+            identities: Vec::new(),
+        }
+    }
+
+    /// Its name by now: by the first source that it has any from, the latest.
+    #[must_use]
+    pub fn hostname(&self) -> Option<&DeviceName> {
+        let rank = |name: &&DeviceName| (std::cmp::Reverse(name.source), name.seen[1]);
+        self.names.iter().max_by_key(rank)
+    }
+
+    /// Who it was.
+    pub(super) fn identity(&self, span: Span) -> Option<&Arc<Identity>> {
+        span.choose(&self.identities, |(time, _)| *time).map(|(_, identity)| identity)
+    }
+
+    /// It was seen at `time`.
+    pub(super) fn see(&mut self, time: Timestamp) {
+        widen(&mut self.seen, time);
+    }
+
+    /// It was seen with an address. The one that it has not had for longest, if there are too
+    /// many.
+    pub(super) fn see_address(
+        &mut self,
+        place: Place,
+        sighting: Sighting,
+        time: Timestamp,
+    ) -> Option<Place> {
+        if let Some(known) = self.addresses.iter_mut().find(|known| known.place == place) {
+            widen(&mut known.seen, time);
+            return None;
+        }
+        self.addresses.push(DeviceAddress { place, sighting, seen: [time; 2] });
+        surplus(&mut self.addresses, DEVICE_ADDRESSES, |one| one.seen[1]).map(|one| one.place)
+    }
+
+    /// It gave itself a name at `time`. Whether it is another one from then on.
+    pub(super) fn see_name(&mut self, name: &str, source: HostNameSource, time: Timestamp) -> bool {
+        let name = cut(name);
+        if name.is_empty() {
+            return false;
+        }
+        let same = |known: &&mut DeviceName| known.source == source && *known.name == *name;
+        match self.names.iter_mut().find(same) {
+            Some(known) => widen(&mut known.seen, time),
+            None => {
+                self.names.push(DeviceName { name: name.into(), source, seen: [time; 2] });
+                surplus(&mut self.names, DEVICE_NAMES, |one| one.seen[1]);
+            }
+        }
+        self.identify(time)
+    }
+
+    /// Notes who it is from `time` on, if it is another one than before.
+    fn identify(&mut self, time: Timestamp) -> bool {
+        let hostname = self.hostname().map(|best| (Arc::clone(&best.name), best.source));
+        let latest = self.identities.last();
+        if latest.is_some_and(|(_, identity)| identity.hostname == hostname) {
+            return false;
+        }
+        // Time does not go back here, so that what was said is looked up by it.
+        let time = latest.map_or(time, |(before, _)| time.max(*before));
+        let vendor = self.vendor.clone();
+        self.identities.push((time, Arc::new(Identity { vendor, hostname })));
+        if self.identities.len() > DEVICE_IDENTITIES {
+            self.identities.remove(0);
+        }
+        true
+    }
+
+    /// As it is known from an earlier run: within bounds, and called what it was called when.
+    pub(super) fn restored(mut self) -> Self {
+        while surplus(&mut self.addresses, DEVICE_ADDRESSES, |one| one.seen[1]).is_some() {}
+        let mut said = std::mem::take(&mut self.names);
+        while surplus(&mut said, DEVICE_NAMES, |one| one.seen[1]).is_some() {}
+        let times = |one: &DeviceName| one.seen.map(|time| (time, one.clone()));
+        let mut said: Vec<_> = said.iter().flat_map(times).collect();
+        said.sort_by_key(|(time, _)| *time);
+        for (time, one) in said {
+            self.see_name(&one.name, one.source, time);
+        }
+        self
+    }
+}
+
+/// Text as it is kept: no longer than a name may be, cut between characters.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_BYTES)]
+}
+
+fn widen(seen: &mut [Timestamp; 2], time: Timestamp) {
+    *seen = [seen[0].min(time), seen[1].max(time)];
+}
+
+/// Takes out what is oldest, if there are too many.
+fn surplus<T>(all: &mut Vec<T>, most: usize, last: impl Fn(&T) -> Timestamp) -> Option<T> {
+    let oldest = |all: &[T]| (0..all.len()).min_by_key(|&idx| last(&all[idx]));
+    (all.len() > most).then(|| all.remove(oldest(all).unwrap_or(0)))
+}
+
+/// Whether an address is one that a host can have as its own.
+pub(super) fn is_of_a_host(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast()
+}

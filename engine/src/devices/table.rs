@@ -1,0 +1,280 @@
+//! The table of devices: its one writer is the `names` thread; whoever labels records, or writes
+//! the devices out, reads a published copy.
+//!
+//! Whose an address is and what a device is called are kept with their times, so that a flow's ends
+//! are those of its first packet, however late it is labelled. The number of devices is bounded, and
+//! so is what is kept of each.
+
+use std::net::IpAddr;
+
+use crate::devices::device::{cut, is_of_a_host};
+use crate::devices::label::{Identity, Span};
+use crate::devices::{
+    Device, DevicesSetup, HostNameSource, LocalNetworks, Mac, Sighting, Vendors, is_of_one_device,
+};
+use crate::limits::{ADDRESS_OWNERS, KEY_VLANS};
+use crate::sync::Arc;
+use crate::sync::parts::Parts;
+use crate::time::Timestamp;
+
+/// An address, and the VLANs in which it is one: outermost first, 0 where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The VLANs.
+    pub vlans: [u16; KEY_VLANS],
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// Whose an address was from which moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    from: Timestamp,
+    mac: Mac,
+    sighting: Sighting,
+}
+
+/// One thing that a device said of itself to be recognised by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trait {
+    /// See [`Device::dhcp_fingerprint`].
+    DhcpFingerprint,
+    /// See [`Device::dhcp_vendor`].
+    DhcpVendor,
+    /// See [`Device::ssdp_server`].
+    SsdpServer,
+}
+
+/// All devices, as published.
+#[derive(Debug, Clone, Default)]
+pub struct DevicesView {
+    devices: Parts<Mac, Arc<Device>>,
+    /// In the order of time.
+    owners: Parts<Place, Arc<[Owner]>>,
+    networks: Arc<LocalNetworks>,
+    vendors: Arc<Vendors>,
+}
+
+impl DevicesView {
+    /// One after the other, in the order of their addresses.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Device>> {
+        let mut all: Vec<_> = self.devices.iter().map(|(_, device)| Arc::clone(device)).collect();
+        all.sort_unstable_by_key(|device| device.mac);
+        all
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which addresses are local.
+    pub(super) fn networks(&self) -> &LocalNetworks {
+        &self.networks
+    }
+
+    /// Whose an address was, and how that is known.
+    pub(super) fn owner(&self, place: &Place, span: Span) -> Option<(Mac, Sighting)> {
+        let owner = span.choose(self.owners.get(place)?, |owner| owner.from)?;
+        Some((owner.mac, owner.sighting))
+    }
+
+    /// Who a device was.
+    pub(super) fn identity(&self, mac: Mac, span: Span) -> Option<&Arc<Identity>> {
+        let known = self.devices.get(&mac).and_then(|device| device.identity(span));
+        known.or_else(|| self.vendors.identity_of(mac))
+    }
+}
+
+/// The table, for its one writer.
+#[derive(Debug)]
+pub struct Devices {
+    view: DevicesView,
+    max_devices: usize,
+    evicted: u64,
+    is_changed: bool,
+    is_stale: bool,
+}
+
+impl Devices {
+    /// With room for so many, and those of earlier runs that were seen last.
+    #[must_use]
+    pub fn new(setup: &DevicesSetup, max_devices: usize) -> Self {
+        let DevicesSetup { networks, vendors, known } = setup;
+        let (networks, vendors) = (Arc::clone(networks), Arc::clone(vendors));
+        let view = DevicesView { networks, vendors, ..DevicesView::default() };
+        let mut devices = Self { view, max_devices, evicted: 0, is_changed: true, is_stale: false };
+        for device in known.iter() {
+            devices.restore(device.clone());
+        }
+        devices
+    }
+
+    /// As it is.
+    #[must_use]
+    pub fn view(&self) -> &DevicesView {
+        &self.view
+    }
+
+    /// Whether anything that labels depend on has changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        self.is_stale &= !self.is_changed;
+        std::mem::take(&mut self.is_changed)
+    }
+
+    /// Whether anything else has: when devices were seen.
+    pub fn take_stale(&mut self) -> bool {
+        std::mem::take(&mut self.is_stale)
+    }
+
+    /// How many were evicted for others since the last call.
+    pub fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// Whether devices can have this address.
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        is_of_a_host(address) && self.view.networks.is_local(address)
+    }
+
+    /// Whose an address is, by the latest that is known at `time`.
+    #[must_use]
+    pub fn owner_at(&self, place: &Place, time: Timestamp) -> Option<Mac> {
+        let owners = self.view.owners.get(place)?;
+        let before = owners.partition_point(|owner| owner.from <= time);
+        Some(owners[before.checked_sub(1)?].mac)
+    }
+
+    /// A device was seen at `time`, with an address that is its own. Nothing, if that is not
+    /// local.
+    pub fn see_address(&mut self, mac: Mac, place: Place, sighting: Sighting, time: Timestamp) {
+        if !is_of_one_device(mac) || !self.is_local(place.address) {
+            return;
+        }
+        let device = self.device(mac, time);
+        if let Some(gone) = device.see_address(place, sighting, time) {
+            self.disown(mac, &gone);
+        }
+        self.own(place, Owner { from: time, mac, sighting });
+    }
+
+    /// A device gave itself a name.
+    pub fn see_name(&mut self, mac: Mac, name: &str, source: HostNameSource, time: Timestamp) {
+        if !is_of_one_device(mac) || name.is_empty() {
+            return;
+        }
+        self.is_changed |= self.device(mac, time).see_name(name, source, time);
+    }
+
+    /// A device said something else of itself: the latest counts.
+    pub fn see_trait(&mut self, mac: Mac, what: Trait, text: &str, time: Timestamp) {
+        if !is_of_one_device(mac) || text.is_empty() {
+            return;
+        }
+        let device = self.device(mac, time);
+        let place = match what {
+            Trait::DhcpFingerprint => &mut device.dhcp_fingerprint,
+            Trait::DhcpVendor => &mut device.dhcp_vendor,
+            Trait::SsdpServer => &mut device.ssdp_server,
+        };
+        let text = cut(text);
+        if place.as_deref() != Some(text) {
+            *place = Some(text.into());
+        }
+    }
+
+    /// The device with this address, which was seen at `time`: another one is evicted if there
+    /// are too many.
+    fn device(&mut self, mac: Mac, time: Timestamp) -> &mut Device {
+        self.is_stale = true;
+        if self.view.devices.get(&mac).is_none() {
+            if self.view.devices.len() >= self.max_devices {
+                self.evict();
+            }
+            let mut device = Device::new(mac, time);
+            device.vendor = self.view.vendors.of(mac);
+            self.view.devices.insert(mac, Arc::new(device));
+        }
+        let device = self.view.devices.get_mut(&mac).expect("it was put in where it was not");
+        let device = Arc::make_mut(device);
+        device.see(time);
+        device
+    }
+
+    fn restore(&mut self, mut device: Device) {
+        if !is_of_one_device(device.mac) || self.view.devices.get(&device.mac).is_some() {
+            return;
+        }
+        if self.view.devices.len() >= self.max_devices {
+            self.evict();
+        }
+        device.vendor = self.view.vendors.of(device.mac).or(device.vendor);
+        let device = device.restored();
+        for address in &device.addresses {
+            let owner =
+                Owner { from: address.seen[0], mac: device.mac, sighting: address.sighting };
+            self.own(address.place, owner);
+        }
+        self.view.devices.insert(device.mac, Arc::new(device));
+    }
+
+    /// An address is this device's from then on.
+    fn own(&mut self, place: Place, owner: Owner) {
+        let before = self.view.owners.get(&place).map(|owners| &**owners).unwrap_or_default();
+        let at = before.partition_point(|other| other.from <= owner.from);
+        let is_known = at.checked_sub(1).is_some_and(|latest| before[latest].mac == owner.mac);
+        if is_known {
+            return;
+        }
+        let mut owners = before.to_vec();
+        match owners.get_mut(at) {
+            // It was seen earlier than known so far.
+            Some(next) if next.mac == owner.mac => *next = owner,
+            _ => owners.insert(at, owner),
+        }
+        let surplus = owners.len().saturating_sub(ADDRESS_OWNERS);
+        owners.drain(..surplus);
+        self.view.owners.insert(place, owners.into());
+        self.is_changed = true;
+    }
+
+    /// An address is not known of this device any more.
+    fn disown(&mut self, mac: Mac, place: &Place) {
+        let Some(owners) = self.view.owners.get(place) else { return };
+        let rest: Vec<_> = owners.iter().filter(|owner| owner.mac != mac).copied().collect();
+        if rest.is_empty() {
+            self.view.owners.remove(place);
+        } else {
+            self.view.owners.insert(*place, rest.into());
+        }
+        self.is_changed = true;
+    }
+
+    /// Evicts those that were not seen for longest: one in sixteen at a time, as it takes a look
+    /// at all.
+    fn evict(&mut self) {
+        let mut ages: Vec<_> =
+            self.view.devices.iter().map(|(mac, device)| (device.seen[1], *mac)).collect();
+        let count = ages.len().div_ceil(16);
+        if count < ages.len() {
+            ages.select_nth_unstable(count);
+        }
+        for (_, mac) in ages.drain(..count) {
+            let Some(device) = self.view.devices.remove(&mac) else { continue };
+            self.evicted += 1;
+            device.addresses.iter().for_each(|address| self.disown(mac, &address.place));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! What is learned of devices, and which of them records' ends are: tables in, tables out.
+
+use super::*;
+use crate::devices::label::{DeviceLabel, devices_of};
+use crate::flow::{
+    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, SideCounts,
+};
+
+const SECOND: i64 = 1_000_000_000;
+
+fn mac(last: u8) -> Mac {
+    [0x00, 0x11, 0x22, 0, 0, last]
+}
+
+fn place(vlan: u16, address: &str) -> Place {
+    Place { vlans: [vlan, 0], address: address.parse().unwrap() }
+}
+
+/// What is seen: second, MAC address, address in VLAN or name with its source.
+enum Seen {
+    Address(i64, u8, u16, &'static str),
+    Name(i64, u8, &'static str, HostNameSource),
+}
+
+use HostNameSource::{Dhcp, Mdns};
+use Seen::{Address, Name};
+
+fn table(max: usize, all: &[Seen]) -> Devices {
+    let mut devices = Devices::new(&DevicesSetup::default(), max);
+    for seen in all {
+        match *seen {
+            Address(second, of, vlan, address) => {
+                let place = place(vlan, address);
+                devices.see_address(mac(of), place, Sighting::Arp, second * SECOND);
+            }
+            Name(second, of, name, source) => {
+                devices.see_name(mac(of), name, source, second * SECOND);
+            }
+        }
+    }
+    devices
+}
+
+/// A record of packets both ways from one second to another, whose first packet, from the source,
+/// had these MAC addresses, and whose sides arrived with so much to live.
+fn record(
+    (source, destination): (&str, &str),
+    vlan: u16,
+    seconds: [i64; 2],
+    macs: [Option<Mac>; 2],
+    ttls: [(u8, u8); 2],
+) -> FlowRecord {
+    let end = |text: &str, port| {
+        let mut address = [0; 16];
+        let version = match text.parse().unwrap() {
+            IpAddr::V4(v4) => {
+                address[..4].copy_from_slice(&v4.octets());
+                4
+            }
+            IpAddr::V6(v6) => {
+                address = v6.octets();
+                6
+            }
+        };
+        (Endpoint { address, port }, version)
+    };
+    let ((from, version), (to, _)) = (end(source, 5_000), end(destination, 80));
+    let (key, way) = FlowKey::canonical(from, to, version, 6, PortKind::Ports, [vlan, 0]);
+    let [first, last] = seconds.map(|second| second * SECOND);
+    let opening = Opening {
+        flow_start: Some(first),
+        ordinal: 0,
+        initiator: way,
+        macs,
+        first_packet: way,
+        icmp: None,
+        interface: 0,
+        encapsulation: None,
+    };
+    let mut sides = ttls.map(|(ttl_min, ttl_max)| SideCounts {
+        packets: 1,
+        ttl_min,
+        ttl_max,
+        ..SideCounts::EMPTY
+    });
+    if way == Direction::Reverse {
+        sides.reverse();
+    }
+    let end = Some(EndReason::Idle);
+    let total = Delta { sides, first, last, opening: Some(opening), end, ..Delta::EMPTY };
+    FlowRecord::flow(key, total)
+}
+
+/// `9 pc9 dhcp`: the last byte of its MAC address, its name, the source.
+fn shown(label: &Option<DeviceLabel>) -> String {
+    label.as_ref().map_or_else(String::new, |device| {
+        format!("{} {} {}", device.mac[5], device.hostname().unwrap_or("-"), device.source())
+    })
+}
+
+/// The devices of a flow, of which nothing is known by itself.
+fn ask(devices: &Devices, ends: (&str, &str), vlan: u16, seconds: [i64; 2]) -> [String; 2] {
+    let record = record(ends, vlan, seconds, [None; 2], [(60, 60); 2]);
+    devices_of(&record, devices.view()).each_ref().map(shown)
+}
+
+#[test]
+fn ends_are_devices_as_of_the_flows_first_packet() {
+    let devices = table(
+        100,
+        &[
+            Address(10, 1, 0, "10.0.0.1"),
+            Name(20, 1, "one.local", Mdns),
+            Name(30, 1, "one", Dhcp),
+            // What is said again, and by a source that is not preferred, changes nothing.
+            Name(40, 1, "uno.local", Mdns),
+            Address(50, 2, 0, "10.0.0.1"),
+            Address(60, 3, 7, "10.0.0.1"),
+        ],
+    );
+    for (vlan, seconds, want) in [
+        (0, [5, 9], ""),
+        // Learned while it went on.
+        (0, [5, 10], "1 - arp"),
+        (0, [5, 25], "1 one.local mdns"),
+        (0, [10, 11], "1 - arp"),
+        (0, [25, 60], "1 one.local mdns"),
+        (0, [45, 60], "1 one dhcp"),
+        // The address has gone to another.
+        (0, [50, 60], "2 - arp"),
+        // Another network's.
+        (7, [60, 61], "3 - arp"),
+        (8, [60, 61], ""),
+    ] {
+        let [source, destination] = ask(&devices, ("10.0.0.1", "192.0.2.1"), vlan, seconds);
+        assert_eq!((&*source, &*destination), (want, ""), "{vlan} {seconds:?}");
+        let [source, destination] = ask(&devices, ("192.0.2.1", "10.0.0.1"), vlan, seconds);
+        assert_eq!((&*source, &*destination), ("", want), "{vlan} {seconds:?}");
+    }
+}
+
+/// The rule of whose a MAC address is: a router's is not that of who is behind it.
+#[test]
+fn a_routed_address_is_not_the_routers() {
+    let router = mac(254);
+    let devices = table(
+        100,
+        &[
+            Address(0, 254, 0, "10.0.0.254"),
+            Name(0, 254, "router", Dhcp),
+            Address(0, 9, 0, "10.9.0.9"),
+            Name(0, 9, "nine", Dhcp),
+        ],
+    );
+    let check = |ends, macs: [Option<Mac>; 2], ttls, want: [&str; 2]| {
+        let record = record(ends, 0, [1, 2], macs, ttls);
+        let is = devices_of(&record, devices.view()).each_ref().map(shown);
+        assert_eq!(is.each_ref().map(String::as_str), want, "{ends:?} {macs:02x?} {ttls:?}");
+    };
+    let (own, straight, routed) = (Some(mac(5)), (64, 64), (63, 63));
+    let ends = ("10.0.0.5", "10.8.0.8");
+    // To somebody behind the router, who answers.
+    check(ends, [own, Some(router)], [straight, routed], ["5 - frame", ""]);
+    // The same where it comes from: behind the router, that is.
+    check(ends, [Some(router), Some(mac(8))], [routed, straight], ["", "8 - frame"]);
+    // Packets before and behind the router in one flow.
+    check(ends, [own, Some(router)], [(63, 64), routed], ["", ""]);
+    // Nothing has come back: the frame was sent to the router.
+    check(ends, [own, Some(router)], [straight, (255, 0)], ["5 - frame", ""]);
+    // Whose address it is is known from elsewhere.
+    let known = ("10.0.0.5", "10.9.0.9");
+    check(known, [own, Some(router)], [straight, routed], ["5 - frame", "9 nine dhcp"]);
+    // The router itself.
+    let to_router = ("10.0.0.5", "10.0.0.254");
+    check(to_router, [own, Some(router)], [straight; 2], ["5 - frame", "254 router dhcp"]);
+    // A group's address is nobody's, and neither is that of a loopback.
+    check(ends, [own, Some([0xff; 6])], [straight; 2], ["5 - frame", ""]);
+    check(ends, [Some([0; 6]), None], [straight; 2], ["", ""]);
+}
+
+#[test]
+fn what_is_in_a_tunnel_is_another_networks() {
+    use crate::flow::{Tunnel, TunnelKind};
+    let devices = table(100, &[Address(0, 1, 0, "10.0.0.1")]);
+    let macs = [Some(mac(1)), Some(mac(2))];
+    let mut record = record(("10.0.0.1", "10.0.0.2"), 0, [1, 2], macs, [(64, 64); 2]);
+    assert!(devices_of(&record, devices.view()).iter().all(Option::is_some));
+    record.key = record.key.in_tunnel(Tunnel { kind: TunnelKind::Vxlan, id: Some(7) });
+    assert_eq!(devices_of(&record, devices.view()), [None, None]);
+}
+
+#[test]
+fn addresses_that_are_not_local_make_no_device() {
+    let devices = table(
+        100,
+        &[
+            Address(0, 1, 0, "192.0.2.1"),
+            Address(0, 2, 0, "224.0.0.251"),
+            Address(0, 3, 0, "0.0.0.0"),
+            Address(0, 4, 0, "2001:db8::1"),
+        ],
+    );
+    assert_eq!(devices.view().len(), 0);
+}
+
+#[test]
+fn the_number_of_devices_is_bounded_and_those_go_that_were_not_seen_for_longest() {
+    let mut devices = Devices::new(&DevicesSetup::default(), 160);
+    let at = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        let place = Place { vlans: [0; 2], address: [10, 0, high, low].into() };
+        ([0, 0, 0, 1, high, low], place)
+    };
+    let (kept, kept_place) = at(0);
+    for n in 0..10_000 {
+        let (mac, place) = at(n);
+        devices.see_address(mac, place, Sighting::Frame, i64::from(n) * SECOND);
+        devices.see_address(kept, kept_place, Sighting::Frame, i64::from(n) * SECOND);
+        assert!(devices.view().len() <= 160, "{n}");
+    }
+    let evicted = devices.take_evicted();
+    assert_eq!(evicted + devices.view().len() as u64, 10_000);
+    let ends = |n| {
+        let (_, place) = at(n);
+        ask(&devices, (&place.address.to_string(), "192.0.2.1"), 0, [20_000, 20_001])[0].clone()
+    };
+    assert_eq!(
+        (ends(0), ends(9_999), ends(9)),
+        ("0 - frame".into(), "15 - frame".into(), "".into())
+    );
+}
+
+#[test]
+fn what_one_device_may_have_is_bounded() {
+    use crate::limits::{DEVICE_ADDRESSES, DEVICE_NAMES};
+    let mut devices = Devices::new(&DevicesSetup::default(), 10);
+    for n in 0..1_000_u16 {
+        let [high, low] = n.to_be_bytes();
+        let time = i64::from(n) * SECOND;
+        let place = |last| Place { vlans: [0; 2], address: [10, last, high, low].into() };
+        devices.see_address(mac(1), place(0), Sighting::Arp, time);
+        devices.see_name(mac(1), &format!("{n}{}", "x".repeat(1_000)), Dhcp, time);
+        // One address that many claim.
+        devices.see_address([0, 0, 0, 9, high, low], place(0), Sighting::Arp, time);
+    }
+    let view = devices.view();
+    assert!(
+        view.len() <= 10 && view.owners.len() <= 10 * DEVICE_ADDRESSES,
+        "{}",
+        view.owners.len()
+    );
+    for device in view.all() {
+        assert!(device.addresses.len() <= DEVICE_ADDRESSES && device.names.len() <= DEVICE_NAMES);
+        assert!(device.names.iter().all(|name| name.name.len() <= crate::limits::NAME_BYTES));
+    }
+    for (_, owners) in view.owners.iter() {
+        assert!((1..=ADDRESS_OWNERS).contains(&owners.len()));
+    }
+}
+
+#[test]
+fn what_was_known_before_is_known_again() {
+    let before = table(
+        100,
+        &[
+            Address(10, 1, 0, "10.0.0.1"),
+            Name(20, 1, "one.local", Mdns),
+            Name(30, 1, "one", Dhcp),
+            Address(15, 2, 0, "10.0.0.2"),
+            Address(40, 2, 0, "10.0.0.1"),
+        ],
+    );
+    let known = before.view().all().iter().map(|device| Device::clone(device)).collect();
+    let setup = DevicesSetup { known, ..DevicesSetup::default() };
+    let again = Devices::new(&setup, 100);
+    for seconds in [[15, 16], [25, 26], [35, 36], [45, 46]] {
+        for address in ["10.0.0.1", "10.0.0.2"] {
+            let ends = (address, "192.0.2.1");
+            assert_eq!(ask(&again, ends, 0, seconds), ask(&before, ends, 0, seconds));
+        }
+    }
+    let few = Devices::new(&setup, 1);
+    assert_eq!(few.view().len(), 1);
+}

@@ -1,0 +1,148 @@
+//! What payloads say of the hosts that sent them, into the table of devices.
+//!
+//! A host's word counts for itself: a name for the device whose address the message comes from, an
+//! address for the MAC address that the message names beside it. Which MAC address a sender has
+//! is the rule of [`crate::devices`].
+
+use std::net::IpAddr;
+
+use crate::devices::local::is_straight;
+use crate::devices::table::{Devices, Trait};
+use crate::devices::{HostNameSource, Mac, Place, Sighting};
+use crate::flow::protocol;
+use crate::names::{DnsMessage, HostFact, HostHint, NameService, Payload};
+use crate::time::Timestamp;
+
+/// Who has sent a payload.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sender {
+    /// When.
+    time: Timestamp,
+    /// From which address; none where it is not of a packet, or is in a tunnel.
+    place: Option<Place>,
+    /// The MAC address, if the frame is the sender's own.
+    mac: Option<Mac>,
+}
+
+impl Sender {
+    /// Of `payload`. A frame without a time says nothing of when, so it says nothing.
+    pub(super) fn of(payload: &Payload<'_>) -> Option<Self> {
+        let time = payload.timestamp?;
+        let (address, to) = (payload.sender(), payload.key.source_ip(payload.direction.opposite()));
+        let is_packet = payload.announced.is_none();
+        let is_inside = payload.key.tunnel().is_some();
+        let is_own = !is_packet || is_straight(address, to, (payload.ttl, payload.ttl));
+        let place = Place { vlans: payload.key.vlan(), address };
+        Some(Self {
+            time,
+            place: (is_packet && !is_inside).then_some(place),
+            mac: payload.macs[0].filter(|_| is_own && !is_inside),
+        })
+    }
+
+    /// Notes that it was there. Which segments of TCP are copied depends on which flows forget
+    /// each other ([`crate::names::pick`]), so these say nothing: what is known of devices is a
+    /// function of the packets.
+    pub(super) fn see(&self, payload: &Payload<'_>, devices: &mut Devices) {
+        let (Some(place), Some(mac)) = (self.place, self.mac) else { return };
+        if payload.key.protocol() == protocol::TCP {
+            return;
+        }
+        let is_neighbour_discovery = payload.key.protocol() == protocol::ICMPV6;
+        let sighting = if is_neighbour_discovery { Sighting::Ndp } else { Sighting::Frame };
+        devices.see_address(mac, place, sighting, self.time);
+    }
+
+    /// Takes what a name service's message says of its sender: a name that it has given for the
+    /// address that it sends from. NetBIOS says so in a hint of its own.
+    pub(super) fn name(&self, message: &DnsMessage, devices: &mut Devices) {
+        let source = match message.service {
+            NameService::Mdns => HostNameSource::Mdns,
+            NameService::Llmnr => HostNameSource::Llmnr,
+            NameService::Dns | NameService::Nbns => return,
+        };
+        let Some(place) = self.place else { return };
+        if !message.is_response || !devices.is_local(place.address) {
+            return;
+        }
+        let own = message.answers.iter().find(|answer| answer.address == place.address);
+        if let (Some(answer), Some(mac)) = (own, self.device(devices)) {
+            devices.see_name(mac, &answer.name, source, self.time);
+        }
+    }
+
+    /// Takes a hint about a host. `vlans` are those that it came in.
+    pub(super) fn hint(&self, payload: &Payload<'_>, hint: HostHint, devices: &mut Devices) {
+        let HostHint { mac: said_mac, address, fact } = hint;
+        let Some(mac) = self.device_of_hint(said_mac, address, devices) else { return };
+        let (name, source) = match fact {
+            HostFact::DhcpAddress => {
+                return self.own(payload, mac, address, Sighting::Dhcp, devices);
+            }
+            HostFact::ArpAddress => return self.own(payload, mac, address, Sighting::Arp, devices),
+            HostFact::DhcpVendor(text) => {
+                return devices.see_trait(mac, Trait::DhcpVendor, &text, self.time);
+            }
+            HostFact::DhcpParameters(text) => {
+                return devices.see_trait(mac, Trait::DhcpFingerprint, &text, self.time);
+            }
+            HostFact::SsdpServer(text) => {
+                return devices.see_trait(mac, Trait::SsdpServer, &text, self.time);
+            }
+            // They say nothing that names a host.
+            HostFact::SshBanner(_) | HostFact::SsdpUsn(_) => return,
+            HostFact::DhcpName(name) => (name, HostNameSource::Dhcp),
+            HostFact::DhcpFqdn(name) => (name, HostNameSource::DhcpFqdn),
+            HostFact::LldpName(name) => (name, HostNameSource::Lldp),
+            HostFact::CdpName(name) => (name, HostNameSource::Cdp),
+            HostFact::NetbiosName(name) => {
+                if said_mac.is_some() {
+                    self.own(payload, mac, address, Sighting::Nbns, devices);
+                }
+                (name, HostNameSource::Nbns)
+            }
+        };
+        devices.see_name(mac, &name, source, self.time);
+    }
+
+    /// An address is a device's by its own word, or by a server's.
+    fn own(
+        &self,
+        payload: &Payload<'_>,
+        mac: Mac,
+        address: Option<IpAddr>,
+        sighting: Sighting,
+        devices: &mut Devices,
+    ) {
+        let Some(address) = address else { return };
+        let place = Place { vlans: payload.key.vlan(), address };
+        devices.see_address(mac, place, sighting, self.time);
+    }
+
+    /// The device that sent it: by its frame, or by whose the address was by then.
+    fn device(&self, devices: &Devices) -> Option<Mac> {
+        self.mac.or_else(|| devices.owner_at(&self.place?, self.time))
+    }
+
+    /// The device that a hint is about: whose MAC address it names, or else its sender. In DHCPv6
+    /// that may be another interface's of the same host (RFC 8415 section 11), so there the
+    /// frame's comes first.
+    fn device_of_hint(
+        &self,
+        mac: Option<Mac>,
+        address: Option<IpAddr>,
+        devices: &Devices,
+    ) -> Option<Mac> {
+        let of_sender = || {
+            let is_sender = self.place.is_none_or(|place| address == Some(place.address));
+            self.device(devices).filter(|_| is_sender)
+        };
+        match address {
+            Some(IpAddr::V6(_)) => self.mac.or(mac).or_else(of_sender),
+            _ => mac.or_else(of_sender),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

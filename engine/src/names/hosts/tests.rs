@@ -1,0 +1,148 @@
+//! Payloads in, devices out.
+
+use super::*;
+use crate::decode::Announced;
+use crate::devices::{Device, DevicesSetup};
+use crate::flow::{Endpoint, FlowKey, PortKind};
+use crate::names::{Conversations, Finding};
+
+const SECOND: Timestamp = 1_000_000_000;
+
+/// An end: last byte of its address in 10.0.0.0/24 or fd00::/64, or all of it; and its port.
+type End<'a> = (&'a str, u16);
+
+/// A datagram from one end to another, in a frame of this MAC address, with so much to live.
+fn datagram<'a>(mac: u8, from: End<'_>, to: End<'_>, ttl: u8, bytes: &'a [u8]) -> Payload<'a> {
+    let end = |(address, port): End<'_>| {
+        let mut octets = [0; 16];
+        match address.parse().unwrap() {
+            IpAddr::V4(v4) => octets[..4].copy_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => octets = v6.octets(),
+        }
+        Endpoint { address: octets, port }
+    };
+    let version = if from.0.contains(':') { 6 } else { 4 };
+    let (from, to) = (end(from), end(to));
+    let (key, direction) =
+        FlowKey::canonical(from, to, version, protocol::UDP, PortKind::Ports, [0; 2]);
+    let macs = [Some([0, 0, 0, 0, 0, mac]), None];
+    Payload { key, direction, macs, ttl, bytes, timestamp: Some(SECOND), ..Payload::NONE }
+}
+
+/// What is known of devices by these payloads, one a second: `9 name@source address@source …`.
+fn check(payloads: &[Payload<'_>], want: &[&str]) {
+    let (mut conversations, mut findings) = (Conversations::default(), Vec::new());
+    let mut devices = Devices::new(&DevicesSetup::default(), 100);
+    for (second, payload) in (1..).zip(payloads) {
+        let payload = Payload { timestamp: Some(second * SECOND), ..*payload };
+        conversations.observe(&payload, &mut findings);
+        let sender = Sender::of(&payload).unwrap();
+        sender.see(&payload, &mut devices);
+        for finding in findings.drain(..) {
+            match finding {
+                Finding::Host(hint) => sender.hint(&payload, hint, &mut devices),
+                Finding::Dns(message) => sender.name(&message, &mut devices),
+                Finding::Flow(_) => {}
+            }
+        }
+    }
+    let is: Vec<_> = devices.view().all().iter().map(|device| shown(device)).collect();
+    assert_eq!(is, want);
+}
+
+fn shown(device: &Device) -> String {
+    let mut shown = device.mac[5].to_string();
+    for name in &device.names {
+        shown.push_str(&format!(" {}@{}", name.name, name.source.name()));
+    }
+    for address in &device.addresses {
+        shown.push_str(&format!(" {}@{}", address.place.address, address.sighting.name()));
+    }
+    shown
+}
+
+/// An answer that has this name for an address.
+fn answer(name: &str, address: [u8; 4]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.bytes());
+    }
+    bytes.extend([0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+    bytes.extend(address);
+    bytes
+}
+
+const GROUP: End<'static> = ("224.0.0.251", 5_353);
+
+#[test]
+fn a_host_names_itself_and_nobody_else() {
+    let (own, others) = (answer("nine.local", [10, 0, 0, 9]), answer("eight.local", [10, 0, 0, 8]));
+    let from = ("10.0.0.9", 5_353);
+    check(&[datagram(9, from, GROUP, 255, &own)], &["9 nine.local@mdns 10.0.0.9@frame"]);
+    check(&[datagram(9, from, GROUP, 255, &others)], &["9 10.0.0.9@frame"]);
+    // By unicast DNS it would be a server's word.
+    let from = ("10.0.0.9", 53);
+    check(&[datagram(9, from, ("10.0.0.1", 5_000), 64, &own)], &["9 10.0.0.9@frame"]);
+}
+
+#[test]
+fn who_comes_through_a_router_is_known_by_its_address_only() {
+    let own = answer("nine", [10, 0, 0, 9]);
+    let (from, to) = (("10.0.0.9", 5_355), ("10.0.0.1", 5_000));
+    let routed = datagram(254, from, to, 63, &own);
+    check(&[routed], &[]);
+    let straight = datagram(9, ("10.0.0.9", 5_000), to, 64, b"");
+    check(&[straight, routed], &["9 nine@llmnr 10.0.0.9@frame"]);
+    let in_tunnel = Payload {
+        key: straight
+            .key
+            .in_tunnel(crate::flow::Tunnel { kind: crate::flow::TunnelKind::Gre, id: None }),
+        ..straight
+    };
+    check(&[in_tunnel], &[]);
+}
+
+/// Whether a segment is copied is no function of the packets before it.
+#[test]
+fn segments_say_nothing_of_where_a_host_is() {
+    let datagram = datagram(9, ("10.0.0.9", 5_000), ("10.0.0.1", 5_000), 64, b"");
+    let end = |last| {
+        let mut address = [0; 16];
+        address[..4].copy_from_slice(&[10, 0, 0, last]);
+        Endpoint { address, port: 5_000 }
+    };
+    let (key, direction) =
+        FlowKey::canonical(end(9), end(1), 4, protocol::TCP, PortKind::Ports, [0; 2]);
+    check(&[Payload { key, direction, ..datagram }], &[]);
+}
+
+#[test]
+fn in_version_6_the_frame_counts_before_the_identifier() {
+    let mut solicit = vec![1, 0, 0, 1, 0, 1, 0, 10, 0, 3, 0, 1, 0, 0, 0, 0, 0, 7, 0, 39, 0, 5];
+    solicit.extend(b"\0\x03pc9");
+    let (from, to) = (("fe80::9", 546), ("ff02::1:2", 547));
+    let want = ["9 pc9@dhcp_fqdn fe80::9@frame"];
+    check(&[datagram(9, from, to, 1, &solicit)], &want);
+}
+
+#[test]
+fn neighbours_say_their_addresses_and_names() {
+    let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 9, 10, 0, 0, 9];
+    arp.extend([0, 0, 0, 0, 0, 0, 10, 0, 0, 1]);
+    let macs = [Some([0, 0, 0, 0, 0, 9]), None];
+    let announced = |kind, bytes| Payload { announced: Some(kind), macs, bytes, ..Payload::NONE };
+    let lldp = b"\x0a\x03sw1\0\0";
+    let want = ["9 sw1@lldp 10.0.0.9@arp"];
+    check(&[announced(Announced::Arp, &arp), announced(Announced::Lldp, lldp)], &want);
+    // A frame of neighbour discovery has been picked for its hop limit.
+    let (a, b) = (("fd00::9", 0), ("ff02::1:ff00:1", 0));
+    let solicitation = datagram(9, a, b, 255, b"");
+    let end = |address: &str| {
+        let address = address.parse::<std::net::Ipv6Addr>().unwrap().octets();
+        Endpoint { address, port: 0 }
+    };
+    let (key, direction) =
+        FlowKey::canonical(end(a.0), end(b.0), 6, protocol::ICMPV6, PortKind::None, [0; 2]);
+    check(&[Payload { key, direction, ..solicitation }], &["9 fd00::9@ndp"]);
+}
