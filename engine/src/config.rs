@@ -1,16 +1,19 @@
 //! From what the user typed to what the engine is told: durations, numbers, sinks.
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::SignedDuration;
 
 use crate::decode::{TunnelPorts, Tunnels, VXLAN_PORTS};
-use crate::devices::DevicesSetup;
+use crate::devices::vendors::VENDORS_FOLDER;
+use crate::devices::{DevicesSetup, LocalNetworks, Vendors};
 use crate::engine::{Dispatch, Settings};
 use crate::error::{Error, Result};
-use crate::export::{Format, Keep, SinkOptions, SinkSpec, Target};
+use crate::export::{Format, Keep, SinkOptions, SinkSpec, Target, devices};
 use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
@@ -114,6 +117,24 @@ pub fn parse_datagram_bytes(text: &str) -> std::result::Result<usize, String> {
     })
 }
 
+/// A prefix of addresses: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+///
+/// # Errors
+/// A text for the user, if it is none.
+pub fn parse_prefix(text: &str) -> std::result::Result<IpNet, String> {
+    let prefix = text.parse::<IpNet>().map(|prefix| prefix.trunc());
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    prefix.or_else(|_| address()).map_err(|_| {
+        format!("'{text}' is no prefix; write 192.0.2.0/24, 2001:db8::/32, or one address")
+    })
+}
+
+/// The file in a folder of `--state` that devices are kept in.
+#[must_use]
+pub fn state_file(folder: &Path) -> PathBuf {
+    folder.join("devices.jsonl")
+}
+
 /// What both `read` and `capture` are told.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -143,6 +164,14 @@ pub struct Options {
     pub learns_names: bool,
     /// Names that are kept.
     pub max_names: usize,
+    /// Prefixes whose hosts are local devices.
+    pub locals: Vec<IpNet>,
+    /// Where the registries of vendors are, if that is given.
+    pub oui: Option<PathBuf>,
+    /// Where devices are written.
+    pub devices: Option<PathBuf>,
+    /// Where they are kept from run to run.
+    pub state: Option<PathBuf>,
     /// Whether the innermost IP header makes the flow, and not the outermost.
     pub opens_tunnels: bool,
     /// UDP ports of VXLAN beside its own.
@@ -183,7 +212,7 @@ impl Options {
             max_flows: self.max_flows,
             features_set: self.features_set,
             max_names: self.learns_names.then_some(self.max_names),
-            devices: DevicesSetup::default(),
+            devices: self.devices()?,
             sinks,
             dns_log,
             tunnels: self.tunnels()?,
@@ -203,6 +232,38 @@ impl Options {
                 .advise("leave one of them out"));
         }
         Ok(if self.opens_tunnels { Tunnels::Inner(ports) } else { Tunnels::Outer })
+    }
+
+    /// What is known of devices before: where names are learned.
+    fn devices(&self) -> Result<DevicesSetup> {
+        if !self.learns_names {
+            let given = [
+                ("--devices", self.devices.is_some()),
+                ("--state", self.state.is_some()),
+                ("--local", !self.locals.is_empty()),
+                ("--oui", self.oui.is_some()),
+            ];
+            return match given.into_iter().find(|(_, is_given)| *is_given) {
+                Some((option, _)) => Err(Error::new(option, "devices are learned with names")
+                    .advise("leave out --names off, or this")),
+                None => Ok(DevicesSetup::default()),
+            };
+        }
+        let vendors = match &self.oui {
+            Some(folder) => Vendors::read(folder)?,
+            // What nobody has asked for does not stop a run.
+            None => Vendors::read(Path::new(VENDORS_FOLDER)).unwrap_or_default(),
+        };
+        if let Some(folder) = self.oui.as_ref().filter(|_| vendors.is_empty()) {
+            return Err(Error::new(format!("read {}", folder.display()), "no vendor is in it")
+                .advise("give --oui a folder with the IEEE's oui.csv"));
+        }
+        let kept = self.state.as_deref().map(state_file).filter(|file| file.exists());
+        Ok(DevicesSetup {
+            networks: Arc::new(LocalNetworks::with(self.locals.clone())),
+            vendors: Arc::new(vendors),
+            known: kept.map_or(Ok(Vec::new()), |file| devices::read(&file))?.into(),
+        })
     }
 
     fn filter(&self) -> Result<Option<Filter>> {
@@ -240,7 +301,9 @@ impl Options {
         let mut taken: Vec<PathBuf> = self.inputs.iter().map(|input| true_name(input)).collect();
         // An input may be read twice, and standard input is not what standard output is.
         taken.retain(|input| input != Path::new("-"));
-        for path in outputs.chain(self.stats.clone()) {
+        let state = self.state.as_deref().map(state_file);
+        let kept = self.stats.clone().into_iter().chain(self.devices.clone()).chain(state);
+        for path in outputs.chain(kept) {
             let name = true_name(&path);
             if taken.contains(&name) {
                 return Err(Error::new(

@@ -33,11 +33,6 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures")
 }
 
-/// Where the truth of a capture is.
-pub(crate) fn truth_of(name: &str) -> PathBuf {
-    root().join("oracle").join(format!("{name}.json"))
-}
-
 /// All captures; none if they are not here.
 pub(crate) fn files() -> Vec<PathBuf> {
     let entries = root().join("pcap").read_dir();
@@ -45,6 +40,12 @@ pub(crate) fn files() -> Vec<PathBuf> {
         entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort();
     files
+}
+
+/// Where the truth of a capture is.
+pub(crate) fn truth_of(file: &Path) -> PathBuf {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    root().join("oracle").join(format!("{name}.json"))
 }
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -71,7 +72,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let baselines: Vec<_> = baselines.collect();
     let of_oracle = files.into_iter().flat_map(|file| {
         let name = file_name(&file);
-        let truth = truth_of(&name);
+        let truth = truth_of(&file);
         let (one, two) = (file.clone(), file);
         let compare = root.join("compare.py");
         [

@@ -197,7 +197,7 @@ fn pairs_of_truth() -> Outcome {
     let (mut held, mut missing) = (0, Vec::new());
     for file in captures::files() {
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let truth = json_file(&captures::truth_of(&name))?;
+        let truth = json_file(&captures::truth_of(Path::new(&name)))?;
         let Some(rows) = truth["names"]["dns"].as_array() else { continue };
         let folder = folder();
         let log = folder.path().join("log.jsonl");

@@ -10,6 +10,7 @@ mod cli;
 mod collector;
 mod convert;
 mod crash;
+mod devices;
 mod dns_log;
 mod features;
 mod filter;
@@ -71,6 +72,7 @@ fn main() {
     trials.extend(features::trials());
     trials.extend(names::trials());
     trials.extend(dns_log::trials());
+    trials.extend(devices::trials());
     trials.extend(filter::trials());
     trials.extend(sinks::trials());
     trials.extend(ipfix::trials());

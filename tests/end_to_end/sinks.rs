@@ -38,6 +38,7 @@ const CSV_TO_JSON: &str = r#"
 import csv, json, sys
 NUMBERS = set("part duration_ns ip_version protocol icmp_type icmp_code".split())
 ENDS = tuple("_port _packets _bytes _fragments _tcp_flags _ns _retransmits _out_of_order _zero_windows _ttl_min _ttl_max _dscp".split())
+DEVICE = "mac vendor hostname source".split()
 for row in csv.DictReader(open(sys.argv[1], newline="")):
     out = {}
     for name, text in row.items():
@@ -45,6 +46,8 @@ for row in csv.DictReader(open(sys.argv[1], newline="")):
             continue
         is_number = name in NUMBERS or name.endswith(ENDS)
         out[name] = int(text) if is_number else [int(v) for v in text.split(";")] if name == "vlan" else text
+        if name.endswith("_device"):
+            out[name] = {part: value for part, value in zip(DEVICE, text.split(";")) if value}
     print(json.dumps(out, separators=(",", ":")))
 "#;
 

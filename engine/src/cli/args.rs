@@ -8,11 +8,12 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
 use crate::config::{
     Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_keep,
-    parse_timeout,
+    parse_prefix, parse_timeout,
 };
 use crate::export::{Keep, SinkOptions, TlsFiles};
 use crate::host::tune::Tune;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Capture(CaptureArguments),
     /// Make a whole file of what was written of one that was never completed.
     Repair(RepairArguments),
+    /// Show the devices that a run has kept: MAC address, vendor, name, addresses, when seen.
+    Devices(DevicesArguments),
     /// Look at this machine and its interfaces: what a capture would find, and what mends it.
     Doctor(DoctorArguments),
     /// Convert files of records: JSON lines, CSV, Parquet, Arrow, IPFIX, NetFlow version 9.
@@ -97,6 +100,17 @@ pub(crate) struct RepairArguments {
     /// FILE.part would have got.
     #[arg(short, long = "output", value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct DevicesArguments {
+    /// What --devices has written.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The folder that --state named.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +215,7 @@ enum Switch {
 }
 
 #[derive(Debug, Clone, Args)]
+#[command(group = ArgGroup::new("kept").multiple(true))]
 pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv, .ipfix or .log
     /// (Zeek's conn.log), with .zst or .gz if you like; zeek:NAME, zeek-json:NAME, eve:NAME
@@ -277,16 +292,30 @@ pub(crate) struct Common {
     /// Keep so many flows that said a name, and so many answers of name services.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_NAMES)]
     max_names: usize,
+    /// Hosts with addresses in this prefix are local devices too, beside those with private and
+    /// link-local ones; may be given several times.
+    #[arg(long = "local", value_name = "PREFIX", value_parser = parse_prefix)]
+    locals: Vec<IpNet>,
+    /// Where the IEEE's registries of vendors are, oui.csv and more, as Debian's package ieee-data
+    /// has them [default: /usr/share/ieee-data, if it is there].
+    #[arg(long, value_name = "DIR")]
+    oui: Option<PathBuf>,
+    /// Write the devices that were seen to this file, as JSON lines, at the end, and at USR1.
+    #[arg(long, value_name = "FILE", group = "kept")]
+    pub(crate) devices: Option<PathBuf>,
+    /// Keep devices from run to run in this folder, which is made if it is not there.
+    #[arg(long, value_name = "DIR", group = "kept")]
+    pub(crate) state: Option<PathBuf>,
     /// Count only packets that this expression accepts, as tcpdump takes it (pcap-filter(7)):
     /// 'tcp port 443 and not net 10.0.0.0/8'. Needs libpcap.
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
     /// Write the ledger to this file at the end: as JSON, or as Prometheus' text if its name ends
     /// in .prom, for node_exporter's textfile collector.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "kept")]
     pub(crate) stats: Option<PathBuf>,
-    /// Write the ledger also every so often.
-    #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "stats")]
+    /// Write the ledger and the devices also every so often.
+    #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "kept")]
     pub(crate) stats_interval: Option<Duration>,
     /// Stop after so long.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
@@ -348,6 +377,10 @@ impl Common {
             features_set: self.features_set.into(),
             learns_names: self.learns_names(),
             max_names: self.max_names,
+            locals: self.locals.clone(),
+            oui: self.oui.clone(),
+            devices: self.devices.clone(),
+            state: self.state.clone(),
             opens_tunnels: self.tunnels == Tunnels::Inner,
             vxlan_ports: self.vxlan_ports.clone(),
             filter: self.filter.clone(),

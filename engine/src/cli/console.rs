@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::args::Common;
+use crate::cli::devices::DeviceFiles;
 use crate::cli::{stats, summary};
 use crate::engine::{Control, Observer};
 use crate::error::Result;
@@ -27,18 +28,23 @@ pub(crate) struct Console {
     verbose: bool,
     quiet: bool,
     print: SignalFlag,
-    stats: Option<(PathBuf, Duration)>,
-    last_stats: Instant,
-    stats_failed: bool,
+    stats: Option<PathBuf>,
+    devices: DeviceFiles,
+    /// How often both are written.
+    interval: Option<Duration>,
+    last_files: Instant,
+    files_failed: bool,
 }
 
 impl Console {
     /// # Errors
-    /// If the ledger cannot be written where the user wants it.
+    /// If the ledger or the devices cannot be written where the user wants them.
     pub(crate) fn new(common: &Common, control: &Control, is_read: bool) -> Result<Self> {
         if let Some(path) = &common.stats {
             stats::check(path)?;
         }
+        let devices = DeviceFiles::of(common);
+        devices.check()?;
         let show = std::io::stderr().is_terminal() && !common.quiet && !common.writes_to_terminal();
         Ok(Self {
             bar: (show && is_read).then(progress_bar),
@@ -46,9 +52,11 @@ impl Console {
             verbose: common.verbose,
             quiet: common.quiet,
             print: Arc::clone(&control.print),
-            stats: common.stats.clone().zip(common.stats_interval),
-            last_stats: Instant::now(),
-            stats_failed: false,
+            stats: common.stats.clone(),
+            devices,
+            interval: common.stats_interval,
+            last_files: Instant::now(),
+            files_failed: false,
         })
     }
 
@@ -77,17 +85,29 @@ impl Console {
         }
     }
 
-    fn write_stats(&mut self, view: &View) {
-        let Some((path, interval)) = &self.stats else { return };
-        if self.last_stats.elapsed() < *interval {
+    /// Writes the ledger and the devices when it is time.
+    fn write_files(&mut self, view: &View) {
+        let is_due = |interval: Duration| self.last_files.elapsed() >= interval;
+        if !self.interval.is_some_and(is_due) {
             return;
         }
-        self.last_stats = Instant::now();
-        // Said once; the final write fails for good.
-        if let Err(error) = stats::write(path, &view.ledger)
-            && !self.stats_failed
+        self.last_files = Instant::now();
+        let stats = self.stats.as_ref().map(|path| stats::write(path, &view.ledger));
+        self.say_once(stats.unwrap_or(Ok(())));
+        self.write_devices(view);
+    }
+
+    fn write_devices(&mut self, view: &View) {
+        let written = view.devices.as_ref().map(|devices| self.devices.write(devices));
+        self.say_once(written.unwrap_or(Ok(())));
+    }
+
+    /// What failed is said once; the final write fails for good.
+    fn say_once(&mut self, written: Result<()>) {
+        if let Err(error) = written
+            && !self.files_failed
         {
-            self.stats_failed = true;
+            self.files_failed = true;
             self.notice(&error.to_string());
         }
     }
@@ -98,9 +118,10 @@ impl Observer for Console {
         let view = views.latest();
         let Some(view) = view.as_ref() else { return };
         self.show(view);
-        self.write_stats(view);
+        self.write_files(view);
         // Relaxed: a request, about itself only.
         if self.print.swap(false, Ordering::Relaxed) {
+            self.write_devices(view);
             let draw = || {
                 summary::print(&view.ledger);
                 summary::print_busiest(&view.busiest);

@@ -6,6 +6,7 @@
 mod args;
 mod console;
 mod convert;
+mod devices;
 mod doctor;
 mod hold;
 mod prometheus;
@@ -26,6 +27,7 @@ use crate::cli::args::{
     SchemaFormat,
 };
 use crate::cli::console::Console;
+use crate::cli::devices::DeviceFiles;
 use crate::cli::hold::Holder;
 use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
@@ -53,7 +55,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let command = arguments.get(1).and_then(|command| command.to_str()).unwrap_or_default();
     let help = match command {
-        "read" | "capture" | "convert" | "repair" | "doctor" => format!("flowtap {command} --help"),
+        "read" | "capture" | "convert" | "repair" | "devices" | "doctor" => {
+            format!("flowtap {command} --help")
+        }
         _ => "flowtap --help".to_owned(),
     };
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -72,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (common, result) = match arguments.command {
         Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
         Command::Convert(arguments) => return exit_code(convert::run(&arguments)),
+        Command::Devices(devices) => return exit_code(devices::run(&devices).map(|()| 0)),
         Command::Schema(schema) => return exit_code(show_schema(schema.format).map(|()| 0)),
         Command::Repair(settings) => return exit_code(repair_file(&settings).map(|()| 0)),
         Command::Hold(settings) => {
@@ -105,6 +110,11 @@ fn show_schema(format: SchemaFormat) -> Result<()> {
             json.map_err(|e| Error::new("show the schema", e))? + "\n"
         }
     };
+    print(&text)
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         // A reader that has seen enough goes away.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -131,7 +141,7 @@ fn exit_code(result: Result<u8>) -> ExitCode {
 /// What clap says in several lines, in one that says where to look.
 fn usage_line(error: &clap::Error, help: &str) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let commands = "read, capture, convert, repair, doctor or schema";
+        let commands = "read, capture, convert, repair, devices, doctor or schema";
         return format!("give a command: {commands}; see {help}");
     }
     let text = error.to_string();
@@ -151,6 +161,7 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
         ..arguments.common.options()
     };
     let settings = options.settings()?;
+    DeviceFiles::make_folder(&arguments.common)?;
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, true)?;
     console.detail(&format!(
@@ -167,8 +178,11 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
 
 fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let settings = arguments.common.options().settings()?;
+    DeviceFiles::make_folder(&arguments.common)?;
     let outputs: Vec<_> = settings.all_sinks().iter().filter_map(SinkSpec::path).collect();
-    let outputs = outputs.iter().map(PathBuf::as_path).chain(arguments.common.stats.as_deref());
+    let devices = DeviceFiles::of(&arguments.common);
+    let more = arguments.common.stats.as_deref().into_iter().chain(devices.paths());
+    let outputs = outputs.iter().map(PathBuf::as_path).chain(more);
     let mut confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
     if arguments.keep_privileges {
         confinement.keep_what_opening_takes();
@@ -230,7 +244,7 @@ fn signals() -> Result<Control> {
     Ok(control)
 }
 
-/// Says how it went, writes the ledger, and decides the exit code.
+/// Says how it went, writes the ledger and the devices, and decides the exit code.
 fn conclude(common: &Common, outcome: Outcome) -> Result<u8> {
     for error in outcome.errors.iter().chain(&outcome.losses) {
         console::say(&error.to_string());
@@ -240,6 +254,9 @@ fn conclude(common: &Common, outcome: Outcome) -> Result<u8> {
     }
     if let Some(path) = &common.stats {
         stats::write(path, &outcome.ledger)?;
+    }
+    if let Some(devices) = &outcome.devices {
+        DeviceFiles::of(common).write(devices)?;
     }
     let is_clean = outcome.ledger.lost() == 0 && outcome.ledger.balances();
     if !outcome.errors.is_empty() {
