@@ -135,12 +135,24 @@ struct Watch<'a> {
     accounts: &'a Accounts,
     map: &'a GlobalMap,
     views: &'a Views,
-    devices: &'a Option<DevicesReader>,
+    devices: Option<&'a DevicesReader>,
     start: Instant,
     last_view: Option<Instant>,
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
+    /// Of a run since `start`. Devices are read if any are learned.
+    fn new(
+        control: &'a Control,
+        accounts: &'a Accounts,
+        map: &'a GlobalMap,
+        views: &'a Views,
+        devices: Option<&'a DevicesReader>,
+        start: Instant,
+    ) -> Self {
+        Self { control, accounts, map, views, devices, start, last_view: None }
+    }
+
     /// Whether the run should stop: by signal, by duration, or because nobody listens.
     fn should_stop(&self, settings: &Settings) -> bool {
         self.control.stop.is_made()
@@ -161,7 +173,7 @@ impl Watch<'_> {
             self.accounts.ignored_packets.set(ledger.ignored_packets());
             // Goes over the whole map: only when somebody wants to see it.
             let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
-            let devices = self.devices.as_ref().map(DevicesReader::latest);
+            let devices = self.devices.map(DevicesReader::latest);
             self.views.publish(View { ledger, busiest, progress, devices });
         }
         tell(self.accounts, observer);

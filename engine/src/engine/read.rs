@@ -101,15 +101,7 @@ pub fn read(
         let running = start_workers(scope, settings, &accounts, feeds, &shared, first, files)?;
 
         let devices = pipeline.devices();
-        let mut watch = Watch {
-            control,
-            accounts: &accounts,
-            map: &map,
-            views,
-            devices: &devices,
-            start,
-            last_view: None,
-        };
+        let mut watch = Watch::new(control, &accounts, &map, views, devices.as_ref(), start);
         while !pipeline.is_finished() {
             // What is read from here on would not be written.
             let is_in_vain = !sinks.is_empty() && sinks.iter().all(Sink::takes_nothing);

@@ -144,15 +144,7 @@ pub fn capture(
             })?);
         }
         let devices = pipeline.devices();
-        let mut watch = Watch {
-            control,
-            accounts: &accounts,
-            map: &map,
-            views,
-            devices: &devices,
-            start,
-            last_view: None,
-        };
+        let mut watch = Watch::new(control, &accounts, &map, views, devices.as_ref(), start);
         let mut errors = Vec::new();
         while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
