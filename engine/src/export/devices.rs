@@ -1,5 +1,5 @@
-//! A file of devices: JSON lines, one object for each device. It is what `--devices` writes, and what
-//! `--state` keeps from run to run.
+//! A file of devices: JSON lines, one object for each device. It is what `--devices` writes, and
+//! what `--state` keeps from run to run.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -13,7 +13,7 @@ use crate::devices::{
     Device, DeviceAddress, DeviceName, DevicesView, HostNameSource, Mac, Place, Sighting, is_random,
 };
 use crate::error::{Error, Result};
-use crate::export::line::escape_json;
+use crate::export::json::escape;
 use crate::limits::{DEVICE_FILE_BYTES, DEVICES, KEY_VLANS};
 use crate::time::Timestamp;
 
@@ -69,7 +69,7 @@ pub fn write(devices: &DevicesView) -> Vec<u8> {
     let mut out = Vec::new();
     for device in devices.all() {
         let line = serde_json::to_string(&Line::of(&device));
-        escape_json(&line.expect("it is plain data"), &mut out);
+        escape(&line.expect("it is plain data"), &mut out);
         out.push(b'\n');
     }
     out

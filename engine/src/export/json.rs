@@ -8,21 +8,23 @@ use crate::export::line::{Line, is_harmful};
 #[inline(never)]
 pub(super) fn quote(text: &str, out: &mut Vec<u8>) {
     if text.contains(|c: char| c >= '\u{7f}' && is_harmful(c)) {
-        return quote_harmful(text, out);
+        let quoted = serde_json::to_string(text).expect("a string takes any text");
+        return escape(&quoted, out);
     }
     serde_json::to_writer(out, text).expect("a vector takes any text");
 }
 
-/// JSON leaves what is not ASCII as it is, and DEL.
-fn quote_harmful(text: &str, out: &mut Vec<u8>) {
-    let quoted = serde_json::to_string(text).expect("a string takes any text");
-    for character in quoted.chars() {
+/// JSON with what is harmful in it as `\u009b`: that leaves what is not ASCII as it is, and DEL.
+pub(super) fn escape(json: &str, out: &mut Vec<u8>) {
+    if !json.contains(is_harmful) {
+        return out.extend_from_slice(json.as_bytes());
+    }
+    for character in json.chars() {
         if is_harmful(character) {
             let number = u32::from(character);
             write!(out, "\\u{number:04x}").expect("a vector takes anything");
         } else {
-            let mut bytes = [0; 4];
-            out.extend_from_slice(character.encode_utf8(&mut bytes).as_bytes());
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
 }

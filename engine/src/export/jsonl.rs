@@ -127,11 +127,8 @@ impl Fields for JsonLines {
     #[inline(always)]
     fn text(&mut self, name: &'static str, value: Option<&str>) {
         if let Some(text) = value {
-            self.quoted.clear();
-            quote(text, &mut self.quoted);
-            let quoted = std::mem::take(&mut self.quoted);
-            self.field(name, Some(&quoted), |line, quoted| line.bytes(quoted));
-            self.quoted = quoted;
+            self.field(name, Some(()), |_, ()| {});
+            self.quote_here(text);
         }
     }
 

@@ -241,21 +241,6 @@ pub(crate) fn is_harmful(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// JSON with what is harmful in it as `\u009b`: that leaves what is not ASCII as it is, and DEL.
-pub(crate) fn escape_json(json: &str, out: &mut Vec<u8>) {
-    if !json.contains(is_harmful) {
-        return out.extend_from_slice(json.as_bytes());
-    }
-    for character in json.chars() {
-        if is_harmful(character) {
-            let number = u32::from(character);
-            write!(out, "\\u{number:04x}").expect("a vector takes anything");
-        } else {
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
-}
-
 /// Text from the wire as it may be shown: what is harmful stands as `\u{1b}`.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
