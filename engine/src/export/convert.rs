@@ -9,7 +9,7 @@ mod columnar;
 mod csv;
 mod elements;
 mod input;
-mod ipfix;
+pub(super) mod ipfix;
 mod jsonl;
 #[cfg(test)]
 mod tests;

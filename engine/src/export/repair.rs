@@ -195,6 +195,31 @@ fn arrow(mut file: File, output: &mut Output) -> Recovered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::SinkOptions;
+    use crate::export::tests::records_with_all_fields;
+    use crate::flow::FeaturesSet;
+
+    /// Records with values of all lengths, among descriptions of own elements, which are none.
+    #[test]
+    fn records_of_messages_are_counted() {
+        for pen in [None, Some(64_999)] {
+            let options = SinkOptions { pen, ..SinkOptions::default() };
+            let (bytes, records) = records_with_all_fields(|rows| {
+                let mut encoder = Format::Ipfix.encoder(FeaturesSet::Basic, &options);
+                let mut bytes = Vec::new();
+                encoder.begin(&mut bytes);
+                encoder.encode(rows, &mut bytes);
+                encoder.end(&mut bytes);
+                (bytes, rows.records.len() as u64)
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let part = folder.path().join("flows.ipfix.part");
+            std::fs::write(&part, &bytes).unwrap();
+            let repaired = repair(&part, None).unwrap();
+            assert_eq!((repaired.records, repaired.cut), (records, None), "{pen:?}");
+            assert_eq!(std::fs::read(repaired.file).unwrap(), bytes);
+        }
+    }
 
     #[test]
     fn a_part_says_what_it_would_have_become() {

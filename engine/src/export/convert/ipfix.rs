@@ -18,11 +18,12 @@ const NETFLOW_9: u16 = 9;
 /// Bytes of a header behind the version (RFC 7011 section 3.1, RFC 3954 section 5.1).
 const IPFIX_HEADER: usize = 14;
 const NETFLOW_9_HEADER: usize = 18;
-const SET_HEADER: usize = 4;
+/// RFC 7011 section 3.3.2.
+pub(in crate::export) const SET_HEADER: usize = 4;
 /// The length that says that the length stands before the value (RFC 7011 section 7).
 const VARIABLE: u16 = 65_535;
 /// The first number of a set of data.
-const FIRST_DATA_SET: u16 = 256;
+pub(in crate::export) const FIRST_DATA_SET: u16 = 256;
 
 /// An element of a template.
 struct Field {
@@ -102,7 +103,7 @@ impl Messages {
         } else if version == 10 {
             // Length, seconds, sequence, domain.
             self.take(IPFIX_HEADER).map_err(text)?;
-            let len = usize::from(short(&self.set).expect("the header is there"));
+            let len = usize::from(short_at(&self.set, 0));
             let header = IPFIX_HEADER + 2;
             self.left =
                 len.checked_sub(header).ok_or_else(|| format!("a message of {len} bytes"))?;
@@ -123,7 +124,7 @@ impl Messages {
             return Ok(false);
         }
         self.take(2).map_err(text)?;
-        let number = short(&self.set).expect("two bytes were read");
+        let number = short_at(&self.set, 0);
         // A version is no number of a set: those below 256 but 0 to 3 are reserved.
         let begins = if self.is_netflow { matches!(number, 9 | 10) } else { !is_within };
         if begins {
@@ -131,7 +132,7 @@ impl Messages {
             return Ok(true);
         }
         self.take(2).map_err(text)?;
-        let len = usize::from(short(&self.set).expect("two bytes were read"));
+        let len = usize::from(short_at(&self.set, 0));
         let body = len.checked_sub(SET_HEADER).ok_or_else(|| format!("a set of {len} bytes"))?;
         if is_within {
             self.left = self.left.checked_sub(len).ok_or("a set is longer than its message")?;
@@ -236,17 +237,35 @@ impl Messages {
     }
 }
 
-/// RFC 7011 section 3.2.
-fn field(set: &mut &[u8], is_netflow: bool) -> Result<Field, String> {
+/// An element as a template names it (RFC 7011 section 3.2).
+pub(in crate::export) struct Element {
+    enterprise: Option<u32>,
+    number: u16,
+    /// Of its value, or that its length stands before each.
+    pub(in crate::export) bytes: u16,
+}
+
+/// The next one of a template of IPFIX.
+pub(in crate::export) fn take_element(set: &mut &[u8]) -> Result<Element, String> {
     let (number, bytes) = (take_short(set)?, take_short(set)?);
-    if is_netflow || number & 0x8000 == 0 {
-        let name = format!("element {number}");
-        return Ok(Field { meaning: meaning(None, number), name, bytes });
-    }
-    let number = number & 0x7fff;
-    let enterprise = u32::from(take_short(set)?) << 16 | u32::from(take_short(set)?);
-    let name = format!("element {number} of enterprise {enterprise}");
-    Ok(Field { meaning: meaning(Some(enterprise), number), name, bytes })
+    let enterprise = match number & 0x8000 {
+        0 => None,
+        _ => Some(u32::from(take_short(set)?) << 16 | u32::from(take_short(set)?)),
+    };
+    Ok(Element { enterprise, number: number & 0x7fff, bytes })
+}
+
+fn field(set: &mut &[u8], is_netflow: bool) -> Result<Field, String> {
+    let Element { enterprise, number, bytes } = if is_netflow {
+        Element { enterprise: None, number: take_short(set)?, bytes: take_short(set)? }
+    } else {
+        take_element(set)?
+    };
+    let name = match enterprise {
+        None => format!("element {number}"),
+        Some(enterprise) => format!("element {number} of enterprise {enterprise}"),
+    };
+    Ok(Field { meaning: meaning(enterprise, number), name, bytes })
 }
 
 /// Bytes of the shortest record.
@@ -303,18 +322,22 @@ impl Reader for Messages {
     }
 }
 
-fn short(bytes: &[u8]) -> Option<u16> {
-    bytes.first_chunk().copied().map(u16::from_be_bytes)
+/// The number there, which is known to be whole.
+pub(in crate::export) fn short_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn take_short(set: &mut &[u8]) -> Result<u16, String> {
+pub(in crate::export) fn take_short(set: &mut &[u8]) -> Result<u16, String> {
     let (first, rest) = set.split_first_chunk().ok_or("a template is cut")?;
     *set = rest;
     Ok(u16::from_be_bytes(*first))
 }
 
-/// A value of a fixed length, or one that stands before it.
-fn take_value<'a>(set: &mut &'a [u8], bytes: u16) -> Result<&'a [u8], String> {
+/// A value of a fixed length, or one that stands before it (RFC 7011 section 7).
+pub(in crate::export) fn take_value<'a>(
+    set: &mut &'a [u8],
+    bytes: u16,
+) -> Result<&'a [u8], String> {
     let cut = "a record is cut";
     let mut len = usize::from(bytes);
     if bytes == VARIABLE {

@@ -5,19 +5,16 @@ use std::collections::HashMap;
 use std::io::BufRead;
 
 use super::{Recovered, Stop, damage};
+use crate::export::convert::ipfix::{
+    FIRST_DATA_SET, SET_HEADER, short_at, take_element, take_short, take_value,
+};
 use crate::export::output::Output;
 
 /// RFC 7011 section 3.1.
 const VERSION: u16 = 10;
 const HEADER: usize = 16;
 /// RFC 7011 section 3.3.2.
-const SET_HEADER: usize = 4;
 const TEMPLATE_SET: u16 = 2;
-const FIRST_DATA_SET: u16 = 256;
-/// Of an element of its own enterprise, RFC 7011 section 3.2.
-const ENTERPRISE: u16 = 0x8000;
-/// Of an element with its length before each value, RFC 7011 section 7.
-const VARIABLE: u16 = u16::MAX;
 
 /// Lengths of a template's elements.
 type Templates = HashMap<u16, Vec<u16>>;
@@ -29,7 +26,7 @@ pub(super) fn recover(rows: &mut dyn BufRead, output: &mut Output) -> Recovered 
         while !rows.fill_buf().map_err(|error| damage(&error))?.is_empty() {
             message.resize(HEADER, 0);
             rows.read_exact(&mut message).map_err(|error| damage(&error))?;
-            let (version, len) = (number(&message, 0), usize::from(number(&message, 2)));
+            let (version, len) = (short_at(&message, 0), usize::from(short_at(&message, 2)));
             if version != VERSION || len < HEADER {
                 return Err(Stop::Damage("what follows is no IPFIX message".to_owned()));
             }
@@ -49,7 +46,7 @@ pub(super) fn recover(rows: &mut dyn BufRead, output: &mut Output) -> Recovered 
 fn count(mut sets: &[u8], templates: &mut Templates) -> u64 {
     let mut records = 0;
     while sets.len() >= SET_HEADER {
-        let (id, len) = (number(sets, 0), usize::from(number(sets, 2)));
+        let (id, len) = (short_at(sets, 0), usize::from(short_at(sets, 2)));
         if !(SET_HEADER..=sets.len()).contains(&len) {
             break;
         }
@@ -67,19 +64,11 @@ fn count(mut sets: &[u8], templates: &mut Templates) -> u64 {
     records
 }
 
+/// What is shorter than a template is padding; one that is cut counts as none.
 fn learn(mut set: &[u8], templates: &mut Templates) {
-    while set.len() >= 4 {
-        let (id, count) = (number(set, 0), number(set, 2));
-        set = &set[4..];
-        let mut lengths = Vec::new();
-        for _ in 0..count {
-            if set.len() < 4 {
-                return;
-            }
-            let bytes = if number(set, 0) & ENTERPRISE == 0 { 4 } else { 8 };
-            lengths.push(number(set, 2));
-            set = set.get(bytes..).unwrap_or_default();
-        }
+    while let (Ok(id), Ok(count)) = (take_short(&mut set), take_short(&mut set)) {
+        let lengths = (0..count).map(|_| take_element(&mut set).map(|element| element.bytes));
+        let Ok(lengths) = lengths.collect() else { return };
         templates.insert(id, lengths);
     }
 }
@@ -87,26 +76,13 @@ fn learn(mut set: &[u8], templates: &mut Templates) {
 /// What is left at the end of a set is padding, shorter than a record.
 fn records_of(mut set: &[u8], elements: &[u16]) -> u64 {
     let mut records = 0;
-    while !set.is_empty()
-        && let Some(rest) = elements.iter().try_fold(set, |set, &len| after_element(set, len))
-        && rest.len() < set.len()
-    {
+    while !set.is_empty() {
+        let before = set.len();
+        let is_whole = elements.iter().all(|&bytes| take_value(&mut set, bytes).is_ok());
+        if !is_whole || set.len() == before {
+            break;
+        }
         records += 1;
-        set = rest;
     }
     records
-}
-
-fn after_element(set: &[u8], len: u16) -> Option<&[u8]> {
-    match (len, set) {
-        (VARIABLE, [255, high, low, rest @ ..]) => {
-            rest.get(usize::from(u16::from_be_bytes([*high, *low]))..)
-        }
-        (VARIABLE, [len, rest @ ..]) => rest.get(usize::from(*len)..),
-        _ => set.get(usize::from(len)..),
-    }
-}
-
-fn number(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
