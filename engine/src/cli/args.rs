@@ -44,7 +44,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Convert files of records: JSON lines, CSV, Parquet, Arrow, IPFIX, NetFlow version 9.
     Convert(ConvertArguments),
-    /// Show the fields of a record: name, type, unit, meaning; what IPFIX, Zeek and Suricata call it.
+    /// Show the fields of a record: name, type, unit, meaning; what IPFIX, Zeek and Suricata call
+    /// it.
     Schema(SchemaArguments),
     /// Hold an interface's settings: started by `capture --tune`.
     #[command(hide = true, name = crate::cli::hold::COMMAND)]

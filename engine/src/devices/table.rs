@@ -2,8 +2,8 @@
 //! the devices out, reads a published copy.
 //!
 //! Whose an address is and what a device is called are kept with their times, so that a flow's ends
-//! are those of its first packet, however late it is labelled. The number of devices is bounded, and
-//! so is what is kept of each.
+//! are those of its first packet, however late it is labelled. The number of devices is bounded,
+//! and so is what is kept of each.
 
 use std::net::IpAddr;
 

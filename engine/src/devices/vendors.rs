@@ -18,7 +18,8 @@ use crate::sync::Arc;
 /// Where Debian puts them.
 pub const VENDORS_FOLDER: &str = "/usr/share/ieee-data";
 
-/// The registries, in files of the same form: registry, block in hexadecimal, organisation, address.
+/// The registries, in files of the same form: registry, block in hexadecimal, organisation,
+/// address.
 const FILES: [&str; 3] = ["oui.csv", "mam.csv", "oui36.csv"];
 
 /// Whose a block is that is given out in smaller ones.

@@ -2,8 +2,8 @@
 //! <https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format>), to be mapped into memory.
 //!
 //! A record batch is written when it is full, or a checkpoint asks for it. What comes before the
-//! end of a file is, after its first 64 bytes, Arrow's streaming format: it can be read as such, and
-//! [repaired](mod@super::repair).
+//! end of a file is, after its first 64 bytes, Arrow's streaming format: it can be read as such,
+//! and [repaired](mod@super::repair).
 
 use arrow_ipc::writer::FileWriter;
 

@@ -1,8 +1,8 @@
 //! Records as columns in memory: what Parquet and Arrow files are made of.
 //!
 //! [`Visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64,
-//! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel or a device a struct, all else text,
-//! written as in JSON lines. There is no other list of fields here.
+//! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel or a device a struct, all else
+//! text, written as in JSON lines. There is no other list of fields here.
 
 use std::net::IpAddr;
 use std::sync::Arc;

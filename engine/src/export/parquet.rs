@@ -1,9 +1,9 @@
 //! Apache Parquet (<https://parquet.apache.org/docs/file-format/>): columns, Zstandard in each.
 //!
-//! Records are held back until a row group is full, or a checkpoint asks for it. A file can be
-//! read once its end is written, which says where everything is. So that a file without its end can
-//! be [repaired](mod@super::repair), each row group is followed by a note: what the end would be if the
-//! file held this row group only. Readers go by the end and pass over notes.
+//! Records are held back until a row group is full, or a checkpoint asks for it. A file can be read
+//! once its end is written, which says where everything is. So that a file without its end can be
+//! [repaired](mod@super::repair), each row group is followed by a note: what the end would be if
+//! the file held this row group only. Readers go by the end and pass over notes.
 
 use std::sync::Arc;
 

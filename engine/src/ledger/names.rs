@@ -34,8 +34,8 @@ pub struct NamesLedger {
     pub answers: u64,
     /// Flows and answers that were evicted for others.
     pub evicted: u64,
-    /// Answers that an earlier one with the same name stands for, for want of room: flows that began
-    /// after them may be told a greater age, and no other name.
+    /// Answers that an earlier one with the same name stands for, for want of room: flows that
+    /// began after them may be told a greater age, and no other name.
     pub merged: u64,
     /// Devices that are known.
     pub devices: u64,
