@@ -89,8 +89,8 @@ fn mdns(host: u8, label: &[u8]) -> Vec<u8> {
     udp((mac(host), local(host), 5_353), group, 255, &message)
 }
 
-/// Of what is sent from a port to the world, through the router, it is seen on this side of it, or on
-/// the other one, where the frame is the router's.
+/// Of what is sent from a port to the world, through the router, it is seen on this side of it, or
+/// on the other one, where the frame is the router's.
 fn flow(host: u8, port: u16, is_behind: bool) -> Vec<u8> {
     let (from, to, ttl) =
         if is_behind { (ROUTER, [0x00, 9, 9, 9, 9, 9], 63) } else { (mac(host), ROUTER, 64) };

@@ -247,8 +247,8 @@ pub(crate) struct Common {
     /// Collectors: a record for each direction of a flow, and none for both.
     #[arg(long)]
     uniflow: bool,
-    /// IPFIX: give names, tunnels, the interface, and what else has no element of IANA's, as elements
-    /// of this private enterprise number, and say what they are (RFC 5610).
+    /// IPFIX: give names, tunnels, the interface, and what else has no element of IANA's, as
+    /// elements of this private enterprise number, and say what they are (RFC 5610).
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pen: Option<u32>,
     /// Collectors over TLS: trust the authorities whose certificates are in this file (PEM), and no

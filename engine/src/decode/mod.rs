@@ -1,11 +1,12 @@
 //! Frames in, packets out: one decoder for every source.
 //!
-//! [`Decoder::decode`] reads what almost all frames are in a straight line ([`straight`]). Of
-//! all others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what
-//! stands above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later
-//! fragments belong to their datagram's flow ([`fragments`]). What it cannot decode it names by
-//! [`Cause`], and where in it a device tells of itself ([`announcement`]); what carried a packet it
-//! enters into a list ([`carriers`]). It trusts no length that a packet claims, and never reads behind the captured bytes.
+//! [`Decoder::decode`] reads what almost all frames are in a straight line ([`straight`]). Of all
+//! others it takes the link layer off ([`link`]), reads the IP header ([`ip`]) and what stands
+//! above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later fragments
+//! belong to their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`],
+//! and where in it a device tells of itself ([`announcement`]); what carried a packet it enters
+//! into a list ([`carriers`]). It trusts no length that a packet claims, and never reads behind the
+//! captured bytes.
 
 mod announcement;
 mod carriers;

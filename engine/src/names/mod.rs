@@ -72,8 +72,8 @@ pub struct Names {
 
 impl Names {
     /// With room for `max_names` messages of flows about themselves, and as many answers, and with
-    /// `devices` to begin with; whoever labels records waits for the thread up to `patience`, if there is one. `counters`
-    /// say for how many decoders and labelling threads this is.
+    /// `devices` to begin with; whoever labels records waits for the thread up to `patience`, if
+    /// there is one. `counters` say for how many decoders and labelling threads this is.
     #[must_use]
     pub fn new(
         counters: &Arc<NamesCounters>,

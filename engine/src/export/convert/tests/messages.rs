@@ -158,7 +158,8 @@ fn ours_come_back_as_far_as_there_are_elements() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whatever comes is read to an end. Of Arrow and Parquet that is for their own crates to see to.
+    /// Whatever comes is read to an end. Of Arrow and Parquet that is for their own crates to see
+    /// to.
     #[test]
     fn any_bytes_come_to_an_end(
         format in prop::sample::select(&[Format::JsonLines, Format::Csv, Format::Ipfix][..]),
