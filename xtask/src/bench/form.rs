@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::programs::Build;
+
 /// How much to run, and where.
 #[derive(clap::Args)]
 pub(crate) struct Form {
@@ -21,6 +23,11 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// How what it runs is built.
+    pub(super) fn build(&self) -> Build {
+        if self.small { Build::Tests } else { Build::Release }
+    }
+
     /// A folder of this run's own, by its whole path, as meters run in folders of theirs.
     ///
     /// # Errors

@@ -5,33 +5,55 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Builds flowtap as users do, and returns where it is.
-pub(super) fn flowtap_program() -> Result<PathBuf, String> {
-    build("flowtap", &["build", "--release", "--bin", "flowtap"])
+/// How what is measured is built.
+#[derive(Clone, Copy)]
+pub(super) enum Build {
+    /// As users build it.
+    Release,
+    /// With all that `scripts/test` builds, so that nothing is built twice: what shows that a
+    /// benchmark works, and gives no figure to quote.
+    Tests,
 }
 
-/// Builds one of flowtap's benchmarks, and returns where it is.
-pub(super) fn bench_program(name: &str) -> Result<PathBuf, String> {
-    build(name, &["bench", "--no-run", "--bench", name])
-}
-
-fn build(name: &str, args: &[&str]) -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(args)
-        .args(["--locked", "--package", "flowtap"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| format!("build flowtap: {error}"))?;
-    if !output.status.success() {
-        return Err("build flowtap: cargo failed".into());
+impl Build {
+    /// Builds flowtap, and returns where it is.
+    pub(super) fn flowtap(self) -> Result<PathBuf, String> {
+        self.program("bin", "flowtap", &["build", "--release", "--bin", "flowtap"])
     }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut ours = messages.filter(|message| message["target"]["name"] == name);
-    let program = ours.find_map(|message| message["executable"].as_str().map(Into::into));
-    program.ok_or_else(|| format!("build {name}: cargo did not say where it is"))
+
+    /// Builds one of flowtap's benchmarks, and returns where it is.
+    pub(super) fn benchmark(self, name: &str) -> Result<PathBuf, String> {
+        self.program("bench", name, &["bench", "--no-run", "--bench", name])
+    }
+
+    fn program(self, kind: &str, name: &str, release: &[&str]) -> Result<PathBuf, String> {
+        let (which, package) = match self {
+            Self::Release => (release, &["--package", "flowtap"][..]),
+            Self::Tests => (&["build", "--quiet", "--all-targets"][..], &["--workspace"][..]),
+        };
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args(which)
+            .args(package)
+            .args(["--locked", "--message-format", "json-render-diagnostics"])
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("build {name}: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("build {name}: cargo failed"));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        // A program has tests of its own, which are called as it is.
+        let is_it = |message: &Value| {
+            let target = &message["target"];
+            let is_tests = kind == "bin" && message["profile"]["test"] == true;
+            target["kind"][0] == kind && target["name"] == name && !is_tests
+        };
+        let mut ours = messages.filter(is_it);
+        let program = ours.find_map(|message| message["executable"].as_str().map(Into::into));
+        program.ok_or_else(|| format!("build {name}: cargo did not say where it is"))
+    }
 }
 
 /// pmacctd's, with room for so many flows. What is not said here it writes several times over,

@@ -21,7 +21,6 @@ use result::{Live, Run, Series};
 
 use super::document;
 use super::form::Form;
-use super::programs::{bench_program, flowtap_program};
 use super::report::{Measured, Report};
 use crate::r#gen::live::receiver_mac;
 use crate::net::Link;
@@ -125,7 +124,8 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<(), String> {
     Report::expect(&args.form.output)?;
     let _link = Link::up(LINK)?;
-    let (meters, missing) = meter::all(&flowtap_program()?, &bench_program("receive")?, args.alone);
+    let build = args.form.build();
+    let (meters, missing) = meter::all(&build.flowtap()?, &build.benchmark("receive")?, args.alone);
     let folder = args.form.work_folder()?;
     let plan = args.plan();
     let mut series = Vec::new();

@@ -15,7 +15,6 @@ use result::{Offline, Run, Series};
 use super::document;
 use super::form::Form;
 use super::ipfix::Sums;
-use super::programs::flowtap_program;
 use super::report::{Measured, Report};
 use super::usage::measure;
 
@@ -55,7 +54,7 @@ pub(super) use walk::{Args as WalkArgs, run as walk};
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
     Report::expect(&args.form.output)?;
-    let flowtap = flowtap_program()?;
+    let flowtap = args.form.build().flowtap()?;
     let (mut meters, missing) = meter::all(&flowtap);
     if args.alone {
         meters.retain(Meter::is_ours_or_ceiling);

@@ -1,9 +1,10 @@
-//! Runs what is measured: micro-benchmarks by `cargo bench`, and the program on captures.
+//! Runs what is measured: micro-benchmarks, and the program on captures.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::bench::programs::Build;
 use crate::bench::usage;
 
 use super::figure::{Figure, Program};
@@ -12,13 +13,16 @@ use super::figure::{Figure, Program};
 ///
 /// # Errors
 /// If it does not build or fails.
-pub(super) fn bench(name: &str, args: &[&str], folder: &Path) -> Result<Vec<Figure>, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("run cargo bench --bench {name}: {error}");
+pub(super) fn bench(
+    build: Build,
+    name: &str,
+    args: &[&str],
+    folder: &Path,
+) -> Result<Vec<Figure>, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("run benchmark {name}: {error}");
     let file = folder.join("figures.json");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["bench", "--quiet", "--locked", "--package", "flowtap", "--bench", name, "--"])
-        .arg("--json")
+    let status = Command::new(build.benchmark(name)?)
+        .args(["--bench", "--json"])
         .arg(&file)
         .args(args)
         .stdout(std::process::Stdio::null())

@@ -17,7 +17,6 @@ pub(super) mod result;
 mod tests;
 
 use super::form::Form;
-use super::programs::flowtap_program;
 use super::report::{Measured, Report};
 use figure::Caches;
 use needs::Receive;
@@ -82,7 +81,8 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         _ => USUAL,
     };
     Report::expect(&args.form.output)?;
-    let flowtap = flowtap_program()?;
+    let build = args.form.build();
+    let flowtap = build.flowtap()?;
     let folder = args.form.work_folder()?;
     std::fs::create_dir_all(&folder.0)
         .map_err(|error| format!("create {}: {error}", folder.0.display()))?;
@@ -90,9 +90,9 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     if args.form.small {
         table.push("--small");
     }
-    let mut figures = measure::bench("table", &table, &folder.0)?;
+    let mut figures = measure::bench(build, "table", &table, &folder.0)?;
     for (name, args) in [("core", &[][..]), ("merge", &[size.merged])] {
-        figures.extend(measure::bench(name, args, &folder.0)?);
+        figures.extend(measure::bench(build, name, args, &folder.0)?);
     }
     let available = std::thread::available_parallelism().map_or(1, usize::from);
     let is_run = |workers: &usize| workers.is_power_of_two() || *workers == available;
