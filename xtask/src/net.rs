@@ -165,7 +165,11 @@ fn has_ethtool() -> bool {
 }
 
 /// Runs `ip` with `args`.
-fn ip(args: &[&str]) -> Result<Output, String> {
+/// Runs `ip`.
+///
+/// # Errors
+/// What it says.
+pub(crate) fn ip(args: &[&str]) -> Result<Output, String> {
     let output = Command::new("ip")
         .args(args)
         .output()

@@ -254,11 +254,11 @@ fn printed_sum(command: &mut Command) -> Result<u64, String> {
 }
 
 fn flowtap_args(place: &Place<'_>) -> Vec<String> {
-    capture_args(place, &["--mode", "tap"])
+    capture_args(place, &["--mode", "tap", "--force"])
 }
 
 fn flowtap_shunt_args(place: &Place<'_>) -> Vec<String> {
-    capture_args(place, &["--mode", "tap", "--shunt"])
+    capture_args(place, &["--mode", "tap", "--force", "--shunt"])
 }
 
 fn by_packet_args(place: &Place<'_>) -> Vec<String> {

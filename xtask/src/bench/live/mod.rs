@@ -23,7 +23,7 @@ use super::document;
 use super::form::Form;
 use super::report::{Measured, Report};
 use crate::r#gen::live::receiver_mac;
-use crate::net::Link;
+use crate::net::{Link, ip};
 
 /// How much to run, and where.
 #[derive(clap::Args)]
@@ -48,8 +48,8 @@ struct Case {
     frame_bytes: &'static str,
     flows: u64,
     way: Way,
-    /// Whether the receiver's interface has the MAC address that they are sent to, so that the
-    /// host's IP gets them as well, unless they are taken from it.
+    /// Whether they are for the receiver's host, by MAC and IP address, so that it gets them as
+    /// well, unless they are taken from it.
     to_host: bool,
 }
 
@@ -174,7 +174,7 @@ fn run_once(meter: &Meter, job: &Job, folder: &Path) -> Result<Run, String> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(failed)?;
     set_gro(!meter.is_xdp)?;
-    set_mac(job.case.to_host)?;
+    set_receiver(job.case.to_host)?;
     let place = Place { netns: format!("{LINK}-b"), folder, flows: job.case.flows };
     let (counted, sent, seconds) = match meter.start(&place) {
         Err(error) => (Err(error), 1, 1.0),
@@ -209,16 +209,22 @@ fn set_gro(on: bool) -> Result<(), String> {
     }
 }
 
-/// Has the receiver's interface be who the frames are for, or not.
-fn set_mac(is_receiver: bool) -> Result<(), String> {
-    let mac = if is_receiver { receiver_mac() } else { OTHER_MAC.to_owned() };
-    let status = Command::new("ip")
-        .args(["-n", &format!("{LINK}-b"), "link", "set", "dev", "v1", "address", &mac])
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        other => Err(format!("give v1 the address {mac} by ip: {other:?}")),
+/// Has the receiver's host be who the frames are for, or not: its interface has their MAC address,
+/// and every IPv4 address is one of its own.
+fn set_receiver(is_host: bool) -> Result<(), String> {
+    let netns = format!("{LINK}-b");
+    let mac = if is_host { receiver_mac() } else { OTHER_MAC.to_owned() };
+    let set = format!("link set dev v1 address {mac}");
+    // A local route to all; and one back, as it answers to those who ask for a port that is closed.
+    let routes = match is_host {
+        true => ["route replace local 0.0.0.0/0 dev lo", "route replace default dev v1"],
+        false => ["route flush table local 0.0.0.0/0", "route flush table main 0.0.0.0/0"],
+    };
+    for command in [set.as_str(), "link set dev lo up"].into_iter().chain(routes) {
+        let words: Vec<_> = ["-n", &netns].into_iter().chain(command.split(' ')).collect();
+        ip(&words)?;
     }
+    Ok(())
 }
 
 /// Sends on processor 1, and says how much, and how long that took in seconds.
