@@ -16,7 +16,7 @@ const DURATIONS_NS: std::ops::RangeInclusive<u64> = 1_000_000..=604_800 * SECOND
 /// What to generate. There are exactly so many frames (those of no flow included) and flows.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What kind of traffic: demo (a bit of everything), dns-heavy, tls-mix
+    /// What kind of traffic: demo (a bit of everything), dns-heavy, tls-mix, web
     /// (sessions with names, after a look-up); imix, small64, elephants,
     /// attack (a SYN flood beside imix); scan (flows of one packet beside a thousand long ones)
     #[arg(long, default_value = "demo", value_parser = find_mix)]

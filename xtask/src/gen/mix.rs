@@ -41,7 +41,7 @@ pub(crate) struct Mix {
 }
 
 /// All mixes.
-pub(crate) const MIXES: &[Mix] = &[DEMO, DNS_HEAVY, TLS_MIX];
+pub(crate) const MIXES: &[Mix] = &[DEMO, DNS_HEAVY, TLS_MIX, WEB];
 
 const TLS_MIX: Mix = Mix {
     name: "tls-mix",
@@ -51,6 +51,10 @@ const TLS_MIX: Mix = Mix {
     vlan_percent: 10,
     qinq_percent: 1,
 };
+
+/// Two look-ups for each session: with 35 packets a flow, one packet in twenty is of DNS, and one
+/// in twenty of a handshake of TLS.
+const WEB: Mix = Mix { name: "web", shares: &[(Kind::Tls, 1), (Kind::Dns, 2)], ..TLS_MIX };
 
 const DNS_HEAVY: Mix = Mix {
     name: "dns-heavy",

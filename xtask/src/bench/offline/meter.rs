@@ -71,6 +71,10 @@ pub(super) fn all(flowtap: &Path) -> (Vec<Meter>, Vec<&'static str>) {
     };
     let mut meters = vec![
         ours(OURS, "0,1", IPFIX, |case| flowtap_args(case, "flows.ipfix", 1)),
+        ours("flowtap, no names", "0,1", IPFIX, |case| {
+            let args = flowtap_args(case, "flows.ipfix", 1);
+            [args, strings(&["--names", "off"])].concat()
+        }),
         ours("flowtap, CSV", "0,1", CSV, |case| flowtap_args(case, "flows.csv", 1)),
         ours("flowtap, JSON lines", "0,1", JSON, |case| flowtap_args(case, "flows.jsonl", 1)),
         ours("flowtap, one processor", "0", IPFIX, |case| flowtap_args(case, "flows.ipfix", 1)),

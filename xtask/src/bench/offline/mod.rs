@@ -38,10 +38,11 @@ pub(crate) struct Args {
 }
 
 /// A capture to run on: name, what it is, packets and flows in the short form.
-const CAPTURES: [(&str, &str, u64, u64); 3] = [
+const CAPTURES: [(&str, &str, u64, u64); 4] = [
     ("imix", "frames of 60, 590 and 1,514 bytes, 7 : 4 : 1, all flows alike", 1_000_000, 100_000),
     ("small64", "frames of 60 bytes, all flows alike", 2_000_000, 10_000),
     ("scan", "one-packet flows beside a thousand long ones", 1_000_000, 500_000),
+    ("web", "sessions of TLS: 5 % of packets are of DNS, 5 % of handshakes", 1_050_000, 30_000),
 ];
 
 /// How much larger captures of the long form are, and smaller those of the small one.

@@ -8,7 +8,11 @@ use etherparse::{SlicedPacket, TransportSlice};
 use super::{Budget, MIXES, SECOND_NS, Traffic, Truth, Wishes, frames, write};
 
 fn make(packets: u64, flows: u64) -> (Vec<u8>, Truth) {
-    let mix = MIXES.iter().find(|mix| mix.name == "tls-mix").unwrap();
+    make_mix("tls-mix", packets, flows)
+}
+
+fn make_mix(name: &str, packets: u64, flows: u64) -> (Vec<u8>, Truth) {
+    let mix = MIXES.iter().find(|mix| mix.name == name).unwrap();
     let budget = Budget { packets, flows, seed: 5, duration_ns: 10 * SECOND_NS };
     write(&Traffic::Mix(mix), Wishes::default(), budget)
 }
@@ -79,6 +83,33 @@ fn every_session_says_its_name() {
     assert_eq!(found, names(&truth));
     let sessions: u64 = found.values().sum();
     assert!(sessions > 300 && long > 50, "{long} of {sessions} need two segments");
+}
+
+/// One packet in twenty has a message of DNS, and one in twenty a part of a handshake of TLS.
+#[test]
+fn web_looks_names_up_and_shakes_hands() {
+    let (file, truth) = make_mix("web", 70_000, 2_000);
+    let (mut dns, mut handshakes) = (0, 0);
+    // Who has sent a record that is encrypted with what was agreed: its type is 23.
+    let mut is_agreed = HashMap::new();
+    for frame in frames(&file) {
+        match SlicedPacket::from_ethernet(&frame).unwrap().transport {
+            Some(TransportSlice::Udp(udp)) => {
+                dns += u64::from(udp.source_port() == 53 || udp.destination_port() == 53);
+            }
+            Some(TransportSlice::Tcp(tcp)) if !tcp.payload().is_empty() => {
+                let key = (frame[..12].to_vec(), tcp.source_port(), tcp.destination_port());
+                let is_agreed = is_agreed.entry(key).or_insert(false);
+                *is_agreed |= tcp.payload()[0] == 23;
+                handshakes += u64::from(!*is_agreed);
+            }
+            _ => {}
+        }
+    }
+    for (what, packets) in [("DNS", dns), ("handshakes", handshakes)] {
+        let permille = packets * 1_000 / truth.frames;
+        assert!((40..=60).contains(&permille), "{what}: {permille} in a thousand");
+    }
 }
 
 /// A foreign reader finds the same names and nothing to complain about.
