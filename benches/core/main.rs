@@ -21,6 +21,7 @@ mod hand;
 mod hash;
 mod locked;
 mod merge;
+mod names;
 #[path = "../pieces/mod.rs"]
 mod pieces;
 #[path = "../table/rivals.rs"]

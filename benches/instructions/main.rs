@@ -20,6 +20,7 @@ use crate::pieces::exchange::PassOn;
 use crate::pieces::export::Encode;
 use crate::pieces::frames::{general, straight};
 use crate::pieces::global::{Busiest, Evict, PublishAndMerge};
+use crate::pieces::names::{Label, Learn, Pick};
 use crate::pieces::table::{Count, Find, Round};
 
 // The program's: it is built from the same source everywhere, where the system's is not.
@@ -105,9 +106,17 @@ fn export(piece: Made) -> Made {
     run(piece)
 }
 
+#[library_benchmark]
+#[bench::pick(made(Pick::new()))]
+#[bench::learn(made(Learn::new()))]
+#[bench::label(made(Label::new()))]
+fn names(piece: Made) -> Made {
+    run(piece)
+}
+
 library_benchmark_group!(
     name = core,
-    benchmarks = [decode, hash, exchange, table, hand, merge, evict, view, export]
+    benchmarks = [decode, hash, exchange, table, hand, merge, evict, view, export, names]
 );
 
 main!(

@@ -13,17 +13,30 @@ pub(crate) fn records() -> Vec<FlowRecord> {
     (0..ITEMS).map(record).collect()
 }
 
+/// The IPv4 addresses of a record's client and server.
+pub(crate) fn hosts(number: usize) -> [[u8; 4]; 2] {
+    let [_, a, b, c] = small(number).to_be_bytes();
+    [[10, a, b, c], [192, a, b, c]]
+}
+
+/// The Unix time of its first packet, in nanoseconds.
+pub(crate) fn start(number: usize) -> i64 {
+    1_767_225_600_000_000_000 + i64::from(small(number)) * 10_000_123
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).expect("few records")
+}
+
 fn record(number: usize) -> FlowRecord {
-    let number = u32::try_from(number).expect("few records");
-    let end = |first: u8, port| {
-        let [_, a, b, c] = number.to_be_bytes();
+    let end = |host: [u8; 4], port| {
         let mut address = [0; 16];
-        address[..4].copy_from_slice(&[first, a, b, c]);
+        address[..4].copy_from_slice(&host);
         Endpoint { address, port }
     };
+    let ([client, server], start) = (hosts(number), start(number));
     let (key, direction) =
-        FlowKey::canonical(end(10, 40_000), end(192, 443), 4, 6, PortKind::Ports, [0; 2]);
-    let start = 1_767_225_600_000_000_000 + i64::from(number) * 10_000_123;
+        FlowKey::canonical(end(client, 40_000), end(server, 443), 4, 6, PortKind::Ports, [0; 2]);
     let mut total = Delta::EMPTY;
     for (side, packets) in total.sides.iter_mut().zip([7, 12]) {
         (side.packets, side.bytes) = (packets, packets * 611);
@@ -34,7 +47,7 @@ fn record(number: usize) -> FlowRecord {
     total.end = Some(EndReason::EndDetected);
     total.opening = Some(Opening {
         flow_start: Some(start),
-        ordinal: number,
+        ordinal: small(number),
         initiator: direction,
         macs: [Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])],
         first_packet: Direction::Forward,

@@ -131,21 +131,44 @@ fn ethernet(tags: &[u16], packet: &[u8]) -> Vec<u8> {
 }
 
 /// Client and server of a flow: the one has a byte of its own in its port too.
-fn ends(flow: usize) -> ([u8; 4], [u8; 4]) {
+fn ends(flow: usize) -> [[u8; 4]; 2] {
     let [a, b, c, ..] = flow.to_le_bytes();
-    ([10, c, b, a], [192, 0, 2, a % 16])
+    [[10, c, b, a], [192, 0, 2, a % 16]]
 }
 
-/// An IPv4 packet with `fragment` as the third and fourth field of 16 bits.
+/// A UDP datagram over IPv4, from one address and port to the other, at a Unix time in
+/// nanoseconds.
+pub(crate) fn datagram(
+    ends: [[u8; 4]; 2],
+    ports: [[u8; 2]; 2],
+    data: &[u8],
+    timestamp: i64,
+) -> Captured {
+    let length = u16::try_from(8 + data.len()).expect("a datagram is short").to_be_bytes();
+    let data = [&ports.concat(), &length[..], &[0, 0], data].concat();
+    let bytes = ethernet(&[], &ipv4_between(ends, UDP, [0; 4], &[], &data));
+    Captured { bytes, timestamp }
+}
+
+/// An IPv4 packet of a flow with `fragment` as the third and fourth field of 16 bits.
 fn ipv4(flow: usize, protocol: u8, fragment: [u8; 4], options: &[u8], data: &[u8]) -> Vec<u8> {
+    ipv4_between(ends(flow), protocol, fragment, options, data)
+}
+
+fn ipv4_between(
+    [source, destination]: [[u8; 4]; 2],
+    protocol: u8,
+    fragment: [u8; 4],
+    options: &[u8],
+    data: &[u8],
+) -> Vec<u8> {
     let words = u8::try_from(5 + options.len() / 4).expect("few options");
     let total = u16::try_from(20 + options.len() + data.len()).expect("a packet is short");
     let mut packet = vec![0x40 | words, 0];
     packet.extend(total.to_be_bytes());
     packet.extend(fragment);
     packet.extend([64, protocol, 0, 0]);
-    let (client, server) = ends(flow);
-    [&client, &server, options, data].iter().for_each(|part| packet.extend(*part));
+    [&source, &destination, options, data].iter().for_each(|part| packet.extend(*part));
     packet
 }
 
@@ -154,8 +177,7 @@ fn ipv6(flow: usize, next: u8, data: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0];
     packet.extend(length.to_be_bytes());
     packet.extend([next, 64]);
-    let (client, server) = ends(flow);
-    for end in [client, server] {
+    for end in ends(flow) {
         packet.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0]);
         packet.extend(end);
     }

@@ -10,6 +10,7 @@ pub(crate) mod exchange;
 pub(crate) mod export;
 pub(crate) mod frames;
 pub(crate) mod global;
+pub(crate) mod names;
 pub(crate) mod table;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
