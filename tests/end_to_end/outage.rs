@@ -29,10 +29,24 @@ pub(crate) fn trials() -> Vec<Trial> {
             Trial::test("outage::what_a_full_disk_keeps_out_is_counted", counted),
             Trial::test("outage::a_folder_that_is_closed_loses_nothing", closed_folder),
         ]);
+        if has_btrfs() {
+            trials.push(Trial::test("outage::a_quota_is_told_once_and_loses_nothing", quota));
+        } else {
+            let reason = "needs btrfs, loop devices and mkfs.btrfs (scripts/setup)";
+            trials.extend(not_here("outage_by_quota", reason));
+        }
     } else {
         trials.extend(not_here("outage_as_root", "needs root to mount a small disk"));
     }
     trials
+}
+
+/// Whether this machine can have a file system with a quota that holds for root too.
+fn has_btrfs() -> bool {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    known.lines().any(|line| line.ends_with("\tbtrfs"))
+        && Path::new("/dev/loop-control").exists()
+        && Command::new("mkfs.btrfs").arg("--version").output().is_ok()
 }
 
 /// Somebody else than root, whom folders may be closed to.
@@ -157,6 +171,57 @@ fn full_disk() -> Outcome {
         hold(disk.path(), name.split_once('.').unwrap_or_default().1, &want, 2)?;
     }
     Ok(())
+}
+
+/// A folder that a quota of 16 MiB is on; its file system goes when dropped.
+struct QuotaDisk(tempfile::TempDir);
+
+impl QuotaDisk {
+    fn new() -> Result<Self, Failed> {
+        let folder = folder();
+        let (image, mounted) = (folder.path().join("image"), folder.path().join("mounted"));
+        fs::File::create(&image)?.set_len(256 << 20)?;
+        fs::create_dir(&mounted)?;
+        Run::of(Command::new("mkfs.btrfs").arg("--quiet").arg(&image)).expect(0)?;
+        Run::of(Command::new("mount").args(["-o", "loop"]).args([&image, &mounted])).expect(0)?;
+        let this = Self(folder);
+        this.btrfs(&["subvolume", "create"], &this.path())?;
+        this.btrfs(&["quota", "enable"], &mounted)?;
+        this.btrfs(&["qgroup", "limit", "16M"], &this.path())?;
+        Ok(this)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("mounted/out")
+    }
+
+    fn btrfs(&self, args: &[&str], path: &Path) -> Outcome {
+        Run::of(Command::new("btrfs").args(args).arg(path)).expect(0).map(drop)
+    }
+}
+
+impl Drop for QuotaDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path().join("mounted")).status();
+    }
+}
+
+fn quota() -> Outcome {
+    let disk = QuotaDisk::new()?;
+    let out = disk.path().join("flows.jsonl");
+    let mut halves = Halves::start(&out, &["--checkpoint", "100ms"], false)?;
+    ensure(wait_for(|| halves.is("records", 1_000)), "no records")?;
+    let ballast = disk.path().join("ballast");
+    let refused = fs::write(&ballast, vec![7; 17 << 20]);
+    let kind = refused.map_err(|error| error.kind());
+    ensure(kind == Err(std::io::ErrorKind::QuotaExceeded), format!("{kind:?}"))?;
+    halves.feed();
+    halves.wait_for_trouble()?;
+    fs::remove_file(ballast)?;
+    // What was removed counts until then.
+    disk.btrfs(&["filesystem", "sync"], &disk.path())?;
+    let want = halves.finish("quota")?;
+    hold(&disk.path(), "jsonl", &want, 2)
 }
 
 /// A disk that stays full: what does not fit is counted, the rest stands as whole lines.
