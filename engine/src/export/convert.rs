@@ -11,6 +11,7 @@ mod elements;
 mod input;
 pub(super) mod ipfix;
 mod jsonl;
+mod own;
 #[cfg(test)]
 mod tests;
 

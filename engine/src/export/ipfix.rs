@@ -20,6 +20,8 @@ mod template;
 use std::time::Duration;
 
 pub(super) use self::message::{Dialect, stamp};
+#[cfg(test)]
+pub(super) use self::own::own_names;
 pub(super) use self::pack::{Packed, Packer};
 pub(super) use self::statistics::{Totals, totals};
 pub(super) use self::template::Template;

@@ -160,6 +160,11 @@ impl Places {
         let place = *self.by_name.get(name)?;
         Some((place, self.fields[place].1))
     }
+
+    /// The same by its own name.
+    pub(super) fn named(&self, name: &str) -> Option<(&'static str, Kind)> {
+        Some(self.fields[*self.by_name.get(name)?])
+    }
 }
 
 /// A record.

@@ -1,7 +1,10 @@
 //! Which field of ours an element of IPFIX or NetFlow version 9 is
 //! (<https://www.iana.org/assignments/ipfix>): one table for both, as the numbers are the same.
 
+use std::net::IpAddr;
+
 use crate::export::values::{Value, Values};
+use crate::flow::TunnelKind;
 use crate::time::{SECOND_NS, Timestamp};
 
 /// RFC 5103 section 6.1: whose elements are those of the reverse direction.
@@ -46,11 +49,28 @@ pub(super) enum Meaning {
     Space(&'static str),
     /// One in so many packets.
     Interval,
+    /// A number of ours: all ones where it is not known.
+    OwnNumber(&'static str),
+    /// A text of ours: empty where it is not known.
+    OwnText(&'static str),
+    /// Ours, by its number.
+    TcpState,
+    /// A part of ours of the innermost tunnel.
+    Tunnel(TunnelPart),
     /// Says nothing, or nothing beside what others say.
     Nothing,
 }
 
-/// What an element means, if a field of ours has it.
+/// A part of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TunnelPart {
+    Kind,
+    Source,
+    Destination,
+    Id,
+}
+
+/// What an element means, if a field of ours has it. Own ones are of no enterprise in particular.
 pub(super) fn meaning(enterprise: Option<u32>, number: u16) -> Option<Meaning> {
     match enterprise {
         None => of_initiator(number),
@@ -134,7 +154,7 @@ fn of_initiator(number: u16) -> Option<Meaning> {
 }
 
 /// What values depend on: the moments that times are counted from, and what the record has said.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
     /// When the message was sent.
     pub(super) sent: Timestamp,
@@ -142,6 +162,18 @@ pub(super) struct Known {
     pub(super) started: Option<Timestamp>,
     /// Whether the bottom of the label stack has been seen: what follows is no label.
     pub(super) has_bottom: bool,
+    /// What there is of a tunnel.
+    pub(super) tunnel: (Option<TunnelKind>, [Option<IpAddr>; 2], Option<u64>),
+}
+
+impl Known {
+    /// Puts together what the parts of a tunnel have said.
+    pub(super) fn settle_tunnel(&self, to: &mut Values) {
+        let (kind, ends, id) = self.tunnel;
+        if let Some(tunnel) = kind.and_then(|kind| Value::tunnel(kind.name(), ends, id)) {
+            to.set_named("tunnel", tunnel);
+        }
+    }
 }
 
 /// A number of up to eight bytes.
@@ -247,12 +279,50 @@ pub(super) fn put(
                 to.set_named("sampling_unit", Value::Text("packet".to_owned()));
             }
         }
+        Meaning::OwnNumber(name) => {
+            if is_known(bytes) {
+                to.set_named(name, Value::Number(number(bytes)?));
+            }
+        }
+        Meaning::OwnText(name) => {
+            if !bytes.is_empty() {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                to.set_named(name, Value::Text(text));
+            }
+        }
+        Meaning::TcpState => {
+            let names = ["established", "half_open", "closed", "reset", "midstream"];
+            let place = usize::try_from(number(bytes)?).ok()?.checked_sub(1);
+            if let Some(name) = place.and_then(|place| names.get(place)) {
+                to.set_named("tcp_state", Value::Text((*name).to_owned()));
+            }
+        }
+        Meaning::Tunnel(part) => {
+            let (kind, [source, destination], id) = &mut known.tunnel;
+            let end = || {
+                let end = address(bytes)?.to_canonical();
+                Some(Some(end).filter(|end| !end.is_unspecified()))
+            };
+            match part {
+                TunnelPart::Kind => {
+                    *kind = str::from_utf8(bytes).ok().and_then(TunnelKind::by_name);
+                }
+                TunnelPart::Source => *source = end()?,
+                TunnelPart::Destination => *destination = end()?,
+                TunnelPart::Id => *id = Some(number(bytes)?).filter(|_| is_known(bytes)),
+            }
+        }
         Meaning::Nothing => {}
     }
     Some(())
 }
 
-fn address(bytes: &[u8]) -> Option<std::net::IpAddr> {
+/// Whether a number of ours is one.
+fn is_known(bytes: &[u8]) -> bool {
+    bytes.iter().any(|&byte| byte != u8::MAX)
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(<[u8; 4]>::try_from(bytes).ok()?.into()),
         16 => Some(<[u8; 16]>::try_from(bytes).ok()?.into()),

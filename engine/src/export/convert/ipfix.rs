@@ -1,13 +1,14 @@
 //! Messages of IPFIX (RFC 7011, in a file by RFC 5655) and of NetFlow version 9 (RFC 3954), one
 //! after the other, of ours and of others, as far as their [elements](super::elements) map.
 //!
-//! What options say is not read, and neither is data whose template the file does not have; both
-//! are counted.
+//! Of what options say only what [our own elements](super::own) are is read, and data whose template
+//! the file does not have is not; both are counted.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 use super::elements::{Known, Meaning, meaning, put};
+use super::own::OwnElements;
 use super::{Bytes, LeftOut, Reader, Record};
 use crate::export::values::{Places, Value, Values};
 use crate::limits::CONVERT_TEMPLATES;
@@ -25,17 +26,29 @@ const VARIABLE: u16 = 65_535;
 /// The first number of a set of data.
 pub(in crate::export) const FIRST_DATA_SET: u16 = 256;
 
-/// An element of a template.
-struct Field {
+/// An element of a template, and what it is to us.
+pub(super) struct Field {
+    element: Element,
     meaning: Option<Meaning>,
     /// How it is called if it does not map.
     name: String,
-    bytes: u16,
+}
+
+impl Field {
+    pub(super) fn bytes(&self) -> u16 {
+        self.element.bytes
+    }
+
+    /// Whether it is this one of IANA's.
+    pub(super) fn is_element(&self, number: u16) -> bool {
+        self.element.enterprise.is_none() && self.element.number == number
+    }
 }
 
 enum Template {
     Data(Vec<Field>),
-    Options,
+    /// Without fields where they cannot be told apart.
+    Options(Vec<Field>),
 }
 
 /// Reads messages.
@@ -46,6 +59,7 @@ pub(super) struct Messages {
     offset: u64,
     /// By observation domain and number.
     templates: HashMap<(u32, u16), Template>,
+    own: OwnElements,
     /// The message that is read.
     is_netflow: bool,
     domain: u32,
@@ -65,9 +79,10 @@ impl Messages {
             places: Arc::clone(places),
             offset: 0,
             templates: HashMap::new(),
+            own: OwnElements::default(),
             is_netflow: false,
             domain: 0,
-            known: Known { sent: 0, started: None, has_bottom: false },
+            known: Known::default(),
             left: 0,
             set: Vec::new(),
             data: None,
@@ -98,7 +113,7 @@ impl Messages {
             self.take(NETFLOW_9_HEADER).map_err(text)?;
             let sent = i64::from(word(&self.set, 6)) * SECOND_NS.cast_signed();
             let started = sent - i64::from(word(&self.set, 2)) * 1_000_000;
-            self.known = Known { sent, started: Some(started), has_bottom: false };
+            self.known = Known { sent, started: Some(started), ..Known::default() };
             self.domain = word(&self.set, 14);
         } else if version == 10 {
             // Length, seconds, sequence, domain.
@@ -108,7 +123,7 @@ impl Messages {
             self.left =
                 len.checked_sub(header).ok_or_else(|| format!("a message of {len} bytes"))?;
             let sent = i64::from(word(&self.set, 2)) * SECOND_NS.cast_signed();
-            self.known = Known { sent, started: None, has_bottom: false };
+            self.known = Known { sent, ..Known::default() };
             self.domain = word(&self.set, 10);
         } else {
             return Err(format!("version {version} instead of 9 or 10"));
@@ -169,22 +184,35 @@ impl Messages {
                 if self.is_netflow {
                     let bytes = usize::from(count) + usize::from(scopes);
                     set = set.get(bytes..).ok_or("an options template is cut")?;
+                    Template::Options(Vec::new())
                 } else {
-                    for _ in 0..count {
-                        field(&mut set, self.is_netflow)?;
-                    }
+                    Template::Options(self.fields(&mut set, count)?)
                 }
-                Template::Options
             } else {
-                let fields = (0..count)
-                    .map(|_| field(&mut set, self.is_netflow))
-                    .collect::<Result<_, _>>()?;
-                Template::Data(fields)
+                Template::Data(self.fields(&mut set, count)?)
             };
             if self.templates.len() >= CONVERT_TEMPLATES && !self.templates.contains_key(&key) {
                 return Err(format!("more than {CONVERT_TEMPLATES} templates"));
             }
             self.templates.insert(key, template);
+        }
+        Ok(())
+    }
+
+    fn fields(&self, set: &mut &[u8], count: u16) -> Result<Vec<Field>, String> {
+        (0..count).map(|_| field(set, self.is_netflow, &self.own)).collect()
+    }
+
+    /// Reads what options say of elements.
+    fn learn(&mut self, template: (u32, u16)) -> Result<(), String> {
+        let Some(Template::Options(fields)) = self.templates.get(&template) else { return Ok(()) };
+        if self.own.learn(fields, &self.set, &self.places)? {
+            for template in self.templates.values_mut() {
+                let (Template::Data(fields) | Template::Options(fields)) = template;
+                for field in fields {
+                    field.meaning = field.element.meaning(&self.own);
+                }
+            }
         }
         Ok(())
     }
@@ -197,7 +225,10 @@ impl Messages {
                 return Err(format!("template {number} has no bytes"));
             }
             Some(Template::Data(_)) => (self.data, self.at) = (Some(key), 0),
-            Some(Template::Options) => left_out.note("sets of options"),
+            Some(Template::Options(fields)) if OwnElements::is_told_by(fields) => {
+                return self.learn(key);
+            }
+            Some(Template::Options(_)) => left_out.note("sets of options"),
             None => left_out.note("sets without a template"),
         }
         Ok(())
@@ -217,7 +248,7 @@ impl Messages {
         let mut known = self.known;
         let mut has_uptimes = false;
         for field in fields {
-            let value = take_value(&mut set, field.bytes)?;
+            let value = take_value(&mut set, field.bytes())?;
             match field.meaning {
                 None => left_out.note(&field.name),
                 Some(meaning) => {
@@ -231,6 +262,7 @@ impl Messages {
         if has_uptimes && self.known.started.is_none() {
             settle_uptimes(&mut record, known.started);
         }
+        known.settle_tunnel(&mut record);
         complete(&mut record);
         self.at = self.set.len() - set.len();
         Ok(Some(record))
@@ -245,6 +277,14 @@ pub(in crate::export) struct Element {
     pub(in crate::export) bytes: u16,
 }
 
+impl Element {
+    /// What it means, if a field of ours has it.
+    fn meaning(&self, own: &OwnElements) -> Option<Meaning> {
+        let of_enterprise = || own.meaning(self.enterprise?, self.number);
+        meaning(self.enterprise, self.number).or_else(of_enterprise)
+    }
+}
+
 /// The next one of a template of IPFIX.
 pub(in crate::export) fn take_element(set: &mut &[u8]) -> Result<Element, String> {
     let (number, bytes) = (take_short(set)?, take_short(set)?);
@@ -255,22 +295,23 @@ pub(in crate::export) fn take_element(set: &mut &[u8]) -> Result<Element, String
     Ok(Element { enterprise, number: number & 0x7fff, bytes })
 }
 
-fn field(set: &mut &[u8], is_netflow: bool) -> Result<Field, String> {
-    let Element { enterprise, number, bytes } = if is_netflow {
+fn field(set: &mut &[u8], is_netflow: bool, own: &OwnElements) -> Result<Field, String> {
+    let element = if is_netflow {
         Element { enterprise: None, number: take_short(set)?, bytes: take_short(set)? }
     } else {
         take_element(set)?
     };
-    let name = match enterprise {
-        None => format!("element {number}"),
-        Some(enterprise) => format!("element {number} of enterprise {enterprise}"),
+    let name = match (element.enterprise, element.number) {
+        (None, number) => format!("element {number}"),
+        (Some(enterprise), number) => format!("element {number} of enterprise {enterprise}"),
     };
-    Ok(Field { meaning: meaning(enterprise, number), name, bytes })
+    Ok(Field { meaning: element.meaning(own), element, name })
 }
 
 /// Bytes of the shortest record.
 fn least(fields: &[Field]) -> usize {
-    fields.iter().map(|it| if it.bytes == VARIABLE { 1 } else { it.bytes.into() }).sum()
+    let least = |bytes: u16| if bytes == VARIABLE { 1 } else { bytes.into() };
+    fields.iter().map(|field| least(field.bytes())).sum()
 }
 
 /// Times since the device was started, once the record has said when that was. If it does not,

@@ -47,9 +47,13 @@ impl Folder {
 
 /// Records in one format, as the engine's own encoder writes them.
 fn encoded(format: Format, set: FeaturesSet) -> Vec<u8> {
+    encoded_with(format, set, &SinkOptions::default())
+}
+
+fn encoded_with(format: Format, set: FeaturesSet, options: &SinkOptions) -> Vec<u8> {
     records_with_all_fields(|rows| {
         let features = rows.features.filter(|_| set.is_extended());
-        let mut encoder = format.encoder(set, &SinkOptions::default());
+        let mut encoder = format.encoder(set, options);
         let mut out = Vec::new();
         encoder.begin(&mut out);
         encoder.encode(&Rows { features, ..*rows }, &mut out);

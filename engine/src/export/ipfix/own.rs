@@ -116,6 +116,11 @@ pub(super) fn tcp_state(state: Option<TcpState>) -> u8 {
     }
 }
 
+/// RFC 5103 section 6.1.
+fn reversed(name: &str) -> String {
+    format!("reverse{}{}", name[..1].to_uppercase(), &name[1..])
+}
+
 /// Messages of up to `most` bytes that say what all own elements are: an options template (RFC
 /// 7011 section 3.4.2.2) and type information records (RFC 5610 section 3.9).
 pub(super) fn type_information(pen: u32, most: usize) -> Vec<Told> {
@@ -138,8 +143,7 @@ pub(super) fn type_information(pen: u32, most: usize) -> Vec<Told> {
             record.extend([kind as u8, semantics as u8, 0, units as u8]);
             let name = match is_reverse {
                 false => name.to_owned(),
-                // RFC 5103 section 6.1.
-                true => format!("reverse{}{}", name[..1].to_uppercase(), &name[1..]),
+                true => reversed(name),
             };
             for text in [&name, meaning] {
                 record.push(u8::try_from(text.len()).expect("names and meanings are short"));
@@ -155,6 +159,13 @@ pub(super) fn type_information(pen: u32, most: usize) -> Vec<Told> {
     }
     messages.push(Told { bytes: message(template, &set), records });
     messages
+}
+
+/// What own elements are called.
+#[cfg(test)]
+pub(in crate::export) fn own_names() -> impl Iterator<Item = String> {
+    let reversed = ELEMENTS.iter().filter(|row| has_reverse(row.0)).map(|row| reversed(row.1));
+    ELEMENTS.iter().map(|row| row.1.to_owned()).chain(reversed)
 }
 
 #[cfg(test)]

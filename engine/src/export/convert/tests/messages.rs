@@ -1,5 +1,7 @@
 //! Messages of IPFIX and NetFlow version 9, ours and others'.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -152,6 +154,47 @@ fn ours_come_back_as_far_as_there_are_elements() {
             assert_eq!(Some(value), ours.get(name), "{name}");
         }
         assert!(back.len() > 15, "{back:?}");
+    }
+}
+
+/// Under whatever number, as the file says what they are.
+#[test]
+fn own_elements_come_back_too() {
+    let options = SinkOptions { pen: Some(54_321), ..SinkOptions::default() };
+    let (back, converted) = read(&encoded_with(Format::Ipfix, FeaturesSet::Basic, &options));
+    assert!(converted.left_out.is_empty(), "{:?}", converted.left_out);
+    let lines = encoded(Format::JsonLines, FeaturesSet::Basic);
+    let lines = str::from_utf8(&lines).unwrap().lines();
+    let ours: Vec<Json> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut seen = HashSet::new();
+    for back in &back {
+        let is_it = |ours: &&Json| ours["dst_ip"] == back["dst_ip"];
+        let ours = ours.iter().find(is_it).expect("one of ours");
+        for (name, value) in back.as_object().unwrap() {
+            assert_eq!(Some(value), ours.get(name), "{name}");
+            seen.insert(name.as_str());
+        }
+    }
+    for name in [
+        "interface",
+        "tcp_state",
+        "rtt_server_ns",
+        "rtt_client_ns",
+        "src_retransmits",
+        "dst_retransmits",
+        "src_out_of_order",
+        "dst_zero_windows",
+        "src_fragments",
+        "sni",
+        "alpn",
+        "ja4",
+        "http_host",
+        "name",
+        "name_source",
+        "tunnel",
+        "part",
+    ] {
+        assert!(seen.contains(name), "no {name}");
     }
 }
 
