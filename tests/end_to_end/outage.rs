@@ -173,7 +173,7 @@ fn full_disk() -> Outcome {
     Ok(())
 }
 
-/// A folder that a quota of 16 MiB is on; its file system goes when dropped.
+/// A folder that a quota of 32 MiB is on; its file system goes when dropped.
 struct QuotaDisk(tempfile::TempDir);
 
 impl QuotaDisk {
@@ -187,7 +187,7 @@ impl QuotaDisk {
         let this = Self(folder);
         this.btrfs(&["subvolume", "create"], &this.path())?;
         this.btrfs(&["quota", "enable"], &mounted)?;
-        this.btrfs(&["qgroup", "limit", "16M"], &this.path())?;
+        this.btrfs(&["qgroup", "limit", "32M"], &this.path())?;
         Ok(this)
     }
 
@@ -212,7 +212,7 @@ fn quota() -> Outcome {
     let mut halves = Halves::start(&out, &["--checkpoint", "100ms"], false)?;
     ensure(wait_for(|| halves.is("records", 1_000)), "no records")?;
     let ballast = disk.path().join("ballast");
-    let refused = fs::write(&ballast, vec![7; 17 << 20]);
+    let refused = fs::write(&ballast, vec![7; 33 << 20]);
     let kind = refused.map_err(|error| error.kind());
     ensure(kind == Err(std::io::ErrorKind::QuotaExceeded), format!("{kind:?}"))?;
     halves.feed();
