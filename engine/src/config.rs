@@ -18,6 +18,7 @@ use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
     DATAGRAM_BYTES_BOUNDS, MAX_CORES, MAX_FLOWS, MAX_NAMES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES,
+    SPOOL_BYTES_LEAST,
 };
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -86,6 +87,19 @@ pub fn parse_bytes(text: &str) -> std::result::Result<u64, String> {
     let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
     let wrong = || format!("'{text}' is not a number of bytes; write 500k, 100M or 1G");
     bytes.filter(|&bytes| bytes > 0).ok_or_else(wrong)
+}
+
+/// Bytes of a spool: a number of bytes that is large enough.
+///
+/// # Errors
+/// A text for the user, if it is none, or too small.
+pub fn parse_spool_bytes(text: &str) -> std::result::Result<u64, String> {
+    match parse_bytes(text)? {
+        bytes if bytes >= SPOOL_BYTES_LEAST => Ok(bytes),
+        _ => {
+            Err(format!("'{text}' is too little; {} M is the least", SPOOL_BYTES_LEAST / 1_000_000))
+        }
+    }
 }
 
 /// What is kept of finished files: a number of bytes, `500M`, `10GB`, or an age, `12h`, `7d`.
@@ -293,6 +307,11 @@ impl Options {
             Target::File(path) => self.sink.keep.check(path),
             _ => Ok(()),
         })?;
+        let is_collector = |sink: &SinkSpec| matches!(sink.target, Target::Collector(_));
+        if self.sink.spool.is_some() && !sinks.iter().any(is_collector) {
+            return Err(Error::new("--spool", "no output is a collector")
+                .advise("leave it out: records wait on disk for collectors only"));
+        }
         let outputs = sinks.iter().chain(&dns_log).map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),

@@ -17,7 +17,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::decode::Cause;
-use crate::export::SinkAccount;
+use crate::export::{SinkAccount, SpoolAccount};
 use crate::flow::Sampling;
 use crate::memory::Pages;
 
@@ -142,6 +142,11 @@ pub struct SinkLedger {
     pub errors: u64,
     /// Finished files that were removed (`--keep`).
     pub removed_files: u64,
+    /// Records on disk, to be sent later (`--spool`): at the end of a run, by the next one.
+    pub spooled: u64,
+    /// The spool, if there is one, and what earlier runs had left in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spool: Option<SpoolAccount>,
 }
 
 impl SinkLedger {
@@ -152,6 +157,8 @@ impl SinkLedger {
             bytes: sink.bytes(),
             errors: sink.errors(),
             removed_files: sink.removed(),
+            spooled: sink.spooled(),
+            spool: sink.spool(),
         }
     }
 }
@@ -164,8 +171,8 @@ pub struct Residuals {
     /// Delivered and brought home, less undecodable, in flows and in overflow; and, at the end,
     /// shunted, less brought home.
     pub packets: u64,
-    /// Created, less exported, live and not sent; and packets in flows, less packets in
-    /// ended records.
+    /// Created, less exported, live, not sent and spooled; packets in flows, less packets in ended
+    /// records; and what earlier runs had spooled, less what was sent of it, is left and was lost.
     pub flows: u64,
 }
 
@@ -258,13 +265,16 @@ impl Ledger {
         }
     }
 
-    /// Packets, records and logged transactions lost, all causes together.
+    /// Packets, records and logged transactions lost, all causes together; records that earlier runs
+    /// had spooled among them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         let dropped = self.interfaces.iter().flat_map(|interface| interface.dropped.values());
         let log = self.names.iter().flat_map(|names| &names.dns_log);
         let log = log.flat_map(|log| log.not_sent.values());
-        dropped.chain(self.flows.not_sent.values()).chain(log).sum()
+        let spools = self.sinks.iter().filter_map(|sink| sink.spool.as_ref());
+        let spools = spools.flat_map(|spool| spool.not_sent.values());
+        dropped.chain(self.flows.not_sent.values()).chain(log).chain(spools).sum()
     }
 
     /// Packets that were received and are in no record: lost before they were decoded, or
@@ -399,7 +409,10 @@ fn residuals(
     if complete {
         for sink in &accounts.sinks {
             let not_sent: u64 = sink.not_sent().values().sum();
-            residual_flows += ended.abs_diff(sink.records() + not_sent);
+            residual_flows += ended.abs_diff(sink.records() + not_sent + sink.spooled());
+            let former = sink.spool().unwrap_or_default();
+            let lost: u64 = former.not_sent.values().sum();
+            residual_flows += former.found.abs_diff(former.sent + former.left + lost);
         }
         residual_flows += packets.in_flows.abs_diff(flows.packets);
         residual_flows += packets.in_overflow.abs_diff(overflowed);

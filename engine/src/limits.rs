@@ -177,6 +177,24 @@ pub const COMPLETED_NAMES: usize = 1_024;
 /// Messages that wait for a collector. Then its queue fills.
 pub const COLLECTOR_SPOOL_BYTES: usize = 16 << 20;
 
+/// Bytes of messages that are read back from a spool before they are sent.
+pub const COLLECTOR_READ_AHEAD: usize = 1 << 20;
+
+/// Messages that are sent out of a spool before new records are looked for.
+pub const COLLECTOR_SLICE: usize = 4;
+
+/// Bytes that one sink's spool on disk has unless `--spool-size` says otherwise.
+pub const SPOOL_BYTES: u64 = 1 << 30;
+
+/// The least that it may have.
+pub const SPOOL_BYTES_LEAST: u64 = 1_000_000;
+
+/// Segments that a full spool has about: the oldest goes to make room.
+pub const SPOOL_SEGMENTS: u64 = 64;
+
+/// Bytes of an entry of a spool; one that claims more is damaged.
+pub const SPOOL_ENTRY_BYTES: usize = 16 << 20;
+
 /// How long a collector may take to accept a connection.
 pub const COLLECTOR_CONNECT: Duration = Duration::from_secs(3);
 

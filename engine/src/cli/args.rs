@@ -13,11 +13,11 @@ use ipnet::IpNet;
 
 use crate::config::{
     Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_keep,
-    parse_prefix, parse_timeout,
+    parse_prefix, parse_spool_bytes, parse_timeout,
 };
-use crate::export::{Keep, SinkOptions, TlsFiles};
+use crate::export::{Keep, SinkOptions, SpoolOptions, TlsFiles};
 use crate::host::tune::Tune;
-use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES};
+use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES, SPOOL_BYTES};
 use crate::time::Tick;
 
 /// Turns packets into flow records, and accounts for every one.
@@ -264,6 +264,14 @@ pub(crate) struct Common {
     /// Collectors over UDP: send messages of up to so many bytes [default: 1400].
     #[arg(long, value_name = "BYTES", value_parser = parse_datagram_bytes)]
     datagram_bytes: Option<usize>,
+    /// Collectors: keep on disk, in a folder of its own in this one, what one that is away cannot be
+    /// sent; it is sent when it is back, if need be by the next run.
+    #[arg(long, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    /// The most bytes on disk for one collector; then the oldest records make room (k, M, G)
+    /// [default: 1 GiB].
+    #[arg(long, value_name = "BYTES", value_parser = parse_spool_bytes, requires = "spool")]
+    spool_size: Option<u64>,
     /// End flows that had no packet for so long: 500ms, 15s, 5m, 1h, off. Unless given: 60s,
     /// 30s for UDP and ICMP, 10s for TCP handshakes that do not finish.
     #[arg(long, value_name = "DUR", value_parser = parse_timeout)]
@@ -367,6 +375,10 @@ impl Common {
                     key: self.tls_key.clone(),
                 },
                 datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),
+                spool: self.spool.as_ref().map(|folder| SpoolOptions {
+                    folder: folder.clone(),
+                    bytes: self.spool_size.unwrap_or(SPOOL_BYTES),
+                }),
             },
             inputs: Vec::new(),
             dispatch: Default::default(),

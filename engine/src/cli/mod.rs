@@ -179,7 +179,9 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
 fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     let settings = arguments.common.options().settings()?;
     DeviceFiles::make_folder(&arguments.common)?;
-    let outputs: Vec<_> = settings.all_sinks().iter().filter_map(SinkSpec::path).collect();
+    let sinks = settings.all_sinks();
+    sinks.iter().try_for_each(|sink| sink.make_folder(arguments.user.as_deref()))?;
+    let outputs: Vec<_> = sinks.iter().filter_map(SinkSpec::path).collect();
     let devices = DeviceFiles::of(&arguments.common);
     let more = arguments.common.stats.as_deref().into_iter().chain(devices.paths());
     let outputs = outputs.iter().map(PathBuf::as_path).chain(more);

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::ledger::Ledger;
+use crate::export::SpoolAccount;
+use crate::ledger::{Ledger, SinkLedger};
 
 /// Families of samples, one after the other.
 #[derive(Default)]
@@ -124,7 +125,7 @@ fn records(ledger: &Ledger, text: &mut Text) {
     });
     let help = "Records that a sink did not write, by cause.";
     text.family("sink_not_sent_records_total", help, ["sink", "cause"], not_sent);
-    let mut by_sink = |name: &str, help: &str, of: fn(&crate::ledger::SinkLedger) -> u64| {
+    let mut by_sink = |name: &str, help: &str, of: fn(&SinkLedger) -> u64| {
         let samples = ledger.sinks.iter().map(|it| ([it.name.as_str()], float(of(it))));
         text.family(&format!("sink_{name}_total"), help, ["sink"], samples);
     };
@@ -132,6 +133,13 @@ fn records(ledger: &Ledger, text: &mut Text) {
     by_sink("bytes", "Bytes that a sink has written.", |it| it.bytes);
     by_sink("errors", "Operations of a sink that failed.", |it| it.errors);
     by_sink("removed_files", "Finished files that were removed.", |it| it.removed_files);
+    let mut by_spool = |name: &str, help: &str, of: fn(&SinkLedger, &SpoolAccount) -> u64| {
+        let spools = ledger.sinks.iter().filter_map(|it| Some((it, it.spool.as_ref()?)));
+        let samples = spools.map(|(it, spool)| ([it.name.as_str()], float(of(it, spool))));
+        text.family(&format!("spool_{name}"), help, ["sink"], samples);
+    };
+    by_spool("records", "Records on disk, to be sent later.", |it, spool| it.spooled + spool.left);
+    by_spool("bytes", "Bytes that they take.", |_, spool| spool.bytes);
 }
 
 #[cfg(test)]

@@ -84,12 +84,13 @@ fn text(ledger: &Ledger) -> String {
     line(
         "records",
         format!(
-            "{} begun: {} exported, {} live, {} not sent{}",
+            "{} begun: {} exported, {} live, {} not sent{}{}",
             flows.created,
             flows.exported,
             flows.live,
             flows.not_sent.values().sum::<u64>(),
             causes(&flows.not_sent),
+            spooled(ledger),
         ),
     );
     for sink in &ledger.sinks {
@@ -107,6 +108,12 @@ fn text(ledger: &Ledger) -> String {
         ),
     );
     out
+}
+
+/// What is on disk for later, if there is anything.
+fn spooled(ledger: &Ledger) -> String {
+    let spooled: u64 = ledger.sinks.iter().map(|sink| sink.spooled).sum();
+    if spooled > 0 { format!(", {spooled} spooled") } else { String::new() }
 }
 
 /// What the kernel left out because it was told to.

@@ -1,8 +1,11 @@
-//! What became of the records that were given to one sink: each of them waits, was written,
-//! or was not sent for some cause. One lock holds it all, so that this is true at any moment.
+//! What became of the records that were given to one sink: each of them waits, was written, is on
+//! disk for later, or was not sent for some cause. One lock holds it all, so that this is true at any
+//! moment. So it is with what earlier runs have left on disk, which has an account of its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
 
 use crate::error::Error;
 use crate::flow::FlowRecord;
@@ -26,6 +29,9 @@ struct Tally {
     errors: u64,
     removed: u64,
     not_sent: BTreeMap<String, u64>,
+    /// Waits on disk.
+    spooled: u64,
+    spool: Option<SpoolAccount>,
     /// What those count that were turned away.
     turned_away: Lost,
     has_failed: bool,
@@ -34,6 +40,24 @@ struct Tally {
     failure: Option<Error>,
     loss: Option<Error>,
     notices: Vec<String>,
+}
+
+/// What a sink's spool holds, and what became of the records that earlier runs have left in it: each
+/// of them was sent, is left, or was not sent for some cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SpoolAccount {
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Records of earlier runs that were there at the start.
+    pub found: u64,
+    /// Those of them that were sent.
+    pub sent: u64,
+    /// Those of them that are still there, as the spool counts them.
+    pub left: u64,
+    /// Those of them that were lost, by cause.
+    pub not_sent: BTreeMap<String, u64>,
+    /// Bytes that were found cut or damaged: how many records that were is not known.
+    pub damaged_bytes: u64,
 }
 
 /// What was not sent, for whatever cause.
@@ -125,6 +149,18 @@ impl SinkAccount {
         self.tally().not_sent.clone()
     }
 
+    /// Records that are on disk, to be sent later: at the end of a run, by the next one.
+    #[must_use]
+    pub fn spooled(&self) -> u64 {
+        self.tally().spooled
+    }
+
+    /// What its spool holds, if it has one.
+    #[must_use]
+    pub fn spool(&self) -> Option<SpoolAccount> {
+        self.tally().spool.clone()
+    }
+
     /// What the user should know of the sink, since the last call.
     #[must_use]
     pub fn take_notices(&self) -> Vec<String> {
@@ -183,6 +219,60 @@ impl SinkAccount {
         if !tally.is_given_up {
             tally.waiting -= records;
             tally.lose(cause, records);
+        }
+    }
+
+    /// There is a spool, in which earlier runs have left this.
+    pub(super) fn has_spool(&self, spool: SpoolAccount) {
+        self.tally().spool = Some(spool);
+    }
+
+    /// `records` from the queue are on disk.
+    pub(super) fn spooled_some(&self, records: u64) {
+        let mut tally = self.tally();
+        if !tally.is_given_up {
+            tally.waiting -= records;
+            tally.spooled += records;
+        }
+    }
+
+    /// `records` from the spool were sent; `bytes` in all are with the system.
+    pub(super) fn spool_sent(&self, records: u64, is_former: bool, bytes: u64) {
+        let mut tally = self.tally();
+        if tally.is_given_up {
+            return;
+        }
+        tally.bytes = bytes;
+        match &mut tally.spool {
+            Some(spool) if is_former => spool.sent += records,
+            _ => {
+                tally.spooled -= records;
+                tally.records += records;
+            }
+        }
+    }
+
+    /// `records` in the spool were lost.
+    pub(super) fn spool_lost(&self, cause: &str, records: u64, is_former: bool) {
+        let mut tally = self.tally();
+        if tally.is_given_up || records == 0 {
+            return;
+        }
+        match &mut tally.spool {
+            Some(spool) if is_former => {
+                *spool.not_sent.entry(cause.to_owned()).or_default() += records;
+            }
+            _ => {
+                tally.spooled -= records;
+                tally.lose(cause, records);
+            }
+        }
+    }
+
+    /// The spool has so many bytes, and so many records of earlier runs.
+    pub(super) fn spool_has(&self, bytes: u64, left: u64) {
+        if let Some(spool) = &mut self.tally().spool {
+            (spool.bytes, spool.left) = (bytes, left);
         }
     }
 

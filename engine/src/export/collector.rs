@@ -1,16 +1,21 @@
 //! `export-<sink>` for a collector: of IPFIX over TCP, TLS or UDP (RFC 7011 sections 10, 11), of
 //! NetFlow version 9 over UDP (RFC 3954).
 //!
-//! Records become messages, which wait in a bounded spool until there is a connection, and get
+//! Records become messages, which wait in a bounded [backlog] until there is a connection, and get
 //! their export time and sequence number when they leave. What TCP has not delivered when a
 //! connection ends is sent again over the next one; what UDP loses on the way is never known. A
 //! connection that fails is told once, and opened anew, ever more rarely. While there is none, the
-//! spool fills; then nothing is taken for a while, and after that what comes is counted as not
-//! sent, by cause. So it is with what is left at the end.
+//! backlog fills; then nothing is taken for a while, and after that what comes is counted as not
+//! sent, by cause. So it is with what is left at the end. With a [spool](super::spool) the backlog is
+//! on disk while there is no connection, and what is left at the end is the next run's to send.
 
+mod backlog;
 pub(super) mod backoff;
+mod connecting;
 mod connection;
+mod end;
 mod endpoint;
+mod message;
 mod session;
 mod tls;
 
@@ -18,27 +23,20 @@ pub(super) use self::tls::TlsConfig;
 pub use endpoint::{Endpoint, Protocol, Transport};
 pub use tls::TlsFiles;
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use self::backlog::{Backlog, Window};
 use self::backoff::Backoff;
+use self::connecting::{Connecting, Opened};
 use self::connection::{Connection, Failure};
+use self::message::Message;
 use self::session::Session;
-use crate::error::Error;
-use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Template, Totals};
+use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Totals};
 use crate::export::queue::{Batch, Message as Task, Queue};
+use crate::export::spool::Spool;
 use crate::export::{Context, SinkOptions};
-use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SPOOL_BYTES};
+use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE, COLLECTOR_SLICE};
 use crate::sync::{Arc, thread};
-
-/// A message on its way.
-struct Message {
-    bytes: Vec<u8>,
-    records: u32,
-    /// Flow records of ours, for the account.
-    flows: u32,
-    templates: Vec<Template>,
-}
 
 /// The thread's part.
 pub(super) struct Exporter {
@@ -55,13 +53,13 @@ pub(super) struct Exporter {
     /// The longest message.
     most_bytes: usize,
     /// What has not been sent, or not over a connection that still is.
-    spool: VecDeque<Message>,
-    spool_bytes: usize,
+    backlog: Backlog,
     session: Option<Session>,
+    /// The next one, if it is waited for by the way.
+    connecting: Option<Connecting>,
     backoff: Backoff,
     /// Since when there is no connection, and why.
     down: Option<(Instant, Failure)>,
-    sent_bytes: u64,
     /// Since the beginning, over all connections.
     totals: Totals,
 }
@@ -77,6 +75,7 @@ impl Exporter {
     pub(super) fn new(
         endpoint: Endpoint,
         tls: Option<TlsConfig>,
+        spool: Option<Spool>,
         options: &SinkOptions,
         queue: Arc<Queue>,
         context: Context,
@@ -98,29 +97,28 @@ impl Exporter {
             start: Instant::now(),
             endpoint,
             tls,
+            backlog: Backlog::new(spool, Arc::clone(&queue.account), pen),
             queue,
             context,
             most_bytes,
-            spool: VecDeque::new(),
-            spool_bytes: 0,
             session: None,
+            connecting: None,
             backoff: Backoff::new(),
             down: None,
-            sent_bytes: 0,
             totals: Totals::default(),
         }
     }
 
     pub(super) fn run(mut self) {
         // A collector that is not there is told at once.
-        self.send();
+        self.send(Duration::ZERO);
         loop {
             match self.queue.next(self.next_look()) {
                 Task::Records(batch) => {
                     self.take(&batch);
-                    self.send();
+                    self.send(Duration::ZERO);
                 }
-                Task::Idle => self.send(),
+                Task::Idle => self.send(COLLECTOR_LOOK),
                 // There is no file to begin.
                 Task::Reopen => {}
                 Task::Finish => return self.finish(),
@@ -132,15 +130,17 @@ impl Exporter {
     /// When there is something to do though no record comes.
     fn next_look(&self) -> Option<Instant> {
         match &self.session {
+            None if self.connecting.is_some() => Some(Instant::now() + COLLECTOR_LOOK),
             None => Some(self.backoff.next()),
+            Some(_) if self.backlog.has_more() => Some(Instant::now()),
             Some(session) if session.unsettled().next().is_none() => Some(session.next_report()),
             Some(_) => Some(Instant::now() + COLLECTOR_LOOK),
         }
     }
 
-    /// Packs records into the spool, if there is room or will be soon.
+    /// Packs records into the backlog, if there is room or will be soon.
     fn take(&mut self, batch: &Batch) {
-        while self.spool_bytes >= COLLECTOR_SPOOL_BYTES {
+        while self.backlog.is_full() {
             let account = &self.queue.account;
             match &self.down {
                 _ if account.is_given_up() => return,
@@ -148,37 +148,88 @@ impl Exporter {
                     account.turned_away(&batch.records);
                     return account.not_written(&failure.cause, batch.records.len() as u64);
                 }
-                _ => self.wait(),
+                // Else it is waited for while it is sent to.
+                _ if self.session.is_none() || !self.backlog.has_spool() => self.wait(),
+                _ => {}
             }
-            self.send();
+            self.send(COLLECTOR_LOOK);
         }
-        let Self { packer, spool, spool_bytes, .. } = self;
+        let Self { packer, backlog, .. } = self;
         packer.pack(&self.context.rows(batch), &mut |packed: Packed<'_>| {
-            let mut bytes = Vec::new();
-            packed.write(&mut bytes);
-            *spool_bytes += bytes.len();
-            let templates = packed.templates().collect();
-            let (records, flows) = (packed.records, packed.flows);
-            spool.push_back(Message { bytes, records, flows, templates });
+            backlog.push(Message::new(&packed));
         });
     }
 
-    /// Sends as much as can be sent now.
-    fn send(&mut self) {
+    /// Sends as much as can be sent now; out of a spool a little, so that records do not wait for all
+    /// of it to be sent. May wait so long for the collector.
+    fn send(&mut self, wait: Duration) {
         self.settle();
-        if self.session.is_none() && Instant::now() >= self.backoff.next() {
-            self.connect();
+        if self.session.is_none() {
+            self.connect(wait);
+        }
+        // What it has not taken the last time.
+        let progress = &self.queue.progress;
+        let is_ready = self.session.as_mut().map(|it| it.is_ready(Duration::ZERO, progress));
+        if let Some(Err(error)) = is_ready {
+            self.disconnect(error);
         }
         if self.session.as_ref().is_some_and(|it| it.next_report() <= Instant::now()) {
             self.report();
         }
-        while let Some(session) = &mut self.session
-            && let Some(message) = self.spool.pop_front()
+        self.arrange();
+        let has_spool = self.backlog.has_spool();
+        let mut most = if has_spool { COLLECTOR_SLICE } else { usize::MAX };
+        while most > 0
+            && let Some(session) = &mut self.session
+            && let Some(message) = self.backlog.front()
         {
-            self.spool_bytes -= message.bytes.len();
-            match session.send(message, &mut self.totals, &self.queue.progress) {
-                Ok(()) => self.settle(),
+            most -= 1;
+            if session.contradicts(message) {
+                if session.unsettled().next().is_some() {
+                    thread::sleep(wait);
+                    break;
+                }
+                self.begin_anew(wait);
+                continue;
+            }
+            // What is sent waits for the collector, what goes to disk does not.
+            let progress = &self.queue.progress;
+            match if has_spool { session.is_ready(wait, progress) } else { Ok(true) } {
+                Ok(true) => self.send_next(),
+                Ok(false) => break,
                 Err(error) => self.disconnect(error),
+            }
+        }
+        self.arrange();
+    }
+
+    fn send_next(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let Some(message) = self.backlog.pop() else { return };
+        match session.send(message, &mut self.totals, &self.queue.progress) {
+            Ok(()) => self.settle(),
+            Err(error) => self.disconnect(error),
+        }
+    }
+
+    /// Over another connection the same numbers may stand for other templates.
+    fn begin_anew(&mut self, wait: Duration) {
+        self.report();
+        if self.session.take().is_some() {
+            self.backoff.again();
+            self.connect(wait);
+        }
+    }
+
+    /// Puts on disk what belongs there.
+    fn arrange(&mut self) {
+        let can_wait = self.queue.can_wait();
+        match &mut self.session {
+            Some(session) => self.backlog.arrange(session.window(), true, can_wait),
+            None => {
+                // One that nothing is said against yet is most likely there.
+                let may_be_there = self.connecting.is_some() && self.down.is_none();
+                self.backlog.arrange(&mut Window::new(), may_be_there, can_wait);
             }
         }
     }
@@ -195,8 +246,30 @@ impl Exporter {
         }
     }
 
-    fn connect(&mut self) {
-        match Connection::open(&self.endpoint, self.tls.as_ref(), &self.queue.progress) {
+    /// Connects if it is time to. With a spool that is not waited for, or only so long.
+    fn connect(&mut self, wait: Duration) {
+        let Self { endpoint, tls, queue, .. } = self;
+        let opened = if let Some(connecting) = self.connecting.take() {
+            connecting.result(wait).ok_or(connecting)
+        } else if Instant::now() < self.backoff.next() {
+            return;
+        } else if self.backlog.has_spool() {
+            let progress = Arc::clone(&queue.progress);
+            match Connecting::start(endpoint.clone(), tls.clone(), progress) {
+                Ok(connecting) => connecting.result(wait).ok_or(connecting),
+                Err(failure) => Ok(Err(failure)),
+            }
+        } else {
+            Ok(Connection::open(endpoint, tls.as_ref(), &queue.progress, true))
+        };
+        match opened {
+            Ok(opened) => self.begin(opened),
+            Err(connecting) => self.connecting = Some(connecting),
+        }
+    }
+
+    fn begin(&mut self, opened: Opened) {
+        match opened {
             Ok(connection) => {
                 let Self { endpoint, start, most_bytes, pen, .. } = self;
                 self.session = Some(Session::new(connection, endpoint, *start, *most_bytes, *pen));
@@ -224,22 +297,22 @@ impl Exporter {
     }
 
     fn account_for(&mut self, arrived: Vec<Message>) {
-        for message in arrived {
-            self.sent_bytes += message.bytes.len() as u64;
-            self.queue.account.written(message.flows.into(), self.sent_bytes, true);
-        }
+        arrived.iter().for_each(|message| self.backlog.arrived(message));
     }
 
     /// The connection has failed: what has not arrived is to be sent again.
     fn disconnect(&mut self, error: std::io::Error) {
+        if self.session.is_some() {
+            self.end_session();
+            self.is_down(error.into());
+        }
+    }
+
+    fn end_session(&mut self) {
         let Some(session) = self.session.take() else { return };
         let (arrived, left) = session.end();
         self.account_for(arrived);
-        for message in left.into_iter().rev() {
-            self.spool_bytes += message.bytes.len();
-            self.spool.push_front(message);
-        }
-        self.is_down(error.into());
+        self.backlog.put_back(left);
     }
 
     fn is_up(&mut self) {
@@ -266,35 +339,5 @@ impl Exporter {
     fn wait(&self) {
         self.queue.progress.note();
         thread::sleep(COLLECTOR_LOOK);
-    }
-
-    /// Sends what is left, if that can be done soon; else it is counted. Totals come last.
-    fn finish(&mut self) {
-        let end = Instant::now() + COLLECTOR_PATIENCE;
-        loop {
-            self.send();
-            let unsettled = self.session.iter().flat_map(Session::unsettled);
-            let left = self.spool.iter().chain(unsettled);
-            let (messages, flows) = left.fold((0_u64, 0), |(messages, flows), message| {
-                (messages + 1, flows + u64::from(message.flows))
-            });
-            if messages == 0 || self.queue.account.is_given_up() {
-                return self.report();
-            }
-            if Instant::now() >= end {
-                return self.give_up(flows);
-            }
-            self.wait();
-        }
-    }
-
-    fn give_up(&self, left: u64) {
-        let account = &self.queue.account;
-        let (cause, text) = match &self.down {
-            Some((_, failure)) => (failure.cause.as_str(), failure.text.as_str()),
-            None => ("not acknowledged", "the collector does not take all that was sent"),
-        };
-        let error = Error::new(format!("send to {}", self.endpoint), text);
-        account.failed(error.advise("see that the collector runs there"), cause, left, false);
     }
 }

@@ -10,6 +10,7 @@
 //! an enterprise number to put it under; without it, such fields are left out. So is always what
 //! follows from other fields: `duration_ns`, `ip_version`, `community_id`.
 
+mod definition;
 mod message;
 mod own;
 mod pack;
@@ -17,8 +18,10 @@ mod record;
 mod statistics;
 mod template;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(super) use self::definition::Definition;
 pub(super) use self::message::{Dialect, stamp};
 #[cfg(test)]
 pub(super) use self::own::own_names;
@@ -27,7 +30,6 @@ pub(super) use self::statistics::{Totals, totals};
 pub(super) use self::template::Template;
 
 use self::message::SET_HEADER;
-use self::template::{TEMPLATES, elements, number_of, place_of};
 use crate::export::rebuild::rebuilt;
 use crate::export::{Encoder, InSet, Rows};
 
@@ -61,8 +63,8 @@ impl Encoder for Ipfix {
     fn encode(&mut self, rows: &Rows<'_>, out: &mut Vec<u8>) {
         let Self { packer, templates, sequence } = self;
         packer.pack(rows, &mut |packed: Packed<'_>| {
-            for Told { mut bytes, records } in templates.new_ones(packed.templates(), MESSAGE_BYTES)
-            {
+            let definitions = packed.templates().map(Definition::Ours);
+            for Told { mut bytes, records } in templates.new_ones(definitions, MESSAGE_BYTES) {
                 stamp(Dialect::Ipfix, &mut bytes, *sequence, Duration::ZERO);
                 out.append(&mut bytes);
                 *sequence = sequence.wrapping_add(records);
@@ -94,25 +96,26 @@ pub(super) struct Templates {
     has_types: bool,
     /// Which totals there are.
     has_totals: bool,
-    is_known: Box<[bool; TEMPLATES]>,
+    /// By number.
+    known: BTreeMap<u16, Definition>,
 }
 
 impl Templates {
     /// Nothing has been told; own elements are of enterprise `pen`.
     pub(super) fn new(dialect: Dialect, pen: Option<u32>) -> Self {
-        Self {
-            dialect,
-            pen,
-            has_types: false,
-            has_totals: false,
-            is_known: Box::new([false; TEMPLATES]),
-        }
+        Self { dialect, pen, has_types: false, has_totals: false, known: BTreeMap::new() }
+    }
+
+    /// Whether a number was told to stand for something else, which it does as long as the connection
+    /// stands (RFC 7011 section 8.1).
+    pub(super) fn contradict(&self, definition: &Definition) -> bool {
+        self.known.get(&definition.number()).is_some_and(|known| known != definition)
     }
 
     /// There is another reader, or none may rely on what the first was told.
     pub(super) fn forget(&mut self) {
         (self.has_types, self.has_totals) = (false, false);
-        self.is_known.fill(false);
+        self.known.clear();
     }
 
     /// A message that says which totals there are, if that is not known yet.
@@ -121,11 +124,11 @@ impl Templates {
         (!is_known).then(statistics::templates)
     }
 
-    /// Messages of up to `most` bytes with those of `templates` that are not known yet, and before
+    /// Messages of up to `most` bytes with those of `definitions` that are not known yet, and before
     /// them what own elements are. From now on they are.
     pub(super) fn new_ones(
         &mut self,
-        templates: impl Iterator<Item = Template>,
+        definitions: impl Iterator<Item = Definition>,
         most: usize,
     ) -> Vec<Told> {
         let mut messages = Vec::new();
@@ -136,10 +139,11 @@ impl Templates {
             let bytes = dialect.message(dialect.template_set(), set, count);
             messages.push(Told { bytes, records: 0 });
         };
-        for template in templates {
-            if !std::mem::replace(&mut self.is_known[place_of(template)], true) {
+        for definition in definitions {
+            if self.known.get(&definition.number()) != Some(&definition) {
                 let before = set.len();
-                describe(template, self.pen.unwrap_or(0), &mut set);
+                definition.describe(self.pen, &mut set);
+                self.known.insert(definition.number(), definition);
                 if before > 0 && dialect.header_bytes() + SET_HEADER + set.len() > most {
                     let last = set.split_off(before);
                     end(&set, count);
@@ -153,15 +157,6 @@ impl Templates {
         }
         messages
     }
-}
-
-/// RFC 7011 section 3.4.1.
-fn describe(template: Template, pen: u32, out: &mut Vec<u8>) {
-    let elements = elements(template, pen);
-    let count = u16::try_from(elements.len()).expect("there are not so many elements");
-    out.extend_from_slice(&number_of(template).to_be_bytes());
-    out.extend_from_slice(&count.to_be_bytes());
-    elements.iter().for_each(|element| element.describe(out));
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]

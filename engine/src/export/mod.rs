@@ -32,6 +32,7 @@ mod repair;
 pub mod schema;
 pub mod sink;
 mod spec;
+mod spool;
 mod table;
 pub(crate) mod target;
 mod transactions;
@@ -39,7 +40,7 @@ mod values;
 mod writer;
 mod zeek;
 
-pub use account::SinkAccount;
+pub use account::{SinkAccount, SpoolAccount};
 pub use collector::{Endpoint, Protocol, TlsFiles, Transport};
 pub use convert::{Converted, convert};
 pub use distributor::Distributor;
@@ -48,6 +49,7 @@ pub use queue::{Patience, WhenFull};
 pub use repair::{Repaired, repair};
 pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Content, Format, SinkOptions, SinkSpec, Target};
+pub use spool::SpoolOptions;
 pub use values::InSet;
 
 use crate::export::queue::Batch;

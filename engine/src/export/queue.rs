@@ -168,6 +168,8 @@ struct State {
     records: usize,
     /// Those who bring records wait for room, whoever they are.
     is_last_call: bool,
+    /// Those who brought the last records would have waited.
+    can_wait: bool,
     /// What comes after all messages.
     end: Option<Message>,
     /// Nothing is taken any more, for this cause.
@@ -208,6 +210,7 @@ impl Queue {
     /// Takes a batch, or accounts for it as not sent.
     pub(super) fn offer(&self, batch: &Arc<Batch>, when_full: WhenFull) {
         let mut state = self.state();
+        state.can_wait = when_full == WhenFull::Wait;
         let most = match when_full {
             WhenFull::Wait => SINK_RECORDS_READ,
             WhenFull::Drop => SINK_RECORDS,
@@ -255,6 +258,11 @@ impl Queue {
         let state = self.state();
         let is_long = |outage: &(String, Instant)| outage.1.elapsed() >= FILE_PATIENCE;
         state.refuses.is_some() || state.outage.as_ref().is_some_and(is_long)
+    }
+
+    /// Whether packets wait as long as there is no room, so that a slow reader loses nothing.
+    pub(super) fn can_wait(&self) -> bool {
+        self.state().can_wait
     }
 
     /// Nothing can be written any more: what waits and what comes was not sent for `cause`.

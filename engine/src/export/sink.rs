@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::export::collector::{Exporter, TlsConfig, Transport};
 use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue};
+use crate::export::spool::Spool;
 use crate::export::writer::SinkThread;
 use crate::export::{Context, Patience, SinkAccount, SinkSpec, Target, WhenFull};
 use crate::names::TransactionSink;
@@ -44,6 +45,8 @@ pub struct OpenSink {
     output: Option<Output>,
     /// What TLS takes, of a collector that wants it.
     tls: Option<TlsConfig>,
+    /// Where records wait for a collector, if that is wished.
+    spool: Option<Spool>,
 }
 
 impl OpenSink {
@@ -65,15 +68,20 @@ impl OpenSink {
                 }
                 _ => None,
             };
-            Ok(Self { spec: spec.clone(), queue, output, tls })
+            let spool = match (&spec.target, &spec.options.spool) {
+                (Target::Collector(_), Some(options)) => Some(Spool::open(options, &spec.name())?),
+                _ => None,
+            };
+            Ok(Self { spec: spec.clone(), queue, output, tls, spool })
         };
         specs.iter().map(open).collect()
     }
 
-    /// The file, if it is one, that is written under another name until it is complete.
-    #[must_use]
-    pub fn file(&self) -> Option<BorrowedFd<'_>> {
-        self.output.as_ref()?.part_file()
+    /// The file, if it is one, that is written under another name until it is complete; and those of
+    /// a spool.
+    pub fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let part = self.output.as_ref().and_then(Output::part_file);
+        part.into_iter().chain(self.spool.iter().flat_map(Spool::files))
     }
 
     /// What the sink will have done.
@@ -94,8 +102,9 @@ impl OpenSink {
                 (None, Target::Collector(endpoint)) => {
                     let (endpoint, options) = (endpoint.clone(), &open.spec.options);
                     let of = Arc::clone(&queue);
-                    let tls = open.tls.take();
-                    let exporter = Exporter::new(endpoint, tls, options, of, context.clone());
+                    let (tls, spool) = (open.tls.take(), open.spool.take());
+                    let context = context.clone();
+                    let exporter = Exporter::new(endpoint, tls, spool, options, of, context);
                     Sink::spawn(queue, None, move || exporter.run())
                 }
                 (None, _) => unreachable!("it is taken here only"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::export::collector::{Endpoint, TlsFiles};
+use crate::export::spool::SpoolOptions;
 use crate::export::{Keep, name};
 use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 
@@ -72,6 +73,8 @@ pub struct SinkOptions {
     pub pen: Option<u32>,
     /// Whom collectors over TLS must be vouched for by, and who we are.
     pub tls: TlsFiles,
+    /// Where records wait on disk for collectors that are away.
+    pub spool: Option<SpoolOptions>,
 }
 
 impl Default for SinkOptions {
@@ -85,6 +88,7 @@ impl Default for SinkOptions {
             uniflow: false,
             pen: None,
             tls: TlsFiles::default(),
+            spool: None,
         }
     }
 }
@@ -187,12 +191,25 @@ impl SinkSpec {
         }
     }
 
-    /// The file, or a path in the folder below which a pattern puts files.
+    /// The file, or a path in the folder below which a pattern puts files; a collector's, in the
+    /// folder of its spool.
     #[must_use]
     pub fn path(&self) -> Option<PathBuf> {
         match &self.target {
             Target::File(path) => Some(name::fixed(path)),
-            Target::Stdout | Target::Collector(_) => None,
+            Target::Collector(_) => Some(self.options.spool.as_ref()?.file_of(&self.name())),
+            Target::Stdout => None,
+        }
+    }
+
+    /// Makes the folder of a collector's spool, unless it is there, for `owner` if one is given.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_folder(&self, owner: Option<&str>) -> Result<()> {
+        match (&self.target, &self.options.spool) {
+            (Target::Collector(_), Some(spool)) => spool.make_folder(&self.name(), owner),
+            _ => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Records out, read back by readers that are not ours.
 
+mod collectors;
 mod foreign;
 mod labels;
 mod schema;

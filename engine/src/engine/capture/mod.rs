@@ -109,7 +109,7 @@ pub fn capture(
     let filters = make_filters(settings, &live.interfaces, &queues)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {
-        observer.detail(&confine(confinement, sinks.iter().filter_map(OpenSink::file))?);
+        observer.detail(&confine(confinement, sinks.iter().flat_map(OpenSink::files))?);
     }
     let context = Context {
         interfaces: Arc::clone(&names),

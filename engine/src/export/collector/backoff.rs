@@ -36,6 +36,11 @@ impl Backoff {
     pub(in crate::export) fn succeeded(&mut self) {
         self.wait = COLLECTOR_RETRY_FIRST;
     }
+
+    /// What has succeeded is wished for once more, at once.
+    pub(in crate::export) fn again(&mut self) {
+        self.next = Instant::now();
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! A connected socket to a collector, as blocking calls.
+//! A connected socket to a collector: who sends waits until the collector takes it, or what it does
+//! not take at once is kept and comes before what is sent next.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -40,6 +42,11 @@ impl From<io::Error> for Failure {
 pub(super) struct Connection {
     socket: Socket,
     sent: u64,
+    /// What it has not taken yet, from a place on.
+    pending: Vec<u8>,
+    taken: usize,
+    /// Whether sending waits.
+    waits: bool,
 }
 
 enum Socket {
@@ -50,11 +57,12 @@ enum Socket {
 
 impl Connection {
     /// Connects to the first of the host's addresses that takes it; `progress` is told of each, as
-    /// each may take [`COLLECTOR_CONNECT`] to say nothing.
+    /// each may take [`COLLECTOR_CONNECT`] to say nothing. Sending `waits`, or does not.
     pub(super) fn open(
         endpoint: &Endpoint,
         tls: Option<&TlsConfig>,
         progress: &Progress,
+        waits: bool,
     ) -> Result<Self, Failure> {
         let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
         let not_found = |text: String| Failure { cause: "name not found".to_owned(), text };
@@ -73,47 +81,77 @@ impl Connection {
                 }
                 (opened, _) => opened.map_err(Failure::from),
             };
+            let opened = opened.and_then(|socket| Ok(Self::new(socket, waits)?));
             match opened {
-                Ok(socket) => return Ok(Self { socket, sent: 0 }),
+                Ok(connection) => return Ok(connection),
                 Err(refused) => failure = refused,
             }
         }
         Err(failure)
     }
 
-    /// Sends a whole message; `progress` is told of every piece.
+    fn new(socket: Socket, waits: bool) -> io::Result<Self> {
+        if let Some(stream) = socket.stream() {
+            stream.set_nonblocking(true)?;
+        }
+        Ok(Self { socket, sent: 0, pending: Vec::new(), taken: 0, waits })
+    }
+
+    /// Sends a whole message; `progress` is told of every piece. What is not taken at once is waited
+    /// for, or [flushed](Self::flush) later.
     pub(super) fn send(&mut self, message: &[u8], progress: &Progress) -> io::Result<()> {
-        match &mut self.socket {
-            Socket::Tcp(stream) => {
-                // Else what is written after the collector's end would be found lost later.
-                if is_closed(stream)? {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
+        if let Socket::Udp(socket) = &self.socket {
+            self.sent += socket.send(message)? as u64;
+            progress.note();
+            return Ok(());
+        }
+        // Else what is written after the collector's end would be found lost later.
+        if self.socket.is_closed()? {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        self.pending.extend_from_slice(message);
+        let wait = if self.waits { COLLECTOR_SILENCE } else { Duration::ZERO };
+        match self.flush(wait, progress)? {
+            false if self.waits => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what was not taken before. Whether all of it is taken now; the collector has so long for
+    /// the next piece.
+    pub(super) fn flush(&mut self, wait: Duration, progress: &Progress) -> io::Result<bool> {
+        let Self { socket, sent, pending, taken, .. } = self;
+        loop {
+            let left = &pending[*taken..];
+            let piece = &left[..left.len().min(WRITE_BYTES)];
+            let written = match socket {
+                Socket::Tls(stream) if stream.wants_write() => stream.write().map(|()| 0),
+                _ if piece.is_empty() => {
+                    pending.clear();
+                    *taken = 0;
+                    return Ok(true);
                 }
-                let mut left = message;
-                while !left.is_empty() {
-                    let piece = &left[..left.len().min(WRITE_BYTES)];
-                    let written = stream.write(piece).map_err(timed_out)?;
-                    self.sent += written as u64;
-                    left = &left[written..];
+                Socket::Tls(stream) => stream.put(piece).map(|()| piece.len()),
+                Socket::Tcp(stream) => stream.write(piece).inspect(|&len| *sent += len as u64),
+                Socket::Udp(_) => unreachable!("a datagram is sent whole"),
+            };
+            match written {
+                Ok(len) => {
+                    *taken += len;
                     progress.note();
                 }
-            }
-            Socket::Tls(stream) => {
-                if stream.is_closed()? {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !socket.is_writable(wait)? {
+                        return Ok(false);
+                    }
                 }
-                for piece in message.chunks(WRITE_BYTES) {
-                    stream.send(piece).map_err(timed_out)?;
-                    self.sent = stream.sent();
-                    progress.note();
-                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Socket::Udp(socket) => {
-                self.sent += socket.send(message)? as u64;
-                progress.note();
+            if let Socket::Tls(stream) = socket {
+                *sent = stream.sent();
             }
         }
-        Ok(())
     }
 
     /// Bytes that the socket has taken.
@@ -143,11 +181,7 @@ impl Connection {
     /// The same of a connection that has failed. Nothing that is not known yet has arrived over
     /// UDP.
     pub(super) fn arrived_before_failure(&self) -> u64 {
-        let stream = match &self.socket {
-            Socket::Tcp(stream) => stream,
-            Socket::Tls(stream) => stream.socket(),
-            Socket::Udp(_) => return 0,
-        };
+        let Some(stream) = self.socket.stream() else { return 0 };
         match unacknowledged(stream.as_fd()) {
             Ok(outstanding) => self.sent.saturating_sub(outstanding.into()),
             Err(_) => 0,
@@ -155,11 +189,31 @@ impl Connection {
     }
 }
 
-/// A write that has waited for [`COLLECTOR_SILENCE`] says that it would have to wait (socket(7)).
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
+impl Socket {
+    /// `None` of datagrams.
+    fn stream(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(stream) => Some(stream.socket()),
+            Self::Udp(_) => None,
+        }
+    }
+
+    /// Whether the collector has ended the connection.
+    fn is_closed(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(stream) => is_closed(stream),
+            Self::Tls(stream) => stream.is_closed(),
+            Self::Udp(_) => Ok(false),
+        }
+    }
+
+    /// Whether it takes something within some time.
+    fn is_writable(&self, wait: Duration) -> io::Result<bool> {
+        let Some(stream) = self.stream() else { return Ok(true) };
+        let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)];
+        let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::ZERO);
+        Ok(poll(&mut fds, wait)? != 0)
     }
 }
 

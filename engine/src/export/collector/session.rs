@@ -2,14 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::Message;
+use super::backlog::Window;
 use super::connection::Connection;
 use super::endpoint::{Endpoint, Transport};
+use super::message::Message;
 use crate::export::ipfix::{self, Dialect, Templates, Told, Totals, stamp};
 use crate::export::queue::Progress;
-use crate::limits::{COLLECTOR_STANDS, TEMPLATES_EVERY, TEMPLATES_EVERY_MESSAGES, TOTALS_EVERY};
+use crate::limits::{
+    COLLECTOR_SILENCE, COLLECTOR_STANDS, TEMPLATES_EVERY, TEMPLATES_EVERY_MESSAGES, TOTALS_EVERY,
+};
 
 /// A transport session (RFC 7011 section 2).
 pub(super) struct Session {
@@ -30,8 +33,10 @@ pub(super) struct Session {
     /// When totals were told.
     reported: Option<Instant>,
     /// Messages that may not have arrived, and how much was sent with each; all that there may ever
-    /// be with one that was not sent whole.
-    window: VecDeque<(u64, Message)>,
+    /// be with one that was not sent whole, or not yet.
+    window: Window,
+    /// Since when the collector takes nothing, and how much it has taken.
+    silent_since: Option<(Instant, u64)>,
     /// When something was sent over it for the first time.
     first_sent: Option<Instant>,
 }
@@ -56,8 +61,41 @@ impl Session {
             told: Instant::now(),
             messages_since: 0,
             reported: None,
-            window: VecDeque::new(),
+            window: Window::new(),
+            silent_since: None,
             first_sent: None,
+        }
+    }
+
+    /// Whether a message has templates whose numbers stand for others here.
+    pub(super) fn contradicts(&self, message: &Message) -> bool {
+        message.definitions.iter().any(|it| self.templates.contradict(it))
+    }
+
+    /// Whether the collector has taken what was sent, or does within some time.
+    ///
+    /// # Errors
+    /// If it has taken nothing for [`COLLECTOR_SILENCE`].
+    pub(super) fn is_ready(&mut self, wait: Duration, progress: &Progress) -> io::Result<bool> {
+        if self.connection.flush(wait, progress)? {
+            self.silent_since = None;
+            // Only now it is known how much there was with it.
+            let sent = self.connection.sent();
+            if let Some((end, _)) = self.window.back_mut().filter(|(end, _)| *end == u64::MAX) {
+                *end = sent;
+            }
+            return Ok(true);
+        }
+        let sent = self.connection.sent();
+        match self.silent_since {
+            Some((since, then)) if then == sent => match since.elapsed() >= COLLECTOR_SILENCE {
+                true => Err(io::ErrorKind::TimedOut.into()),
+                false => Ok(false),
+            },
+            _ => {
+                self.silent_since = Some((Instant::now(), sent));
+                Ok(false)
+            }
         }
     }
 
@@ -73,19 +111,16 @@ impl Session {
         progress: &Progress,
     ) -> io::Result<()> {
         self.forget_templates_in_time();
-        let told = self.templates.new_ones(message.templates.iter().copied(), self.most_bytes);
+        let told = self.templates.new_ones(message.definitions.iter().cloned(), self.most_bytes);
         let told = told.into_iter().try_for_each(|it| self.tell(it, totals, progress));
         let sent =
             told.and_then(|()| self.put(&mut message.bytes, message.records, totals, progress));
-        let end = match &sent {
-            Ok(()) => {
-                totals.records += u64::from(message.records);
-                self.connection.sent()
-            }
-            Err(_) => u64::MAX,
-        };
-        self.window.push_back((end, message));
-        sent
+        if sent.is_ok() {
+            totals.records += u64::from(message.records);
+        }
+        self.window.push_back((u64::MAX, message));
+        sent?;
+        self.is_ready(Duration::ZERO, progress).map(drop)
     }
 
     /// When totals are due.
@@ -171,6 +206,11 @@ impl Session {
         let arrived = self.connection.arrived_before_failure();
         let arrived = self.take_arrived(arrived);
         (arrived, self.window.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// What may not have arrived.
+    pub(super) fn window(&mut self) -> &mut Window {
+        &mut self.window
     }
 
     /// Messages that may not have arrived.

@@ -153,12 +153,19 @@ impl TlsStream {
         self.sent
     }
 
-    /// Sends a piece.
-    pub(super) fn send(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.connection.writer().write_all(piece)?;
-        while self.connection.wants_write() {
-            self.sent += self.connection.write_tls(&mut self.stream)? as u64;
-        }
+    /// Takes a piece of text, to be [written](Self::write).
+    pub(super) fn put(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.connection.writer().write_all(piece)
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn wants_write(&self) -> bool {
+        self.connection.wants_write()
+    }
+
+    /// Gives the socket as much as it takes.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        self.sent += self.connection.write_tls(&mut self.stream)? as u64;
         Ok(())
     }
 
@@ -185,6 +192,7 @@ impl Drop for TlsStream {
     fn drop(&mut self) {
         self.connection.send_close_notify();
         // One that takes nothing is not waited for long.
+        let _ = self.stream.set_nonblocking(false);
         let _ = self.stream.set_write_timeout(Some(COLLECTOR_STANDS));
         let _ = self.connection.write_tls(&mut self.stream);
     }

@@ -56,18 +56,12 @@ pub(super) const OWN: Template = 1 << 19;
 /// where it has others.
 pub(super) const NETFLOW9: Template = 1 << 20;
 
-/// The bits that tell templates of one run apart, and how many numbers they make.
+/// The bits that tell templates of one run apart.
 pub(super) const OF_RECORD: Template = 0xffff;
-pub(super) const TEMPLATES: usize = 1 << 16;
 /// An aggregate has no ports: so the upper eight bits are never all set, and each number has one
 /// that a template may have (RFC 7011 section 3.4.1).
 pub(super) const NEVER: Template = PREFIX | PORTS;
 const _: () = assert!(NEVER & 0xff00 == NEVER && FIRST_TEMPLATE == 0x100);
-
-/// A template's place among those of a run, below [`TEMPLATES`].
-pub(super) fn place_of(template: Template) -> usize {
-    (template & OF_RECORD) as usize
-}
 
 /// The number by which a run's messages know a template.
 pub(super) fn number_of(template: Template) -> u16 {

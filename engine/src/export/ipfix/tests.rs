@@ -4,7 +4,7 @@ use super::message::OPTIONS_SET;
 use super::record::{PLAIN_BYTES, RECORD_BYTES, Record, ntp_time, write};
 use super::template::{
     MILLISECONDS, NAMES, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, VARIABLE,
-    elements,
+    elements, number_of,
 };
 use super::*;
 use crate::export::tests::{ROWS, tcp_record};
@@ -118,7 +118,7 @@ fn no_record_is_longer_than_there_is_room() {
             let template = template | sampled | OWN | MILLISECONDS;
             described.clear();
             // In the smallest datagram, as the records.
-            describe(template, 1, &mut described);
+            Definition::Ours(template).describe(Some(1), &mut described);
             assert!(described.len() <= least, "template {template}");
             let all = elements(template, 1);
             let bytes: usize = all
@@ -189,7 +189,7 @@ fn uniflows_are_two_records_and_none_of_a_side_that_sent_nothing() {
 fn templates_are_told_once_and_again_when_they_are_forgotten() {
     for pen in [None, Some(32_473)] {
         let mut templates = Templates::new(Dialect::Ipfix, pen);
-        let all = || 0..100;
+        let all = || (0..100).map(Definition::Ours);
         let told = |messages: Vec<Told>| {
             assert!(messages.iter().all(|message| message.bytes.len() <= 512));
             let all = messages.iter().flat_map(|message| sets(&message.bytes).0);
@@ -204,6 +204,45 @@ fn templates_are_told_once_and_again_when_they_are_forgotten() {
         templates.forget();
         assert_eq!(told(templates.new_ones(all(), 512)), first);
     }
+}
+
+/// What an earlier run has left may be made of other elements under the same numbers.
+#[test]
+fn a_definition_that_is_read_back_is_ours_or_contradicts() {
+    let record = |definition: &Definition, pen| {
+        let mut record = Vec::new();
+        definition.describe(pen, &mut record);
+        record
+    };
+    let plain = Definition::Ours(7);
+    let read = |record: &[u8], pen| Definition::read(7, record, pen).unwrap();
+    let own = record(&Definition::Ours(7 | OWN), Some(1));
+    for (record, pen, is_ours) in [
+        (record(&plain, None), None, true),
+        (record(&plain, None), Some(1), true),
+        (record(&Definition::Ours(7 | SAMPLED_FLOWS), None), None, false),
+        (own.clone(), None, false),
+    ] {
+        let read = read(&record, pen);
+        assert_eq!(read == plain, is_ours);
+        let mut templates = Templates::new(Dialect::Ipfix, None);
+        let mut tell = |definition: &Definition| {
+            let all = templates.new_ones([definition.clone()].into_iter(), 512);
+            let is_known = templates.known.get(&definition.number()) == Some(definition);
+            (all.iter().map(|told| told.bytes.len()).sum::<usize>(), is_known)
+        };
+        assert_eq!(tell(&read), (MESSAGE_HEADER + SET_HEADER + record.len(), true));
+        assert_eq!(tell(&read), (0, true));
+        assert_eq!(templates.contradict(&plain), !is_ours);
+    }
+    // Own elements of one enterprise are not those of another.
+    assert_eq!(Definition::read(7 | OWN, &own, Some(1)), Some(Definition::Ours(7 | OWN)));
+    assert_ne!(Definition::read(7 | OWN, &own, Some(2)), Some(Definition::Ours(7 | OWN)));
+    for damaged in [&[][..], &[1, 2, 3]] {
+        assert_eq!(Definition::read(7, damaged, None), None);
+    }
+    // No template of ours has it.
+    assert!(matches!(Definition::read(u32::MAX, &own, None), Some(Definition::Stored(_))));
 }
 
 /// What a flow said is in its own record, and others are no longer for it.

@@ -1,0 +1,116 @@
+//! Messages in, messages out, over connections that come and go.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::export::spool::SpoolOptions;
+
+/// What may happen while records come.
+#[derive(Debug, Clone)]
+enum Step {
+    Push {
+        len: usize,
+    },
+    Send,
+    /// The oldest that was sent has arrived.
+    Arrive,
+    /// There is a connection.
+    Up,
+    /// It has failed.
+    Down,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (20_usize..300_000).prop_map(|len| Step::Push { len }),
+        4 => Just(Step::Send),
+        3 => Just(Step::Arrive),
+        2 => Just(Step::Up),
+        1 => Just(Step::Down),
+    ]
+}
+
+/// With a number in it, for a flow.
+fn message(number: u32, len: usize) -> Message {
+    let mut bytes = vec![0; len];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    let (definitions, kept) = (Vec::new(), Kept::Memory);
+    Message { bytes, records: 1, flows: 1, definitions, kept }
+}
+
+fn number(message: &Message) -> u32 {
+    u32::from_le_bytes([0, 1, 2, 3].map(|at| message.bytes[at]))
+}
+
+/// One of a run, and its account.
+fn begin(folder: &std::path::Path) -> (Backlog, Arc<SinkAccount>) {
+    let options = SpoolOptions { folder: folder.join("spool"), bytes: 4_000_000 };
+    let spool = Spool::open(&options, "sink").unwrap();
+    let account = Arc::new(SinkAccount::new("sink".to_owned()));
+    (Backlog::new(Some(spool), Arc::clone(&account), None), account)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn messages_arrive_once_and_in_order_or_are_counted(
+        steps in prop::collection::vec(step(), 1..200)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut backlog, account) = begin(folder.path());
+        let (mut window, mut is_up, mut pushed) = (Window::new(), true, 0);
+        let mut arrived = Vec::new();
+        for step in steps {
+            match step {
+                Step::Push { len } => {
+                    pushed += 1;
+                    account.taken(1);
+                    backlog.push(message(pushed, len));
+                }
+                Step::Send => {
+                    let next = if is_up { backlog.pop() } else { None };
+                    window.extend(next.map(|message| (0, message)));
+                }
+                Step::Arrive => {
+                    if let Some((_, message)) = window.pop_front() {
+                        backlog.arrived(&message);
+                        arrived.push(number(&message));
+                    }
+                }
+                Step::Up => is_up = true,
+                Step::Down => {
+                    is_up = false;
+                    let left = mem::take(&mut window);
+                    backlog.put_back(left.into_iter().map(|(_, message)| message).collect());
+                }
+            }
+            backlog.arrange(&mut window, is_up, false);
+            prop_assert_eq!(account.records(), arrived.len() as u64);
+            prop_assert!(!backlog.is_full());
+            let (in_memory, is_nothing_left) = backlog.left(&window);
+            prop_assert!(is_up || in_memory == 0);
+            let not_sent: u64 = account.not_sent().values().sum();
+            let all = account.records() + account.spooled() + not_sent + in_memory;
+            prop_assert_eq!(all, u64::from(pushed));
+            prop_assert_eq!(is_nothing_left, account.spooled() + in_memory == 0);
+        }
+        let left = mem::take(&mut window).into_iter().map(|(_, message)| message).collect();
+        backlog.put_back(left);
+        prop_assert!(backlog.spill(&mut Window::new()));
+        drop(backlog);
+        let (mut backlog, next) = begin(folder.path());
+        prop_assert_eq!(next.spool().unwrap().found, account.spooled());
+        backlog.arrange(&mut window, true, false);
+        while let Some(message) = backlog.pop() {
+            backlog.arrived(&message);
+            arrived.push(number(&message));
+            backlog.arrange(&mut window, true, false);
+        }
+        let spool = next.spool().unwrap();
+        prop_assert_eq!((spool.sent, spool.left, spool.bytes), (spool.found, 0, 0));
+        prop_assert!(arrived.is_sorted_by(|one, next| one < next), "{:?}", arrived);
+        let not_sent: u64 = account.not_sent().values().sum();
+        prop_assert_eq!(arrived.len() as u64 + not_sent, u64::from(pushed));
+    }
+}

@@ -1,0 +1,66 @@
+//! The end of a run: what is left is sent, left on disk, or counted.
+
+use std::time::Instant;
+
+use super::Exporter;
+use super::backlog::Window;
+use super::session::Session;
+use crate::error::Error;
+use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE};
+
+impl Exporter {
+    /// Sends what is left, if that can be done soon; else it is left on disk, or counted. Totals come
+    /// last.
+    pub(super) fn finish(&mut self) {
+        let end = Instant::now() + COLLECTOR_PATIENCE;
+        // What would be left on disk is worth another attempt.
+        if self.backlog.has_spool() {
+            self.backoff.again();
+        }
+        loop {
+            self.send(COLLECTOR_LOOK);
+            let none = &mut Window::new();
+            let window = self.session.as_mut().map_or(none, Session::window);
+            let (flows, is_nothing_left) = self.backlog.left(window);
+            if is_nothing_left || self.queue.account.is_given_up() {
+                self.report();
+                return self.backlog.close();
+            }
+            let is_late = Instant::now() >= end;
+            let is_away = self.session.is_none() && self.connecting.is_none();
+            if self.backlog.has_spool() && (is_late || is_away) && self.leave() {
+                return;
+            }
+            if is_late {
+                return self.give_up(flows);
+            }
+            if self.session.is_none() || !self.backlog.has_more() {
+                self.wait();
+            }
+        }
+    }
+
+    /// Leaves what is left to the next run. Whether all of it is on disk.
+    fn leave(&mut self) -> bool {
+        self.report();
+        self.end_session();
+        if !self.backlog.spill(&mut Window::new()) {
+            return false;
+        }
+        self.backlog.close();
+        let account = &self.queue.account;
+        let left = account.spooled() + account.spool().map_or(0, |spool| spool.left);
+        account.notice(format!("{}: {left} records are spooled for the next run", self.endpoint));
+        true
+    }
+
+    fn give_up(&self, left: u64) {
+        let account = &self.queue.account;
+        let (cause, text) = match &self.down {
+            Some((_, failure)) => (failure.cause.as_str(), failure.text.as_str()),
+            None => ("not acknowledged", "the collector does not take all that was sent"),
+        };
+        let error = Error::new(format!("send to {}", self.endpoint), text);
+        account.failed(error.advise("see that the collector runs there"), cause, left, false);
+    }
+}

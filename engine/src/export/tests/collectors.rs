@@ -1,0 +1,52 @@
+//! Collectors that are there, and do not take what comes.
+
+use std::net::TcpListener;
+use std::time::Instant;
+
+use super::tcp_record;
+use crate::export::{
+    Context, Distributor, Patience, Sink, SinkOptions, SinkSpec, SpoolOptions, WhenFull,
+};
+use crate::flow::{FeaturesSet, Sampling};
+use crate::global::Ended;
+use crate::limits::{COLLECTOR_SILENCE, COLLECTOR_SPOOL_BYTES, SINK_RECORDS, SPOOL_BYTES};
+use crate::sync::Arc;
+
+/// More than memory holds, in messages of some 100 bytes a record, in the queue and in the socket.
+const RECORDS: usize = 2 * (COLLECTOR_SPOOL_BYTES / 100 + SINK_RECORDS);
+
+/// A live capture does not wait: without a place for them records would be lost.
+#[test]
+fn what_a_collector_does_not_take_is_spooled_while_it_comes() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ipfix+tcp://{}", listener.local_addr().unwrap());
+    let spool = SpoolOptions { folder: folder.path().join("spool"), bytes: SPOOL_BYTES };
+    let options = SinkOptions { spool: Some(spool), ..SinkOptions::default() };
+    let spec = SinkSpec { options, ..SinkSpec::parse(&url).unwrap() };
+    let context = Context {
+        interfaces: Arc::from([]),
+        encapsulations: Arc::default(),
+        sampling: Sampling::ALL,
+        features_set: FeaturesSet::Basic,
+        ignored_packets: Arc::default(),
+    };
+    let sink = Sink::start_all(&[spec], &context).unwrap().remove(0);
+    let account = sink.account();
+    let connection = listener.accept().unwrap();
+    // Whoever brings records waits for room, which makes the sink no less in a hurry.
+    sink.last_call();
+    let start = Instant::now();
+    let mut distributor = Distributor::new(std::slice::from_ref(&sink), WhenFull::Drop);
+    (0..RECORDS).for_each(|_| distributor.ended(tcp_record()));
+    distributor.flush();
+    drop(distributor);
+    let end = Instant::now();
+    Sink::finish_all(vec![sink], &Patience::default(), || Some(end));
+    assert!(start.elapsed() < COLLECTOR_SILENCE, "it has waited for the collector");
+    assert_eq!(account.not_sent().len(), 0, "{:?}", account.not_sent());
+    assert!(account.failure().is_none() && account.loss().is_none());
+    assert_eq!(account.spooled() + account.records(), RECORDS as u64);
+    assert!(account.spooled() > RECORDS as u64 / 2, "{} spooled", account.spooled());
+    drop(connection);
+}
