@@ -35,6 +35,7 @@ mod sample;
 mod scan;
 mod shunt;
 mod sinks;
+mod spool;
 mod stamps;
 mod stuck;
 mod terminal;
@@ -81,6 +82,7 @@ fn main() {
     trials.extend(convert::trials());
     trials.extend(collector::trials());
     trials.extend(tls::trials());
+    trials.extend(spool::trials());
     trials.extend(rotation::trials());
     trials.extend(outage::trials());
     trials.extend(crash::trials());
