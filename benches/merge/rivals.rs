@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, RwLock};
 
-use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord, RecordKind};
+use flowtap::flow::{Delta, Direction, FlowKey, FlowRecord};
 use flowtap::global::cell::FlowCell;
 use flowtap::global::map::GlobalMap;
 use flowtap::global::map::cells::Cells;
@@ -190,7 +190,7 @@ impl Store for PapayaRecords {
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
         let records = self.0.pin();
         let (key, total) = records.remove_if(key, |_, total| total.is_complete()).ok()??;
-        Some(FlowRecord { kind: RecordKind::Flow, key: *key, total: *total })
+        Some(FlowRecord::flow(*key, *total))
     }
 
     fn read(&self) -> u64 {
@@ -267,7 +267,7 @@ impl Store for Array<Box<Delta>> {
 
     fn evict(&self, key: &FlowKey) -> Option<FlowRecord> {
         let total = self.place(key).write().expect("no panic").take()?;
-        Some(FlowRecord { kind: RecordKind::Flow, key: *key, total: *total })
+        Some(FlowRecord::flow(*key, *total))
     }
 
     fn read(&self) -> u64 {

@@ -3,7 +3,7 @@
 use flowtap::export::{Encoder, Format, Rows, SinkOptions};
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FeaturesSet, FlowKey, FlowRecord, Opening, PortKind,
-    RecordKind, Sampling,
+    Sampling,
 };
 
 use super::{ITEMS, Piece};
@@ -55,7 +55,7 @@ fn record(number: usize) -> FlowRecord {
         interface: 0,
         encapsulation: None,
     });
-    FlowRecord { kind: RecordKind::Flow, key, total }
+    FlowRecord::flow(key, total)
 }
 
 /// Encodes records.

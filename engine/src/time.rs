@@ -26,9 +26,74 @@ pub struct PacketClock {
     newest: Option<Timestamp>,
     tick: Tick,
     is_set: bool,
+    /// Ticks have the remainder of their times by this; 0 if nobody asks for that.
+    every_ns: Tick,
+}
+
+/// Packet time in intervals of the same length: which one a tick is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    every_ns: Tick,
+    /// How far into an interval tick 0 is.
+    phase_ns: Tick,
+}
+
+impl Grid {
+    /// One interval, which has all time there is.
+    pub const OFF: Self = Self { every_ns: Tick::MAX, phase_ns: 0 };
+
+    /// Intervals of `every_ns`, which must not be 0, where tick 0 is so far into one of them.
+    #[must_use]
+    pub fn new(every_ns: Tick, phase_ns: Tick) -> Self {
+        assert!(every_ns > 0, "an interval takes time");
+        Self { every_ns, phase_ns: phase_ns % every_ns }
+    }
+
+    /// Whether there is more than one interval.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self.every_ns < Tick::MAX
+    }
+
+    /// How long one is.
+    #[must_use]
+    pub fn every_ns(self) -> Tick {
+        self.every_ns
+    }
+
+    /// How far into an interval tick 0 is.
+    #[must_use]
+    pub fn phase_ns(self) -> Tick {
+        self.phase_ns
+    }
+
+    /// The number of the interval that a tick is in. The last number stands for all that follow.
+    #[must_use]
+    pub fn number(self, tick: Tick) -> u32 {
+        if !self.is_on() {
+            return 0;
+        }
+        u32::try_from(tick.saturating_add(self.phase_ns) / self.every_ns).unwrap_or(u32::MAX)
+    }
+
+    /// The first tick of an interval, and the first behind it.
+    #[must_use]
+    pub fn bounds(self, number: u32) -> (Tick, Tick) {
+        let first =
+            |number: u64| number.saturating_mul(self.every_ns).saturating_sub(self.phase_ns);
+        let end = if number == u32::MAX { Tick::MAX } else { first(u64::from(number) + 1) };
+        (first(number.into()), end)
+    }
 }
 
 impl PacketClock {
+    /// A clock whose ticks have the same remainder by `every_ns` as the times that they stand for:
+    /// so an interval of ticks is one of times.
+    #[must_use]
+    pub fn aligned(every_ns: Tick) -> Self {
+        Self { every_ns, ..Self::default() }
+    }
+
     /// Sets the clock, which from then on stands still but for being set.
     pub fn set(&mut self, tick: Tick) {
         self.tick = self.tick.max(tick);
@@ -38,12 +103,28 @@ impl PacketClock {
     /// The tick of a packet with this timestamp, or of now for a packet without one.
     pub fn advance(&mut self, timestamp: Option<Timestamp>) -> Tick {
         let Some(timestamp) = timestamp.filter(|_| !self.is_set) else { return self.tick };
-        let newest = *self.newest.get_or_insert(timestamp);
+        let Some(newest) = self.newest else { return self.begin(0, timestamp) };
         let step = newest.abs_diff(timestamp);
-        if timestamp >= newest || step > REORDER_NS {
+        if timestamp >= newest {
             // Saturating: timestamps may jump there and back as often as they like.
             self.tick = self.tick.saturating_add(step);
             self.newest = Some(timestamp);
+        } else if step > REORDER_NS {
+            return self.begin(step, timestamp);
+        }
+        self.tick
+    }
+
+    /// Begins with a recording, whose first packet has this timestamp, so long after the last one.
+    #[cold]
+    fn begin(&mut self, step: Tick, timestamp: Timestamp) -> Tick {
+        self.newest = Some(timestamp);
+        self.tick = self.tick.saturating_add(step);
+        if self.every_ns > 0 {
+            // Below the divisor, which is positive.
+            let of = |number: i128| number.rem_euclid(i128::from(self.every_ns));
+            let behind = of(i128::from(timestamp) - i128::from(self.tick));
+            self.tick = self.tick.saturating_add(Tick::try_from(behind).unwrap_or_default());
         }
         self.tick
     }
@@ -74,5 +155,36 @@ mod tests {
         clock.set(5);
         clock.set(3);
         assert_eq!(clock.advance(Some(1_000)), 5, "set, and never back");
+    }
+
+    #[test]
+    fn intervals_of_ticks_are_those_of_times() {
+        let every = 10 * SECOND_NS;
+        let mut clock = PacketClock::aligned(every);
+        let grid = Grid::new(every, 0);
+        let seconds = [1_003, 1_009, 1_010, 1_005, 17, 25, 999, 3, -107, -102];
+        let mut last = 0;
+        for second in seconds {
+            let tick = clock.advance(Some(second * 1_000_000_000));
+            let is_late = second == 1_005;
+            let want = second.rem_euclid(10) as u64 * SECOND_NS;
+            assert!(is_late || tick % every == want, "{second}: {tick}");
+            assert!(tick >= last, "{second}");
+            last = tick;
+        }
+        let mut clock = PacketClock::aligned(every);
+        let numbers = [1_003, 1_009, 1_010, 1_005, 1_031]
+            .map(|second: i64| grid.number(clock.advance(Some(second * 1_000_000_000))));
+        assert_eq!(numbers, [0, 0, 1, 1, 3]);
+    }
+
+    #[test]
+    fn a_grid_has_bounds() {
+        let grid = Grid::new(10, 13);
+        assert_eq!([0, 6, 7, 16, 17].map(|tick| grid.number(tick)), [0, 0, 1, 1, 2]);
+        assert_eq!([0, 1, 2].map(|number| grid.bounds(number)), [(0, 7), (7, 17), (17, 27)]);
+        assert_eq!(grid.number(Tick::MAX), u32::MAX);
+        assert_eq!(grid.bounds(u32::MAX).1, Tick::MAX);
+        assert_eq!(Grid::OFF.number(Tick::MAX), 0);
     }
 }

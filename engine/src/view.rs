@@ -2,7 +2,7 @@
 //! through a [`Snapshot`], so that a reader never waits and never sees half of one.
 
 use crate::devices::DevicesView;
-use crate::flow::{Delta, FlowRecord, RecordKind};
+use crate::flow::{Delta, FlowRecord};
 use crate::global::map::GlobalMap;
 use crate::ledger::Ledger;
 use crate::sync::Arc;
@@ -49,7 +49,7 @@ pub fn busiest(map: &GlobalMap) -> Vec<FlowRecord> {
     map.for_each(|key, total| {
         let place = top.partition_point(|other| bytes(&other.total) >= bytes(total));
         if place < BUSIEST {
-            let record = FlowRecord { kind: RecordKind::Flow, key: *key, total: *total };
+            let record = FlowRecord::flow(*key, *total);
             top.insert(place, record);
             top.truncate(BUSIEST);
         }

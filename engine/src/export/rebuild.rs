@@ -63,7 +63,7 @@ fn rebuild(from: &InSet<'_>, list: &Encapsulations) -> (FlowRecord, Option<u64>,
         Value::Word(id) => Some(*id),
         _ => None,
     };
-    (FlowRecord { kind, key, total }, flow_id, sampling(record))
+    (FlowRecord { kind, ..FlowRecord::flow(key, total) }, flow_id, sampling(record))
 }
 
 fn opening(

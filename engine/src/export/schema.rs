@@ -277,7 +277,7 @@ pub(crate) fn kinds(set: FeaturesSet) -> Vec<(&'static str, Kind)> {
 pub(crate) fn visit_nothing(set: FeaturesSet, to: &mut impl Fields) {
     let nowhere = Endpoint { address: [0; 16], port: 0 };
     let (key, _) = FlowKey::canonical(nowhere, nowhere, 4, 0, PortKind::None, [0; KEY_VLANS]);
-    let record = FlowRecord { kind: RecordKind::Flow, key, total: Delta::EMPTY };
+    let record = FlowRecord::flow(key, Delta::EMPTY);
     let features = set.is_extended().then_some(&Features::EMPTY);
     let row = Row {
         record: &record,

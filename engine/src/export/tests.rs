@@ -107,7 +107,7 @@ fn record(
         end: Some(EndReason::Idle),
         ..Delta::EMPTY
     };
-    FlowRecord { kind: RecordKind::Flow, key, total }
+    FlowRecord::flow(key, total)
 }
 
 /// A TCP flow between two ports, whose initiator has the higher address.

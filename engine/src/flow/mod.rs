@@ -17,7 +17,7 @@ pub use delta::{Delta, EndReason, Opening, SideCounts, TcpEvents};
 pub use encapsulation::{Encapsulation, Encapsulations, MplsLabels};
 pub use features::{Features, FeaturesSet, SideFeatures};
 pub use key::{Direction, Endpoint, FlowKey, KeyHasher, PortKind};
-pub use record::{FlowRecord, RecordKind, TcpState};
+pub use record::{Counted, FlowRecord, RecordKind, TcpState};
 pub use round_trip::RoundTrip;
 pub use sampling::{Sampling, SamplingUnit};
 pub use timeouts::Timeouts;

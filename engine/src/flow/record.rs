@@ -50,6 +50,41 @@ pub struct FlowRecord {
     pub key: FlowKey,
     /// What was counted.
     pub total: Delta,
+    /// When that was; of a delta, and where somebody asks for it.
+    pub counted: Counted,
+}
+
+/// The intervals of packet time that a delta belongs to ([`crate::time::Grid`]). It stands beside
+/// the record in room that is there anyway, so it is of small pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// The lower and the upper half of the number.
+    interval: [u16; 2],
+    end_after: u16,
+}
+
+const _: () = assert!(size_of::<FlowRecord>() == size_of::<(Delta, FlowKey, RecordKind)>());
+
+impl Counted {
+    /// In the interval of this number, and over as many after that, or as many as fit.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "these are the halves")]
+    pub fn new(interval: u32, end_after: u32) -> Self {
+        let end_after = u16::try_from(end_after).unwrap_or(u16::MAX);
+        Self { interval: [interval as u16, (interval >> 16) as u16], end_after }
+    }
+
+    /// In which its packets came: those of a delta are all of one.
+    #[must_use]
+    pub fn interval(self) -> u32 {
+        u32::from(self.interval[0]) | u32::from(self.interval[1]) << 16
+    }
+
+    /// How many intervals after that one the flow was over, if it ends with this.
+    #[must_use]
+    pub fn end_after(self) -> u32 {
+        self.end_after.into()
+    }
 }
 
 impl FlowRecord {
@@ -57,7 +92,7 @@ impl FlowRecord {
     #[must_use]
     #[inline]
     pub fn flow(key: FlowKey, total: Delta) -> Self {
-        Self { kind: RecordKind::Flow, key, total }
+        Self { kind: RecordKind::Flow, key, total, counted: Counted::default() }
     }
 
     /// How the flow began, if its first packet has been merged.

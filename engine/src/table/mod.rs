@@ -24,6 +24,9 @@
 //! are ended by the hand, whether packets come or not; the active timeout cuts a flow when its
 //! next packet comes, as one that does not go on is not cut.
 //!
+//! **Intervals** ([`intervals`]), if anybody asks for them: a delta is of one interval of packet
+//! time, which it says. Records do not change by that, as deltas add up to the same.
+//!
 //! **When the ring to `merge` is full** nothing is closed or published: packets are counted
 //! into the slots that they find, and splits happen later.
 
@@ -33,6 +36,7 @@ pub mod exchange;
 mod features;
 mod hand;
 mod index;
+mod intervals;
 pub mod outbox;
 mod overflow;
 mod shunt;
@@ -48,15 +52,16 @@ pub use shunt::{SHUNTED_ROOM, Shunted};
 use crate::decode::Packet;
 use crate::error::{Error, Result};
 use crate::flow::record::tcp_flags::{RST, SYN};
-use crate::flow::{Delta, EndReason, Features, FeaturesSet, FlowRecord, KeyHasher};
+use crate::flow::{Counted, Delta, EndReason, Features, FeaturesSet, FlowRecord, KeyHasher};
 use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
 use crate::table::features::SlotFeatures;
 use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
+use crate::table::intervals::Intervals;
 use crate::table::overflow::Overflow;
 use crate::table::slab::Slab;
 use crate::table::slot::Limits;
-use crate::time::Tick;
+use crate::time::{Grid, Tick};
 
 /// Deltas that one packet, or one step of the hand, can give rise to at most: a part cut, or
 /// a flow expired (whose slot is then free), or another flow given up for its slot.
@@ -95,6 +100,7 @@ pub struct CoreTable<'a> {
     hand: Hand,
     sweep: Sweep,
     overflow: Overflow,
+    intervals: Intervals,
     /// The one-packet flow to give up next, as far as that is known.
     victim: Option<u32>,
     limits: Limits,
@@ -143,12 +149,30 @@ impl<'a> CoreTable<'a> {
             hand: Hand::new(config.pace.round_ns),
             sweep: Sweep::default(),
             overflow: Overflow::default(),
+            intervals: Intervals::new(Grid::OFF),
             victim: None,
             limits: Limits::from(&config.timeouts),
             config,
             hasher,
             counters,
         })
+    }
+
+    /// The same, with deltas that are each of one interval of packet time.
+    pub fn set_intervals(&mut self, grid: Grid) {
+        self.intervals = Intervals::new(grid);
+    }
+
+    /// Of the intervals below this number nothing will be published any more.
+    #[must_use]
+    pub fn complete_below(&self) -> u32 {
+        self.intervals.complete_below()
+    }
+
+    /// Where the packet clock stands, where deltas are of intervals.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.intervals.now()
     }
 
     /// What takes this table's memory ahead of it.
@@ -162,14 +186,21 @@ impl<'a> CoreTable<'a> {
 
     /// Counts a batch of packets, then moves the hand.
     pub fn count(&mut self, packets: &[Packet], outlet: &mut impl Outlet) {
-        match self.config.features_set {
-            FeaturesSet::Basic => self.count_all::<false>(packets, outlet),
-            FeaturesSet::Extended => self.count_all::<true>(packets, outlet),
+        match (self.config.features_set, self.intervals.is_on()) {
+            (FeaturesSet::Basic, false) => self.count_all::<false, false>(packets, outlet),
+            (FeaturesSet::Basic, true) => self.count_all::<false, true>(packets, outlet),
+            (FeaturesSet::Extended, false) => self.count_all::<true, false>(packets, outlet),
+            (FeaturesSet::Extended, true) => self.count_all::<true, true>(packets, outlet),
         }
     }
 
-    /// The same, for each set by itself: the basic one costs what it would without the other.
-    fn count_all<const EXTENDED: bool>(&mut self, packets: &[Packet], outlet: &mut impl Outlet) {
+    /// The same, for each set by itself: the basic one, without intervals, costs what it would
+    /// without the others.
+    fn count_all<const EXTENDED: bool, const INTERVALS: bool>(
+        &mut self,
+        packets: &[Packet],
+        outlet: &mut impl Outlet,
+    ) {
         assert!(packets.len() <= BATCH_PACKETS, "a batch has a bound");
         let may_close = outlet.room() >= packets.len() * DELTAS_PER_PACKET;
         if !may_close {
@@ -197,7 +228,11 @@ impl<'a> CoreTable<'a> {
                 self.guess_again::<EXTENDED>(packet, &mut guesses[at + AHEAD / 2]);
             }
             let guess = guesses[at];
-            let goes_on = self.slab.count_guessed(guess, packet, &self.limits);
+            if INTERVALS {
+                self.intervals.enter(packet.tick);
+            }
+            let is_old = INTERVALS && self.slab.is_before(guess, self.intervals.start());
+            let goes_on = !is_old && self.slab.count_guessed(guess, packet, &self.limits);
             if EXTENDED && goes_on {
                 self.count_features(guess, packet);
             }
@@ -245,7 +280,14 @@ impl<'a> CoreTable<'a> {
         let taken = self.count_in_slot(packet, may_close, outlet);
         match taken {
             Some(slot) => self.count_features(slot, packet),
-            None => self.overflow.count(packet),
+            None => {
+                let is_old = self.has_old_overflow();
+                // Beside what the rest of the batch may give rise to.
+                if is_old && outlet.room() >= self.overflow.len() + BATCH_ROOM {
+                    self.publish_overflow(packet.tick, outlet);
+                }
+                self.overflow.count(packet);
+            }
         }
         taken.is_some()
     }
@@ -296,17 +338,25 @@ impl<'a> CoreTable<'a> {
 
     /// Moves the hand as far as the packet clock has moved: publishes and expires.
     pub fn advance(&mut self, now: Tick, outlet: &mut impl Outlet) {
+        self.intervals.enter(now);
         let steps = self.hand.steps(now, self.slab.high_water());
+        if self.slab.high_water() == 0 {
+            self.intervals.round_begins(self.overflow.since());
+        }
         for _ in 0..steps {
             if outlet.room() < DELTAS_PER_PACKET {
                 self.hand.wait();
                 return;
             }
             let slot = self.hand.next(self.slab.high_water());
+            if slot == 0 {
+                self.intervals.round_begins(self.overflow.since());
+            }
             self.visit(slot, now, outlet);
         }
-        if self.overflow.is_due(now) && outlet.room() >= self.overflow.len() {
-            self.overflow.publish(now, outlet);
+        let is_due = self.overflow.is_due(now) || self.has_old_overflow();
+        if is_due && outlet.room() >= self.overflow.len() {
+            self.publish_overflow(now, outlet);
         }
     }
 
@@ -315,6 +365,7 @@ impl<'a> CoreTable<'a> {
     /// is empty; if not, call again when there is room. The table counts no more packets after
     /// this: its index still has all of them, as going through that takes longer than all else.
     pub fn drain(&mut self, now: Tick, outlet: &mut impl Outlet) -> bool {
+        self.intervals.enter(now);
         while !self.slab.is_empty() {
             if outlet.room() == 0 {
                 return false;
@@ -333,8 +384,18 @@ impl<'a> CoreTable<'a> {
         if outlet.room() < self.overflow.len() {
             return false;
         }
-        self.overflow.publish(now, outlet);
+        self.publish_overflow(now, outlet);
         true
+    }
+
+    /// Whether something that found no room is of an earlier interval.
+    fn has_old_overflow(&self) -> bool {
+        self.overflow.since().is_some_and(|since| since < self.intervals.start())
+    }
+
+    fn publish_overflow(&mut self, now: Tick, outlet: &mut impl Outlet) {
+        let interval = self.overflow.since().map_or(0, |since| self.intervals.of(since));
+        self.overflow.publish(now, interval, outlet);
     }
 
     fn find(&self, packet: &Packet) -> Option<u32> {
@@ -355,6 +416,8 @@ impl<'a> CoreTable<'a> {
         if flow.is_to_be_cut(packet.tick, limits) {
             let delta = self.slab.take_part(slot, packet.tick);
             self.send(slot, delta, outlet);
+        } else if flow.is_before(self.intervals.start()) && flow.is_dirty() {
+            self.publish(slot, outlet);
         }
         Some(slot)
     }
@@ -418,11 +481,15 @@ impl<'a> CoreTable<'a> {
         }
         match self.slab.slot(slot).expired(now, &self.limits) {
             Some(reason) => self.expire(slot, reason, outlet),
+            None if !self.slab.slot(slot).is_dirty() => {}
+            None if self.slab.slot(slot).is_before(self.intervals.start()) => {
+                self.publish(slot, outlet);
+            }
             // A short flow stays here until it is over: then it is whole, and no other thread
-            // need remember it.
+            // need remember it. And what nobody looks at is published once in an interval.
             None if self.slab.slot(slot).is_short(self.config.pace.stay_ns) => {}
-            None if self.slab.slot(slot).is_dirty() => self.publish(slot, outlet),
-            None => {}
+            None if self.intervals.is_on() && self.config.pace.stay_ns == Tick::MAX => {}
+            None => self.publish(slot, outlet),
         }
     }
 
@@ -455,8 +522,25 @@ impl<'a> CoreTable<'a> {
         {
             outlet.publish_features(hash, &features.take(slot));
         }
-        outlet.publish(hash, FlowRecord::flow(key, delta));
+        let counted =
+            if self.intervals.is_on() { self.counted(slot, delta.end) } else { Counted::default() };
+        outlet.publish(hash, FlowRecord { counted, ..FlowRecord::flow(key, delta) });
         hash
+    }
+
+    /// The intervals of what a slot has counted, and of its end if it is over. All that decides is
+    /// packet time, so that it does not matter when it is published.
+    fn counted(&self, slot: u32, end: Option<EndReason>) -> Counted {
+        let (intervals, flow) = (&self.intervals, self.slab.slot(slot));
+        let interval = intervals.of(flow.last_tick());
+        let over = match end {
+            None | Some(EndReason::Active) => flow.last_tick(),
+            Some(EndReason::Resources) => intervals.now(),
+            Some(EndReason::Idle | EndReason::EndDetected | EndReason::Forced) => {
+                flow.over_at(&self.limits).min(intervals.now())
+            }
+        };
+        Counted::new(interval, intervals.of(over).saturating_sub(interval))
     }
 }
 

@@ -3,8 +3,8 @@
 
 use crate::decode::Packet;
 use crate::flow::{
-    Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, KeyHasher, Opening, PortKind,
-    RecordKind,
+    Counted, Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, KeyHasher, Opening,
+    PortKind, RecordKind,
 };
 use crate::limits::{KEY_VLANS, OVERFLOW_AGGREGATES};
 use crate::table::Outlet;
@@ -54,6 +54,11 @@ impl Overflow {
     /// one that was not passed on has the time of another clock.
     pub(crate) fn is_due(&self, now: Tick) -> bool {
         !self.aggregates.is_empty() && now.saturating_sub(self.since) > INTERVAL_NS
+    }
+
+    /// The tick of the first packet that is not published, if there is one.
+    pub(crate) fn since(&self) -> Option<Tick> {
+        (!self.aggregates.is_empty()).then_some(self.since)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "an opening has it modulo 2^32")]
@@ -107,13 +112,16 @@ impl Overflow {
         self.aggregates.len() - 1
     }
 
-    /// Publishes and forgets all aggregates; there must be room for [`Overflow::len`].
-    pub(crate) fn publish(&mut self, now: Tick, outlet: &mut impl Outlet) {
+    /// Publishes and forgets all aggregates, which are of this interval; there must be room for
+    /// [`Overflow::len`].
+    pub(crate) fn publish(&mut self, now: Tick, interval: u32, outlet: &mut impl Outlet) {
         self.since = now;
         self.places.fill(0);
         for (key, mut delta) in self.aggregates.drain(..) {
             delta.end = Some(EndReason::Resources);
-            outlet.publish(0, FlowRecord { kind: RecordKind::Overflow, key, total: delta });
+            let counted = Counted::new(interval, 0);
+            let kind = RecordKind::Overflow;
+            outlet.publish(0, FlowRecord { kind, counted, ..FlowRecord::flow(key, delta) });
         }
     }
 }

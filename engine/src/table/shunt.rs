@@ -6,7 +6,7 @@
 
 use crate::decode::Packet;
 use crate::flow::{
-    Delta, Direction, EndReason, Features, FlowKey, FlowRecord, Opening, SideCounts,
+    Counted, Delta, Direction, EndReason, Features, FlowKey, FlowRecord, Opening, SideCounts,
 };
 use crate::table::{CoreTable, Outlet};
 use crate::time::{Tick, Timestamp};
@@ -82,7 +82,9 @@ impl CoreTable<'_> {
                 // Whoever receives an end expects some; the kernel keeps none.
                 outlet.publish_features(hash, &Features::EMPTY);
             }
-            outlet.publish(hash, FlowRecord::flow(*key, shunted.as_flow()));
+            let counted = Counted::new(self.intervals.of(shunted.last_tick), 0);
+            let alone = FlowRecord::flow(*key, shunted.as_flow());
+            outlet.publish(hash, FlowRecord { counted, ..alone });
             return;
         };
         let last_tick = shunted.last_tick;

@@ -76,6 +76,12 @@ impl Slab {
         &self.slots[slot as usize]
     }
 
+    /// Whether the slot that a guess names, if there is one, has had no packet since `start`.
+    #[inline(always)]
+    pub(crate) fn is_before(&self, guess: u32, start: Tick) -> bool {
+        self.slots.get(guess as usize).is_some_and(|slot| slot.is_before(start))
+    }
+
     /// Counts a packet in the slot that a guess names, if there is one and the packet is surely
     /// one more of the same part of its flow.
     #[inline(always)]

@@ -179,6 +179,22 @@ impl Slot {
         self.key == *key && self.is_live()
     }
 
+    /// The packet clock at the last packet.
+    pub(crate) fn last_tick(&self) -> Tick {
+        self.last_tick
+    }
+
+    /// Whether there was no packet since `start`.
+    #[inline]
+    pub(crate) fn is_before(&self, start: Tick) -> bool {
+        self.last_tick < start
+    }
+
+    /// When the flow is over, if no packet comes.
+    pub(crate) fn over_at(&self, limits: &Limits) -> Tick {
+        self.last_tick.saturating_add(limits.idle_ns[self.phase as usize]).saturating_add(1)
+    }
+
     /// Whether something was counted that is not published.
     pub(crate) fn is_dirty(&self) -> bool {
         self.counts != [Counts::default(); 2]

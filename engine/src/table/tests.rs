@@ -1,6 +1,7 @@
 //! Packets in, records out. Packets are written `SECOND FROM>TO [FLAGS[:SEQUENCE]]`, ends
 //! are letters; records `fFLOW FROM>TO PACKETS/PACKETS START-END END-REASON [STATE]`.
 
+mod intervals;
 mod random;
 mod rules;
 mod segments;

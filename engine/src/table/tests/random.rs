@@ -13,7 +13,7 @@ use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
 /// Packets of few flows, with gaps around every timeout, mostly forward in time.
-fn traffic(max: usize) -> impl Strategy<Value = Vec<Sent>> {
+pub(super) fn traffic(max: usize) -> impl Strategy<Value = Vec<Sent>> {
     let gap = prop_oneof![
         8 => 0i64..50,
         4 => prop::sample::select(vec![49, 50, 51, 99, 100, 101, 299, 300, 301, 599, 600, 601]),
