@@ -151,6 +151,7 @@ fn with_rows(take: impl FnOnce(&Rows<'_>)) {
         features: None,
         labels: &[],
         transactions: &[],
+        intervals: &[],
         interfaces: &interfaces,
         encapsulations: None,
         sampling: Sampling::ALL,

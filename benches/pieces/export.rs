@@ -86,6 +86,7 @@ impl Piece for Encode {
             features: None,
             labels: &[],
             transactions: &[],
+            intervals: &[],
             interfaces: &self.interfaces,
             encapsulations: None,
             sampling: Sampling::ALL,

@@ -11,14 +11,14 @@ use jiff::SignedDuration;
 use crate::decode::{TunnelPorts, Tunnels, VXLAN_PORTS};
 use crate::devices::vendors::VENDORS_FOLDER;
 use crate::devices::{DevicesSetup, LocalNetworks, Vendors};
-use crate::engine::{Dispatch, Settings};
+use crate::engine::{Dispatch, IntervalsSettings, Settings};
 use crate::error::{Error, Result};
 use crate::export::{Format, Keep, SinkOptions, SinkSpec, Target, devices};
 use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
-    DATAGRAM_BYTES_BOUNDS, MAX_CORES, MAX_FLOWS, MAX_NAMES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES,
-    SPOOL_BYTES_LEAST,
+    DATAGRAM_BYTES_BOUNDS, DEFAULT_INTERVAL, DEFAULT_TOP, INTERVAL_KEYS, MAX_CORES, MAX_FLOWS,
+    MAX_NAMES, MAX_QUEUE_FRAMES, MIN_INTERVAL, MIN_QUEUE_FRAMES, SPOOL_BYTES_LEAST,
 };
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -160,8 +160,12 @@ pub struct Options {
     pub sink: SinkOptions,
     /// Files that are read, which nothing may be written to.
     pub inputs: Vec<PathBuf>,
-    /// Where the ledger goes.
-    pub stats: Option<PathBuf>,
+    /// Where the ledger and statistics of intervals go.
+    pub stats: Vec<PathBuf>,
+    /// How long an interval of statistics is, if given.
+    pub stats_interval: Option<Duration>,
+    /// Names and talkers of an interval that have lines, if given.
+    pub top: Option<usize>,
     /// Idle timeout, if given.
     pub idle_timeout: Option<Tick>,
     /// Active timeout, if given.
@@ -217,7 +221,7 @@ impl Options {
             return Err(Error::new(format!("--max-names {}", self.max_names), "out of range")
                 .advise(format!("give a number from 1 to {MAX_NAMES}, or --names off")));
         }
-        let (sinks, dns_log) = self.sinks()?;
+        let AllSinks { records: sinks, dns_log, intervals } = self.sinks()?;
         Ok(Settings {
             timeouts: Timeouts::new(self.idle_timeout, self.active_timeout),
             workers: self.workers,
@@ -229,11 +233,41 @@ impl Options {
             devices: self.devices()?,
             sinks,
             dns_log,
+            intervals: self.intervals(intervals)?,
             tunnels: self.tunnels()?,
             filter: self.filter()?.map(Arc::new),
             count: self.count,
             duration: self.duration,
         })
+    }
+
+    fn intervals(&self, sinks: Vec<SinkSpec>) -> Result<IntervalsSettings> {
+        let top = self.top.unwrap_or(DEFAULT_TOP);
+        if top > INTERVAL_KEYS {
+            return Err(Error::new(format!("--top {top}"), "out of range")
+                .advise(format!("give a number up to {INTERVAL_KEYS}")));
+        }
+        let every = self.stats_interval.unwrap_or(DEFAULT_INTERVAL);
+        if !sinks.is_empty() && every < MIN_INTERVAL {
+            let cause = format!("{every:?} is too short for statistics of intervals");
+            return Err(Error::new("--stats-interval", cause)
+                .advise(format!("give {MIN_INTERVAL:?} or more")));
+        }
+        Ok(IntervalsSettings { every, top, sinks })
+    }
+
+    /// Which of `--stats` are for the ledger.
+    ///
+    /// # Errors
+    /// If one is neither for that nor for statistics of intervals.
+    pub fn ledger_files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for path in &self.stats {
+            if SinkSpec::parse_intervals(path)?.is_none() {
+                files.push(path.clone());
+            }
+        }
+        Ok(files)
     }
 
     fn tunnels(&self) -> Result<Tunnels> {
@@ -284,11 +318,11 @@ impl Options {
         self.filter.as_deref().map(Filter::new).transpose()
     }
 
-    /// Sinks of records, and of transactions of name services.
+    /// Sinks of records, of transactions of name services, and of statistics of intervals.
     ///
     /// # Errors
     /// If one is none that is known, or would write what is given twice or read.
-    pub fn sinks(&self) -> Result<(Vec<SinkSpec>, Option<SinkSpec>)> {
+    pub(crate) fn sinks(&self) -> Result<AllSinks> {
         let mut sinks: Vec<_> = if self.outputs.is_empty() {
             let terminal = std::io::stdout().is_terminal();
             let format = if terminal { Format::Table } else { Format::JsonLines };
@@ -301,9 +335,13 @@ impl Options {
             return Err(Error::new("--dns-log", "nothing is read of name services")
                 .advise("leave --names off out"));
         }
-        let all = sinks.iter_mut().chain(&mut dns_log);
+        let intervals = self.stats.iter().map(|path| SinkSpec::parse_intervals(path));
+        let mut intervals: Vec<_> =
+            intervals.filter_map(Result::transpose).collect::<Result<_>>()?;
+        let all = sinks.iter_mut().chain(&mut dns_log).chain(&mut intervals);
         all.for_each(|sink| sink.options = self.sink.clone());
-        sinks.iter().chain(&dns_log).try_for_each(|sink| match &sink.target {
+        let all = || sinks.iter().chain(&dns_log).chain(&intervals);
+        all().try_for_each(|sink| match &sink.target {
             Target::File(path) => self.sink.keep.check(path),
             _ => Ok(()),
         })?;
@@ -312,7 +350,7 @@ impl Options {
             return Err(Error::new("--spool", "no output is a collector")
                 .advise("leave it out: records wait on disk for collectors only"));
         }
-        let outputs = sinks.iter().chain(&dns_log).map(|sink| match &sink.target {
+        let outputs = all().map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),
             Target::Collector(endpoint) => endpoint.to_string().into(),
@@ -321,7 +359,7 @@ impl Options {
         // An input may be read twice, and standard input is not what standard output is.
         taken.retain(|input| input != Path::new("-"));
         let state = self.state.as_deref().map(state_file);
-        let kept = self.stats.clone().into_iter().chain(self.devices.clone()).chain(state);
+        let kept = self.ledger_files()?.into_iter().chain(self.devices.clone()).chain(state);
         for path in outputs.chain(kept) {
             let name = true_name(&path);
             if taken.contains(&name) {
@@ -333,8 +371,15 @@ impl Options {
             }
             taken.push(name);
         }
-        Ok((sinks, dns_log))
+        Ok(AllSinks { records: sinks, dns_log, intervals })
     }
+}
+
+/// All sinks, by what they are for.
+pub(crate) struct AllSinks {
+    pub(crate) records: Vec<SinkSpec>,
+    dns_log: Option<SinkSpec>,
+    intervals: Vec<SinkSpec>,
 }
 
 /// The path without links and dots, as far as it exists: what tells files apart.
@@ -452,10 +497,27 @@ mod tests {
         assert!(over_input.settings().is_err());
         let over_output = Options {
             outputs: vec!["a.csv".to_owned()],
-            stats: Some("./a.csv".into()),
+            stats: vec!["b.json".into(), "./a.csv".into()],
             max_flows: 1,
             ..Options::default()
         };
         assert!(over_output.settings().is_err());
+        let stats = |stats: &[&str], every| Options {
+            stats: stats.iter().map(PathBuf::from).collect(),
+            stats_interval: Some(every),
+            ..options(None, 1)
+        };
+        let (second, short) = (Duration::from_secs(1), Duration::from_millis(99));
+        let several = stats(&["a.jsonl", "a.json", "b.csv", "a.hlog", "a.prom"], second);
+        let settings = several.settings().unwrap();
+        assert_eq!((settings.intervals.sinks.len(), settings.intervals.every), (3, second));
+        let ledgers = [PathBuf::from("a.json"), PathBuf::from("a.prom")];
+        assert_eq!(several.ledger_files().unwrap(), ledgers);
+        assert!(stats(&["a.json"], short).settings().is_ok());
+        for refused in [stats(&["a.csv"], short), stats(&["a.hlog", "./a.hlog"], second)] {
+            assert!(refused.settings().is_err());
+        }
+        let top = Some(INTERVAL_KEYS + 1);
+        assert!(Options { top, ..stats(&["a.csv"], second) }.settings().is_err());
     }
 }

@@ -163,6 +163,22 @@ impl SinkLedger {
     }
 }
 
+/// What became of statistics of intervals: written, or not sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct IntervalsLedger {
+    /// What was written, and where; records are lines.
+    #[serde(flatten)]
+    pub sink: SinkLedger,
+    /// Lines that were not written, by cause.
+    pub not_sent: BTreeMap<String, u64>,
+}
+
+impl IntervalsLedger {
+    fn of(sink: &SinkAccount) -> Self {
+        Self { sink: SinkLedger::of(sink), not_sent: sink.not_sent() }
+    }
+}
+
 /// What does not add up. All 0 at the end of a run, or something was lost silently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Residuals {
@@ -207,6 +223,9 @@ impl Timing {
 pub struct Ledger {
     /// Each interface or file.
     pub interfaces: Vec<InterfaceLedger>,
+    /// What became of statistics of intervals, of each sink that takes some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<IntervalsLedger>,
     /// How much of the traffic is kept.
     pub sampling: Sampling,
     /// All packets.
@@ -252,6 +271,7 @@ impl Ledger {
                 .names_learned
                 .as_deref()
                 .map(|names| NamesLedger::of(names, accounts.dns_log.as_deref())),
+            intervals: accounts.intervals.iter().map(|sink| IntervalsLedger::of(sink)).collect(),
             interfaces,
             sampling: accounts.sampling,
             packets,
@@ -265,8 +285,8 @@ impl Ledger {
         }
     }
 
-    /// Packets, records and logged transactions lost, all causes together; records that earlier runs
-    /// had spooled among them.
+    /// Packets, records, logged transactions and lines of statistics lost, all causes together;
+    /// records that earlier runs had spooled among them.
     #[must_use]
     pub fn lost(&self) -> u64 {
         let dropped = self.interfaces.iter().flat_map(|interface| interface.dropped.values());
@@ -274,7 +294,9 @@ impl Ledger {
         let log = log.flat_map(|log| log.not_sent.values());
         let spools = self.sinks.iter().filter_map(|sink| sink.spool.as_ref());
         let spools = spools.flat_map(|spool| spool.not_sent.values());
-        dropped.chain(self.flows.not_sent.values()).chain(log).chain(spools).sum()
+        let intervals = self.intervals.iter().flat_map(|sink| sink.not_sent.values());
+        let beside = log.chain(spools).chain(intervals);
+        dropped.chain(self.flows.not_sent.values()).chain(beside).sum()
     }
 
     /// Packets that were received and are in no record: lost before they were decoded, or

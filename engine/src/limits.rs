@@ -500,3 +500,19 @@ pub const VENDOR_FILE_BYTES: u64 = 64 << 20;
 
 /// Bytes of a file of devices that are read: what the most devices with the longest names take.
 pub const DEVICE_FILE_BYTES: u64 = 512 << 20;
+
+/// VLANs, names and talkers each that are told apart in one interval of statistics; of more, the
+/// lightest go ([`crate::export::intervals`]).
+pub const INTERVAL_KEYS: usize = 16_384;
+
+/// Names and talkers that have lines of their own, unless the user says how many.
+pub const DEFAULT_TOP: usize = 10;
+
+/// How long an interval of statistics is at least: their numbers are of 32 bits, which is 13 years.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The same, unless the user says how long.
+pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Histograms of a core that are on their way, or on their way back, at most.
+pub const METERS_BUFFERS: usize = 4;

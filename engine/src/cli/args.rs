@@ -320,12 +320,19 @@ pub(crate) struct Common {
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
     /// Write the ledger to this file at the end: as JSON, or as Prometheus' text if its name ends
-    /// in .prom, for node_exporter's textfile collector.
+    /// in .prom, for node_exporter's textfile collector. Or statistics of intervals: sums in lines
+    /// if it ends in .jsonl or .csv, histograms if it ends in .hlog (HdrHistogram's log), with
+    /// .zst or .gz if you like. May be given several times.
     #[arg(long, value_name = "FILE", group = "kept")]
-    pub(crate) stats: Option<PathBuf>,
-    /// Write the ledger and the devices also every so often.
+    pub(crate) stats: Vec<PathBuf>,
+    /// Write the ledger and the devices also every so often; and how long an interval of statistics
+    /// is [default: 10s].
     #[arg(long, value_name = "DUR", value_parser = parse_duration, requires = "kept")]
     pub(crate) stats_interval: Option<Duration>,
+    /// Statistics of intervals: give so many names and so many talkers, those with the most bytes
+    /// [default: 10].
+    #[arg(long, value_name = "N", requires = "stats")]
+    top: Option<usize>,
     /// Stop after so long.
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     duration: Option<Duration>,
@@ -383,6 +390,8 @@ impl Common {
             inputs: Vec::new(),
             dispatch: Default::default(),
             stats: self.stats.clone(),
+            stats_interval: self.stats_interval,
+            top: self.top,
             idle_timeout: self.idle_timeout,
             active_timeout: self.active_timeout,
             workers: self.workers,

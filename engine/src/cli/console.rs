@@ -28,7 +28,8 @@ pub(crate) struct Console {
     verbose: bool,
     quiet: bool,
     print: SignalFlag,
-    stats: Option<PathBuf>,
+    /// Those of the ledger.
+    stats: Vec<PathBuf>,
     devices: DeviceFiles,
     /// How often both are written.
     interval: Option<Duration>,
@@ -40,9 +41,8 @@ impl Console {
     /// # Errors
     /// If the ledger or the devices cannot be written where the user wants them.
     pub(crate) fn new(common: &Common, control: &Control, is_read: bool) -> Result<Self> {
-        if let Some(path) = &common.stats {
-            stats::check(path)?;
-        }
+        let stats = common.options().ledger_files()?;
+        stats.iter().try_for_each(|path| stats::check(path))?;
         let devices = DeviceFiles::of(common);
         devices.check()?;
         let show = std::io::stderr().is_terminal() && !common.quiet && !common.writes_to_terminal();
@@ -52,7 +52,7 @@ impl Console {
             verbose: common.verbose,
             quiet: common.quiet,
             print: Arc::clone(&control.print),
-            stats: common.stats.clone(),
+            stats,
             devices,
             interval: common.stats_interval,
             last_files: Instant::now(),
@@ -92,8 +92,8 @@ impl Console {
             return;
         }
         self.last_files = Instant::now();
-        let stats = self.stats.as_ref().map(|path| stats::write(path, &view.ledger));
-        self.say_once(stats.unwrap_or(Ok(())));
+        let written = self.stats.iter().try_for_each(|path| stats::write(path, &view.ledger));
+        self.say_once(written);
         self.write_devices(view);
     }
 

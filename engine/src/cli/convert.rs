@@ -13,7 +13,7 @@ use crate::export::convert;
 /// # Errors
 /// If an output cannot be opened; then nothing is written.
 pub(super) fn run(arguments: &ConvertArguments) -> Result<u8> {
-    let (sinks, _) = arguments.options().sinks()?;
+    let sinks = arguments.options().sinks()?.records;
     let converted = convert(&arguments.files, &sinks, arguments.features_set())?;
     for error in &converted.errors {
         say(&error.to_string());

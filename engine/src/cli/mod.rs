@@ -183,7 +183,8 @@ fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
     sinks.iter().try_for_each(|sink| sink.make_folder(arguments.user.as_deref()))?;
     let outputs: Vec<_> = sinks.iter().filter_map(SinkSpec::path).collect();
     let devices = DeviceFiles::of(&arguments.common);
-    let more = arguments.common.stats.as_deref().into_iter().chain(devices.paths());
+    let ledgers = arguments.common.options().ledger_files()?;
+    let more = ledgers.iter().map(PathBuf::as_path).chain(devices.paths());
     let outputs = outputs.iter().map(PathBuf::as_path).chain(more);
     let mut confinement = Confinement::new(arguments.user.as_deref(), outputs)?;
     if arguments.keep_privileges {
@@ -254,9 +255,8 @@ fn conclude(common: &Common, outcome: Outcome) -> Result<u8> {
     if !common.quiet {
         summary::print(&outcome.ledger);
     }
-    if let Some(path) = &common.stats {
-        stats::write(path, &outcome.ledger)?;
-    }
+    let ledgers = common.options().ledger_files()?;
+    ledgers.iter().try_for_each(|path| stats::write(path, &outcome.ledger))?;
     if let Some(devices) = &outcome.devices {
         DeviceFiles::of(common).write(devices)?;
     }

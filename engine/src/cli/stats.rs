@@ -1,4 +1,5 @@
-//! `--stats FILE`: the ledger as JSON, or as Prometheus' text if the name ends in `.prom`.
+//! `--stats FILE` of the ledger: as JSON, or as Prometheus' text if the name ends in `.prom`.
+//! Statistics of intervals are the engine's ([`crate::export::intervals`]).
 
 use std::path::Path;
 

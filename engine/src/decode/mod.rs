@@ -172,6 +172,12 @@ impl Decoder {
         Self { tunnels, ..self }
     }
 
+    /// The same, with a packet clock whose intervals are those of the packets' times.
+    #[must_use]
+    pub fn with_aligned_clock(self, every_ns: Tick) -> Self {
+        Self { clock: PacketClock::aligned(every_ns), ..self }
+    }
+
     /// What it does about tunnels.
     #[must_use]
     pub(crate) fn tunnels(&self) -> Tunnels {

@@ -22,12 +22,14 @@ use crate::decode::Tunnels;
 use crate::devices::{DevicesSetup, DevicesView};
 use crate::error::Error;
 use crate::export::SinkSpec;
+use crate::export::intervals::IntervalsPlan;
 use crate::filter::Filter;
 use crate::flow::{FeaturesSet, Timeouts};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
 use crate::names::DevicesReader;
 use crate::sync::{Arc, Ordering, SignalFlag, StopRequest};
+use crate::time::Tick;
 use crate::view::{View, Views, busiest};
 
 /// Which worker of `read` gets a packet.
@@ -38,6 +40,32 @@ pub enum Dispatch {
     Flow,
     /// For the two directions of a flow different ones, which pass it on to that one.
     Direction,
+}
+
+/// What statistics of intervals are wanted.
+#[derive(Debug, Clone)]
+pub struct IntervalsSettings {
+    /// How long an interval is.
+    pub every: Duration,
+    /// How many names and how many talkers have lines of their own.
+    pub top: usize,
+    /// Where they go: none are made if there is nothing here.
+    pub sinks: Vec<SinkSpec>,
+}
+
+impl IntervalsSettings {
+    /// The plan of a run in which so many interfaces may lose packets, if any are wanted.
+    fn plan(&self, interfaces: usize) -> Option<Arc<IntervalsPlan>> {
+        let plan = |every_ns| Arc::new(IntervalsPlan::new(every_ns, self.top, interfaces));
+        self.every_ns().map(plan)
+    }
+
+    /// How long an interval is, if any are wanted.
+    fn every_ns(&self) -> Option<Tick> {
+        // All of the time that there is would be none.
+        let every_ns = Tick::try_from(self.every.as_nanos()).unwrap_or(Tick::MAX);
+        (!self.sinks.is_empty()).then_some(every_ns.clamp(1, Tick::MAX - 1))
+    }
 }
 
 /// What a run is told.
@@ -64,6 +92,8 @@ pub struct Settings {
     pub sinks: Vec<SinkSpec>,
     /// Where transactions of name services go, if anywhere.
     pub dns_log: Option<SinkSpec>,
+    /// What statistics of intervals are wanted.
+    pub intervals: IntervalsSettings,
     /// Which IP header makes the flow.
     pub tunnels: Tunnels,
     /// Which packets count: all, if there is none.
@@ -75,11 +105,26 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// All sinks: those of records, and behind them that of transactions.
+    /// All sinks: those of records, behind them that of transactions, and then those of statistics
+    /// of intervals.
     #[must_use]
     pub fn all_sinks(&self) -> Vec<SinkSpec> {
-        self.sinks.iter().chain(&self.dns_log).cloned().collect()
+        self.sinks.iter().chain(&self.dns_log).chain(&self.intervals.sinks).cloned().collect()
     }
+
+    /// Those that [`Settings::all_sinks`] has become, by what they are for.
+    fn deal<'a, T>(&self, all: &'a [T]) -> Dealt<'a, T> {
+        let (records, rest) = all.split_at(self.sinks.len());
+        let (dns_log, intervals) = rest.split_at(usize::from(self.dns_log.is_some()));
+        Dealt { records, dns_log: dns_log.first(), intervals }
+    }
+}
+
+/// Sinks by what they are for.
+struct Dealt<'a, T> {
+    records: &'a [T],
+    dns_log: Option<&'a T>,
+    intervals: &'a [T],
 }
 
 /// What signals ask of a run. Set by signal handlers, read by `main`.
@@ -136,6 +181,7 @@ struct Watch<'a> {
     map: &'a GlobalMap,
     views: &'a Views,
     devices: Option<&'a DevicesReader>,
+    intervals: Option<&'a IntervalsPlan>,
     start: Instant,
     last_view: Option<Instant>,
 }
@@ -150,7 +196,8 @@ impl<'a> Watch<'a> {
         devices: Option<&'a DevicesReader>,
         start: Instant,
     ) -> Self {
-        Self { control, accounts, map, views, devices, start, last_view: None }
+        let (intervals, last_view) = (None, None);
+        Self { control, accounts, map, views, devices, intervals, start, last_view }
     }
 
     /// Whether the run should stop: by signal, by duration, or because nobody listens.
@@ -171,6 +218,9 @@ impl<'a> Watch<'a> {
             let mut ledger = Ledger::collect(self.accounts, self.map.len() as u64, false);
             fill_usage(&mut ledger, self.start);
             self.accounts.ignored_packets.set(ledger.ignored_packets());
+            if let Some(intervals) = self.intervals {
+                note_losses(&ledger, intervals);
+            }
             // Goes over the whole map: only when somebody wants to see it.
             let busiest = if is_wanted { busiest(self.map) } else { Vec::new() };
             let devices = self.devices.map(DevicesReader::latest);
@@ -178,6 +228,13 @@ impl<'a> Watch<'a> {
         }
         tell(self.accounts, observer);
         observer.tick(self.views);
+    }
+}
+
+/// Says what interfaces have lost so far.
+fn note_losses(ledger: &Ledger, intervals: &IntervalsPlan) {
+    for (interface, lost) in ledger.interfaces.iter().zip(&intervals.lost) {
+        lost.set(interface.dropped.values().sum());
     }
 }
 

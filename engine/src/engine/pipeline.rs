@@ -3,8 +3,10 @@
 use std::thread::{Scope, ScopedJoinHandle};
 
 use crate::devices::DevicesSetup;
+use crate::engine::Dealt;
 use crate::engine::payloads::Payloads;
 use crate::error::{Error, Result};
+use crate::export::intervals::{Collector, CoreIntervals, IntervalsPlan};
 use crate::export::{Distributor, Sink, WhenFull};
 use crate::flow::FeaturesSet;
 use crate::global::map::GlobalMap;
@@ -33,8 +35,8 @@ pub(super) struct Shape<'a> {
     pub(super) features_set: FeaturesSet,
     /// See [`crate::engine::Settings::max_names`].
     pub(super) max_names: Option<usize>,
-    /// Whether the last of the sinks is for transactions of name services.
-    pub(super) has_dns_log: bool,
+    /// What statistics of intervals are made by, if any are.
+    pub(super) intervals: Option<&'a Arc<IntervalsPlan>>,
     /// What is known of devices before.
     pub(super) devices: &'a DevicesSetup,
 }
@@ -45,6 +47,8 @@ pub(super) struct Feeds {
     pub(super) outboxes: Vec<Outbox>,
     /// One for each decoder, or none.
     pub(super) payloads: Vec<Payloads>,
+    /// One for each core table, or none.
+    pub(super) intervals: Vec<CoreIntervals>,
 }
 
 /// The counters of a run with so many decoders and merge threads, if names are wanted.
@@ -64,12 +68,18 @@ impl<'scope> Pipeline<'scope> {
         scope: &'scope Scope<'scope, 'env>,
         map: &'env GlobalMap,
         accounts: &'env Accounts,
-        sinks: &[Sink],
+        dealt: &Dealt<'_, Sink>,
         shape: &Shape<'_>,
     ) -> Result<(Feeds, Self)> {
-        let Shape { when_full, cores, features_set, max_names, has_dns_log, devices } = *shape;
-        let (sinks, logs) = sinks.split_at(sinks.len() - usize::from(has_dns_log));
+        let Shape { when_full, cores, features_set, max_names, intervals: plan, devices } = *shape;
+        let sinks = dealt.records;
         let merges = accounts.globals.len() - 1;
+        let collector = plan.map(|plan| Collector::new(plan, cores, dealt.intervals, when_full));
+        if collector.is_some() && merges > 1 {
+            return Err(Error::new("statistics of intervals", "several threads merge")
+                .advise("leave it at one merge thread"));
+        }
+        let (mut collector, intervals) = collector.unzip();
         let mut outboxes = Vec::with_capacity(cores);
         let mut lanes: Vec<Vec<_>> = (0..merges).map(|_| Vec::with_capacity(cores)).collect();
         for _ in 0..cores {
@@ -84,7 +94,7 @@ impl<'scope> Pipeline<'scope> {
             let patience = (when_full == WhenFull::Drop).then_some(NAMES_PATIENCE);
             let names = Names::new(counters, max_names, devices, patience);
             reader = Some(names.devices);
-            let log = logs.first().map(|log| log.transactions(when_full));
+            let log = dealt.dns_log.map(|log| log.transactions(when_full));
             let thread = names.thread.with_log(log);
             threads.push(spawn(scope, "names".to_owned(), || thread.run())?);
             payloads = Payloads::all(names.senders, counters);
@@ -99,7 +109,9 @@ impl<'scope> Pipeline<'scope> {
                 inboxes,
                 map,
                 finished: to_reap,
-                ended: Distributor::new(sinks, when_full).with_labels(labellers.next()),
+                ended: Distributor::new(sinks, when_full)
+                    .with_labels(labellers.next())
+                    .with_intervals(collector.take()),
                 counters: &accounts.globals[idx],
             };
             threads.push(spawn(scope, format!("merge-{idx}"), || merge.run())?);
@@ -116,7 +128,8 @@ impl<'scope> Pipeline<'scope> {
             // It is the last to end: `main` need not wait for its next look.
             main.unpark();
         })?);
-        Ok((Feeds { outboxes, payloads }, Self { threads, devices: reader }))
+        let intervals = intervals.unwrap_or_default();
+        Ok((Feeds { outboxes, payloads, intervals }, Self { threads, devices: reader }))
     }
 
     /// What devices there are, if names are learned.

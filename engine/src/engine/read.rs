@@ -27,6 +27,7 @@ use crate::engine::{
     Control, Dispatch, Observer, Outcome, Settings, TICK, Watch, all_are_counted, conclude, tell,
 };
 use crate::error::{Error, Result};
+use crate::export::intervals::CoreIntervals;
 use crate::export::{Context, Patience, Sink, WhenFull};
 use crate::flow::{Encapsulations, KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
@@ -74,18 +75,22 @@ pub fn read(
         ignored_packets: Arc::default(),
     };
     let sinks = Sink::start_all(&settings.all_sinks(), &context)?;
+    let dealt = settings.deal(&sinks);
     let mut accounts = Accounts::new(
         names,
         1,
         workers,
         settings.merges,
-        sinks[..settings.sinks.len()].iter().map(|sink| sink.account()).collect(),
+        dealt.records.iter().map(Sink::account).collect(),
     );
-    accounts.dns_log = sinks.get(settings.sinks.len()).map(|log| log.account());
+    accounts.dns_log = dealt.dns_log.map(Sink::account);
+    accounts.intervals = dealt.intervals.iter().map(Sink::account).collect();
     // One thread decodes.
     accounts.names_learned = names_counters(settings.max_names, 1, settings.merges);
     accounts.ignored_packets = Arc::clone(&context.ignored_packets);
     let map = GlobalMap::default();
+    // What is read is not lost.
+    let plan = settings.intervals.plan(0);
     let patience = Patience::default();
     // When the run was told to stop: until then a slow sink may make it wait.
     let mut stopped = None;
@@ -94,10 +99,9 @@ pub fn read(
 
     let (errors, batches, devices) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
-        let has_dns_log = settings.dns_log.is_some();
-        let (when_full, cores) = (WhenFull::Wait, workers);
-        let shape = Shape { when_full, cores, features_set, max_names, has_dns_log, devices };
-        let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
+        let (when_full, cores, intervals) = (WhenFull::Wait, workers, plan.as_ref());
+        let shape = Shape { when_full, cores, features_set, max_names, intervals, devices };
+        let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
         let running = start_workers(scope, settings, &accounts, feeds, &shared, first, files)?;
 
         let devices = pipeline.devices();
@@ -139,6 +143,8 @@ struct Shared {
     total_bytes: Option<u64>,
     /// The packet clock at the end of the input.
     end: OnceLock<Tick>,
+    /// All packets before this tick are with the workers, where that matters.
+    dealt_until: AtomicU64,
     encapsulations: Arc<Encapsulations>,
 }
 
@@ -153,6 +159,7 @@ impl Shared {
             taken_bytes: AtomicU64::new(0),
             total_bytes: sizes.sum(),
             end: OnceLock::new(),
+            dealt_until: AtomicU64::new(0),
             encapsulations: Arc::default(),
         }
     }
@@ -194,13 +201,15 @@ fn start_workers<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     settings: &'env Settings,
     accounts: &'env Accounts,
-    Feeds { outboxes, mut payloads }: Feeds,
+    Feeds { outboxes, mut payloads, intervals }: Feeds,
     shared: &'env Shared,
     first: CaptureFile,
     files: &'env [PathBuf],
 ) -> Result<Running<'scope>> {
     let capacity = settings.max_flows.div_ceil(outboxes.len());
     let hasher = KeyHasher::default();
+    let mut intervals = intervals.into_iter();
+    let grid = intervals.as_slice().first().map(CoreIntervals::grid);
     let mut cores: Vec<_> = outboxes
         .into_iter()
         .zip(&accounts.tables)
@@ -214,7 +223,7 @@ fn start_workers<'scope, 'env>(
                 features_set: settings.features_set,
             };
             let table = CoreTable::new(config, hasher.clone(), counters)?;
-            Ok(Core::new(table, outbox))
+            Ok(Core::new(table, outbox).with_intervals(intervals.next()))
         })
         .collect::<Result<_>>()?;
 
@@ -254,13 +263,15 @@ fn start_workers<'scope, 'env>(
         last: 0,
         end: 0,
         told: &shared.end,
+        intervals: grid.map(|grid| (grid, 0)),
+        dealt_until: &shared.dealt_until,
     };
     let mut workers = Vec::with_capacity(cores.len());
     let mut exchanges = exchanges.into_iter();
     for (idx, (core, incoming)) in cores.into_iter().zip(incoming).enumerate() {
         let exchange = exchanges.next();
         let run = move || match exchange {
-            None => work(core, incoming, &shared.end),
+            None => work(core, incoming, shared),
             Some(exchange) => work_and_pass_on(core, incoming, exchange, &shared.end),
         };
         workers.push(spawn(scope, format!("rx-{idx}"), run)?);
@@ -274,15 +285,19 @@ fn start_workers<'scope, 'env>(
 }
 
 /// A worker: counts what it is dealt.
-fn work(mut core: Core<'_>, mut reader: Incoming, end: &OnceLock<Tick>) -> Histogram<u64> {
+fn work(mut core: Core<'_>, mut reader: Incoming, shared: &Shared) -> Histogram<u64> {
     while !reader.is_finished() {
+        // Acquire: pairs with the release in `Dealing::keep`. Loaded before looking: then all
+        // packets before this are seen.
+        let dealt_until = shared.dealt_until.load(Ordering::Acquire);
         if !reader.receive(|batch| core.count_with_room(batch)) {
+            core.idle_until(dealt_until);
             core.flush();
             thread::park_timeout(WAIT);
         }
     }
     // Set before the lane was closed.
-    core.finish(*end.wait())
+    core.finish(*shared.end.wait())
 }
 
 /// A worker that gets packets of any flow: passes them on, and counts what is passed on to it.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::decode::{Cause, Decoder, Packet};
+use crate::export::intervals::CoreIntervals;
 use crate::flow::FlowKey;
 use crate::ledger::ReceiveCounters;
 use crate::limits::BATCH_PACKETS;
@@ -64,13 +65,24 @@ pub(super) struct Core<'a> {
     table: CoreTable<'a>,
     outbox: Outbox,
     batch_ns: Histogram<u64>,
+    /// If somebody asks for them.
+    intervals: Option<CoreIntervals>,
 }
 
 impl<'a> Core<'a> {
     pub(super) fn new(table: CoreTable<'a>, outbox: Outbox) -> Self {
         let batch_ns = Histogram::new_with_bounds(1, BATCH_NS_MAX, 3)
             .expect("these bounds are within what a histogram can hold");
-        Self { table, outbox, batch_ns }
+        Self { table, outbox, batch_ns, intervals: None }
+    }
+
+    /// The same, with statistics of intervals.
+    pub(super) fn with_intervals(mut self, intervals: Option<CoreIntervals>) -> Self {
+        if let Some(intervals) = &intervals {
+            self.table.set_intervals(intervals.grid());
+        }
+        self.intervals = intervals;
+        self
     }
 
     /// What takes the table's memory ahead of it.
@@ -84,6 +96,27 @@ impl<'a> Core<'a> {
         self.table.count(packets, &mut self.outbox);
         let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(BATCH_NS_MAX);
         self.batch_ns.saturating_record(ns);
+        if let Some(intervals) = &mut self.intervals {
+            intervals.measure(packets, ns);
+            self.reach();
+        }
+    }
+
+    /// Says up to where everything is published.
+    fn reach(&mut self) {
+        let Some(intervals) = &mut self.intervals else { return };
+        let below = self.table.complete_below();
+        if intervals.is_news(below) && self.outbox.flush() {
+            intervals.reach(below);
+        }
+    }
+
+    /// All packets before `tick` are counted: where it matters how far the packet clock is though
+    /// no packets come, moves the hand, unless the table is further.
+    pub(super) fn idle_until(&mut self, tick: Tick) {
+        if self.intervals.is_some() && tick >= self.table.now() {
+            self.idle(tick);
+        }
     }
 
     /// Counts a batch once there is room to close whatever it closes: for packets that can
@@ -98,6 +131,9 @@ impl<'a> Core<'a> {
     /// Counts a packet that could not be passed on to its flow's core.
     pub(super) fn count_not_passed_on(&mut self, packet: &Packet) {
         self.table.count_not_passed_on(packet);
+        if let Some(intervals) = &mut self.intervals {
+            intervals.measure_one(packet);
+        }
     }
 
     /// See [`CoreTable::is_elephant`].
@@ -119,6 +155,7 @@ impl<'a> Core<'a> {
     pub(super) fn idle(&mut self, now: Tick) {
         self.table.advance(now, &mut self.outbox);
         self.outbox.flush();
+        self.reach();
     }
 
     /// Sends what is published.
@@ -135,6 +172,7 @@ impl<'a> Core<'a> {
         while !self.outbox.flush() {
             thread::park_timeout(WAIT);
         }
+        self.intervals.iter_mut().for_each(CoreIntervals::finish);
         self.batch_ns
     }
 }

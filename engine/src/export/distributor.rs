@@ -1,12 +1,13 @@
 //! From the threads that end records to the queues of all sinks, a batch at a time.
 
 use crate::export::WhenFull;
+use crate::export::intervals::Collector;
 use crate::export::queue::{Batch, Queue, is_well_filled};
 use crate::export::sink::Sink;
-use crate::flow::{Features, FlowRecord};
+use crate::flow::{Delta, Features, FlowRecord, RecordKind};
 use crate::global::Ended;
 use crate::limits::BATCH_RECORDS;
-use crate::names::Labeller;
+use crate::names::{Labeller, Tables};
 use crate::sync::Arc;
 
 /// Passes ended records to every sink, labelled once for all. Each `merge` or `reap` thread has
@@ -18,6 +19,9 @@ pub struct Distributor {
     sinks: Vec<Arc<Queue>>,
     when_full: WhenFull,
     labeller: Option<Labeller>,
+    intervals: Option<Collector>,
+    /// Names as of the batch of deltas that is being merged, once one was asked for.
+    tables: Option<Arc<Tables>>,
 }
 
 impl std::fmt::Debug for Distributor {
@@ -32,13 +36,21 @@ impl Distributor {
     pub fn new(sinks: &[Sink], when_full: WhenFull) -> Self {
         let sinks = sinks.iter().map(|sink| Arc::clone(&sink.queue)).collect();
         let batch = Vec::with_capacity(BATCH_RECORDS);
-        Self { batch, features: Vec::new(), sinks, when_full, labeller: None }
+        let (features, labeller) = (Vec::new(), None);
+        Self { batch, features, sinks, when_full, labeller, intervals: None, tables: None }
     }
 
     /// The same, with labels.
     #[must_use]
     pub fn with_labels(mut self, labeller: Option<Labeller>) -> Self {
         self.labeller = labeller;
+        self
+    }
+
+    /// The same, with statistics of intervals.
+    #[must_use]
+    pub fn with_intervals(mut self, intervals: Option<Collector>) -> Self {
+        self.intervals = intervals;
         self
     }
 }
@@ -93,6 +105,34 @@ impl Ended for Distributor {
             self.offer(batch, features);
         }
     }
+
+    #[inline]
+    fn wants_deltas(&self) -> bool {
+        self.intervals.is_some()
+    }
+
+    fn round_begins(&mut self) {
+        self.intervals.iter_mut().for_each(Collector::round_begins);
+    }
+
+    fn batch_begins(&mut self) {
+        self.tables = None;
+    }
+
+    fn counted(&mut self, delta: &FlowRecord, before: Option<&Delta>) {
+        let Self { intervals, labeller, tables, .. } = self;
+        let Some(intervals) = intervals else { return };
+        let labeller = labeller.as_mut().filter(|_| intervals.wants_names());
+        let name = labeller.filter(|_| delta.kind == RecordKind::Flow).and_then(|labeller| {
+            let tables = tables.get_or_insert_with(|| labeller.tables());
+            tables.name_in(delta, before)
+        });
+        intervals.count(delta, before, name.as_ref());
+    }
+
+    fn round_ends(&mut self, any: bool) {
+        self.intervals.iter_mut().for_each(|intervals| intervals.round_ends(any));
+    }
 }
 
 impl Distributor {
@@ -105,7 +145,7 @@ impl Distributor {
             Some(labeller) => labeller.label(&records),
             None => Vec::new(),
         };
-        let batch = Arc::new(Batch { records, features, labels, transactions: Vec::new() });
+        let batch = Arc::new(Batch { records, features, labels, ..Batch::default() });
         self.sinks.iter().for_each(|queue| queue.offer(&batch, self.when_full));
     }
 }
@@ -113,5 +153,6 @@ impl Distributor {
 impl Drop for Distributor {
     fn drop(&mut self) {
         self.flush();
+        self.intervals.iter_mut().for_each(Collector::finish);
     }
 }

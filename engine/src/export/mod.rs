@@ -16,6 +16,7 @@ pub mod devices;
 mod distributor;
 mod eve;
 mod foreign;
+pub mod intervals;
 mod ipfix;
 mod json;
 mod jsonl;
@@ -104,6 +105,7 @@ impl Context {
             features: self.features_set.is_extended().then_some(&batch.features),
             labels: &batch.labels,
             transactions: &batch.transactions,
+            intervals: &batch.intervals,
             interfaces: &self.interfaces,
             encapsulations: Some(&self.encapsulations),
             sampling: self.sampling,
@@ -124,6 +126,8 @@ pub struct Rows<'a> {
     pub labels: &'a [(u32, Labels)],
     /// In a log of them, and there alone: transactions of name services.
     pub transactions: &'a [DnsTransaction],
+    /// In files of them, and there alone: statistics of an interval.
+    pub intervals: &'a [intervals::Entry],
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
     /// What carried packets of this run.
@@ -157,6 +161,9 @@ impl SinkSpec {
             }
             // Others are refused.
             (Content::Transactions, _) => Box::new(transactions::TransactionJsonLines::default()),
+            (Content::Intervals, Format::Csv) => Box::new(intervals::IntervalCsv::default()),
+            (Content::Intervals, _) => Box::new(intervals::IntervalJsonLines::default()),
+            (Content::Histograms, _) => Box::new(intervals::IntervalLog::default()),
         }
     }
 }

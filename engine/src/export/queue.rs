@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::export::account::SinkAccount;
+use crate::export::intervals::Entry;
 use crate::flow::{Features, FlowRecord};
 use crate::limits::{
     FILE_PATIENCE, SINK_BYTES, SINK_FEATURES_BYTES, SINK_PATIENCE, SINK_PATIENCE_IN_ALL,
@@ -30,18 +31,20 @@ pub(super) struct Batch {
     pub(super) labels: Vec<(u32, Labels)>,
     /// In place of records: transactions of name services.
     pub(super) transactions: Vec<DnsTransaction>,
+    /// In place of records: statistics of an interval.
+    pub(super) intervals: Box<[Entry]>,
 }
 
 impl Batch {
     /// How many records or transactions there are.
     pub(super) fn len(&self) -> usize {
-        self.records.len() + self.transactions.len()
+        self.records.len() + self.transactions.len() + self.intervals.len()
     }
 
     /// For how many records' memory it stands: transactions are of any length.
     fn places(&self) -> usize {
         let bytes: usize = self.transactions.iter().map(DnsTransaction::bytes).sum();
-        self.records.len() + bytes.div_ceil(RECORD_BYTES)
+        self.records.len() + bytes.div_ceil(RECORD_BYTES) + self.intervals.len()
     }
 }
 

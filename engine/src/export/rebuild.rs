@@ -25,6 +25,7 @@ pub(super) fn rebuilt(records: &[InSet<'_>], mut give: impl FnMut(&Rows<'_>)) {
             features: None,
             labels: &[],
             transactions: &[],
+            intervals: &[],
             interfaces: &[],
             encapsulations: Some(&list),
             sampling: alike[0].2,

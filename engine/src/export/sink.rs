@@ -15,7 +15,7 @@ use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue};
 use crate::export::spool::Spool;
 use crate::export::writer::SinkThread;
-use crate::export::{Context, Patience, SinkAccount, SinkSpec, Target, WhenFull};
+use crate::export::{Content, Context, Patience, SinkAccount, SinkSpec, Target, WhenFull};
 use crate::names::TransactionSink;
 use crate::sync::{Arc, thread};
 
@@ -30,6 +30,8 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Sink {
     pub(super) queue: Arc<Queue>,
+    /// Whether it is for histograms.
+    pub(super) is_log: bool,
     /// What a file is called while it is written.
     part: Option<PathBuf>,
     /// `None` once it was joined, or given up.
@@ -105,7 +107,7 @@ impl OpenSink {
                     let (tls, spool) = (open.tls.take(), open.spool.take());
                     let context = context.clone();
                     let exporter = Exporter::new(endpoint, tls, spool, options, of, context);
-                    Sink::spawn(queue, None, move || exporter.run())
+                    Sink::spawn(queue, None, false, move || exporter.run())
                 }
                 (None, _) => unreachable!("it is taken here only"),
             }
@@ -139,19 +141,21 @@ impl Sink {
     ) -> Result<Self> {
         let part = output.current_name().map(Into::into);
         let writer = SinkThread::new(spec, Arc::clone(&queue), context);
-        Self::spawn(queue, part, move || writer.run(output))
+        let is_log = spec.content == Content::Histograms;
+        Self::spawn(queue, part, is_log, move || writer.run(output))
     }
 
     fn spawn(
         queue: Arc<Queue>,
         part: Option<PathBuf>,
+        is_log: bool,
         run: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
         let thread = thread::Builder::new()
             .name(format!("export-{}", queue.account.name()))
             .spawn(run)
             .map_err(|e| Error::new("start an export thread", e))?;
-        Ok(Self { queue, part, thread: Some(thread) })
+        Ok(Self { queue, is_log, part, thread: Some(thread) })
     }
 
     /// What the sink has done so far.

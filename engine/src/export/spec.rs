@@ -100,6 +100,10 @@ pub enum Content {
     Flows,
     /// Transactions of name services.
     Transactions,
+    /// Statistics of intervals.
+    Intervals,
+    /// Histograms of intervals.
+    Histograms,
 }
 
 /// One sink, as the user asked for it.
@@ -191,6 +195,26 @@ impl SinkSpec {
         }
     }
 
+    /// What the argument of `--stats` means if it names statistics of intervals: a file that ends
+    /// in `.jsonl` or `.csv`, or in `.hlog` for histograms, each with `.zst` or `.gz` if you like.
+    /// `None` if it does not: then it is for the ledger.
+    ///
+    /// # Errors
+    /// If the pattern of names makes none.
+    pub fn parse_intervals(argument: &Path) -> Result<Option<Self>> {
+        // Other names end as these do only where they can be read.
+        let Some(argument) = argument.to_str() else { return Ok(None) };
+        let bare = argument.strip_suffix(".gz").or_else(|| argument.strip_suffix(".zst"));
+        let bare = bare.unwrap_or(argument);
+        let (content, given) = match bare.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("jsonl" | "csv") => (Content::Intervals, argument.to_owned()),
+            // As a file of some other text is called.
+            Some("hlog") => (Content::Histograms, format!("zeek:{argument}")),
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { content, ..Self::parse(&given)? }))
+    }
+
     /// The file, or a path in the folder below which a pattern puts files; a collector's, in the
     /// folder of its spool.
     #[must_use]
@@ -244,6 +268,25 @@ mod tests {
         for refused in ["a.parquet", "a.ipfix", "a.txt", "ipfix+tcp://host"] {
             let error = SinkSpec::parse_dns_log(refused).unwrap_err().to_string();
             assert!(error.contains("--dns-log") && error.contains(".jsonl"), "{error}");
+        }
+    }
+
+    #[test]
+    fn statistics_of_intervals_are_told_by_their_ending() {
+        let of = |name: &str| {
+            let spec = SinkSpec::parse_intervals(Path::new(name)).unwrap()?;
+            Some((spec.content, spec.name(), spec.compression))
+        };
+        for (name, content, compression) in [
+            ("a.jsonl", Content::Intervals, Compression::None),
+            ("d/a.csv.gz", Content::Intervals, Compression::Gzip),
+            ("a.hlog", Content::Histograms, Compression::None),
+            ("a-{start:%H}.hlog.zst", Content::Histograms, Compression::Zstd),
+        ] {
+            assert_eq!(of(name), Some((content, name.to_owned(), compression)), "{name}");
+        }
+        for ledger in ["a.json", "a.prom", "a", "-", "jsonl", "a.json.gz", "a.ipfix"] {
+            assert_eq!(of(ledger), None, "{ledger}");
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) const ROWS: Rows<'static> = Rows {
     features: None,
     labels: &[],
     transactions: &[],
+    intervals: &[],
     interfaces: &[],
     encapsulations: None,
     sampling: Sampling::ALL,

@@ -134,6 +134,14 @@ impl<C: Cells> GlobalMap<C> {
         self.cells.with(key, &cells, |cell| cell.read(&epoch).is_some()).unwrap_or(false)
     }
 
+    /// What `read` makes of what the record of `key` counts, if there is one that is not complete.
+    pub fn look<T>(&self, key: &FlowKey, read: impl FnOnce(&Delta) -> T) -> Option<T> {
+        let Pinned { cells, epoch } = self.pin();
+        let look =
+            |cell: &FlowCell| cell.read(&epoch).filter(|total| !total.is_complete()).map(read);
+        self.cells.with(key, &cells, look)?
+    }
+
     /// Takes what the record of `key` has counted so far as a part of its own. The flow goes
     /// on.
     pub fn cut(&self, key: &FlowKey) -> Option<FlowRecord> {

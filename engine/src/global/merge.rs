@@ -50,7 +50,15 @@ impl<E: Ended> Merge<'_, E> {
     pub fn step(&mut self) -> Step {
         // Asked before receiving, so that nothing can arrive between.
         let finished = self.inboxes.iter().all(Inbox::is_finished);
-        if self.receive_all() {
+        let wants_deltas = self.ended.wants_deltas();
+        if wants_deltas {
+            self.ended.round_begins();
+        }
+        let any = self.receive_all();
+        if wants_deltas {
+            self.ended.round_ends(any);
+        }
+        if any {
             return Step::Worked;
         }
         self.ended.flush();
@@ -74,13 +82,20 @@ impl<E: Ended> Merge<'_, E> {
     /// Merges a batch. Returns an empty one: those that need no merging go on in theirs.
     fn merge_all(&mut self, batch: Published) -> Published {
         let Published { mut deltas, features } = batch;
+        if self.ended.wants_deltas() {
+            self.ended.batch_begins();
+        }
         let Some(features) = features else {
-            deltas.retain(|published| self.is_ended(published) || self.merge(published, None));
+            deltas.retain(|published| {
+                self.tell(published);
+                self.is_ended(published) || self.merge(published, None)
+            });
             return Published { deltas: self.ended.ended_all(deltas), features: None };
         };
         let mut ends = features.iter();
         let mut of_ended = Vec::with_capacity(deltas.len());
         deltas.retain(|published| {
+            self.tell(published);
             let of_it = end_part(published).then(|| ends.next().expect("each end has statistics"));
             let goes_on = self.is_ended(published) || self.merge(published, of_it);
             if goes_on {
@@ -92,6 +107,17 @@ impl<E: Ended> Merge<'_, E> {
         assert!(ends.next().is_none(), "statistics without an end");
         let deltas = self.ended.ended_all_with(deltas, of_ended);
         Published { deltas, features: Some(features) }
+    }
+
+    /// Tells whoever wants to know of a delta that is to be merged.
+    #[inline]
+    fn tell(&mut self, published: &FlowRecord) {
+        if !self.ended.wants_deltas() {
+            return;
+        }
+        let is_first = published.kind == RecordKind::Overflow || published.total.opening.is_some();
+        let before = if is_first { None } else { self.map.look(&published.key, |total| *total) };
+        self.ended.counted(published, before.as_ref());
     }
 
     /// Whether a delta is a whole record, which is counted as ended then.

@@ -8,7 +8,7 @@ pub mod map;
 pub mod merge;
 pub mod reap;
 
-use crate::flow::{Features, FlowRecord};
+use crate::flow::{Delta, Features, FlowRecord};
 use crate::sync::Counter;
 
 /// Where ended records go: a batch of them at a time.
@@ -37,6 +37,19 @@ pub trait Ended {
     }
     /// Sends on what has been taken so far.
     fn flush(&mut self);
+    /// Whether it wants to know of every delta: if not, nothing of what follows is called.
+    fn wants_deltas(&self) -> bool {
+        false
+    }
+    /// A round over all rings begins.
+    fn round_begins(&mut self) {}
+    /// A batch of deltas was received.
+    fn batch_begins(&mut self) {}
+    /// A delta is to be merged; `before` is what its flow's record has counted so far, of a flow
+    /// that has one.
+    fn counted(&mut self, _delta: &FlowRecord, _before: Option<&Delta>) {}
+    /// The round is over, in which there were deltas or none at all.
+    fn round_ends(&mut self, _any: bool) {}
 }
 
 /// What one step of `merge` or `reap` came to.

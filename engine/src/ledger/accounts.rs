@@ -97,6 +97,8 @@ pub struct Accounts {
     pub sinks: Vec<Arc<SinkAccount>>,
     /// That of transactions of name services, if there is one.
     pub dns_log: Option<Arc<SinkAccount>>,
+    /// Those of statistics of intervals.
+    pub intervals: Vec<Arc<SinkAccount>>,
     /// How much of the traffic is kept.
     pub sampling: Sampling,
     /// What becomes of names, if they are learned.
@@ -129,6 +131,7 @@ impl Accounts {
             names,
             sinks,
             dns_log: None,
+            intervals: Vec::new(),
             sampling: Sampling::ALL,
             names_learned: None,
             ignored_packets: Arc::default(),
@@ -137,6 +140,6 @@ impl Accounts {
 
     /// All sinks, for whatever they are.
     pub fn all_sinks(&self) -> impl Iterator<Item = &Arc<SinkAccount>> {
-        self.sinks.iter().chain(&self.dns_log)
+        self.sinks.iter().chain(&self.dns_log).chain(&self.intervals)
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::devices::label::devices_of;
 use crate::devices::{DeviceLabel, DevicesView};
-use crate::flow::{FlowKey, FlowRecord, RecordKind};
+use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
 use crate::names::NameService;
 use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
 use crate::names::counters::NamesCounters;
@@ -43,11 +43,31 @@ impl Tables {
         if record.kind != RecordKind::Flow {
             return None;
         }
-        let facts = self.facts.of(&record.key, self.span_of(record));
-        let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
+        let Labels { facts, name, .. } = self.names_of(record);
         let devices = devices_of(record, &self.devices);
         let is_any = facts.is_some() || name.is_some() || devices.iter().any(Option::is_some);
         is_any.then_some(Labels { facts, name, devices })
+    }
+
+    /// The same of a flow, without devices.
+    #[must_use]
+    pub fn names_of(&self, record: &FlowRecord) -> Labels {
+        let facts = self.facts.of(&record.key, self.span_of(record));
+        let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
+        Labels { facts, name, devices: [None, None] }
+    }
+
+    /// The best name of a flow's responder, as far as it is known by the end of a delta of that;
+    /// `before` is what was counted before it, of a flow that had begun.
+    #[must_use]
+    pub fn name_in(&self, delta: &FlowRecord, before: Option<&Delta>) -> Option<Arc<str>> {
+        let opening = delta.total.opening.or_else(|| before?.opening);
+        let mut known = FlowRecord::flow(delta.key, Delta { opening, ..delta.total });
+        if let Some(before) = before {
+            known.total.first = known.total.first.min(before.first);
+        }
+        let labels = self.names_of(&known);
+        labels.best_name().map(|best| best.name.into())
     }
 
     /// When a record's flow was.
@@ -217,6 +237,15 @@ impl Labeller {
         }
         counters.labelled.add(labels.len() as u64);
         labels
+    }
+
+    /// The tables by which deltas are named that were received before this: with all that was
+    /// said until then where packets can wait, else as they are.
+    pub fn tables(&mut self) -> Arc<Tables> {
+        if self.patience.is_none() {
+            self.wait();
+        }
+        self.shared.tables.latest()
     }
 
     /// Waits until everything that was handed over by now is in the tables. False if that took

@@ -41,7 +41,7 @@ pub use finding::{
     NameService,
 };
 pub use handover::PayloadSender;
-pub use labels::{DevicesReader, Labeller, Labels};
+pub use labels::{DevicesReader, Labeller, Labels, Tables};
 pub use payload::Payload;
 pub use pick::Picks;
 pub use thread::NamesThread;

@@ -29,22 +29,25 @@ use crate::decode::Decoder;
 use crate::engine::pipeline::{Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::with_times;
 use crate::engine::{
-    Control, Observer, Outcome, Settings, TICK, Watch, all_are_counted, conclude, tell,
+    Control, Observer, Outcome, Settings, TICK, Watch, all_are_counted, conclude, note_losses, tell,
 };
 use crate::error::{Error, Result};
+use crate::export::intervals::{CoreIntervals, IntervalsPlan};
 use crate::export::{Context, OpenSink, Patience, Sink, WhenFull};
 use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
-use crate::ledger::{Accounts, Timing};
+use crate::ledger::{Accounts, Ledger, Timing};
 use crate::limits::{SHUNT_IDLE_NS, SWEEP_SLOTS};
 use crate::privileges::confine;
 use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
+use crate::time::Tick;
 use crate::view::Views;
 use crate::xdp::filter::KernelFilter;
 use crate::xdp::shunt::ShuntMaps;
+use clock::Clock;
 use handover::handover;
 use line::Line;
 use links::Watched;
@@ -77,14 +80,16 @@ pub fn capture(
     let sinks = OpenSink::open_all(&settings.all_sinks(), &names)?;
     let plans = open::plan(live, settings.workers)?;
     let cores = plans.iter().map(|plan| plan.cores).sum();
+    let opened = settings.deal(&sinks);
     let mut accounts = Accounts::new(
         Arc::clone(&names),
         cores,
         cores,
         settings.merges,
-        sinks[..settings.sinks.len()].iter().map(|sink| sink.account()).collect(),
+        opened.records.iter().map(OpenSink::account).collect(),
     );
-    accounts.dns_log = sinks.get(settings.sinks.len()).map(|log| log.account());
+    accounts.dns_log = opened.dns_log.map(OpenSink::account);
+    accounts.intervals = opened.intervals.iter().map(OpenSink::account).collect();
     accounts.sampling = live.sampling;
     accounts.names_learned = names_counters(settings.max_names, cores, settings.merges);
     let map = GlobalMap::default();
@@ -120,20 +125,26 @@ pub fn capture(
     };
     let sinks = OpenSink::start_all(sinks, &context)?;
 
+    let plan = settings.intervals.plan(names.len());
     let patience = Patience::default();
     let (errors, batches, devices, end) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
-        let has_dns_log = settings.dns_log.is_some();
-        let when_full = WhenFull::Drop;
-        let shape = Shape { when_full, cores, features_set, max_names, has_dns_log, devices };
-        let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &sinks, &shape)?;
+        let (when_full, intervals) = (WhenFull::Drop, plan.as_ref());
+        let shape = Shape { when_full, cores, features_set, max_names, intervals, devices };
+        let dealt = settings.deal(&sinks);
+        let (mut feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
+        let clock_start = Instant::now();
+        if let Some(plan) = &plan {
+            align(plan, clock_start, &mut feeds.intervals);
+        }
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
             ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
         });
         let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
         let mut watched = Watched::new(&accounts, &sources, givers, live.reopens);
-        let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, tables, feeds);
+        let given = (tables, feeds, clock_start);
+        let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, given);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
@@ -145,6 +156,7 @@ pub fn capture(
         }
         let devices = pipeline.devices();
         let mut watch = Watch::new(control, &accounts, &map, views, devices.as_ref(), start);
+        watch.intervals = plan.as_deref();
         let mut errors = Vec::new();
         while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
@@ -161,6 +173,10 @@ pub fn capture(
             thread::park_timeout(TICK);
         }
         errors.extend(stop_sources(&accounts, &mut sources));
+        if let Some(plan) = &plan {
+            // Before the last interval is closed.
+            note_losses(&Ledger::collect(&accounts, 0, false), plan);
+        }
         // All flows end now, more than a queue holds, and no packet suffers if that takes time.
         let since = Instant::now();
         sinks.iter().for_each(Sink::last_call);
@@ -184,6 +200,15 @@ pub fn capture(
     tell(&accounts, observer);
     let batch_ns = batches.as_ref().map(Timing::of);
     Ok(conclude(&accounts, start, batch_ns, devices.as_ref(), errors))
+}
+
+/// Has intervals begin at multiples of the wall's clock, as that stands now; the packet clock begins
+/// at `clock_start`.
+fn align(plan: &IntervalsPlan, clock_start: Instant, cores: &mut [CoreIntervals]) {
+    let origin = Clock::since(clock_start).wall(0);
+    let phase = Tick::try_from(origin).unwrap_or_default() % plan.every_ns;
+    cores.iter_mut().for_each(|core| core.set_phase(phase));
+    plan.origin.set(origin).expect("a run has one beginning");
 }
 
 /// Refuses what a shunt would make wrong.
@@ -277,7 +302,7 @@ fn stop_sources(accounts: &Accounts, sources: &mut [Source]) -> Vec<Error> {
     let end = Instant::now() + SETTLE;
     loop {
         note_counters(accounts, sources, &mut errors);
-        let ledger = crate::ledger::Ledger::collect(accounts, 0, false);
+        let ledger = Ledger::collect(accounts, 0, false);
         if ledger.residuals.interface == 0 || Instant::now() >= end {
             return errors;
         }

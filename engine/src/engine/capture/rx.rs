@@ -88,18 +88,17 @@ pub(super) struct Rx<'a> {
     last_sent: Tick,
 }
 
-/// One for each inlet; none runs yet.
+/// One for each inlet, with a table and what feeds the threads behind it; none runs yet. The packet
+/// clock begins at a moment.
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     first: &Decoder,
     live: &CaptureSettings,
     filters: Vec<Option<LinkFilter>>,
     inlets: Vec<Inlet>,
-    tables: Vec<CoreTable<'a>>,
-    feeds: Feeds,
+    (tables, feeds, start): (Vec<CoreTable<'a>>, Feeds, Instant),
 ) -> Vec<Rx<'a>> {
     let cores = inlets.len();
-    let start = Instant::now();
     let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
     let mut exchanges = Vec::new();
     if cores > 1 {
@@ -111,8 +110,10 @@ pub(super) fn make_threads<'a>(
     let is_shared = cores > live.processors();
     let wait = if live.wait == Wait::Adaptive && is_shared { Wait::Poll } else { live.wait };
     let [shortest, longest] = if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] };
+    let mut intervals = feeds.intervals.into_iter();
+    let cores = tables.into_iter().zip(feeds.outboxes);
     let cores =
-        tables.into_iter().zip(feeds.outboxes).map(|(table, outbox)| Core::new(table, outbox));
+        cores.map(|(table, outbox)| Core::new(table, outbox).with_intervals(intervals.next()));
     let mut filters = filters.into_iter();
     let mut payloads = feeds.payloads.into_iter();
     let make = |(number, (inlet, core)): (usize, (Inlet, Core<'a>))| {

@@ -44,11 +44,15 @@ impl Reader<'_> {
         first: CaptureFile,
         packets: &mut impl PacketSink,
     ) -> (Vec<Error>, Tick) {
+        let mut decoder = Decoder::new(self.hasher.clone())
+            .with_tunnels(self.settings.tunnels)
+            .with_encapsulations(&self.shared.encapsulations);
+        if let Some(every_ns) = self.settings.intervals.every_ns() {
+            decoder = decoder.with_aligned_clock(every_ns);
+        }
         let mut state = State {
             filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),
-            decoder: Decoder::new(self.hasher.clone())
-                .with_tunnels(self.settings.tunnels)
-                .with_encapsulations(&self.shared.encapsulations),
+            decoder,
             left: self.settings.count.unwrap_or(u64::MAX),
             bytes_before: 0,
         };

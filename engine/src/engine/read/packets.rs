@@ -8,10 +8,10 @@ use crate::engine::payloads::Payloads;
 use crate::engine::stage::{Core, PacketBatch};
 use crate::limits::BATCH_PACKETS;
 use crate::source::Frame;
-use crate::sync::thread;
+use crate::sync::{AtomicU64, Ordering, thread};
 use crate::table::exchange::Senders;
 use crate::table::outbox::lane_of;
-use crate::time::Tick;
+use crate::time::{Grid, Tick};
 
 /// Where the reader's packets go.
 pub(super) trait PacketSink {
@@ -91,6 +91,10 @@ pub(super) struct Dealing<'a> {
     /// The packet clock at the end of the input.
     pub(super) end: Tick,
     pub(super) told: &'a OnceLock<Tick>,
+    /// Intervals of packet time and the number of the last packet's, if it matters when one ends.
+    pub(super) intervals: Option<(Grid, u32)>,
+    /// See [`super::Shared`].
+    pub(super) dealt_until: &'a AtomicU64,
 }
 
 /// Tells the workers the end of the input, also when the reader could not be started. The
@@ -109,6 +113,24 @@ impl Dealing<'_> {
         while !self.to_workers.flush(self.last) {
             thread::park_timeout(WAIT);
         }
+    }
+
+    /// Before the first packet of another interval: has the workers know of the end of the last one,
+    /// also those that got nothing in it.
+    fn end_interval(&mut self) {
+        let tick = self.packet.tick;
+        let Some((grid, number)) = &mut self.intervals else { return };
+        let next = grid.number(tick);
+        if next == std::mem::replace(number, next) {
+            return;
+        }
+        while !self.to_workers.flush(self.last) {
+            self.payloads.iter_mut().for_each(Payloads::flush);
+            thread::park_timeout(WAIT);
+        }
+        // Release: pairs with the acquire in `work`; without it a worker could know of this, and
+        // not yet of the packets before.
+        self.dealt_until.store(tick, Ordering::Release);
     }
 
     /// By key hash, so that a worker gets all of a flow, or each direction to another.
@@ -136,6 +158,9 @@ impl PacketSink for Dealing<'_> {
     }
 
     fn keep(&mut self) {
+        if self.intervals.is_some() {
+            self.end_interval();
+        }
         let worker = self.worker_of(&self.packet);
         while !self.to_workers.send(worker, &self.packet) {
             // Whoever waits for what comes before this packet must get it.
