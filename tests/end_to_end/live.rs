@@ -46,6 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::stamps::trials());
     trials.extend(crate::host::live_trials());
     trials.extend(crate::tune::trials());
+    trials.extend(crate::intervals::live_trials());
     trials
 }
 

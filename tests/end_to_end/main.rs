@@ -17,6 +17,7 @@ mod filter;
 mod foreign;
 mod generated;
 mod host;
+mod intervals;
 mod ipfix;
 mod jumbo;
 mod links;
@@ -87,6 +88,7 @@ fn main() {
     trials.extend(outage::trials());
     trials.extend(crash::trials());
     trials.extend(prometheus::trials());
+    trials.extend(intervals::trials());
     trials.extend(scan::trials());
     trials.extend(stuck::trials());
     trials.extend(terminal::trials());
