@@ -76,6 +76,9 @@ fn number(of: &Value, name: &str) -> u64 {
     of[name].as_u64().unwrap_or_default()
 }
 
+/// What of a record is the key of a group.
+type KeyOf = fn(&Value) -> String;
+
 /// The sum of a column over the lines of a group, by key.
 fn sums(lines: &[Value], group: &str, column: &str) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
@@ -154,7 +157,7 @@ fn check_sums(files: &[&Path], every: &str) -> Outcome {
         }
     }
     // And the records'.
-    let keys: [(&str, fn(&Value) -> String); 3] = [
+    let keys: [(&str, KeyOf); 3] = [
         ("interface", |record| text(&record["interface"])),
         ("protocol", |record| text(&record["protocol"])),
         ("vlan", vlan_of),
