@@ -68,32 +68,14 @@ impl Endpoint {
             _ => return refuse("unknown kind of collector"),
         };
         let place = place.strip_suffix('/').unwrap_or(place);
-        let (host, port) = if let Some(literal) = place.strip_prefix('[') {
-            let Some((host, rest)) = literal.split_once(']') else {
-                return refuse("a bracket is missing");
-            };
-            if host.parse::<std::net::Ipv6Addr>().is_err() {
-                return refuse("not an IPv6 address");
-            }
-            (host, if rest.is_empty() { None } else { Some(rest) })
-        } else {
-            let colon = place.find(':').unwrap_or(place.len());
-            (&place[..colon], place.get(colon..).filter(|rest| !rest.is_empty()))
+        let default = match (protocol, transport) {
+            (Protocol::NetFlow9, _) => NETFLOW_PORT,
+            (Protocol::Ipfix, Transport::Tls) => TLS_PORT,
+            (Protocol::Ipfix, Transport::Tcp | Transport::Udp) => PORT,
         };
-        let port = match port {
-            None => Some(match (protocol, transport) {
-                (Protocol::NetFlow9, _) => NETFLOW_PORT,
-                (Protocol::Ipfix, Transport::Tls) => TLS_PORT,
-                (Protocol::Ipfix, Transport::Tcp | Transport::Udp) => PORT,
-            }),
-            Some(port) => port.strip_prefix(':').and_then(|port| port.parse().ok()),
-        };
-        match port {
-            None | Some(0) => refuse("not a port; an IPv6 address takes brackets"),
-            Some(_) if host.is_empty() || host.contains(['/', '@', '?', '#']) => {
-                refuse("not a host")
-            }
-            Some(port) => Ok(Self { protocol, transport, host: host.to_owned(), port }),
+        match host_and_port(place, default) {
+            Ok((host, port)) => Ok(Self { protocol, transport, host: host.to_owned(), port }),
+            Err(cause) => refuse(cause),
         }
     }
 
@@ -103,6 +85,44 @@ impl Endpoint {
             Protocol::Ipfix => Dialect::Ipfix,
             Protocol::NetFlow9 => Dialect::NetFlow9,
         }
+    }
+}
+
+/// `HOST`, `HOST:PORT` or `[ADDRESS]:PORT`, without the brackets.
+///
+/// # Errors
+/// If it is none of these, in words.
+pub(in crate::export) fn host_and_port(
+    place: &str,
+    default: u16,
+) -> std::result::Result<(&str, u16), &'static str> {
+    let (host, port) = if let Some(literal) = place.strip_prefix('[') {
+        let (host, rest) = literal.split_once(']').ok_or("a bracket is missing")?;
+        if host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err("not an IPv6 address");
+        }
+        (host, rest)
+    } else {
+        place.split_at(place.find(':').unwrap_or(place.len()))
+    };
+    let port = match port {
+        "" => Some(default),
+        port => port.strip_prefix(':').and_then(|port| port.parse().ok()),
+    };
+    match port {
+        None | Some(0) => Err("not a port; an IPv6 address takes brackets"),
+        Some(_) if host.is_empty() || host.contains(['/', '@', '?', '#']) => Err("not a host"),
+        Some(port) => Ok((host, port)),
+    }
+}
+
+/// The same as it stands in a URL.
+pub(in crate::export) struct HostPort<'a>(pub(in crate::export) &'a str, pub(in crate::export) u16);
+
+impl fmt::Display for HostPort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host, port) = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
 }
 
@@ -117,12 +137,7 @@ impl fmt::Display for Endpoint {
             Protocol::Ipfix => "ipfix",
             Protocol::NetFlow9 => "netflow9",
         };
-        let Self { host, port, .. } = self;
-        if host.contains(':') {
-            write!(f, "{protocol}+{transport}://[{host}]:{port}")
-        } else {
-            write!(f, "{protocol}+{transport}://{host}:{port}")
-        }
+        write!(f, "{protocol}+{transport}://{}", HostPort(&self.host, self.port))
     }
 }
 
