@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::flow::{FeaturesSet, Timeouts};
 use crate::limits::{
     DATAGRAM_BYTES_BOUNDS, DEFAULT_INTERVAL, DEFAULT_TOP, INTERVAL_KEYS, MAX_CORES, MAX_FLOWS,
     MAX_NAMES, MAX_QUEUE_FRAMES, MIN_INTERVAL, MIN_QUEUE_FRAMES, SPOOL_BYTES_LEAST,
+    STREAM_BATCH_BOUNDS, STREAM_IN_FLIGHT_BOUNDS,
 };
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -125,8 +127,27 @@ pub fn parse_keep(text: &str) -> std::result::Result<Keep, String> {
 /// # Errors
 /// A text for the user, if it is not.
 pub fn parse_datagram_bytes(text: &str) -> std::result::Result<usize, String> {
-    let bounds = DATAGRAM_BYTES_BOUNDS;
-    text.parse().ok().filter(|bytes| bounds.contains(bytes)).ok_or_else(|| {
+    parse_within(text, DATAGRAM_BYTES_BOUNDS)
+}
+
+/// Records in a message to a broker, within bounds.
+///
+/// # Errors
+/// A text for the user, if it is not.
+pub fn parse_batch(text: &str) -> std::result::Result<usize, String> {
+    parse_within(text, STREAM_BATCH_BOUNDS)
+}
+
+/// Messages to a broker that may be under way, within bounds.
+///
+/// # Errors
+/// A text for the user, if it is not.
+pub fn parse_in_flight(text: &str) -> std::result::Result<usize, String> {
+    parse_within(text, STREAM_IN_FLIGHT_BOUNDS)
+}
+
+fn parse_within(text: &str, bounds: RangeInclusive<usize>) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
         format!("'{text}' is not a number from {} to {}", bounds.start(), bounds.end())
     })
 }
@@ -354,6 +375,7 @@ impl Options {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),
             Target::Collector(endpoint) => endpoint.to_string().into(),
+            Target::Stream(address) => address.to_string().into(),
         });
         let mut taken: Vec<PathBuf> = self.inputs.iter().map(|input| true_name(input)).collect();
         // An input may be read twice, and standard input is not what standard output is.

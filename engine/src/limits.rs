@@ -214,6 +214,25 @@ const _: () = assert!(COLLECTOR_PATIENCE.as_nanos() < SINK_PATIENCE.as_nanos());
 /// How often to look whether what was sent has arrived.
 pub const COLLECTOR_LOOK: Duration = Duration::from_millis(20);
 
+/// Messages to a broker that may wait for being acknowledged, unless the user says how many.
+pub const STREAM_IN_FLIGHT: usize = 1_024;
+
+/// How many the user may choose.
+pub const STREAM_IN_FLIGHT_BOUNDS: std::ops::RangeInclusive<usize> = 1..=16_384;
+
+/// How many records there may be in a message to a broker.
+pub const STREAM_BATCH_BOUNDS: std::ops::RangeInclusive<usize> = 1..=1_000;
+
+/// A message of several records to a broker has no more bytes than this.
+pub const STREAM_MESSAGE_BYTES: usize = 64 << 10;
+
+/// How long a broker may take to acknowledge a message; then it is sent again over another
+/// connection.
+pub const STREAM_ANSWER: Duration = Duration::from_secs(5);
+
+/// How often to look after a connection to a broker over which nothing is under way.
+pub const STREAM_IDLE_LOOK: Duration = Duration::from_secs(1);
+
 /// Before a collector is tried again for the first time, and at most; a half more or less.
 pub const COLLECTOR_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// See [`COLLECTOR_RETRY_FIRST`].

@@ -12,12 +12,14 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::config::{
-    Options, parse_bytes, parse_datagram_bytes, parse_duration, parse_interval, parse_keep,
-    parse_prefix, parse_spool_bytes, parse_timeout,
+    Options, parse_batch, parse_bytes, parse_datagram_bytes, parse_duration, parse_in_flight,
+    parse_interval, parse_keep, parse_prefix, parse_spool_bytes, parse_timeout,
 };
-use crate::export::{Keep, SinkOptions, SpoolOptions, TlsFiles};
+use crate::export::{Keep, SinkOptions, SpoolOptions, StreamOptions, TlsFiles};
 use crate::host::tune::Tune;
-use crate::limits::{DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES, SPOOL_BYTES};
+use crate::limits::{
+    DATAGRAM_BYTES, DEFAULT_MAX_FLOWS, DEFAULT_MAX_NAMES, SPOOL_BYTES, STREAM_IN_FLIGHT,
+};
 use crate::time::Tick;
 
 /// Turns packets into flow records, and accounts for every one.
@@ -220,15 +222,17 @@ enum Switch {
 pub(crate) struct Common {
     /// Where records go: a file ending in .parquet or .arrow; in .jsonl, .csv, .ipfix or .log
     /// (Zeek's conn.log), with .zst or .gz if you like; zeek:NAME, zeek-json:NAME, eve:NAME
-    /// (Suricata) whatever the ending; - for JSON lines on standard output; or a collector:
+    /// (Suricata) whatever the ending; - for JSON lines on standard output; a collector:
     /// ipfix+tcp://HOST:PORT, ipfix+tls://HOST:PORT, ipfix+udp://HOST:PORT,
-    /// netflow9+udp://HOST:PORT. May be given several times. Without it: a table on a terminal,
-    /// JSON lines otherwise.
+    /// netflow9+udp://HOST:PORT; or a stream of NATS JetStream: nats://HOST:PORT/SUBJECT,
+    /// nats+tls://HOST:PORT/SUBJECT, where {host} and {interface} may stand in SUBJECT. May be
+    /// given several times. Without it: a table on a terminal, JSON lines otherwise.
     #[arg(short, long = "output", value_name = "SINK")]
     outputs: Vec<String>,
     /// Where transactions of name services go (DNS, mDNS, LLMNR, NetBIOS), each with its question,
     /// its answers and how long they took: a file ending in .jsonl or .csv, with .zst or .gz if
-    /// you like; - for JSON lines on standard output. --rotate and --rotate-size hold for it too.
+    /// you like; - for JSON lines on standard output; or nats://HOST:PORT/SUBJECT. --rotate and
+    /// --rotate-size hold for it too.
     #[arg(long, value_name = "FILE")]
     dns_log: Option<String>,
     /// Parquet and Arrow files: write what has gathered at least every so often.
@@ -251,16 +255,27 @@ pub(crate) struct Common {
     /// elements of this private enterprise number, and say what they are (RFC 5610).
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pen: Option<u32>,
-    /// Collectors over TLS: trust the authorities whose certificates are in this file (PEM), and no
-    /// others. Without it those that the system trusts.
+    /// Collectors and NATS over TLS: trust the authorities whose certificates are in this file
+    /// (PEM), and no others. Without it those that the system trusts.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
-    /// Collectors over TLS: show this certificate (PEM, with those between it and an authority).
+    /// Collectors and NATS over TLS: show this certificate (PEM, with those between it and an
+    /// authority).
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// Collectors over TLS: the certificate's private key (PEM).
+    /// Collectors and NATS over TLS: the certificate's private key (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// NATS: who we are is in this file: one of nsc's (.creds), or lines with user: NAME and
+    /// password: TEXT, with token: TEXT, or with nkey: SEED.
+    #[arg(long, value_name = "FILE")]
+    nats_creds: Option<PathBuf>,
+    /// NATS: put up to N records into a message, one JSON object per line.
+    #[arg(long, value_name = "N", value_parser = parse_batch, default_value = "1")]
+    nats_batch: usize,
+    /// NATS: publish up to N messages before the first of them is acknowledged.
+    #[arg(long, value_name = "N", value_parser = parse_in_flight, default_value_t = STREAM_IN_FLIGHT)]
+    nats_in_flight: usize,
     /// Collectors over UDP: send messages of up to so many bytes [default: 1400].
     #[arg(long, value_name = "BYTES", value_parser = parse_datagram_bytes)]
     datagram_bytes: Option<usize>,
@@ -380,6 +395,11 @@ impl Common {
                     ca: self.tls_ca.clone(),
                     cert: self.tls_cert.clone(),
                     key: self.tls_key.clone(),
+                },
+                stream: StreamOptions {
+                    batch: self.nats_batch,
+                    in_flight: self.nats_in_flight,
+                    credentials: self.nats_creds.clone(),
                 },
                 datagram_bytes: self.datagram_bytes.unwrap_or(DATAGRAM_BYTES),
                 spool: self.spool.as_ref().map(|folder| SpoolOptions {

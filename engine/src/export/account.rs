@@ -137,7 +137,8 @@ impl SinkAccount {
         self.tally().failure.clone()
     }
 
-    /// Why records were lost to a reader that does not read: a loss, and not a failure.
+    /// Why records were lost to a reader that does not read, or not these: a loss, and not a
+    /// failure.
     #[must_use]
     pub fn loss(&self) -> Option<Error> {
         self.tally().loss.clone()
@@ -279,6 +280,13 @@ impl SinkAccount {
     /// A file was completed; all files have `bytes`.
     pub(super) fn completed(&self, bytes: u64) {
         self.written(0, bytes, true);
+    }
+
+    /// `records` from the queue were not written, and cannot be, while others can. The first such
+    /// `error` is told at the end.
+    pub(super) fn not_taken(&self, cause: &str, records: u64, error: Error) {
+        self.not_written(cause, records);
+        self.tally().loss.get_or_insert(error);
     }
 
     /// Finished files were removed.

@@ -19,7 +19,9 @@ mod message;
 mod session;
 mod tls;
 
-pub(super) use self::tls::TlsConfig;
+pub(super) use self::connection::Failure;
+pub(super) use self::endpoint::{HostPort, host_and_port};
+pub(super) use self::tls::{TlsConfig, refusal};
 pub use endpoint::{Endpoint, Protocol, Transport};
 pub use tls::TlsFiles;
 
@@ -28,7 +30,7 @@ use std::time::{Duration, Instant};
 use self::backlog::{Backlog, Window};
 use self::backoff::Backoff;
 use self::connecting::{Connecting, Opened};
-use self::connection::{Connection, Failure};
+use self::connection::Connection;
 use self::message::Message;
 use self::session::Session;
 use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Totals};

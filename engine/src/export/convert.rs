@@ -90,7 +90,8 @@ pub fn convert(
     sinks: &[SinkSpec],
     set: Option<FeaturesSet>,
 ) -> Result<Converted> {
-    if let Some(collector) = sinks.iter().find(|it| matches!(it.target, Target::Collector(_))) {
+    let is_far = |it: &&SinkSpec| matches!(it.target, Target::Collector(_) | Target::Stream(_));
+    if let Some(collector) = sinks.iter().find(is_far) {
         return Err(Error::new(format!("output {}", collector.name()), "it is a collector")
             .advise("name a file"));
     }

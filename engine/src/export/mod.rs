@@ -34,6 +34,7 @@ pub mod schema;
 pub mod sink;
 mod spec;
 mod spool;
+mod stream;
 mod table;
 pub(crate) mod target;
 mod transactions;
@@ -51,6 +52,7 @@ pub use repair::{Repaired, repair};
 pub use sink::{OpenSink, Sink};
 pub use spec::{Compression, Content, Format, SinkOptions, SinkSpec, Target};
 pub use spool::SpoolOptions;
+pub use stream::{Address, Broker, StreamOptions};
 pub use values::InSet;
 
 use crate::export::queue::Batch;

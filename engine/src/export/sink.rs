@@ -14,8 +14,11 @@ use crate::export::collector::{Exporter, TlsConfig, Transport};
 use crate::export::output::Output;
 use crate::export::queue::{Batch, Message, Queue};
 use crate::export::spool::Spool;
+use crate::export::stream::{Connect, Publisher, prepare};
 use crate::export::writer::SinkThread;
-use crate::export::{Content, Context, Patience, SinkAccount, SinkSpec, Target, WhenFull};
+use crate::export::{
+    Content, Context, Patience, SinkAccount, SinkOptions, SinkSpec, Target, WhenFull,
+};
 use crate::names::TransactionSink;
 use crate::sync::{Arc, thread};
 
@@ -43,12 +46,14 @@ pub struct Sink {
 pub struct OpenSink {
     spec: SinkSpec,
     queue: Arc<Queue>,
-    /// `None` of a collector, and once it was started.
+    /// `None` of a collector or broker, and once it was started.
     output: Option<Output>,
     /// What TLS takes, of a collector that wants it.
     tls: Option<TlsConfig>,
     /// Where records wait for a collector, if that is wished.
     spool: Option<Spool>,
+    /// How to get a connection, to a broker.
+    broker: Option<Box<dyn Connect>>,
 }
 
 impl OpenSink {
@@ -61,7 +66,7 @@ impl OpenSink {
             let queue = Arc::new(Queue::new(spec.name()));
             // A collector may be there later; its socket needs no privilege.
             let output = match spec.target {
-                Target::Collector(_) => None,
+                Target::Collector(_) | Target::Stream(_) => None,
                 _ => Some(Output::open(spec, interfaces, &queue.progress)?),
             };
             let tls = match &spec.target {
@@ -70,11 +75,16 @@ impl OpenSink {
                 }
                 _ => None,
             };
-            let spool = match (&spec.target, &spec.options.spool) {
+            let SinkOptions { tls: files, stream, spool, .. } = &spec.options;
+            let spool = match (&spec.target, spool) {
                 (Target::Collector(_), Some(options)) => Some(Spool::open(options, &spec.name())?),
                 _ => None,
             };
-            Ok(Self { spec: spec.clone(), queue, output, tls, spool })
+            let broker = match &spec.target {
+                Target::Stream(address) => Some(prepare(address, files, stream)?),
+                _ => None,
+            };
+            Ok(Self { spec: spec.clone(), queue, output, tls, spool, broker })
         };
         specs.iter().map(open).collect()
     }
@@ -108,6 +118,14 @@ impl OpenSink {
                     let context = context.clone();
                     let exporter = Exporter::new(endpoint, tls, spool, options, of, context);
                     Sink::spawn(queue, None, false, move || exporter.run())
+                }
+                (None, Target::Stream(address)) => {
+                    let broker = open.broker.take().expect("it is taken here only");
+                    let (encoder, options) =
+                        (open.spec.encoder(context.features_set), &open.spec.options.stream);
+                    let (of, context) = (Arc::clone(&queue), context.clone());
+                    let publisher = Publisher::new(address, broker, encoder, options, of, context);
+                    Sink::spawn(queue, None, false, move || publisher.run())
                 }
                 (None, _) => unreachable!("it is taken here only"),
             }

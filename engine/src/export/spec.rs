@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::export::collector::{Endpoint, TlsFiles};
 use crate::export::spool::SpoolOptions;
+use crate::export::stream::{Address, StreamOptions};
 use crate::export::{Keep, name};
 use crate::limits::{CHECKPOINT, DATAGRAM_BYTES};
 
@@ -18,6 +19,8 @@ pub enum Target {
     File(PathBuf),
     /// An IPFIX collector.
     Collector(Endpoint),
+    /// A broker that keeps messages.
+    Stream(Address),
 }
 
 /// How records are written.
@@ -71,10 +74,12 @@ pub struct SinkOptions {
     pub uniflow: bool,
     /// The private enterprise number of own IPFIX elements. Without it there are none.
     pub pen: Option<u32>,
-    /// Whom collectors over TLS must be vouched for by, and who we are.
+    /// Whom collectors and brokers over TLS must be vouched for by, and who we are.
     pub tls: TlsFiles,
     /// Where records wait on disk for collectors that are away.
     pub spool: Option<SpoolOptions>,
+    /// What is asked of sinks to brokers.
+    pub stream: StreamOptions,
 }
 
 impl Default for SinkOptions {
@@ -89,6 +94,7 @@ impl Default for SinkOptions {
             pen: None,
             tls: TlsFiles::default(),
             spool: None,
+            stream: StreamOptions::default(),
         }
     }
 }
@@ -129,13 +135,19 @@ impl SinkSpec {
         Self { content: Content::Flows, target: Target::Stdout, format, compression, options }
     }
 
-    /// What the argument of `-o` means: `-`, a collector, or a file with its format by ending or
-    /// by what stands before it.
+    /// What the argument of `-o` means: `-`, a collector, a broker, or a file with its format by
+    /// ending or by what stands before it.
     ///
     /// # Errors
-    /// If the ending is none that is known, the collector's address is none, or the pattern of
-    /// names makes none.
+    /// If the ending is none that is known, the collector's or broker's address is none, or the
+    /// pattern of names makes none.
     pub fn parse(argument: &str) -> Result<Self> {
+        if Address::is_one(argument) {
+            return Ok(Self {
+                target: Target::Stream(Address::parse(argument)?),
+                ..Self::stdout(Format::JsonLines)
+            });
+        }
         if argument.contains("://") {
             return Ok(Self {
                 target: Target::Collector(Endpoint::parse(argument)?),
@@ -186,7 +198,8 @@ impl SinkSpec {
     /// # Errors
     /// As [`SinkSpec::parse`], and if the format is another.
     pub fn parse_dns_log(argument: &str) -> Result<Self> {
-        let advice = "use a name that ends in .jsonl or .csv, with .zst or .gz if you like; or -";
+        let advice = "use a name that ends in .jsonl or .csv, with .zst or .gz if you like; -; or \
+                      nats://HOST/SUBJECT";
         let fail = |cause: &str| Error::new(format!("--dns-log {argument}"), cause).advise(advice);
         let spec = Self::parse(argument).map_err(|error| fail(error.cause()))?;
         match spec.format {
@@ -222,7 +235,7 @@ impl SinkSpec {
         match &self.target {
             Target::File(path) => Some(name::fixed(path)),
             Target::Collector(_) => Some(self.options.spool.as_ref()?.file_of(&self.name())),
-            Target::Stdout => None,
+            Target::Stdout | Target::Stream(_) => None,
         }
     }
 
@@ -244,6 +257,7 @@ impl SinkSpec {
             Target::Stdout => "stdout".to_owned(),
             Target::File(path) => path.display().to_string(),
             Target::Collector(endpoint) => endpoint.to_string(),
+            Target::Stream(address) => address.to_string(),
         }
     }
 }
@@ -309,6 +323,15 @@ mod tests {
         assert_eq!(SinkSpec::parse("eve:-"), Ok(SinkSpec::stdout(Format::Eve)));
         let collector = SinkSpec::parse("ipfix+tcp://host").unwrap();
         assert_eq!(collector.name(), "ipfix+tcp://host:4739");
+        let broker = SinkSpec::parse("nats://host/flows").unwrap();
+        assert_eq!(
+            (broker.name(), broker.format),
+            ("nats://host:4222/flows".to_owned(), Format::JsonLines)
+        );
+        assert_eq!(
+            SinkSpec::parse_dns_log("nats://host/dns").unwrap().target,
+            SinkSpec::parse("nats://host/dns").unwrap().target
+        );
         for refused in ["a", "a.txt", "jsonl", "a.gz", "a.parquet.zst", "a.arrow.gz", "eve:"] {
             let error = spec(refused).unwrap_err().to_string();
             assert!(error.contains(".jsonl"), "{refused}: {error}");

@@ -33,7 +33,7 @@ pub(super) fn open(target: &Target, interfaces: &[String]) -> Result<(File, Opti
         Target::Stdout => Ok((open_stdout()?, None)),
         Target::File(path) if name::is_pattern(path) => open_named(path, interfaces),
         Target::File(path) => open_file(path),
-        Target::Collector(_) => unreachable!("it has a thread of its own kind"),
+        Target::Collector(_) | Target::Stream(_) => unreachable!("it has a thread of its own kind"),
     }
 }
 

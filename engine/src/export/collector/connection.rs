@@ -19,11 +19,12 @@ use crate::socket::unacknowledged;
 const WRITE_BYTES: usize = 1 << 14;
 
 /// Why there is no connection.
-pub(super) struct Failure {
+#[derive(Debug, Clone)]
+pub(in crate::export) struct Failure {
     /// In the ledger.
-    pub(super) cause: String,
+    pub(in crate::export) cause: String,
     /// In full.
-    pub(super) text: String,
+    pub(in crate::export) text: String,
 }
 
 impl From<io::Error> for Failure {

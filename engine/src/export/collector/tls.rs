@@ -216,7 +216,8 @@ fn failure(error: io::Error, host: &str) -> Failure {
     }
 }
 
-fn refusal(error: &TlsError, host: &str) -> Failure {
+/// What TLS has against a connection to `host`, in words.
+pub(in crate::export) fn refusal(error: &TlsError, host: &str) -> Failure {
     let (cause, text) = match error {
         TlsError::InvalidCertificate(error) => (
             "certificate refused",

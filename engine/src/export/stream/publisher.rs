@@ -1,0 +1,287 @@
+//! The thread: takes records from the sink's queue, and sees that each is acknowledged, or counted
+//! by cause.
+
+use std::time::{Duration, Instant};
+
+use super::address::Address;
+use super::message::Packer;
+use super::outbox::Outbox;
+use super::{Answer, Connect, Link, StreamOptions};
+use crate::error::Error;
+use crate::export::collector::Failure;
+use crate::export::collector::backoff::Backoff;
+use crate::export::queue::{Batch, Message as Task, Queue};
+use crate::export::{Context, Encoder};
+use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE, STREAM_ANSWER, STREAM_IDLE_LOOK};
+use crate::sync::{Arc, thread};
+
+/// The thread's part.
+pub(in crate::export) struct Publisher {
+    /// Where to, for the user.
+    name: String,
+    broker: Box<dyn Connect>,
+    queue: Arc<Queue>,
+    context: Context,
+    packer: Packer,
+    /// Messages that may be under way.
+    in_flight: usize,
+    outbox: Outbox,
+    link: Option<Box<dyn Link>>,
+    /// When to connect, or to publish after the broker has refused a message.
+    backoff: Backoff,
+    /// Since when nothing is stored, and why.
+    down: Option<(Instant, Failure)>,
+    /// When something was stored, or refused for ever.
+    last_settled: Instant,
+    stored_bytes: u64,
+    /// For what it was told that records are lost.
+    told_lost: Option<String>,
+}
+
+/// However the thread ends, those who wait for it are told.
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.queue.done();
+    }
+}
+
+impl Publisher {
+    pub(in crate::export) fn new(
+        address: &Address,
+        broker: Box<dyn Connect>,
+        encoder: Box<dyn Encoder>,
+        options: &StreamOptions,
+        queue: Arc<Queue>,
+        context: Context,
+    ) -> Self {
+        Self {
+            name: address.to_string(),
+            broker,
+            queue,
+            context,
+            packer: Packer::new(encoder, &address.subject, options.batch),
+            in_flight: options.in_flight,
+            outbox: Outbox::default(),
+            link: None,
+            backoff: Backoff::new(),
+            down: None,
+            last_settled: Instant::now(),
+            stored_bytes: 0,
+            told_lost: None,
+        }
+    }
+
+    pub(in crate::export) fn run(mut self) {
+        // A broker that is not there is told at once.
+        self.exchange(Duration::ZERO);
+        loop {
+            match self.queue.next(Some(self.next_look())) {
+                Task::Records(batch) => {
+                    self.take(&batch);
+                    self.exchange(Duration::ZERO);
+                }
+                // What was taken goes on without waiting for what may come.
+                Task::Idle if self.is_busy() => self.exchange(COLLECTOR_LOOK),
+                Task::Idle => self.exchange(Duration::ZERO),
+                // There is no file to begin.
+                Task::Reopen => {}
+                Task::Finish => return self.finish(),
+                Task::Leave | Task::Discard => return,
+            }
+        }
+    }
+
+    /// Whether as much is under way as may be, and more waits.
+    fn is_busy(&self) -> bool {
+        self.link.is_some() && self.outbox.has_waiting() && self.outbox.has_under_way()
+    }
+
+    /// When there is something to do though no record comes.
+    fn next_look(&self) -> Instant {
+        let now = Instant::now();
+        match (self.outbox.has_waiting(), self.outbox.has_under_way()) {
+            _ if self.link.is_none() => self.backoff.next(),
+            (true, true) => now,
+            (false, true) => now + COLLECTOR_LOOK,
+            // The broker has refused some.
+            (true, false) => self.backoff.next().min(now + STREAM_IDLE_LOOK),
+            // It may want to know whether we are there.
+            (false, false) => now + STREAM_IDLE_LOOK,
+        }
+    }
+
+    /// Packs records into the outbox, if there is room or will be soon. What finds none is what a
+    /// spool would take.
+    fn take(&mut self, batch: &Batch) {
+        while self.outbox.is_full() {
+            let account = &self.queue.account;
+            match &self.down {
+                _ if account.is_given_up() => return,
+                Some((since, failure)) if since.elapsed() >= COLLECTOR_PATIENCE => {
+                    account.turned_away(&batch.records);
+                    return account.not_written(&failure.cause, batch.len() as u64);
+                }
+                _ => self.wait(),
+            }
+        }
+        let Self { packer, outbox, context, .. } = self;
+        packer.pack(&context.rows(batch), |message| outbox.push(message));
+    }
+
+    /// Waits a little for answers; it is known who holds up the sink.
+    fn wait(&mut self) {
+        self.queue.progress.note();
+        if self.link.is_none() && Instant::now() < self.backoff.next() {
+            thread::sleep(COLLECTOR_LOOK);
+        }
+        self.exchange(COLLECTOR_LOOK);
+    }
+
+    /// Publishes as much as can be under way now, and takes answers, the first of them within
+    /// `wait`; for as long as there is more to publish then.
+    fn exchange(&mut self, mut wait: Duration) {
+        loop {
+            if self.link.is_none() && Instant::now() >= self.backoff.next() {
+                self.connect();
+            }
+            self.publish();
+            let Some(link) = &mut self.link else { return };
+            match link.answers(wait) {
+                Ok(answers) if answers.is_empty() => break,
+                Ok(answers) => answers.into_iter().for_each(|(number, it)| self.settle(number, it)),
+                Err(failure) => return self.disconnect(failure),
+            }
+            wait = Duration::ZERO;
+        }
+        if self.outbox.oldest() >= STREAM_ANSWER {
+            let text = format!(
+                "no acknowledgement for {} s; see that a stream takes it, and gives them",
+                STREAM_ANSWER.as_secs()
+            );
+            self.disconnect(Failure { cause: "not acknowledged".to_owned(), text });
+        }
+    }
+
+    fn publish(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let most = match &self.down {
+            None => self.in_flight,
+            // One message finds out whether it is over.
+            Some(_) if Instant::now() >= self.backoff.next() => 1,
+            Some(_) => 0,
+        };
+        let messages = self.outbox.send(most);
+        if !messages.is_empty()
+            && let Err(failure) = link.publish(&messages)
+        {
+            self.disconnect(failure);
+        }
+    }
+
+    fn connect(&mut self) {
+        match self.broker.connect(&self.queue.progress) {
+            Ok(link) => {
+                self.link = Some(link);
+                if self.outbox.is_empty() {
+                    self.is_up("connected");
+                } else if let Some((since, _)) = &mut self.down {
+                    // A message is to find out whether it is over, and has time for that.
+                    *since = Instant::now();
+                }
+            }
+            Err(failure) => self.is_down(failure),
+        }
+    }
+
+    /// The connection has failed: what was not acknowledged is to be sent again.
+    fn disconnect(&mut self, failure: Failure) {
+        self.link = None;
+        self.outbox.take_back_all();
+        self.is_down(failure);
+    }
+
+    fn settle(&mut self, number: u64, answer: Answer) {
+        self.queue.progress.note();
+        match answer {
+            Answer::Stored => {
+                if let Some(message) = self.outbox.settle(number) {
+                    self.stored_bytes += message.text.len() as u64;
+                    self.queue.account.written(message.records, self.stored_bytes, true);
+                    self.last_settled = Instant::now();
+                }
+                self.is_up("stores records again");
+            }
+            Answer::NotNow(failure) => {
+                self.outbox.take_back(number);
+                self.is_down(failure);
+            }
+            Answer::Never(failure) => {
+                if let Some(message) = self.outbox.settle(number) {
+                    self.lose(message.records, &failure);
+                    self.last_settled = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// These records cannot be stored; that is told once for each cause in a row.
+    fn lose(&mut self, records: u64, failure: &Failure) {
+        let error = Error::new(format!("send to {}", self.name), &failure.text);
+        self.queue.account.not_taken(&failure.cause, records, error);
+        if self.told_lost.as_ref() != Some(&failure.cause) {
+            self.queue.account.notice(format!("{}: {}; not sent", self.name, failure.text));
+            self.told_lost = Some(failure.cause.clone());
+        }
+    }
+
+    fn is_up(&mut self, text: &str) {
+        if self.down.take().is_some() {
+            self.backoff.succeeded();
+            self.queue.account.notice(format!("{}: {text}", self.name));
+        }
+    }
+
+    /// All that was under way may come back with the same failure, which is one.
+    fn is_down(&mut self, failure: Failure) {
+        if Instant::now() >= self.backoff.next() {
+            self.backoff.failed();
+        }
+        match &mut self.down {
+            Some((_, last)) => *last = failure,
+            None => {
+                let text = format!("{}: {}; trying again", self.name, failure.text);
+                self.queue.account.notice(text);
+                self.down = Some((Instant::now(), failure));
+            }
+        }
+    }
+
+    /// Sends what is left, as long as the broker goes on storing; else it is counted.
+    fn finish(&mut self) {
+        // It is tried at once.
+        self.backoff = Backoff::new();
+        let start = Instant::now();
+        loop {
+            self.exchange(COLLECTOR_LOOK);
+            if self.outbox.is_empty() || self.queue.account.is_given_up() {
+                return;
+            }
+            if self.last_settled.max(start).elapsed() >= COLLECTOR_PATIENCE {
+                return self.give_up();
+            }
+            self.wait();
+        }
+    }
+
+    fn give_up(&self) {
+        let (cause, text) = match &self.down {
+            Some((_, failure)) => (failure.cause.as_str(), failure.text.as_str()),
+            None => ("not acknowledged", "the broker does not acknowledge all that was sent"),
+        };
+        let mut error = Error::new(format!("send to {}", self.name), text);
+        if self.link.is_none() {
+            error = error.advise("see that the server runs there");
+        }
+        self.queue.account.failed(error, cause, self.outbox.records(), false);
+    }
+}

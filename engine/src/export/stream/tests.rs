@@ -1,0 +1,185 @@
+//! A broker that fails in every way: what it keeps, and what the sink says of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::message::Message;
+use super::publisher::Publisher;
+use super::{Address, Answer, Connect, Link, StreamOptions};
+use crate::export::collector::Failure;
+use crate::export::queue::{Batch, Message as Task, Progress, Queue};
+use crate::export::tests::tcp_record;
+use crate::export::{Context, Format, SinkAccount, SinkOptions, WhenFull};
+use crate::flow::{FeaturesSet, Sampling};
+use crate::sync::{Arc, thread};
+
+/// What the broker does with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Keep,
+    /// It is kept, but nobody hears of it: the connection is gone before.
+    KeepSilently,
+    /// The connection is gone before it comes.
+    Lose,
+    NotNow,
+    Never,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// How often each identifier came.
+    kept: BTreeMap<String, u32>,
+    /// What is done with the next messages; then all are kept.
+    deeds: VecDeque<Deed>,
+    /// How often nobody is there at first.
+    absences: u32,
+    connections: u32,
+    most_under_way: usize,
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<State>>);
+
+struct FakeLink {
+    state: Arc<Mutex<State>>,
+    answers: Vec<(u64, Answer)>,
+    is_gone: bool,
+}
+
+fn failure(cause: &str) -> Failure {
+    Failure { cause: cause.to_owned(), text: format!("{cause}, in full") }
+}
+
+impl Connect for Fake {
+    fn connect(&self, _: &Progress) -> Result<Box<dyn Link>, Failure> {
+        let mut state = self.0.lock().unwrap();
+        if state.absences > 0 {
+            state.absences -= 1;
+            return Err(failure("absent"));
+        }
+        state.connections += 1;
+        let state = Arc::clone(&self.0);
+        Ok(Box::new(FakeLink { state, answers: Vec::new(), is_gone: false }))
+    }
+}
+
+impl Link for FakeLink {
+    fn publish(&mut self, messages: &[(u64, Message)]) -> Result<(), Failure> {
+        let mut state = self.state.lock().unwrap();
+        state.most_under_way = state.most_under_way.max(messages.len() + self.answers.len());
+        for (number, message) in messages {
+            let deed = if self.is_gone {
+                Deed::Lose
+            } else {
+                state.deeds.pop_front().unwrap_or(Deed::Keep)
+            };
+            if matches!(deed, Deed::Keep | Deed::KeepSilently) {
+                *state.kept.entry(message.id.clone()).or_default() += 1;
+            }
+            match deed {
+                Deed::Keep => self.answers.push((*number, Answer::Stored)),
+                Deed::KeepSilently | Deed::Lose => self.is_gone = true,
+                Deed::NotNow => self.answers.push((*number, Answer::NotNow(failure("full")))),
+                Deed::Never => self.answers.push((*number, Answer::Never(failure("too long")))),
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&mut self, wait: Duration) -> Result<Vec<(u64, Answer)>, Failure> {
+        // Another order than that in which they were asked for.
+        self.answers.reverse();
+        match (self.answers.is_empty(), self.is_gone) {
+            (false, _) => Ok(std::mem::take(&mut self.answers)),
+            (true, true) => Err(failure("gone")),
+            (true, false) => {
+                thread::sleep(wait.min(Duration::from_millis(1)));
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+/// Sends so many records, each of another part of a flow, in batches of ten.
+fn send(fake: &Fake, records: u32, in_flight: usize) -> Arc<SinkAccount> {
+    let address = Address::parse("nats://host/flows").unwrap();
+    let options = StreamOptions { in_flight, ..StreamOptions::default() };
+    let queue = Arc::new(Queue::new(address.to_string()));
+    let context = Context {
+        interfaces: Arc::from([]),
+        encapsulations: Arc::default(),
+        sampling: Sampling::ALL,
+        features_set: FeaturesSet::Basic,
+        ignored_packets: Arc::default(),
+    };
+    let encoder = Format::JsonLines.encoder(FeaturesSet::Basic, &SinkOptions::default());
+    let broker = Box::new(fake.clone());
+    let publisher =
+        Publisher::new(&address, broker, encoder, &options, Arc::clone(&queue), context);
+    let runner = thread::spawn(move || publisher.run());
+    let parts: Vec<_> = (0..records).collect();
+    for parts in parts.chunks(10) {
+        let record = |&part: &u32| {
+            let mut record = tcp_record();
+            record.total.part = part;
+            record
+        };
+        let records = parts.iter().map(record).collect();
+        queue.offer(&Arc::new(Batch { records, ..Batch::default() }), WhenFull::Wait);
+    }
+    queue.end(Task::Finish);
+    runner.join().unwrap();
+    Arc::clone(&queue.account)
+}
+
+#[test]
+fn every_record_is_kept_however_the_broker_fails() {
+    use Deed::{Keep, KeepSilently, Lose, NotNow};
+    for deeds in [
+        vec![],
+        vec![Lose],
+        vec![Keep, Keep, KeepSilently, Keep],
+        vec![NotNow; 2],
+        vec![Keep, NotNow, Keep, KeepSilently, NotNow, Lose],
+    ] {
+        let fake = Fake::default();
+        fake.0.lock().unwrap().deeds = deeds.iter().copied().collect();
+        fake.0.lock().unwrap().absences = u32::from(!deeds.is_empty());
+        let account = send(&fake, 300, 7);
+        let state = fake.0.lock().unwrap();
+        assert_eq!(state.kept.len(), 300, "{deeds:?}");
+        assert_eq!((account.records(), account.not_sent().len()), (300, 0), "{deeds:?}");
+        assert!(state.most_under_way <= 7, "{deeds:?}: {}", state.most_under_way);
+        let twice = state.kept.values().filter(|&&times| times > 1).count();
+        let may_be = deeds.iter().filter(|&&deed| deed == KeepSilently).count();
+        assert!(twice <= may_be, "{deeds:?}: {twice} came twice");
+        let said = account.take_notices();
+        let told = |word: &str| said.iter().filter(|text| text.contains(word)).count();
+        assert_eq!(told("trying again"), told("again") / 2, "{said:?}");
+        assert_eq!((account.failure(), account.has_failed()), (None, false));
+    }
+}
+
+#[test]
+fn what_a_broker_never_takes_is_counted_and_told_once() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().deeds =
+        [Deed::Keep, Deed::Never, Deed::Never, Deed::Keep, Deed::Never].into();
+    let account = send(&fake, 100, 50);
+    assert_eq!(account.records(), 97);
+    assert_eq!(account.not_sent(), BTreeMap::from([("too long".to_owned(), 3)]));
+    let said = account.take_notices();
+    assert_eq!(said, ["nats://host:4222/flows: too long, in full; not sent"]);
+}
+
+#[test]
+fn what_is_left_at_the_end_is_counted_by_cause() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().absences = u32::MAX;
+    let account = send(&fake, 100, 50);
+    assert_eq!(account.records(), 0);
+    assert_eq!(account.not_sent(), BTreeMap::from([("absent".to_owned(), 100)]));
+    let error = account.failure().unwrap().to_string();
+    assert!(error.contains("send to nats://host:4222/flows: absent, in full"), "{error}");
+}
