@@ -44,6 +44,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials.extend(crate::jumbo::trials());
     trials.extend(crate::links::trials());
     trials.extend(crate::stamps::trials());
+    trials.extend(crate::nats::live_trials());
     trials.extend(crate::host::live_trials());
     trials.extend(crate::tune::trials());
     trials.extend(crate::intervals::live_trials());

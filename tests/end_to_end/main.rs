@@ -24,6 +24,7 @@ mod links;
 mod live;
 mod messages;
 mod names;
+mod nats;
 mod observe;
 mod observe_xdp;
 mod outage;
@@ -84,6 +85,7 @@ fn main() {
     trials.extend(collector::trials());
     trials.extend(tls::trials());
     trials.extend(spool::trials());
+    trials.extend(nats::trials());
     trials.extend(rotation::trials());
     trials.extend(outage::trials());
     trials.extend(crash::trials());

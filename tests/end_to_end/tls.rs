@@ -69,9 +69,9 @@ struct Server {
 const SERVER: Server =
     Server { name: "localhost", until: 2100, is_of_ours: true, wants_certificate: false };
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority(name: &str) -> Result<Authority, Failed> {
+pub(crate) fn authority(name: &str) -> Result<Authority, Failed> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -79,7 +79,7 @@ fn authority(name: &str) -> Result<Authority, Failed> {
 }
 
 /// A certificate and its key, in files of a folder.
-fn certificate(
+pub(crate) fn certificate(
     folder: &Path,
     of: &str,
     name: &str,
