@@ -196,6 +196,9 @@ macro_rules! fields {
             fn word(&mut self, name: &'static str, value: Option<u64>) {
                 self.add(name, value.map(|word| format!("{word:016x}")));
             }
+            fn flag(&mut self, name: &'static str, value: Option<bool>) {
+                self.add(name, value);
+            }
             fn plain(&mut self, name: &'static str, value: Option<&str>) {
                 self.add(name, value);
             }

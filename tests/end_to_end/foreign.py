@@ -101,7 +101,7 @@ def without_absent(record):
 
 
 def is_tls(ours):
-    return any(name in ours for name in ("sni", "alpn", "ja4"))
+    return any(name in ours for name in ("sni", "alpn", "ja4", "tls_version"))
 
 
 def is_quic(ours):
@@ -245,6 +245,9 @@ def as_eve(ours):
         event["tunnel"] = {names[name]: value for name, value in ours["tunnel"].items()}
     if is_tls(ours):
         named = {name: ours[name] for name in ("sni", "ja4") if name in ours}
+        if "tls_version" in ours and not is_quic(ours):
+            version = ours["tls_version"]
+            named["version"] = "TLSv1" if version == "TLSv1.0" else version.replace("TLSv", "TLS ")
         event["quic" if is_quic(ours) else "tls"] = named
     if "http_host" in ours:
         event["http"] = {"hostname": ours["http_host"]}

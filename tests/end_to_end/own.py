@@ -98,6 +98,8 @@ def from_ipfix(record, types):
             name += "_ns"
         elif name == "tcp_state":
             value = TCP_STATES.get(value)
+        elif name == "ech":
+            value = {1: True}.get(value)
         if name.startswith("tunnel_"):
             name = {"source": "src_ip", "destination": "dst_ip"}.get(name[7:], name[7:])
             if value is not None:
@@ -111,6 +113,7 @@ def from_ipfix(record, types):
 def from_ours(line):
     both = {f"{side}_{name}" for side in ("src", "dst") for name in BOTH}
     names = {"sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt"}
+    names |= {"tls_version", "tls_cipher", "ech"}
     wanted = {"flow_id", "part", "interface", "tcp_state", "rtt_server_ns", "rtt_client_ns", "tunnel"}
     record = json.loads(line)
     # What a responder who sent nothing counts is left out.

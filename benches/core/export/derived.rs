@@ -71,9 +71,10 @@ macro_rules! flow {
 
 flow! {
     String {
-        kind community_id interface tcp_state end_reason sni alpn ja4 http_host name name_source
-        name_doubt sampling_unit
+        kind community_id interface tcp_state end_reason sni alpn ja4 tls_version tls_cipher
+        http_host name name_source name_doubt sampling_unit
     }
+    bool { ech }
     Shown<Word> { flow_id }
     Shown<jiff::Timestamp> { start end }
     IpAddr { src_ip dst_ip }
@@ -103,6 +104,9 @@ impl Fields for Flow {
     }
     fn word(&mut self, name: &'static str, value: Option<u64>) {
         self.put(name, value.map(|word| Shown(Word(word))));
+    }
+    fn flag(&mut self, name: &'static str, value: Option<bool>) {
+        self.put(name, value);
     }
     fn plain(&mut self, name: &'static str, value: Option<&str>) {
         self.put(name, value.map(str::to_owned));

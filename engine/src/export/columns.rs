@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    Float64Builder, ListBuilder, StringBuilder, TimestampNanosecondBuilder, UInt16Builder,
-    UInt64Builder,
+    BooleanBuilder, Float64Builder, ListBuilder, StringBuilder, TimestampNanosecondBuilder,
+    UInt16Builder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, TimeUnit};
@@ -34,6 +34,7 @@ pub(super) struct Columns {
 
 enum Column {
     Number(UInt64Builder),
+    Flag(BooleanBuilder),
     Text(StringBuilder),
     Time(TimestampNanosecondBuilder),
     Vlans(ListBuilder<UInt16Builder>),
@@ -111,6 +112,7 @@ impl Column {
     fn kind(&self) -> DataType {
         match self {
             Self::Number(_) => DataType::UInt64,
+            Self::Flag(_) => DataType::Boolean,
             Self::Text(_) => DataType::Utf8,
             Self::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
             Self::Vlans(_) => DataType::List(Arc::new(vlan())),
@@ -124,6 +126,7 @@ impl Column {
     fn finish(&mut self) -> ArrayRef {
         match self {
             Self::Number(column) => Arc::new(column.finish()),
+            Self::Flag(column) => Arc::new(column.finish()),
             Self::Text(column) => Arc::new(column.finish()),
             Self::Time(column) => Arc::new(column.finish().with_timezone("UTC")),
             Self::Vlans(column) => Arc::new(column.finish()),
@@ -241,6 +244,13 @@ impl Fields for Columns {
 
     fn word(&mut self, name: &'static str, value: Option<u64>) {
         self.written(name, value, Line::word);
+    }
+
+    fn flag(&mut self, name: &'static str, value: Option<bool>) {
+        match self.column(name, || Column::Flag(BooleanBuilder::new())) {
+            Column::Flag(column) => column.append_option(value),
+            _ => unreachable!("a field has one kind"),
+        }
     }
 
     fn plain(&mut self, name: &'static str, value: Option<&str>) {

@@ -107,6 +107,11 @@ impl Fields for Csv {
     }
 
     #[inline(always)]
+    fn flag(&mut self, _: &'static str, value: Option<bool>) {
+        self.field(value, Line::flag);
+    }
+
+    #[inline(always)]
     fn plain(&mut self, _: &'static str, value: Option<&str>) {
         self.field(value, |line, text| line.bytes(text.as_bytes()));
     }

@@ -138,6 +138,19 @@ const WORDS: &[Words] = &[
     ("sni", "", "server name in TLS or QUIC", "flowtapSni (9, own)"),
     ("alpn", "", "protocol offered in TLS or QUIC", "flowtapAlpn (10, own)"),
     ("ja4", "", "JA4 fingerprint of the client", "flowtapJa4 (11, own)"),
+    ("tls_version", "", "version that the TLS or QUIC server chose", "flowtapTlsVersion (21, own)"),
+    (
+        "tls_cipher",
+        "",
+        "cipher suite that it chose, by IANA's name, or in hex",
+        "flowtapTlsCipher (22, own)",
+    ),
+    (
+        "ech",
+        "",
+        "`true`: the ClientHello has an encrypted one in it, or what looks like one; `sni` is public",
+        "flowtapEch (23, own)",
+    ),
     ("http_host", "", "host in HTTP/1", "flowtapHttpHost (12, own)"),
     ("name", "", "best name of the responder", "flowtapName (13, own)"),
     ("name_source", "", "where `name` is from", "flowtapNameSource (14, own)"),
@@ -216,6 +229,7 @@ fn shown(kind: Kind) -> &'static str {
     match kind {
         Kind::Number => "integer",
         Kind::Word => "string, 16 hex digits",
+        Kind::Flag => "boolean",
         Kind::Text => "string",
         Kind::Mac => "string, MAC address",
         Kind::Address => "string, RFC 5952",

@@ -119,6 +119,9 @@ fn write(record: &Picked, event: &mut Object<'_>) {
     event.object(tls, record.has_tls(), |tls| {
         tls.text("sni", record.sni.get());
         tls.text("ja4", record.ja4.get());
+        // Of QUIC the version is QUIC's own, which is not kept.
+        let version = record.tls_version.get().filter(|_| !record.is_quic());
+        tls.text("version", version.map(tls_version));
     });
     event.object("http", record.http_host.get().is_some(), |http| {
         http.text("hostname", record.http_host.get());
@@ -155,6 +158,17 @@ fn write_tcp(record: &Picked, to_server: u64, to_client: u64, tcp: &mut Object<'
             _ => None,
         },
     );
+}
+
+/// Versions of TLS by Suricata's names; others as we have them.
+fn tls_version(version: &str) -> &str {
+    match version {
+        "TLSv1.0" => "TLSv1",
+        "TLSv1.1" => "TLS 1.1",
+        "TLSv1.2" => "TLS 1.2",
+        "TLSv1.3" => "TLS 1.3",
+        other => other,
+    }
 }
 
 /// Protocols by Suricata's names; others as three digits.

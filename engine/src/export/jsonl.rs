@@ -47,11 +47,6 @@ impl JsonLines {
         out.extend_from_slice(b"}\n");
     }
 
-    /// A value that is a word of JSON.
-    pub(super) fn bare(&mut self, name: &'static str, value: Option<&str>) {
-        self.field(name, value, |line, word| line.bytes(word.as_bytes()));
-    }
-
     /// A list of objects, if there are any, each with one field or more.
     pub(super) fn list<T>(
         &mut self,
@@ -117,6 +112,11 @@ impl Fields for JsonLines {
     #[inline(always)]
     fn word(&mut self, name: &'static str, value: Option<u64>) {
         self.quoted(name, value, Line::word);
+    }
+
+    #[inline(always)]
+    fn flag(&mut self, name: &'static str, value: Option<bool>) {
+        self.field(name, value, Line::flag);
     }
 
     #[inline(always)]

@@ -130,6 +130,12 @@ impl Line {
         self.put(&(digits >> (zeros * 8)).to_le_bytes(), 8 - zeros as usize);
     }
 
+    /// Yes or no.
+    #[inline]
+    pub(crate) fn flag(&mut self, flag: bool) {
+        self.bytes(if flag { b"true" } else { b"false" });
+    }
+
     /// 16 hexadecimal digits.
     #[inline]
     pub(crate) fn word(&mut self, word: u64) {

@@ -69,6 +69,7 @@ pub(super) struct Picked {
     pub(super) sni: Text,
     pub(super) alpn: Text,
     pub(super) ja4: Text,
+    pub(super) tls_version: Text,
     pub(super) http_host: Text,
     pub(super) name: Text,
     pub(super) name_source: Text,
@@ -87,7 +88,7 @@ impl Picked {
 
     /// Whether it is known that there was TLS in it, in QUIC or not.
     pub(super) fn has_tls(&self) -> bool {
-        [&self.sni, &self.alpn, &self.ja4].iter().any(|text| text.is_there)
+        [&self.sni, &self.alpn, &self.ja4, &self.tls_version].iter().any(|text| text.is_there)
     }
 
     #[inline(always)]
@@ -101,6 +102,7 @@ impl Picked {
             "sni" => &mut self.sni,
             "alpn" => &mut self.alpn,
             "ja4" => &mut self.ja4,
+            "tls_version" => &mut self.tls_version,
             "http_host" => &mut self.http_host,
             "name" => &mut self.name,
             "name_source" => &mut self.name_source,
@@ -153,6 +155,8 @@ impl Fields for Picked {
             self.flow_id = value;
         }
     }
+
+    fn flag(&mut self, _: &'static str, _: Option<bool>) {}
 
     #[inline(always)]
     fn plain(&mut self, name: &'static str, value: Option<&str>) {

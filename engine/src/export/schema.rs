@@ -10,6 +10,7 @@ use crate::flow::{
 };
 use crate::limits::KEY_VLANS;
 use crate::names::Labels;
+use crate::names::facts::FlowFacts;
 use crate::names::labels::BestName;
 use crate::table::prefix_bytes;
 use crate::time::Timestamp;
@@ -40,6 +41,8 @@ pub trait Fields {
     fn number(&mut self, name: &'static str, value: Option<u64>);
     /// A number that is shown as 16 hexadecimal digits.
     fn word(&mut self, name: &'static str, value: Option<u64>);
+    /// Yes or no.
+    fn flag(&mut self, name: &'static str, value: Option<bool>);
     /// Text of letters that need no quotes anywhere.
     fn plain(&mut self, name: &'static str, value: Option<&str>);
     /// Text that may hold anything: names of files.
@@ -178,6 +181,9 @@ fn visit_labels(row: &Row<'_>, to: &mut impl Fields) {
     to.text("sni", facts.and_then(|facts| facts.sni.as_deref()));
     to.text("alpn", facts.and_then(|facts| facts.alpn.as_deref()));
     to.text("ja4", facts.and_then(|facts| facts.ja4.as_deref()));
+    to.plain("tls_version", facts.and_then(FlowFacts::tls_version).as_deref());
+    to.plain("tls_cipher", facts.and_then(FlowFacts::tls_cipher).as_deref());
+    to.flag("ech", facts.and_then(|facts| facts.has_ech.then_some(true)));
     to.text("http_host", facts.and_then(|facts| facts.http_host.as_deref()));
     to.text("name", name.map(|name| name.name));
     to.plain("name_source", name.map(|name| name.source));
@@ -248,6 +254,7 @@ fn visit_side(
 pub(crate) enum Kind {
     Number,
     Word,
+    Flag,
     Text,
     Mac,
     Address,
@@ -299,6 +306,9 @@ impl Fields for Kinds {
     }
     fn word(&mut self, name: &'static str, _: Option<u64>) {
         self.0.push((name, Kind::Word));
+    }
+    fn flag(&mut self, name: &'static str, _: Option<bool>) {
+        self.0.push((name, Kind::Flag));
     }
     fn plain(&mut self, name: &'static str, _: Option<&str>) {
         self.0.push((name, Kind::Text));

@@ -154,6 +154,9 @@ pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T
         is_quic: true,
         alpn: Some("h3".into()),
         ja4: Some("q13d".into()),
+        chosen_version: Some(0x0304),
+        chosen_cipher: Some(0x1301),
+        has_ech: true,
         http_host: Some("c.example".into()),
     };
     let name = AddressName {

@@ -40,8 +40,6 @@ const COLUMNS: [&str; 23] = [
 
 /// What transactions have that records of flows do not.
 trait TransactionFields: Fields {
-    /// Yes or no.
-    fn flag(&mut self, name: &'static str, value: Option<bool>);
     /// The records of an answer.
     fn answers(&mut self, name: &'static str, of: &DnsTransaction);
 }
@@ -129,10 +127,6 @@ impl Encoder for TransactionJsonLines {
 }
 
 impl TransactionFields for JsonLines {
-    fn flag(&mut self, name: &'static str, value: Option<bool>) {
-        self.bare(name, value.map(|value| if value { "true" } else { "false" }));
-    }
-
     fn answers(&mut self, name: &'static str, of: &DnsTransaction) {
         self.list(name, records(of), |line, record| {
             line.plain("section", Some(section_name(record.section)));
@@ -166,10 +160,6 @@ impl Encoder for TransactionCsv {
 }
 
 impl TransactionFields for Csv {
-    fn flag(&mut self, name: &'static str, value: Option<bool>) {
-        self.plain(name, value.map(|value| if value { "true" } else { "false" }));
-    }
-
     fn answers(&mut self, name: &'static str, of: &DnsTransaction) {
         let one = |record: &DnsRecord| {
             let DnsRecord { name, ttl_seconds, data, .. } = record;

@@ -19,6 +19,7 @@ pub(super) enum Value {
     Absent,
     Number(u64),
     Word(u64),
+    Flag(bool),
     Text(String),
     Mac([u8; 6]),
     Address(IpAddr),
@@ -46,6 +47,7 @@ impl Value {
         Some(match kind {
             Kind::Number => Self::Number(text.parse().ok()?),
             Kind::Word if text.len() == 16 => Self::Word(u64::from_str_radix(text, 16).ok()?),
+            Kind::Flag => Self::Flag(text.parse().ok()?),
             Kind::Text => Self::Text(text.to_owned()),
             Kind::Mac => Self::Mac(mac(text)?),
             Kind::Address => Self::Address(text.parse().ok()?),
@@ -256,6 +258,7 @@ impl Visit for InSet<'_> {
             match kind {
                 Kind::Number => to.number(name, of_kind!(value, Value::Number)),
                 Kind::Word => to.word(name, of_kind!(value, Value::Word)),
+                Kind::Flag => to.flag(name, of_kind!(value, Value::Flag)),
                 Kind::Text => to.text(name, of_kind!(value, Value::Text).as_deref()),
                 Kind::Mac => to.mac(name, of_kind!(value, Value::Mac)),
                 Kind::Address => to.address(name, of_kind!(value, Value::Address)),

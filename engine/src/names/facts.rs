@@ -4,10 +4,13 @@
 //! it belongs to the flow that began before it and goes on after it. The `names` thread writes
 //! this; whoever labels records reads a published copy.
 
+use std::borrow::Cow;
+
 use crate::flow::{FlowKey, FlowRecord};
 use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::FlowFact;
 use crate::names::aging::Aging;
+use crate::names::parse::tls;
 use crate::names::recordings::Place;
 use crate::sync::Arc;
 use crate::sync::parts::Parts;
@@ -24,6 +27,12 @@ pub struct FlowFacts {
     pub alpn: Option<Arc<str>>,
     /// Fingerprint of the client's handshake.
     pub ja4: Option<Arc<str>>,
+    /// The TLS version that the server chose, as on the wire.
+    pub chosen_version: Option<u16>,
+    /// The cipher suite that the server chose, as the IANA numbers them.
+    pub chosen_cipher: Option<u16>,
+    /// Whether the ClientHello has an encrypted one in it, or what looks like one.
+    pub has_ech: bool,
     /// Host of the first HTTP/1 request.
     pub http_host: Option<Arc<str>>,
 }
@@ -45,10 +54,19 @@ impl FlowFacts {
             FlowFact::Alpn(text) => (&mut self.alpn, text),
             FlowFact::Ja4(text) => (&mut self.ja4, text),
             FlowFact::HttpHost(text) => (&mut self.http_host, text),
-            FlowFact::UserAgent(_)
-            | FlowFact::EncryptedHello
-            | FlowFact::TlsVersion(_)
-            | FlowFact::TlsCipher(_) => return,
+            FlowFact::TlsVersion(version) => {
+                self.chosen_version.get_or_insert(version);
+                return;
+            }
+            FlowFact::TlsCipher(cipher) => {
+                self.chosen_cipher.get_or_insert(cipher);
+                return;
+            }
+            FlowFact::EncryptedHello => {
+                self.has_ech = true;
+                return;
+            }
+            FlowFact::UserAgent(_) => return,
         };
         text = cut(text);
         place.get_or_insert_with(|| text.into());
@@ -66,6 +84,21 @@ impl FlowFacts {
         fill(&mut self.alpn, &later.alpn);
         fill(&mut self.ja4, &later.ja4);
         fill(&mut self.http_host, &later.http_host);
+        self.chosen_version = self.chosen_version.or(later.chosen_version);
+        self.chosen_cipher = self.chosen_cipher.or(later.chosen_cipher);
+        self.has_ech |= later.has_ech;
+    }
+
+    /// The TLS version that the server chose: `TLSv1.3`; `0x7f17` of one without a name.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<Cow<'static, str>> {
+        self.chosen_version.map(tls::version_name)
+    }
+
+    /// The cipher suite that the server chose, by the IANA's name; `0x1a2b` of one without.
+    #[must_use]
+    pub fn tls_cipher(&self) -> Option<Cow<'static, str>> {
+        self.chosen_cipher.map(tls::cipher_name)
     }
 }
 

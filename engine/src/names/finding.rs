@@ -42,9 +42,10 @@ pub enum FlowFact {
     UserAgent(Box<str>),
     /// Server name of an old Google QUIC handshake, which is not TLS.
     GquicSni(Box<str>),
-    /// A ClientHello has an encrypted one in it (extension 0xfe0d), so that its server name may be
-    /// that of a front only. Clients also send the extension with nothing in it, which looks the
-    /// same (RFC 9849 section 6.2).
+    /// A ClientHello has an encrypted one in it (extension 0xfe0d, of type outer), so that its
+    /// server name is the public one, of a front. Clients that have no key of the server send an
+    /// extension of the same form that means nothing, so that nobody can tell (RFC 9849 section
+    /// 6.2): then the server name is the one that is meant.
     EncryptedHello,
     /// The TLS version that the server chose, as on the wire: 0x0304 is TLS 1.3.
     TlsVersion(u16),

@@ -151,6 +151,7 @@ impl Reader for Columnar {
 fn value(kind: Kind, column: &ArrayRef, row: usize) -> Option<Value> {
     match kind {
         Kind::Number => number(column, row).map(Value::Number),
+        Kind::Flag => column.as_boolean_opt().map(|flags| Value::Flag(flags.value(row))),
         Kind::Decimal => {
             let number = match column.data_type() {
                 DataType::Float64 => column.as_primitive::<Float64Type>().value(row),

@@ -88,7 +88,7 @@ fn cause_of(error: &serde_json::Error) -> String {
 /// A value as it stands there.
 fn value(kind: Kind, raw: &RawValue) -> Option<Value> {
     match kind {
-        Kind::Number | Kind::Decimal => Value::from_text(kind, raw.get()),
+        Kind::Number | Kind::Decimal | Kind::Flag => Value::from_text(kind, raw.get()),
         Kind::Vlans | Kind::Mpls | Kind::Counts => {
             let numbers: Vec<u64> = serde_json::from_str(raw.get()).ok()?;
             Value::from_numbers(kind, &numbers)

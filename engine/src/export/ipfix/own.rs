@@ -32,6 +32,9 @@ pub(super) enum Own {
     TunnelSource,
     TunnelDestination,
     TunnelId,
+    TlsVersion,
+    TlsCipher,
+    Ech,
 }
 
 /// Of the reverse direction (RFC 5103 section 6.2).
@@ -73,7 +76,7 @@ enum Units {
 type Row = (Own, &'static str, Type, Semantics, Units, &'static str);
 
 #[rustfmt::skip]
-const ELEMENTS: [Row; 20] = {
+const ELEMENTS: [Row; 23] = {
     use {Semantics as S, Type as T, Units as U};
     [
         (Own::Part, "flowtapPart", T::Unsigned32, S::Identifier, U::None, "0, 1, 2 when an active timeout cut the flow"),
@@ -96,6 +99,9 @@ const ELEMENTS: [Row; 20] = {
         (Own::TunnelSource, "flowtapTunnelSource", T::Ipv6Address, S::Default, U::None, "outer source address; IPv4 as ::ffff:0:0/96"),
         (Own::TunnelDestination, "flowtapTunnelDestination", T::Ipv6Address, S::Default, U::None, "outer destination address; IPv4 as ::ffff:0:0/96"),
         (Own::TunnelId, "flowtapTunnelId", T::Unsigned64, S::Identifier, U::None, "network, session or key of the tunnel"),
+        (Own::TlsVersion, "flowtapTlsVersion", T::String, S::Default, U::None, "version that the TLS or QUIC server chose"),
+        (Own::TlsCipher, "flowtapTlsCipher", T::String, S::Default, U::None, "cipher suite that the TLS or QUIC server chose"),
+        (Own::Ech, "flowtapEch", T::Unsigned8, S::Identifier, U::None, "1 if the client sent an encrypted ClientHello, or what looks like one"),
     ]
 };
 
@@ -178,7 +184,9 @@ mod tests {
         let shown: Vec<_> = fields().into_iter().filter_map(|field| field.ipfix).collect();
         for (number, row) in (1..).zip(ELEMENTS) {
             assert_eq!(row.0.number(false), number, "{}", row.1);
-            if row.0.number(false) < Own::TunnelType.number(false) {
+            // A tunnel's stand in one field.
+            let of_tunnel = Own::TunnelType.number(false)..=Own::TunnelId.number(false);
+            if !of_tunnel.contains(&number) {
                 assert!(shown.contains(&format!("{} ({number}, own)", row.1)), "{}", row.1);
             }
         }

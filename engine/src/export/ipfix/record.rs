@@ -12,6 +12,7 @@ use super::template::{
 use crate::export::schema::{Row, Side};
 use crate::flow::MplsLabels;
 use crate::limits::{INTERFACE_BYTES, KEY_VLANS, NAME_BYTES, RECORD_LABELS};
+use crate::names::facts::FlowFacts;
 use crate::time::{SECOND_NS, Timestamp};
 
 /// Seconds from 1900, where NTP's time begins (RFC 7011 section 6.1.10), to 1970.
@@ -19,8 +20,10 @@ const NTP_SECONDS: i64 = 2_208_988_800;
 
 /// Bytes of the longest record without names.
 pub(super) const PLAIN_BYTES: usize = 470;
+/// Bytes of a text that is none from the wire: the longest name of a cipher suite has less.
+const WORD_BYTES: usize = 64;
 /// Names in all their texts.
-const NAMES_BYTES: usize = 7 * (3 + NAME_BYTES) + 8;
+const NAMES_BYTES: usize = 7 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1;
 /// Bytes of the longest record.
 pub(super) const RECORD_BYTES: usize = PLAIN_BYTES + NAMES_BYTES;
 
@@ -206,6 +209,9 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.text(facts.and_then(|facts| facts.sni.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.alpn.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.ja4.as_deref()), NAME_BYTES);
+        to.text(facts.and_then(FlowFacts::tls_version).as_deref(), WORD_BYTES);
+        to.text(facts.and_then(FlowFacts::tls_cipher).as_deref(), WORD_BYTES);
+        to.put([facts.filter(|facts| facts.has_ech).map_or(u8::MAX, |_| 1)]);
         to.text(facts.and_then(|facts| facts.http_host.as_deref()), NAME_BYTES);
         to.text(name.map(|name| name.name), NAME_BYTES);
         to.text(name.map(|name| name.source), NAME_BYTES);

@@ -100,11 +100,16 @@ fn names_with_their_source_age_and_doubt() {
         is_quic: true,
         alpn: Some("h3".into()),
         ja4: Some("q13d".into()),
+        chosen_version: Some(0x7f17),
+        chosen_cipher: Some(0xcca8),
+        has_ech: true,
         http_host: Some("c.example".into()),
     };
     let line = labelled(Format::JsonLines, facts, Some(name));
     let want = concat!(
-        r#""sni":"b.example","alpn":"h3","ja4":"q13d","http_host":"c.example","#,
+        r#""sni":"b.example","alpn":"h3","ja4":"q13d","tls_version":"0x7f17","#,
+        r#""tls_cipher":"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256","ech":true,"#,
+        r#""http_host":"c.example","#,
         r#""name":"b.example","name_source":"quic_sni"}"#,
     );
     assert!(line.ends_with(want), "{line}");

@@ -71,3 +71,24 @@ fn names_are_cut() {
     facts.add(FlowFact::HttpHost("\u{fc}".repeat(200).into()));
     assert_eq!(facts.http_host.map(|name| name.len()), Some(NAME_BYTES - 1));
 }
+
+/// What both ends said, in two messages of one flow.
+#[test]
+fn what_both_ends_said_is_one() {
+    let mut facts = Facts::new(9);
+    let said = |all: &[FlowFact]| {
+        let mut facts = FlowFacts::default();
+        all.iter().for_each(|fact| facts.add(fact.clone()));
+        facts
+    };
+    let name = FlowFact::Sni("a.example".into());
+    facts.add(key(1), at(1), said(&[name, FlowFact::EncryptedHello]));
+    let first = [FlowFact::TlsVersion(0x0303), FlowFact::TlsCipher(0xc02f)];
+    facts.add(key(1), at(2), said(&first));
+    facts.add(key(1), at(3), said(&[FlowFact::TlsVersion(0x0304), FlowFact::TlsCipher(0x1301)]));
+    let all = facts.view.of(&key(1), Span { from: Some(1), until: 3, place: None }).unwrap();
+    let shown = (all.sni.as_deref(), all.has_ech, all.tls_version(), all.tls_cipher());
+    let cipher = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    let want = (Some("a.example"), true, Some("TLSv1.2".into()), Some(cipher.into()));
+    assert_eq!(shown, want);
+}

@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 
 use tls_parser::{
-    SNIType, TlsExtension, parse_tls_client_hello_extension, parse_tls_extension_unknown,
+    SNIType, TlsCipherSuite, TlsExtension, parse_tls_client_hello_extension,
+    parse_tls_extension_unknown,
     parse_tls_handshake_client_hello, parse_tls_handshake_server_hello,
     parse_tls_server_hello_extension,
 };
@@ -18,13 +19,15 @@ use crate::names::FlowFact;
 
 const RECORD_HEADER: usize = 5;
 const MESSAGE_HEADER: usize = 4;
+const EXTENSION_HEADER: usize = 4;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 /// The longest record (RFC 5246 section 6.2.3); TLS 1.3 allows less.
 const RECORD_BYTES: usize = (1 << 14) + 2_048;
-/// encrypted_client_hello (RFC 9849 section 5).
+/// encrypted_client_hello (RFC 9849 section 5), and the type of the one that others see.
 const ENCRYPTED_HELLO: u16 = 0xfe0d;
+const OUTER: u8 = 0;
 
 /// What carried a handshake: it shows in the fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,9 +105,10 @@ fn client_hello(body: &[u8], carrier: Carrier, is_whole: bool) -> Option<Vec<Flo
         ciphers: message.ciphers.iter().map(|cipher| cipher.0).collect(),
         ..Hello::default()
     };
-    for (kind, extension) in each(extensions, parse_tls_client_hello_extension) {
+    for extension in each(extensions, parse_tls_client_hello_extension) {
+        let Extension { kind, content, read } = extension;
         hello.extensions.push(kind);
-        match extension {
+        match read {
             Some(TlsExtension::SNI(names)) => {
                 let host = names.iter().find(|(kind, _)| *kind == SNIType::HostName);
                 let host = host.filter(|(_, name)| !name.is_empty());
@@ -124,7 +128,9 @@ fn client_hello(body: &[u8], carrier: Carrier, is_whole: bool) -> Option<Vec<Flo
             Some(TlsExtension::SignatureAlgorithms(algorithms)) => {
                 hello.signature_algorithms = algorithms;
             }
-            _ if kind == ENCRYPTED_HELLO => facts.push(FlowFact::EncryptedHello),
+            _ if kind == ENCRYPTED_HELLO && content.first() == Some(&OUTER) => {
+                facts.push(FlowFact::EncryptedHello);
+            }
             _ => {}
         }
     }
@@ -138,7 +144,7 @@ fn client_hello(body: &[u8], carrier: Carrier, is_whole: bool) -> Option<Vec<Flo
 fn server_hello(body: &[u8]) -> Option<Vec<FlowFact>> {
     let (_, message) = parse_tls_handshake_server_hello(body).ok()?;
     let extensions = each(message.ext.unwrap_or_default(), parse_tls_server_hello_extension);
-    let chosen = extensions.into_iter().find_map(|(_, extension)| match extension {
+    let chosen = extensions.into_iter().find_map(|extension| match extension.read {
         Some(TlsExtension::SupportedVersions(versions)) => versions.first().copied(),
         _ => None,
     });
@@ -146,21 +152,51 @@ fn server_hello(body: &[u8]) -> Option<Vec<FlowFact>> {
     Some(vec![FlowFact::TlsVersion(version), FlowFact::TlsCipher(message.cipher.0)])
 }
 
+/// An extension of a hello.
+struct Extension<'a> {
+    kind: u16,
+    content: &'a [u8],
+    /// What was made of it.
+    read: Option<TlsExtension<'a>>,
+}
+
 /// What reads one extension, its type and length included.
 type ReadExtension = for<'a> fn(&'a [u8]) -> tls_parser::nom::IResult<&'a [u8], TlsExtension<'a>>;
 
-/// Each extension by its type, with what `read` makes of it, until one is cut.
-fn each(list: &[u8], read: ReadExtension) -> Vec<(u16, Option<TlsExtension<'_>>)> {
+/// Each extension with what `read` makes of it, until one is cut.
+fn each(list: &[u8], read: ReadExtension) -> Vec<Extension<'_>> {
     let mut rest = list;
     let mut all = Vec::new();
     while let Some(kind) = be16(rest, 0)
         && let Ok((behind, _)) = parse_tls_extension_unknown(rest)
     {
         let whole = &rest[..rest.len() - behind.len()];
-        all.push((kind, read(whole).ok().map(|(_, extension)| extension)));
+        let content = whole.get(EXTENSION_HEADER..).unwrap_or_default();
+        all.push(Extension { kind, content, read: read(whole).ok().map(|(_, made)| made) });
         rest = behind;
     }
     all
+}
+
+/// The usual name of a version; in hexadecimal if it has none, as drafts.
+pub(crate) fn version_name(version: u16) -> Cow<'static, str> {
+    match version {
+        0x0300 => "SSLv3",
+        0x0301 => "TLSv1.0",
+        0x0302 => "TLSv1.1",
+        0x0303 => "TLSv1.2",
+        0x0304 => "TLSv1.3",
+        _ => return format!("{version:#06x}").into(),
+    }
+    .into()
+}
+
+/// A cipher suite as the IANA calls it; in hexadecimal if it does not.
+pub(crate) fn cipher_name(cipher: u16) -> Cow<'static, str> {
+    match TlsCipherSuite::from_id(cipher) {
+        Some(suite) => suite.name.into(),
+        None => format!("{cipher:#06x}").into(),
+    }
 }
 
 #[cfg(test)]

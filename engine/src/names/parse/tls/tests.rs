@@ -83,9 +83,28 @@ fn servers_say_what_they_chose() {
 }
 
 #[test]
+fn versions_and_suites_have_names() {
+    let versions = [0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x7f17, 0].map(version_name);
+    let want = ["SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3", "0x7f17", "0x0000"];
+    assert_eq!(versions, want);
+    let suites = [0x1301, 0xc02f, 0x0005, 0x1a1a].map(cipher_name);
+    let want = [
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_RC4_128_SHA",
+        "0x1a1a",
+    ];
+    assert_eq!(suites, want);
+}
+
+#[test]
 fn oddities() {
-    let hidden = client_hello(&[0x1301], &[server_name("front.example"), extension(0xfe0d, &[0])]);
-    assert_eq!(facts(&records(&hidden, 99))[1], FlowFact::EncryptedHello);
+    let hidden =
+        |kind| client_hello(&[0x1301], &[server_name("a.example"), extension(0xfe0d, kind)]);
+    let is_hidden =
+        |kind| facts(&records(&hidden(kind), 99)).contains(&FlowFact::EncryptedHello);
+    assert!(is_hidden(&[0, 0, 1, 0, 1]), "outer");
+    assert!(!is_hidden(&[1]) && !is_hidden(&[]), "inner, and nothing");
     let bad = extension(16, &[0, 9, 200]);
     let one = client_hello(&[0x1301], &[bad, server_name("behind.example")]);
     assert_eq!(facts(&records(&one, 99))[0], FlowFact::Sni("behind.example".into()));
