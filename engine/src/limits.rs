@@ -471,6 +471,10 @@ pub const ANSWERS_KEPT: usize = 32;
 /// Messages about itself that are kept of one flow: the first.
 pub const FACTS_KEPT: usize = 16;
 
+/// How long what a flow was seen to speak is not noted again, as each message shows it: shorter
+/// than any idle timeout that makes sense, so that no other flow begins in between.
+pub const APP_AGAIN_NS: i64 = 1_000_000_000;
+
 /// Questions that wait for their answer. When there are more the oldest is forgotten, and its
 /// answer counts as unsolicited.
 pub const QUESTIONS: usize = 65_536;

@@ -82,6 +82,8 @@ def value_of(raw, kind):
 
 def from_ipfix(record, types):
     shown = {"tunnel": {}, "interface": record[0, 82].decode() or None}
+    if (0, 96) in record:
+        shown["app"] = record[0, 96].decode() or None
     if (0, 148) in record:
         shown["flow_id"] = f"{number(record[0, 148]):016x}"
     for (pen, element), raw in record.items():
@@ -100,6 +102,8 @@ def from_ipfix(record, types):
             value = TCP_STATES.get(value)
         elif name == "ech":
             value = {1: True}.get(value)
+        elif name == "app_source":
+            value = {1: "payload", 2: "port"}.get(value)
         if name.startswith("tunnel_"):
             name = {"source": "src_ip", "destination": "dst_ip"}.get(name[7:], name[7:])
             if value is not None:
@@ -113,7 +117,7 @@ def from_ipfix(record, types):
 def from_ours(line):
     both = {f"{side}_{name}" for side in ("src", "dst") for name in BOTH}
     names = {"sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt"}
-    names |= {"tls_version", "tls_cipher", "ech"}
+    names |= {"tls_version", "tls_cipher", "ech", "app", "app_source"}
     wanted = {"flow_id", "part", "interface", "tcp_state", "rtt_server_ns", "rtt_client_ns", "tunnel"}
     record = json.loads(line)
     # What a responder who sent nothing counts is left out.

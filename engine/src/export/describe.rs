@@ -135,6 +135,8 @@ const WORDS: &[Words] = &[
         "",
     ),
     ("end_reason", "", "`idle`, `active`, `end`, `forced` or `resources`", "flowEndReason (136)"),
+    ("app", "", "what the flow speaks, or what its port is for", "applicationName (96), if there are own ones"),
+    ("app_source", "", "`payload`: it was seen in the flow; `port`", "flowtapAppSource (24, own)"),
     ("sni", "", "server name in TLS or QUIC", "flowtapSni (9, own)"),
     ("alpn", "", "protocol offered in TLS or QUIC", "flowtapAlpn (10, own)"),
     ("ja4", "", "JA4 fingerprint of the client", "flowtapJa4 (11, own)"),

@@ -10,6 +10,7 @@ use crate::flow::{
 };
 use crate::limits::KEY_VLANS;
 use crate::names::Labels;
+use crate::names::apps::by_ports;
 use crate::names::facts::FlowFacts;
 use crate::names::labels::BestName;
 use crate::table::prefix_bytes;
@@ -178,6 +179,9 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
 fn visit_labels(row: &Row<'_>, to: &mut impl Fields) {
     let facts = row.labels.and_then(|labels| labels.facts.as_deref());
     let name = row.name();
+    let app = row.app();
+    to.plain("app", app.map(|(app, _)| app));
+    to.plain("app_source", app.map(|(_, source)| source));
     to.text("sni", facts.and_then(|facts| facts.sni.as_deref()));
     to.text("alpn", facts.and_then(|facts| facts.alpn.as_deref()));
     to.text("ja4", facts.and_then(|facts| facts.ja4.as_deref()));
@@ -442,6 +446,16 @@ impl<'a> Row<'a> {
     /// The responder's best name.
     pub(crate) fn name(&self) -> Option<BestName<'a>> {
         self.labels.and_then(Labels::best_name)
+    }
+
+    /// What the flow speaks, and how that is known: by what was seen in it, or by its ports.
+    pub(crate) fn app(&self) -> Option<(&'static str, &'static str)> {
+        if let Some(app) = self.labels.and_then(Labels::app) {
+            return Some((app.name(), "payload"));
+        }
+        let ports = [self.port(Side::Src)?, self.port(Side::Dst)?];
+        let app = by_ports(self.record.key.protocol(), ports).filter(|_| self.is_flow())?;
+        Some((app, "port"))
     }
 
     /// The local host at one end.

@@ -15,7 +15,7 @@ use self::stream::{Loss, Stream};
 use super::interest::{Service, service};
 use super::parse::quic::{self, Quic};
 use super::parse::{dhcp, dns, nbns, neighbours, ssdp};
-use super::{Finding, Payload};
+use super::{App, Finding, FlowFact, Payload};
 use crate::flow::{FlowKey, protocol};
 use crate::limits::{
     CONVERSATION_BYTES, CONVERSATION_IDLE_NS, CONVERSATIONS, OVERTAKEN_NS, STREAM_PAYLOADS,
@@ -224,6 +224,9 @@ impl Conversations {
 
     fn datagram(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
         let sender = payload.key.source_ip(payload.direction);
+        let mut see = |app, is_seen: bool| {
+            found.extend(is_seen.then_some(Finding::Flow(FlowFact::App(app))));
+        };
         let hints = match service(ports(payload)) {
             Some(Service::Dns(service)) => {
                 let message = dns::parse(service, payload.bytes, self.in_detail);
@@ -236,9 +239,18 @@ impl Conversations {
                 self.counters.malformed += u64::from(read.is_none());
                 return;
             }
-            Some(Service::Dhcp) => dhcp::parse(payload.bytes),
-            Some(Service::DhcpV6) => dhcp::parse_v6(payload.bytes, sender),
-            Some(Service::Ssdp) => ssdp::parse(payload.bytes, sender),
+            Some(Service::Dhcp) => {
+                see(App::Dhcp, dhcp::is_message(payload.bytes));
+                dhcp::parse(payload.bytes)
+            }
+            Some(Service::DhcpV6) => {
+                see(App::DhcpV6, dhcp::is_message_v6(payload.bytes));
+                dhcp::parse_v6(payload.bytes, sender)
+            }
+            Some(Service::Ssdp) => {
+                see(App::Ssdp, ssdp::is_message(payload.bytes));
+                ssdp::parse(payload.bytes, sender)
+            }
             None => return self.quic(payload, found),
         };
         found.extend(hints.into_iter().map(Finding::Host));
@@ -246,7 +258,9 @@ impl Conversations {
 
     fn quic(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
         if !self.flows.contains_key(&payload.key) && !quic::may_begin(payload.bytes) {
-            found.extend(quic::of_google(payload.bytes).map(Finding::Flow));
+            if let Some(name) = quic::of_google(payload.bytes) {
+                found.extend([name, FlowFact::App(App::Quic)].map(Finding::Flow));
+            }
             return;
         }
         let outcome = if self.has_room(payload) {
@@ -267,7 +281,8 @@ impl Conversations {
         };
         self.counters.quic_closed += u64::from(outcome.is_closed);
         self.counters.too_long += u64::from(outcome.is_full);
-        found.extend(outcome.facts.into_iter().map(Finding::Flow));
+        let app = (!outcome.facts.is_empty()).then_some(FlowFact::App(App::Quic));
+        found.extend(outcome.facts.into_iter().chain(app).map(Finding::Flow));
     }
 }
 

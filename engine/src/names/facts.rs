@@ -7,11 +7,12 @@
 use std::borrow::Cow;
 
 use crate::flow::{FlowKey, FlowRecord};
-use crate::limits::{FACTS_KEPT, NAME_BYTES};
-use crate::names::FlowFact;
+use crate::limits::{APP_AGAIN_NS, FACTS_KEPT, NAME_BYTES};
 use crate::names::aging::Aging;
+use crate::names::apps::is_http;
 use crate::names::parse::tls;
 use crate::names::recordings::Place;
+use crate::names::{App, FlowFact};
 use crate::sync::Arc;
 use crate::sync::parts::Parts;
 use crate::time::Timestamp;
@@ -19,6 +20,8 @@ use crate::time::Timestamp;
 /// What a flow said of itself; of each kind the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FlowFacts {
+    /// What it was seen to speak; of TLS not what is in it.
+    pub spoken: Option<App>,
     /// Server name of TLS or QUIC.
     pub sni: Option<Arc<str>>,
     /// Whether that was QUIC.
@@ -43,6 +46,26 @@ impl FlowFacts {
         *self == Self::default()
     }
 
+    /// What it speaks, if that is all that it has said.
+    pub(super) fn only_spoken(&self) -> Option<App> {
+        let spoken = self.spoken?;
+        (*self == Self { spoken: Some(spoken), ..Self::default() }).then_some(spoken)
+    }
+
+    /// Adds what it was seen to speak, unless something was seen before.
+    pub(super) fn see(&mut self, app: App) {
+        self.spoken.get_or_insert(app);
+    }
+
+    /// What the flow speaks, by what was seen in it. TLS that offers HTTP first is [`App::Https`].
+    #[must_use]
+    pub fn app(&self) -> Option<App> {
+        match self.spoken? {
+            App::Tls if self.alpn.as_deref().is_some_and(is_http) => Some(App::Https),
+            spoken => Some(spoken),
+        }
+    }
+
     /// Adds a fact, unless there is one of its kind.
     pub(super) fn add(&mut self, fact: FlowFact) {
         let (place, mut text) = match fact {
@@ -54,6 +77,7 @@ impl FlowFacts {
             FlowFact::Alpn(text) => (&mut self.alpn, text),
             FlowFact::Ja4(text) => (&mut self.ja4, text),
             FlowFact::HttpHost(text) => (&mut self.http_host, text),
+            FlowFact::App(app) => return self.see(app),
             FlowFact::TlsVersion(version) => {
                 self.chosen_version.get_or_insert(version);
                 return;
@@ -80,6 +104,7 @@ impl FlowFacts {
                 to.clone_from(from);
             }
         };
+        self.spoken = self.spoken.or(later.spoken);
         fill(&mut self.sni, &later.sni);
         fill(&mut self.alpn, &later.alpn);
         fill(&mut self.ja4, &later.ja4);
@@ -203,7 +228,12 @@ impl Facts {
     }
 
     /// Keeps what a flow said. Returns how many others were evicted for it.
-    pub(super) fn add(&mut self, key: FlowKey, when: When, facts: FlowFacts) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        key: FlowKey,
+        when: When,
+        facts: impl Into<Arc<FlowFacts>>,
+    ) -> u64 {
         let mut evicted = 0;
         let flows = &mut self.view.flows;
         let before = flows.get(&key).map(|flow| &*flow.said).unwrap_or_default();
@@ -212,7 +242,7 @@ impl Facts {
         let mut said = before[surplus..].to_vec();
         let order = |(time, place): When| (time, place.ordinal);
         let at = said.partition_point(|(other, _)| order(*other) <= order(when));
-        said.insert(at, (when, Arc::new(facts)));
+        said.insert(at, (when, facts.into()));
         self.messages += 1;
         self.messages -= surplus;
         evicted += surplus;
@@ -228,6 +258,21 @@ impl Facts {
         }
         self.tidy();
         evicted as u64
+    }
+
+    /// Whether on `key` the last that was said is that it speaks `app`, in this recording and just
+    /// before `when`: too short before for another flow to have begun in between.
+    pub(super) fn has_just_spoken(&self, key: &FlowKey, when: When, app: App) -> bool {
+        let said = self.view.flows.get(key).and_then(|flow| flow.said.last());
+        let Some(((before, place), facts)) = said else { return false };
+        let is_just = match (before, when.0) {
+            (Some(before), Some(now)) => {
+                (*before..before.saturating_add(APP_AGAIN_NS)).contains(&now)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        is_just && place.recording == when.1.recording && facts.spoken == Some(app)
     }
 
     /// Forgets what the flow of `span` said on `key`: its record has it. What other flows said

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::names::App;
+
 /// One thing that a payload, or several of one flow, said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
@@ -47,6 +49,8 @@ pub enum FlowFact {
     /// extension of the same form that means nothing, so that nobody can tell (RFC 9849 section
     /// 6.2): then the server name is the one that is meant.
     EncryptedHello,
+    /// What it speaks.
+    App(App),
     /// The TLS version that the server chose, as on the wire: 0x0304 is TLS 1.3.
     TlsVersion(u16),
     /// The cipher suite that the server chose, as the IANA numbers them.

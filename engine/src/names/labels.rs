@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::devices::label::devices_of;
 use crate::devices::{DeviceLabel, DevicesView};
 use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
-use crate::names::NameService;
 use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
 use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
 use crate::names::recordings::nearest;
+use crate::names::{App, NameService};
 use crate::sync::ring::Producer;
 use crate::sync::snapshot::Snapshot;
 use crate::sync::{Arc, thread};
@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_micros(20);
 pub struct Tables {
     /// What flows said of themselves.
     pub facts: FactsView,
+    /// What those speak that said nothing else, or before they said something else.
+    pub apps: FactsView,
     /// Names of addresses.
     pub addresses: AddressesView,
     /// The place of the last payload that was read, where places tell what a flow could know.
@@ -52,7 +54,7 @@ impl Tables {
     /// The same of a flow, without devices.
     #[must_use]
     pub fn names_of(&self, record: &FlowRecord) -> Labels {
-        let facts = self.facts.of(&record.key, self.span_of(record));
+        let facts = self.facts_of(record);
         let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
         Labels { facts, name, devices: [None, None] }
     }
@@ -68,6 +70,19 @@ impl Tables {
         }
         let labels = self.names_of(&known);
         labels.best_name().map(|best| best.name.into())
+    }
+
+    /// What a record's flow said of itself.
+    fn facts_of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
+        let span = self.span_of(record);
+        let facts = self.facts.of(&record.key, span);
+        let Some(app) = self.apps.of(&record.key, span) else { return facts };
+        let Some(facts) = facts else { return Some(app) };
+        // What it speaks shows before it goes on in TLS, and not after.
+        if facts.spoken == app.spoken {
+            return Some(facts);
+        }
+        Some(Arc::new(FlowFacts { spoken: app.spoken, ..FlowFacts::clone(&facts) }))
     }
 
     /// When a record's flow was.
@@ -119,6 +134,19 @@ pub struct BestName<'a> {
 }
 
 impl Labels {
+    /// What the flow was seen to speak.
+    #[must_use]
+    pub fn app(&self) -> Option<App> {
+        self.facts.as_deref().and_then(FlowFacts::app)
+    }
+
+    /// Whether there is more of the flow itself than what it speaks, or a name of its responder.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        let facts = self.facts.as_deref();
+        self.name.is_some() || facts.is_some_and(|facts| facts.only_spoken().is_none())
+    }
+
     /// The best name: what the flow said itself comes first.
     #[must_use]
     pub fn best_name(&self) -> Option<BestName<'_>> {

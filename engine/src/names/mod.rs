@@ -9,8 +9,9 @@
 //! [`pick`] says which payloads are copied, by [`interest`]; [`mod@handover`] carries them to the
 //! one thread that reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and
 //! gives them to the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables
-//! keep: what flows said of themselves ([`facts`]), how addresses were named ([`addresses`]), and
-//! what hosts said of themselves ([`hosts`]), which makes them [`crate::devices`].
+//! keep: what flows said of themselves ([`facts`]) and what they speak ([`apps`]), how addresses
+//! were named ([`addresses`]), and what hosts said of themselves ([`hosts`]), which makes them
+//! [`crate::devices`].
 //! Whoever ends records has them labelled ([`labels`]) by the tables as published.
 //!
 //! Nothing here asks anybody on the network, and no `rx` thread of a live capture waits for
@@ -18,6 +19,7 @@
 
 pub mod addresses;
 mod aging;
+pub mod apps;
 pub mod conversations;
 pub mod counters;
 pub mod facts;
@@ -34,6 +36,7 @@ pub mod recordings;
 pub mod thread;
 pub mod transactions;
 
+pub use apps::App;
 pub use conversations::{Conversations, ParserCounters};
 pub use counters::NamesCounters;
 pub use finding::{

@@ -9,17 +9,20 @@ use std::net::IpAddr;
 
 use crate::devices::DevicesSetup;
 use crate::devices::table::Devices;
+use crate::flow::FlowKey;
 use crate::limits::{DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
 use crate::names::counters::{NamesCounters, ThreadCounters};
-use crate::names::facts::{Facts, FlowFacts};
+use crate::names::facts::{Facts, FlowFacts, When};
 use crate::names::handover::{PayloadReceiver, Progress};
 use crate::names::hosts::Sender;
 use crate::names::labels::{Released, Shared, Tables};
 use crate::names::questions::Questions;
 use crate::names::recordings::{Place, Recordings};
 use crate::names::transactions::Transactions;
-use crate::names::{Conversations, DnsMessage, Finding, NameService, Payload, TransactionSink};
+use crate::names::{
+    App, Conversations, DnsMessage, Finding, NameService, Payload, TransactionSink,
+};
 use crate::sync::ring::Consumer;
 use crate::sync::{Arc, Idle, thread};
 
@@ -42,6 +45,8 @@ pub struct NamesThread {
 #[derive(Debug)]
 pub(super) struct Known {
     facts: Facts,
+    /// What flows speak that said nothing else: apart, so that many of them cost no names.
+    apps: Facts,
     addresses: Addresses,
     questions: Questions,
     recordings: Recordings,
@@ -175,6 +180,7 @@ impl NamesThread {
             while let Some(Released { key, span }) = ring.pop() {
                 any = true;
                 self.known.is_changed |= self.known.facts.release(&key, span);
+                self.known.is_changed |= self.known.apps.release(&key, span);
             }
         }
         any
@@ -187,6 +193,7 @@ impl Known {
     pub(super) fn new(max_names: usize, is_ordered: bool, devices: &DevicesSetup) -> Self {
         Self {
             facts: Facts::new(max_names),
+            apps: Facts::new(max_names),
             addresses: Addresses::new(max_names),
             questions: Questions::default(),
             recordings: Recordings::default(),
@@ -199,6 +206,7 @@ impl Known {
     fn tables(&self) -> Tables {
         Tables {
             facts: self.facts.view().clone(),
+            apps: self.apps.view().clone(),
             addresses: self.addresses.view().clone(),
             place: self.is_ordered.then(|| self.recordings.last()),
             devices: self.devices.view().clone(),
@@ -219,15 +227,18 @@ impl Known {
             match finding {
                 Finding::Flow(fact) => facts.add(fact),
                 Finding::Dns(message) if message.is_response => {
+                    facts.see(App::of_service(message.service));
                     if let Some(sender) = sender {
                         sender.name(&message, &mut self.devices);
                     }
                     self.keep_answer(payload, place, &message, counters);
                 }
                 Finding::Dns(message) => {
+                    facts.see(App::of_service(message.service));
                     counters.questions_forgotten.add(self.questions.asked(payload, &message));
                 }
                 Finding::Host(hint) => {
+                    App::of_fact(&hint.fact).into_iter().for_each(|app| facts.see(app));
                     if let Some(sender) = sender {
                         sender.hint(payload, hint, &mut self.devices);
                     }
@@ -235,10 +246,22 @@ impl Known {
             }
         }
         if !facts.is_empty() {
-            self.is_changed = true;
             let when = (payload.timestamp, place);
-            counters.evicted.add(self.facts.add(payload.key, when, facts));
+            counters.evicted.add(self.keep_facts(payload.key, when, facts));
         }
+    }
+
+    /// Keeps what a flow said of itself. Returns how many others were evicted for it.
+    fn keep_facts(&mut self, key: FlowKey, when: When, facts: FlowFacts) -> u64 {
+        let Some(app) = facts.only_spoken() else {
+            self.is_changed = true;
+            return self.facts.add(key, when, facts);
+        };
+        if self.apps.has_just_spoken(&key, when, app) {
+            return 0;
+        }
+        self.is_changed = true;
+        self.apps.add(key, when, facts)
     }
 
     fn keep_answer(

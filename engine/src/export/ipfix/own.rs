@@ -35,6 +35,7 @@ pub(super) enum Own {
     TlsVersion,
     TlsCipher,
     Ech,
+    AppSource,
 }
 
 /// Of the reverse direction (RFC 5103 section 6.2).
@@ -76,7 +77,7 @@ enum Units {
 type Row = (Own, &'static str, Type, Semantics, Units, &'static str);
 
 #[rustfmt::skip]
-const ELEMENTS: [Row; 23] = {
+const ELEMENTS: [Row; 24] = {
     use {Semantics as S, Type as T, Units as U};
     [
         (Own::Part, "flowtapPart", T::Unsigned32, S::Identifier, U::None, "0, 1, 2 when an active timeout cut the flow"),
@@ -102,6 +103,7 @@ const ELEMENTS: [Row; 23] = {
         (Own::TlsVersion, "flowtapTlsVersion", T::String, S::Default, U::None, "version that the TLS or QUIC server chose"),
         (Own::TlsCipher, "flowtapTlsCipher", T::String, S::Default, U::None, "cipher suite that the TLS or QUIC server chose"),
         (Own::Ech, "flowtapEch", T::Unsigned8, S::Identifier, U::None, "1 if the client sent an encrypted ClientHello, or what looks like one"),
+        (Own::AppSource, "flowtapAppSource", T::Unsigned8, S::Identifier, U::None, "how applicationName is known: 1 seen in the flow, 2 by a port"),
     ]
 };
 
@@ -119,6 +121,15 @@ pub(super) fn tcp_state(state: Option<TcpState>) -> u8 {
         Some(TcpState::Closed) => 3,
         Some(TcpState::Reset) => 4,
         Some(TcpState::Midstream) => 5,
+    }
+}
+
+/// As [`Own::AppSource`] has it.
+pub(super) fn app_source(source: Option<&str>) -> u8 {
+    match source {
+        Some("payload") => 1,
+        Some("port") => 2,
+        _ => u8::MAX,
     }
 }
 

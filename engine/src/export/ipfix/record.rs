@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::low_half;
-use super::own::tcp_state;
+use super::own::{app_source, tcp_state};
 use super::template::{
     DST_MAC, FLAGS, ICMP, INNER_VLAN, MILLISECONDS, MPLS, NAMES, NETFLOW9, OWN, PORTS, PREFIX,
     REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, SRC_MAC, TUNNEL, Template, VLAN, WIDE, counts,
@@ -19,7 +19,9 @@ use crate::time::{SECOND_NS, Timestamp};
 const NTP_SECONDS: i64 = 2_208_988_800;
 
 /// Bytes of the longest record without names.
-pub(super) const PLAIN_BYTES: usize = 470;
+pub(super) const PLAIN_BYTES: usize = 470 + 1 + APP_BYTES + 1;
+/// Bytes of an application's name (RFC 6335 section 5.1).
+const APP_BYTES: usize = 15;
 /// Bytes of a text that is none from the wire: the longest name of a cipher suite has less.
 const WORD_BYTES: usize = 64;
 /// Names in all their texts.
@@ -182,6 +184,9 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.text(row.interface(), INTERFACE_BYTES);
     }
     if has_own(template, 0) {
+        let app = row.app();
+        to.text(app.map(|(app, _)| app), APP_BYTES);
+        to.put([app_source(app.map(|(_, source)| source))]);
         to.put(row.record.total.part.to_be_bytes());
     }
     if has_own(template, FLAGS) {

@@ -5,6 +5,7 @@ use super::own::Own;
 use crate::export::schema::{Row, Side};
 use crate::flow::{RecordKind, Sampling, SamplingUnit, protocol};
 use crate::limits::RECORD_LABELS;
+use crate::names::Labels;
 
 /// RFC 5103 section 6.1: the enterprise number whose elements are those of the reverse
 /// direction.
@@ -136,6 +137,7 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
         add(has(MPLS), 70 + place, 3);
     }
     add(has(OWN), 82, VARIABLE); // interfaceName
+    add(has_own(template, 0), 96, VARIABLE); // applicationName
     let own = |which: Own, bytes: u16, is_reverse: bool| Element {
         number: which.number(is_reverse),
         bytes,
@@ -145,7 +147,7 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
         let all = all.iter().filter(|_| is_there);
         elements.extend(all.map(|&(which, bytes)| own(which, bytes, is_reverse)));
     };
-    add_own(has_own(template, 0), &[(Own::Part, 4)], false);
+    add_own(has_own(template, 0), &[(Own::AppSource, 1), (Own::Part, 4)], false);
     add_own(has_own(template, FLAGS), &OF_TCP, false);
     add_own(has(TUNNEL), &OF_TUNNEL, false);
     add_own(has(NAMES), &OF_NAMES, false);
@@ -238,7 +240,7 @@ pub(super) fn template_of(row: &Row<'_>, own: bool) -> Template {
         return common | PREFIX;
     }
     common
-        | bit(NAMES, own && row.labels.is_some())
+        | bit(NAMES, own && row.labels.is_some_and(Labels::has_names))
         | bit(TUNNEL, own && record.key.tunnel().is_some())
         | bit(MPLS, row.mpls().is_some())
         | bit(PORTS, row.port(Side::Src).is_some())

@@ -11,7 +11,7 @@ use crate::limits::{COPIED_BYTES, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STRE
 use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
 use crate::names::parse::pieces::{Bounds, Pieces};
 use crate::names::parse::{Read, dns, http, ssh, tls};
-use crate::names::{Finding, HostFact, HostHint, NameService, Payload};
+use crate::names::{App, Finding, FlowFact, HostFact, HostHint, NameService, Payload};
 use crate::time::Tick;
 
 const BOUNDS: Bounds = Bounds { bytes: STREAM_BYTES, parts: STREAM_PARTS };
@@ -111,7 +111,8 @@ impl Stream {
         let is_last = is_full || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
         if let Some(facts) = self.read(payload, is_cut) {
-            let says_nothing = facts.is_empty();
+            // What it speaks, and nothing else.
+            let says_nothing = facts.len() <= 1;
             found.extend(facts);
             self.close();
             return (says_nothing && is_full).then_some(Loss::TooLong);
@@ -259,9 +260,9 @@ fn read(
     is_cut: bool,
     payload: &Payload<'_>,
 ) -> Read<Vec<Finding>> {
-    let facts = match beginning {
-        Beginning::Tls => tls::read(run, is_cut),
-        Beginning::Http => http::read(run, is_cut),
+    let (app, facts) = match beginning {
+        Beginning::Tls => (App::Tls, tls::read(run, is_cut)),
+        Beginning::Http => (App::Http, http::read(run, is_cut)),
         Beginning::Ssh => {
             let hint = |banner| HostHint {
                 mac: None,
@@ -276,7 +277,10 @@ fn read(
         }
     };
     match facts {
-        Read::Done(facts) => Read::Done(facts.into_iter().map(Finding::Flow).collect()),
+        Read::Done(facts) => {
+            let all = facts.into_iter().chain([FlowFact::App(app)]);
+            Read::Done(all.map(Finding::Flow).collect())
+        }
         Read::More => Read::More,
         Read::No => Read::No,
     }

@@ -21,6 +21,31 @@ const ETHERNET: u16 = 1;
 const REQUEST: u8 = 3;
 const ACK: u8 = 5;
 
+/// Whether it is a DHCP message: behind the fields of BOOTP stands what says so (RFC 2131 section
+/// 3).
+pub(crate) fn is_message(bytes: &[u8]) -> bool {
+    const COOKIE_AT: usize = 236;
+    const COOKIE: [u8; 4] = [99, 130, 83, 99];
+    bytes.get(COOKIE_AT..).is_some_and(|rest| rest.starts_with(&COOKIE))
+}
+
+/// Whether it is a DHCPv6 message: of a known type, and with options that fill it to its end (RFC
+/// 8415 sections 8 and 9).
+pub(crate) fn is_message_v6(bytes: &[u8]) -> bool {
+    let header = match bytes.first() {
+        Some(1..=11) => 4,
+        // Relayed.
+        Some(12 | 13) => 34,
+        _ => return false,
+    };
+    let Some(mut rest) = bytes.get(header..) else { return false };
+    while let Some(length) = be16(rest, 2) {
+        let Some(behind) = rest.get(4 + usize::from(length)..) else { return false };
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
 /// What a DHCP message says of a client.
 pub(crate) fn parse(bytes: &[u8]) -> Vec<HostHint> {
     let Some(message) = Message::new(bytes).ok().filter(|message| message.hlen() == MAC) else {

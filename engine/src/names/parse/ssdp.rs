@@ -8,6 +8,13 @@ use crate::names::{HostFact, HostHint};
 /// Header fields that are read. A message with more is left out.
 const FIELDS: usize = 64;
 
+/// Whether it is a message of SSDP: one that tells, one that asks, or an answer.
+pub(crate) fn is_message(bytes: &[u8]) -> bool {
+    [&b"NOTIFY * HTTP/1.1\r\n"[..], b"M-SEARCH * HTTP/1.1\r\n", b"HTTP/1.1 200 "]
+        .iter()
+        .any(|line| bytes.starts_with(line))
+}
+
 /// What `sender` says of itself in a NOTIFY, or in its answer to a search. A search says nothing.
 pub(crate) fn parse(bytes: &[u8], sender: IpAddr) -> Vec<HostHint> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];

@@ -1,0 +1,81 @@
+//! Applications: what a flow was seen to speak, or else what its port is for.
+
+mod ports;
+
+pub use self::ports::by_ports;
+
+use crate::names::{HostFact, NameService};
+
+/// What a flow was seen to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum App {
+    /// TLS, which says nothing of what is in it.
+    Tls,
+    /// TLS that offers HTTP.
+    Https,
+    /// QUIC.
+    Quic,
+    /// HTTP/1.
+    Http,
+    /// DNS.
+    Dns,
+    /// Multicast DNS.
+    Mdns,
+    /// Link-local multicast name resolution.
+    Llmnr,
+    /// NetBIOS name service.
+    Nbns,
+    /// DHCP.
+    Dhcp,
+    /// DHCP for IPv6.
+    DhcpV6,
+    /// What UPnP finds devices by.
+    Ssdp,
+    /// SSH.
+    Ssh,
+}
+
+impl App {
+    /// Its name in records.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Https => "https",
+            Self::Quic => "quic",
+            Self::Http => "http",
+            Self::Dns => "dns",
+            Self::Mdns => "mdns",
+            Self::Llmnr => "llmnr",
+            Self::Nbns => "nbns",
+            Self::Dhcp => "dhcp",
+            Self::DhcpV6 => "dhcpv6",
+            Self::Ssdp => "ssdp",
+            Self::Ssh => "ssh",
+        }
+    }
+
+    /// What a message of a name service is of.
+    pub(super) fn of_service(service: NameService) -> Self {
+        match service {
+            NameService::Dns => Self::Dns,
+            NameService::Mdns => Self::Mdns,
+            NameService::Llmnr => Self::Llmnr,
+            NameService::Nbns => Self::Nbns,
+        }
+    }
+
+    /// What said this of a host, where nothing else tells.
+    pub(super) fn of_fact(fact: &HostFact) -> Option<Self> {
+        match fact {
+            HostFact::SshBanner(_) => Some(Self::Ssh),
+            HostFact::NetbiosName(_) => Some(Self::Nbns),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a protocol of ALPN (RFC 7301) is HTTP.
+pub(super) fn is_http(alpn: &str) -> bool {
+    matches!(alpn, "h2" | "http/1.1" | "http/1.0" | "http/0.9")
+}
