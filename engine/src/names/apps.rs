@@ -33,6 +33,14 @@ pub enum App {
     Ssdp,
     /// SSH.
     Ssh,
+    /// SMTP, whether it goes on in TLS or not; so are the three below.
+    Smtp,
+    /// IMAP.
+    Imap,
+    /// POP3.
+    Pop3,
+    /// FTP's control connection.
+    Ftp,
 }
 
 impl App {
@@ -52,6 +60,10 @@ impl App {
             Self::DhcpV6 => "dhcpv6",
             Self::Ssdp => "ssdp",
             Self::Ssh => "ssh",
+            Self::Smtp => "smtp",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+            Self::Ftp => "ftp",
         }
     }
 

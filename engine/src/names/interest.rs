@@ -4,9 +4,9 @@
 //! need costs a copy; what it says no to is lost for names.
 
 use super::NameService;
-use super::parse::{gquic, http, quic, ssh};
+use super::parse::{greeting, gquic, http, quic, ssh};
 use crate::flow::protocol::{TCP, UDP};
-use crate::limits::{NAME_LOOKS, STREAM_PAYLOADS};
+use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
 
 /// Well-known ports of what parsers read.
 pub(super) mod port {
@@ -31,11 +31,9 @@ const OVERTAKEN: u32 = 2;
 /// Whether the parsers want this payload, the `nth_payload` of its direction of its flow (from 0),
 /// which went from the first of `ports` to the second.
 ///
-/// Of TCP they also want what follows: once this says yes, the next payloads of that direction, up
-/// to the [`NAME_PAYLOADS`]th from there, whatever they begin with. Of UDP each datagram is asked
-/// for by itself.
-///
-/// [`NAME_PAYLOADS`]: crate::limits::NAME_PAYLOADS
+/// Of TCP they also want what follows: once this says yes, as many of the next payloads of that
+/// direction as [`follow_ups`] says, whatever they begin with. Of UDP each datagram is asked for by
+/// itself.
 #[must_use]
 #[inline]
 pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
@@ -44,6 +42,14 @@ pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> b
         TCP => tcp(ports, bytes, nth_payload),
         _ => false,
     }
+}
+
+/// How many payloads are wanted behind one of TCP that is, so that there are [`NAME_PAYLOADS`] of
+/// them; none behind a greeting, which is read by itself.
+#[must_use]
+#[inline]
+pub fn follow_ups(bytes: &[u8]) -> u32 {
+    if greeting::may_begin(bytes) { 0 } else { NAME_PAYLOADS - 1 }
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
@@ -116,6 +122,8 @@ pub(super) enum Beginning {
     Http,
     /// An SSH banner.
     Ssh,
+    /// What a mail or FTP server says first, or its client.
+    Greeting,
 }
 
 /// So many bytes tell.
@@ -133,6 +141,7 @@ pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
         _ if begins_tls(stream) => Some(Beginning::Tls),
         _ if http::may_begin(stream) => Some(Beginning::Http),
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
+        _ if greeting::may_begin(stream) => Some(Beginning::Greeting),
         _ => None,
     }
 }
@@ -149,6 +158,11 @@ mod tests {
         assert!(tcp(b"GET / HTTP/1.1", 0) && !tcp(b"GET / HTTP/1.1", 2) && tcp(b"SSH-2.0-x", 0));
         assert!(tcp(b"G", 0) && !tcp(b"G", 1), "too little to tell");
         assert!(!tcp(b"HTTP/1.1 200 OK", 0));
+        for greeting in [b"220 mail", b"* OK hi ", b"+OK hi  ", b"EHLO me ", b"AUTH TLS"] {
+            assert!(tcp(greeting, 0) && !tcp(greeting, 2));
+            assert_eq!(follow_ups(greeting), 0);
+        }
+        assert_eq!(follow_ups(b"\x16\x03\x01\x02"), NAME_PAYLOADS - 1);
         assert!(wants(TCP, [443, 40_000], b"overtaken", 1), "a port of TLS");
         assert!(wants(TCP, [40_000, 53], b"\0\x20", 100));
         let udp = |ports, bytes: &[u8]| wants(UDP, ports, bytes, 0);

@@ -15,7 +15,7 @@ use crate::decode::Packet;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
-use crate::names::interest::{beginning, port, wants};
+use crate::names::interest::{beginning, follow_ups, port, wants};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two());
 const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX as u32);
@@ -99,7 +99,7 @@ impl Place {
             self.left -= 1;
         } else if wants(TCP, ports, bytes, nth) {
             is_wanted = true;
-            self.left = u8::try_from(NAME_PAYLOADS - 1).expect("it is small");
+            self.left = u8::try_from(follow_ups(bytes)).expect("it is small");
         }
         let is_over = nth + 1 >= NAME_LOOKS && self.left == 0;
         self.seen = match (is_over, ports.contains(&port::DNS)) {
@@ -191,6 +191,15 @@ mod tests {
         let followed = NAME_PAYLOADS as usize;
         let want: Vec<_> = (0..100).map(|n| n < followed).collect();
         check(9_999, &segments, &want);
+    }
+
+    #[test]
+    fn behind_a_greeting_only_a_handshake_is_picked() {
+        let words: [(u8, &[u8]); 3] = [(0, b"EHLO me\r\n"), (0, b"NOOP\r\n"), (0, b"STARTTLS\r\n")];
+        let handshake = [(0, HELLO), (0, REST), (0, REST), (0, REST), (0, REST)];
+        let segments = [&[(SYN, b"".as_slice())], &words[..], &handshake].concat();
+        let want = [false, true, false, false, true, true, true, true, false];
+        check(25, &segments, &want);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One direction of a TCP connection, until it has said its name: its first payloads in whatever
 //! order they come, and the message that begins with one of them.
 //!
-//! That is the first payload as a rule, and a later one behind a greeting (STARTTLS). DNS is a
+//! That is the first payload as a rule, and a later one behind a greeting, which says what is spoken
+//! and ends nothing (STARTTLS). DNS is a
 //! row of messages with their lengths, which has no end: of bytes that are missing in it nobody
 //! knows how many messages they were. For [`OVERTAKEN_NS`] they may still come; then it is read on
 //! from where a message surely begins.
@@ -10,7 +11,7 @@ use super::ports;
 use crate::limits::{COPIED_BYTES, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
 use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
 use crate::names::parse::pieces::{Bounds, Pieces};
-use crate::names::parse::{Read, dns, http, ssh, tls};
+use crate::names::parse::{Read, dns, greeting, http, ssh, tls};
 use crate::names::{App, Finding, FlowFact, HostFact, HostHint, NameService, Payload};
 use crate::time::Tick;
 
@@ -110,7 +111,7 @@ impl Stream {
         }
         let is_last = is_full || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
-        if let Some(facts) = self.read(payload, is_cut) {
+        if let Some(facts) = self.read(payload, is_cut, found) {
             // What it speaks, and nothing else.
             let says_nothing = facts.len() <= 1;
             found.extend(facts);
@@ -126,11 +127,21 @@ impl Stream {
     }
 
     /// The first message that is whole, wherever it begins.
-    fn read(&mut self, payload: &Payload<'_>, is_cut: bool) -> Option<Vec<Finding>> {
+    fn read(
+        &mut self,
+        payload: &Payload<'_>,
+        is_cut: bool,
+        found: &mut Vec<Finding>,
+    ) -> Option<Vec<Finding>> {
         for idx in 0..self.pieces.parts() {
             let (has_begun, read) = match self.pieces.run(idx) {
                 run if run.is_empty() => continue,
                 run => match beginning(&run) {
+                    Some(Beginning::Greeting) => {
+                        let app = greeting::read(&run, ports(payload)).map(FlowFact::App);
+                        found.extend(app.map(Finding::Flow));
+                        (false, Read::No)
+                    }
                     Some(beginning) => (true, read(beginning, &run, is_cut, payload)),
                     None if run.len() < BEGINNING_BYTES => (false, Read::More),
                     None => (false, Read::No),
@@ -263,6 +274,8 @@ fn read(
     let (app, facts) = match beginning {
         Beginning::Tls => (App::Tls, tls::read(run, is_cut)),
         Beginning::Http => (App::Http, http::read(run, is_cut)),
+        // It is read where it is found.
+        Beginning::Greeting => return Read::No,
         Beginning::Ssh => {
             let hint = |banner| HostHint {
                 mac: None,

@@ -7,6 +7,7 @@
 pub(super) mod dhcp;
 pub(super) mod dns;
 pub(super) mod gquic;
+pub(super) mod greeting;
 pub(super) mod http;
 mod ja4;
 pub(super) mod nbns;

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::decode::{Decoder, Packet, TunnelPorts, Tunnels};
 use crate::flow::KeyHasher;
-use crate::limits::NAME_PAYLOADS;
-use crate::names::interest::wants;
+use crate::names::interest::{follow_ups, wants};
 use crate::source::pcap::CaptureFile;
 use crate::sync::StopRequest;
 
@@ -93,10 +92,12 @@ fn said(file: &Path, tunnels: Tunnels) -> Said {
         let flow = chosen.entry((key, direction)).or_default();
         let nth = flow.seen;
         flow.seen += 1;
-        if wants(key.protocol(), [ports.0, ports.1], bytes, nth) {
-            flow.until = flow.until.or(Some(nth + NAME_PAYLOADS));
-        } else if key.protocol() != protocol::TCP || flow.until.is_none_or(|until| nth >= until) {
-            continue;
+        let is_tcp = key.protocol() == protocol::TCP;
+        if !is_tcp || flow.until.is_none_or(|until| nth >= until) {
+            if !wants(key.protocol(), [ports.0, ports.1], bytes, nth) {
+                continue;
+            }
+            flow.until = Some(nth + 1 + follow_ups(bytes));
         }
         let sequence =
             packet.tcp.map(|tcp| tcp.sequence.wrapping_add(u32::from(tcp.flags & SYN != 0)));

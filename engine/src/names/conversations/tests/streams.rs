@@ -24,9 +24,11 @@ fn both_directions_say_their_own_once() {
 #[test]
 fn greetings_may_come_first() {
     let mut flow = Flow::new(TCP, 25);
-    flow.see(FROM_SERVER, 1, b"220 mail.example ESMTP\r\n");
-    flow.see(FROM_CLIENT, 1, b"EHLO me\r\n");
-    flow.see(FROM_CLIENT, 10, b"STARTTLS\r\n");
+    let smtp = [Finding::Flow(FlowFact::App(App::Smtp))];
+    assert_eq!(flow.see(FROM_SERVER, 1, b"220 mail.example ESMTP\r\n"), smtp);
+    assert_eq!(flow.see(FROM_SERVER, 1, b"220 mail.example ESMTP\r\n"), [], "it is said once");
+    assert_eq!(flow.see(FROM_CLIENT, 1, b"EHLO me\r\n"), smtp);
+    assert_eq!(flow.see(FROM_CLIENT, 10, b"STARTTLS\r\n"), []);
     let hello = hello_for("mail.example", 2_000);
     assert_eq!(flow.see(FROM_CLIENT, 20, &hello[..1_400]), []);
     assert_eq!(sni(&flow.see(FROM_CLIENT, 1_420, &hello[1_400..])), Some("mail.example"));
