@@ -248,6 +248,8 @@ def as_eve(ours):
         if "tls_version" in ours and not is_quic(ours):
             version = ours["tls_version"]
             named["version"] = "TLSv1" if version == "TLSv1.0" else version.replace("TLSv", "TLS ")
+        if "cert_subject" in ours:
+            named["subject"] = ours["cert_subject"]
         event["quic" if is_quic(ours) else "tls"] = named
     if "http_host" in ours:
         event["http"] = {"hostname": ours["http_host"]}

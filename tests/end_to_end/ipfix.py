@@ -55,7 +55,7 @@ LEFT_OUT = {
     *(f"{side}_{what}" for side in ("src", "dst") for what in ("retransmits", "out_of_order", "zero_windows")),
     # Names and devices are not exported by IPFIX.
     "sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt", "src_device", "dst_device",
-    "tls_version", "tls_cipher", "ech", "app", "app_source",
+    "tls_version", "tls_cipher", "ech", "app", "app_source", "cert_subject", "cert_name",
 }
 
 

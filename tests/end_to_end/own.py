@@ -117,7 +117,7 @@ def from_ipfix(record, types):
 def from_ours(line):
     both = {f"{side}_{name}" for side in ("src", "dst") for name in BOTH}
     names = {"sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt"}
-    names |= {"tls_version", "tls_cipher", "ech", "app", "app_source"}
+    names |= {"tls_version", "tls_cipher", "ech", "app", "app_source", "cert_subject", "cert_name"}
     wanted = {"flow_id", "part", "interface", "tcp_state", "rtt_server_ns", "rtt_client_ns", "tunnel"}
     record = json.loads(line)
     # What a responder who sent nothing counts is left out.

@@ -153,6 +153,18 @@ const WORDS: &[Words] = &[
         "`true`: the ClientHello has an encrypted one in it, or what looks like one; `sni` is public",
         "flowtapEch (23, own)",
     ),
+    (
+        "cert_subject",
+        "",
+        "for whom the server's certificate is, as it claims; up to TLS 1.2",
+        "flowtapCertSubject (25, own)",
+    ),
+    (
+        "cert_name",
+        "",
+        "first DNS name in that certificate, or else its common name",
+        "flowtapCertName (26, own)",
+    ),
     ("http_host", "", "host in HTTP/1", "flowtapHttpHost (12, own)"),
     ("name", "", "best name of the responder", "flowtapName (13, own)"),
     ("name_source", "", "where `name` is from", "flowtapNameSource (14, own)"),

@@ -122,6 +122,7 @@ fn write(record: &Picked, event: &mut Object<'_>) {
         // Of QUIC the version is QUIC's own, which is not kept.
         let version = record.tls_version.get().filter(|_| !record.is_quic());
         tls.text("version", version.map(tls_version));
+        tls.text("subject", record.cert_subject.get());
     });
     event.object("http", record.http_host.get().is_some(), |http| {
         http.text("hostname", record.http_host.get());

@@ -39,6 +39,7 @@ const NAMES: &[Names] = &[
     ("alpn", same("service"), same("app_proto")),
     ("ja4", same("service"), same("tls.ja4, quic.ja4, app_proto")),
     ("tls_version", same("service"), same("tls.version, app_proto")),
+    ("cert_subject", same(""), same("tls.subject")),
     ("http_host", same("service"), same("http.hostname, app_proto")),
     ("name", same("resp_name"), same("flowtap.name")),
     ("name_source", same("resp_name_source"), same("flowtap.name_source")),

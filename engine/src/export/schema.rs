@@ -188,6 +188,8 @@ fn visit_labels(row: &Row<'_>, to: &mut impl Fields) {
     to.plain("tls_version", facts.and_then(FlowFacts::tls_version).as_deref());
     to.plain("tls_cipher", facts.and_then(FlowFacts::tls_cipher).as_deref());
     to.flag("ech", facts.and_then(|facts| facts.has_ech.then_some(true)));
+    to.text("cert_subject", facts.and_then(|facts| facts.cert_subject.as_deref()));
+    to.text("cert_name", facts.and_then(|facts| facts.cert_name.as_deref()));
     to.text("http_host", facts.and_then(|facts| facts.http_host.as_deref()));
     to.text("name", name.map(|name| name.name));
     to.plain("name_source", name.map(|name| name.source));

@@ -18,7 +18,7 @@ use crate::flow::{
 };
 use crate::names::addresses::{AddressName, Doubt};
 use crate::names::facts::FlowFacts;
-use crate::names::{Labels, NameService};
+use crate::names::{App, Labels, NameService};
 use crate::sync::Arc;
 use crate::time::Timestamp;
 
@@ -157,6 +157,9 @@ pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T
         chosen_version: Some(0x0304),
         chosen_cipher: Some(0x1301),
         has_ech: true,
+        cert_subject: Some("O=A, CN=d.example".into()),
+        cert_name: Some("d.example".into()),
+        spoken: Some(App::Quic),
         http_host: Some("c.example".into()),
     };
     let name = AddressName {

@@ -36,6 +36,10 @@ pub struct FlowFacts {
     pub chosen_cipher: Option<u16>,
     /// Whether the ClientHello has an encrypted one in it, or what looks like one.
     pub has_ech: bool,
+    /// Subject of the server's certificate, up to TLS 1.2.
+    pub cert_subject: Option<Arc<str>>,
+    /// First DNS name in it, or else its common name.
+    pub cert_name: Option<Arc<str>>,
     /// Host of the first HTTP/1 request.
     pub http_host: Option<Arc<str>>,
 }
@@ -77,6 +81,8 @@ impl FlowFacts {
             FlowFact::Alpn(text) => (&mut self.alpn, text),
             FlowFact::Ja4(text) => (&mut self.ja4, text),
             FlowFact::HttpHost(text) => (&mut self.http_host, text),
+            FlowFact::CertSubject(text) => (&mut self.cert_subject, text),
+            FlowFact::CertName(text) => (&mut self.cert_name, text),
             FlowFact::App(app) => return self.see(app),
             FlowFact::TlsVersion(version) => {
                 self.chosen_version.get_or_insert(version);
@@ -109,6 +115,8 @@ impl FlowFacts {
         fill(&mut self.alpn, &later.alpn);
         fill(&mut self.ja4, &later.ja4);
         fill(&mut self.http_host, &later.http_host);
+        fill(&mut self.cert_subject, &later.cert_subject);
+        fill(&mut self.cert_name, &later.cert_name);
         self.chosen_version = self.chosen_version.or(later.chosen_version);
         self.chosen_cipher = self.chosen_cipher.or(later.chosen_cipher);
         self.has_ech |= later.has_ech;

@@ -55,6 +55,10 @@ pub enum FlowFact {
     TlsVersion(u16),
     /// The cipher suite that the server chose, as the IANA numbers them.
     TlsCipher(u16),
+    /// For whom the server's certificate is: its whole subject.
+    CertSubject(Box<str>),
+    /// The first DNS name in the server's certificate, or else its common name.
+    CertName(Box<str>),
 }
 
 /// By which protocol a name was learned.

@@ -36,6 +36,8 @@ pub(super) enum Own {
     TlsCipher,
     Ech,
     AppSource,
+    CertSubject,
+    CertName,
 }
 
 /// Of the reverse direction (RFC 5103 section 6.2).
@@ -77,7 +79,7 @@ enum Units {
 type Row = (Own, &'static str, Type, Semantics, Units, &'static str);
 
 #[rustfmt::skip]
-const ELEMENTS: [Row; 24] = {
+const ELEMENTS: [Row; 26] = {
     use {Semantics as S, Type as T, Units as U};
     [
         (Own::Part, "flowtapPart", T::Unsigned32, S::Identifier, U::None, "0, 1, 2 when an active timeout cut the flow"),
@@ -104,6 +106,8 @@ const ELEMENTS: [Row; 24] = {
         (Own::TlsCipher, "flowtapTlsCipher", T::String, S::Default, U::None, "cipher suite that the TLS or QUIC server chose"),
         (Own::Ech, "flowtapEch", T::Unsigned8, S::Identifier, U::None, "1 if the client sent an encrypted ClientHello, or what looks like one"),
         (Own::AppSource, "flowtapAppSource", T::Unsigned8, S::Identifier, U::None, "how applicationName is known: 1 seen in the flow, 2 by a port"),
+        (Own::CertSubject, "flowtapCertSubject", T::String, S::Default, U::None, "subject of the TLS server's certificate"),
+        (Own::CertName, "flowtapCertName", T::String, S::Default, U::None, "first DNS name in the TLS server's certificate, or its common name"),
     ]
 };
 

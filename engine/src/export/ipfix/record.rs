@@ -25,7 +25,7 @@ const APP_BYTES: usize = 15;
 /// Bytes of a text that is none from the wire: the longest name of a cipher suite has less.
 const WORD_BYTES: usize = 64;
 /// Names in all their texts.
-const NAMES_BYTES: usize = 7 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1;
+const NAMES_BYTES: usize = 9 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1;
 /// Bytes of the longest record.
 pub(super) const RECORD_BYTES: usize = PLAIN_BYTES + NAMES_BYTES;
 
@@ -217,6 +217,8 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.text(facts.and_then(FlowFacts::tls_version).as_deref(), WORD_BYTES);
         to.text(facts.and_then(FlowFacts::tls_cipher).as_deref(), WORD_BYTES);
         to.put([facts.filter(|facts| facts.has_ech).map_or(u8::MAX, |_| 1)]);
+        to.text(facts.and_then(|facts| facts.cert_subject.as_deref()), NAME_BYTES);
+        to.text(facts.and_then(|facts| facts.cert_name.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.http_host.as_deref()), NAME_BYTES);
         to.text(name.map(|name| name.name), NAME_BYTES);
         to.text(name.map(|name| name.source), NAME_BYTES);

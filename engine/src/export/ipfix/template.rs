@@ -194,13 +194,15 @@ const OF_TUNNEL: [(Own, u16); 4] = [
     (Own::TunnelDestination, 16),
     (Own::TunnelId, 8),
 ];
-const OF_NAMES: [(Own, u16); 11] = [
+const OF_NAMES: [(Own, u16); 13] = [
     (Own::Sni, VARIABLE),
     (Own::Alpn, VARIABLE),
     (Own::Ja4, VARIABLE),
     (Own::TlsVersion, VARIABLE),
     (Own::TlsCipher, VARIABLE),
     (Own::Ech, 1),
+    (Own::CertSubject, VARIABLE),
+    (Own::CertName, VARIABLE),
     (Own::HttpHost, VARIABLE),
     (Own::Name, VARIABLE),
     (Own::NameSource, VARIABLE),

@@ -10,7 +10,7 @@ use crate::export::{Format, Rows, SinkOptions};
 use crate::flow::FeaturesSet;
 use crate::names::addresses::{AddressName, Doubt};
 use crate::names::facts::FlowFacts;
-use crate::names::{Labels, NameService};
+use crate::names::{App, Labels, NameService};
 use crate::sync::Arc;
 
 /// A record with names, in one format.
@@ -103,12 +103,16 @@ fn names_with_their_source_age_and_doubt() {
         chosen_version: Some(0x7f17),
         chosen_cipher: Some(0xcca8),
         has_ech: true,
+        cert_subject: Some("O=A, CN=d.example".into()),
+        cert_name: Some("d.example".into()),
+        spoken: Some(App::Quic),
         http_host: Some("c.example".into()),
     };
     let line = labelled(Format::JsonLines, facts, Some(name));
     let want = concat!(
         r#""sni":"b.example","alpn":"h3","ja4":"q13d","tls_version":"0x7f17","#,
         r#""tls_cipher":"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256","ech":true,"#,
+        r#""cert_subject":"O=A, CN=d.example","cert_name":"d.example","#,
         r#""http_host":"c.example","#,
         r#""name":"b.example","name_source":"quic_sni"}"#,
     );

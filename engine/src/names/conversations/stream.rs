@@ -8,7 +8,9 @@
 //! from where a message surely begins.
 
 use super::ports;
-use crate::limits::{COPIED_BYTES, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
+use crate::limits::{
+    COPIED_BYTES, NAME_PAYLOADS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS,
+};
 use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
 use crate::names::parse::pieces::{Bounds, Pieces};
 use crate::names::parse::{Read, dns, greeting, http, ssh, tls};
@@ -38,6 +40,9 @@ pub(super) struct Stream {
     pieces: Pieces,
     payloads: u32,
     state: State,
+    /// Findings of the message that were told, though more may follow; and with which payload.
+    told: usize,
+    told_at: u32,
     /// Of a row of messages.
     place: Place,
     /// Since when bytes of it are missing.
@@ -109,14 +114,17 @@ impl Stream {
         if ports(payload).contains(&port::DNS) {
             return self.read_dns(payload, offset, is_full, in_detail, found);
         }
-        let is_last = is_full || self.payloads >= STREAM_PAYLOADS;
+        // Behind the payload in which a message began so many more are copied.
+        let has_all = self.told > 0 && self.payloads + 1 >= self.told_at + NAME_PAYLOADS;
+        let is_last = is_full || has_all || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
         if let Some(facts) = self.read(payload, is_cut, found) {
-            // What it speaks, and nothing else.
-            let says_nothing = facts.len() <= 1;
+            // What it speaks, and nothing else; or nothing more than was told.
+            let is_short = self.told > 0;
+            let says_nothing = facts.len() <= usize::from(!is_short);
             found.extend(facts);
             self.close();
-            return (says_nothing && is_full).then_some(Loss::TooLong);
+            return (says_nothing && (is_full || is_short)).then_some(Loss::TooLong);
         }
         if !is_last {
             return None;
@@ -148,7 +156,15 @@ impl Stream {
                 },
             };
             match read {
-                Read::Done(facts) => return Some(facts),
+                Read::Done(facts) => return Some(facts.into_iter().skip(self.told).collect()),
+                Read::Part(facts) => {
+                    self.state = State::Begun;
+                    let count = facts.len();
+                    found.extend(facts.into_iter().skip(self.told));
+                    if self.told == 0 {
+                        (self.told, self.told_at) = (count, self.payloads);
+                    }
+                }
                 Read::More if has_begun => self.state = State::Begun,
                 Read::More => {}
                 Read::No => self.pieces.refuse(idx),
@@ -282,21 +298,10 @@ fn read(
                 address: Some(payload.key.source_ip(payload.direction)),
                 fact: HostFact::SshBanner(banner),
             };
-            return match ssh::read(run) {
-                Read::Done(banner) => Read::Done(vec![Finding::Host(hint(banner))]),
-                Read::More => Read::More,
-                Read::No => Read::No,
-            };
+            return ssh::read(run).map(|banner| vec![Finding::Host(hint(banner))]);
         }
     };
-    match facts {
-        Read::Done(facts) => {
-            let all = facts.into_iter().chain([FlowFact::App(app)]);
-            Read::Done(all.map(Finding::Flow).collect())
-        }
-        Read::More => Read::More,
-        Read::No => Read::No,
-    }
+    facts.map(|facts| [FlowFact::App(app)].into_iter().chain(facts).map(Finding::Flow).collect())
 }
 
 /// How far `to` is behind `from`, negative if before it: sequence numbers begin again after 2^32.

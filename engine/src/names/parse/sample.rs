@@ -43,6 +43,32 @@ pub(crate) fn server_hello() -> Vec<u8> {
     message(2, &body)
 }
 
+/// A Certificate message with a chain of these.
+pub(crate) fn certificate_message(chain: &[&[u8]]) -> Vec<u8> {
+    let sized = |bytes: &[u8]| {
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length[1..], bytes].concat()
+    };
+    message(11, &sized(&chain.iter().flat_map(|one| sized(one)).collect::<Vec<_>>()))
+}
+
+/// A certificate for a name.
+pub(crate) fn certificate(name: &str) -> Vec<u8> {
+    let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    parameters.distinguished_name = rcgen::DistinguishedName::new();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    parameters.self_signed(&key).unwrap().der().to_vec()
+}
+
+/// A ServerHello that chooses TLS 1.2, without extensions.
+pub(crate) fn server_hello_12() -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([0x5a; 32]);
+    body.extend([0, 0xc0, 0x2f, 0]);
+    message(2, &body)
+}
+
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap().to_be_bytes();
     [&[kind], &length[1..], body].concat()

@@ -1,4 +1,5 @@
-//! TLS handshakes in the clear (RFC 8446, RFC 5246): ClientHello and ServerHello.
+//! TLS handshakes in the clear (RFC 8446, RFC 5246): ClientHello, ServerHello, and the certificate
+//! behind it, which TLS 1.3 encrypts.
 //!
 //! tls-parser reads the messages. Records are taken off here, as a message may be in several; and
 //! extensions are told apart here, as one that cannot be read must not hide those behind it.
@@ -14,7 +15,7 @@ use tls_parser::{
 
 use super::ja4::{self, Hello};
 use super::text::text;
-use super::{Read, be16};
+use super::{Read, be16, be24, certificate};
 use crate::names::FlowFact;
 
 const RECORD_HEADER: usize = 5;
@@ -23,6 +24,9 @@ const EXTENSION_HEADER: usize = 4;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+/// Versions whose servers show their certificates.
+const SSL_3: u16 = 0x0300;
+const TLS_1_2: u16 = 0x0303;
 /// The longest record (RFC 5246 section 6.2.3); TLS 1.3 allows less.
 const RECORD_BYTES: usize = (1 << 14) + 2_048;
 /// encrypted_client_hello (RFC 9849 section 5), and the type of the one that others see.
@@ -39,22 +43,51 @@ pub(crate) enum Carrier {
 /// Reads the message that begins the records in `stream`. If nothing can follow, as the rest
 /// `is_cut`, what is there of it counts.
 pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
-    match message(stream) {
-        Some(message) => read_message(&message, Carrier::Tcp, is_cut),
-        None => Read::No,
+    let Some(Handshake { content, is_over }) = handshake(stream) else { return Read::No };
+    match read_message(&content, Carrier::Tcp, is_cut) {
+        Read::Done(facts) if content.first() == Some(&SERVER_HELLO) => {
+            with_certificate(facts, &content, is_cut || is_over)
+        }
+        read => read,
     }
+}
+
+/// What a ServerHello says, and behind it the certificate, if it `is_last` of what there is.
+fn with_certificate(
+    mut facts: Vec<FlowFact>,
+    content: &[u8],
+    is_last: bool,
+) -> Read<Vec<FlowFact>> {
+    let is_clear = |fact: &FlowFact| matches!(fact, FlowFact::TlsVersion(SSL_3..=TLS_1_2));
+    if !facts.iter().any(is_clear) {
+        return Read::Done(facts);
+    }
+    let end = MESSAGE_HEADER + be24(content, 1).unwrap_or_default();
+    match certificate::leaf(content.get(end..).unwrap_or_default()) {
+        Read::Done(leaf) => facts.extend(certificate::facts(leaf)),
+        Read::More if !is_last => return Read::Part(facts),
+        _ => {}
+    }
+    Read::Done(facts)
+}
+
+/// Messages of a handshake.
+struct Handshake<'a> {
+    content: Cow<'a, [u8]>,
+    /// Something else follows.
+    is_over: bool,
 }
 
 /// What the handshake records that begin `stream` hold, without their headers; `None` if it does
 /// not begin with one.
-fn message(stream: &[u8]) -> Option<Cow<'_, [u8]>> {
+fn handshake(stream: &[u8]) -> Option<Handshake<'_>> {
     let mut rest = stream;
     let mut message = Cow::Borrowed(&[][..]);
     while let Some(header) = rest.first_chunk::<RECORD_HEADER>() {
         let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
         if header[0] != HANDSHAKE || header[1] != 3 || !(1..=RECORD_BYTES).contains(&length) {
             // What else follows a message is no part of it; an alert may stand inside of none.
-            return (!message.is_empty()).then_some(message);
+            return (!message.is_empty()).then_some(Handshake { content: message, is_over: true });
         }
         let end = rest.len().min(RECORD_HEADER + length);
         let content = &rest[RECORD_HEADER..end];
@@ -65,7 +98,7 @@ fn message(stream: &[u8]) -> Option<Cow<'_, [u8]>> {
         }
         rest = &rest[end..];
     }
-    Some(message)
+    Some(Handshake { content: message, is_over: false })
 }
 
 /// Reads one handshake message, without records: of QUIC's CRYPTO frames.

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::{CONVERSATION_IDLE_NS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS};
-use crate::names::parse::sample::{hello_for, records, server_hello};
+use crate::names::App;
+use crate::names::parse::sample::{
+    certificate, certificate_message, hello_for, records, server_hello, server_hello_12,
+};
 
 const TCP: u8 = protocol::TCP;
 
@@ -15,7 +18,7 @@ fn both_directions_say_their_own_once() {
     assert_eq!(sni(&flow.see(FROM_CLIENT, 1_000, &hello)), Some("a.example"));
     assert_eq!(flow.see(FROM_CLIENT, 1_000, &hello), [], "a retransmission");
     let answer = flow.see(FROM_SERVER, 77, &records(&server_hello(), 99));
-    assert_eq!(answer[1], Finding::Flow(FlowFact::TlsCipher(0x1301)));
+    assert_eq!(answer[2], Finding::Flow(FlowFact::TlsCipher(0x1301)));
     assert_eq!(flow.conversations.held(), (1, 0));
     let next = flow.see(FROM_CLIENT, 1_000 + (1 << 30), &hello_for("b.example", 500));
     assert_eq!(sni(&next), Some("b.example"), "another connection with the same ports");
@@ -32,6 +35,49 @@ fn greetings_may_come_first() {
     let hello = hello_for("mail.example", 2_000);
     assert_eq!(flow.see(FROM_CLIENT, 20, &hello[..1_400]), []);
     assert_eq!(sni(&flow.see(FROM_CLIENT, 1_420, &hello[1_400..])), Some("mail.example"));
+}
+
+/// What is said with each of these segments of a server, and what could not be read.
+fn check_server(segments: &[&[u8]], want: &[&[FlowFact]], counters: ParserCounters) {
+    let mut flow = Flow::new(TCP, 443);
+    let mut sequence = 0;
+    for (bytes, want) in segments.iter().zip(want) {
+        let said = flow.see(FROM_SERVER, sequence, bytes);
+        let want: Vec<_> = want.iter().cloned().map(Finding::Flow).collect();
+        assert_eq!(said, want, "at {sequence}");
+        sequence += u32::try_from(bytes.len()).unwrap();
+    }
+    assert_eq!(flow.conversations.held().1, 0);
+    assert_eq!(flow.conversations.counters(), counters);
+}
+
+#[test]
+fn a_certificate_follows_in_more_segments() {
+    let der = certificate("a.example");
+    let message = certificate_message(&[&der, &[0x30; 900]]);
+    let named = [FlowFact::CertSubject("CN=a.example".into()), FlowFact::CertName("a.example".into())];
+    let hello = |version, cipher| {
+        [FlowFact::App(App::Tls), FlowFact::TlsVersion(version), FlowFact::TlsCipher(cipher)]
+    };
+    let old = hello(0x0303, 0xc02f);
+    let all = [&old[..], &named].concat();
+    let none = ParserCounters::default();
+    let too_long = ParserCounters { too_long: 1, ..none };
+    let (first, rest) = (records(&server_hello_12(), 99), records(&message, 700));
+    let both = [&first[..], &rest].concat();
+    check_server(&[&both, b"more"], &[&all, &[]], none);
+    check_server(&[&first, &rest], &[&old, &named], none);
+    let in_one_record = records(&[server_hello_12(), message].concat(), 1 << 14);
+    let (head, tail) = in_one_record.split_at(200);
+    check_server(&[head, tail], &[&old, &named], none);
+    // A session that is taken up again has none, and TLS 1.3 none that can be seen.
+    let again = [&first[..], b"\x14\x03\x03\0\x01\x01"].concat();
+    check_server(&[&again, &rest], &[&old, &[]], none);
+    let new = [records(&server_hello(), 99), rest.clone()].concat();
+    check_server(&[&new, &rest], &[&hello(0x0304, 0x1301), &[]], none);
+    // What is not there with as many payloads as are copied does not come.
+    let parts: Vec<_> = rest[..90].chunks(30).collect();
+    check_server(&[&first, parts[0], parts[1], parts[2]], &[&old, &[], &[], &[]], too_long);
 }
 
 #[test]
