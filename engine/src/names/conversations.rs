@@ -110,7 +110,7 @@ impl Conversation {
 
 impl Conversations {
     /// Messages of name services shall have their [detail](crate::names::DnsDetail).
-    pub(super) fn want_detail(&mut self) {
+    pub fn want_detail(&mut self) {
         self.in_detail = true;
     }
 
