@@ -508,6 +508,16 @@ pub const DEVICES: usize = 32_768;
 /// Addresses of one device that are kept: the latest.
 pub const DEVICE_ADDRESSES: usize = 16;
 
+/// Ends of flows, as devices with their addresses, that a thread which labels records has noted and
+/// not passed on. With more `read` waits until it can, and `capture` counts what it does not note.
+pub const DEVICE_SIGHTINGS: usize = 16_384;
+
+/// How often it passes them on.
+pub const DEVICE_SIGHTINGS_EVERY: Duration = Duration::from_secs(1);
+
+/// How many times it may do so before the `names` thread has taken any.
+pub const DEVICE_SIGHTINGS_WAITING: usize = 4;
+
 /// Names of one device that are kept: the latest.
 pub const DEVICE_NAMES: usize = 8;
 

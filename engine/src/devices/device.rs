@@ -111,6 +111,9 @@ pub struct Device {
     pub names: Vec<DeviceName>,
     /// Its latest addresses.
     pub addresses: Vec<DeviceAddress>,
+    /// Addresses at which it was an end of flows, in their order. They are kept apart as they come
+    /// in no order of time, and must not move what labels depend on.
+    flow_addresses: Vec<DeviceAddress>,
     /// What it asks DHCP servers for, in its order: it tells systems apart.
     pub dhcp_fingerprint: Option<Arc<str>>,
     /// What it says to DHCP servers that it is.
@@ -131,6 +134,7 @@ impl Device {
             seen: [time; 2],
             names: Vec::new(),
             addresses: Vec::new(),
+            flow_addresses: Vec::new(),
             dhcp_fingerprint: None,
             dhcp_vendor: None,
             ssdp_server: None,
@@ -153,6 +157,32 @@ impl Device {
     /// It was seen at `time`.
     pub(super) fn see(&mut self, time: Timestamp) {
         widen(&mut self.seen, time);
+    }
+
+    /// It was an end of a flow, from its first packet to its last.
+    pub(super) fn see_flow(&mut self, place: Place, seen: [Timestamp; 2]) {
+        let all = &mut self.flow_addresses;
+        match all.binary_search_by_key(&place, |known| known.place) {
+            Ok(at) => seen.into_iter().for_each(|time| widen(&mut all[at].seen, time)),
+            Err(at) => {
+                all.insert(at, DeviceAddress { place, sighting: Sighting::Frame, seen });
+                surplus(all, DEVICE_ADDRESSES, |one| one.seen[1]);
+            }
+        }
+    }
+
+    /// Its addresses, however they are known.
+    #[must_use]
+    pub fn all_addresses(&self) -> Vec<DeviceAddress> {
+        let mut all = self.addresses.clone();
+        for one in &self.flow_addresses {
+            match all.iter_mut().find(|known| known.place == one.place) {
+                Some(known) => one.seen.into_iter().for_each(|time| widen(&mut known.seen, time)),
+                None => all.push(one.clone()),
+            }
+        }
+        while surplus(&mut all, DEVICE_ADDRESSES, |one| one.seen[1]).is_some() {}
+        all
     }
 
     /// It was seen with an address. The one that it has not had for longest, if there are too
@@ -225,7 +255,7 @@ pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(NAME_BYTES)]
 }
 
-fn widen(seen: &mut [Timestamp; 2], time: Timestamp) {
+pub(super) fn widen(seen: &mut [Timestamp; 2], time: Timestamp) {
     *seen = [seen[0].min(time), seen[1].max(time)];
 }
 

@@ -100,7 +100,7 @@ fn device_at(record: &FlowRecord, from: Direction, known: &DevicesView) -> Optio
 }
 
 /// The MAC address of who sent this direction's packets, if the record itself shows it.
-fn own_mac(record: &FlowRecord, from: Direction) -> Option<Mac> {
+pub(super) fn own_mac(record: &FlowRecord, from: Direction) -> Option<Mac> {
     let opening = record.opening()?;
     let mac = opening.macs[usize::from(opening.first_packet != from)]?;
     let ttl = record.total.sides[from.idx()].ttl()?;

@@ -14,17 +14,22 @@
 //! others. What is in a tunnel belongs to another link than the frame. Only addresses that are
 //! local count ([`local::LocalNetworks`]), each in the VLANs that it was seen in.
 //!
+//! Records say by the same rule which devices there are ([`sightings`]), of which nothing that is
+//! read may ever have come.
+//!
 //! This imports nothing of [`crate::names`], which feeds it, and publishes it with its own tables.
 
 pub mod device;
 pub mod label;
 pub mod local;
+pub mod sightings;
 pub mod table;
 pub mod vendors;
 
 pub use device::{Device, DeviceAddress, DeviceName, HostNameSource, Sighting};
 pub use label::DeviceLabel;
 pub use local::LocalNetworks;
+pub use sightings::Sightings;
 pub use table::{DevicesView, Place};
 pub use vendors::Vendors;
 

@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use crate::devices::device::{cut, is_of_a_host};
 use crate::devices::label::{Identity, Span};
 use crate::devices::{
-    Device, DevicesSetup, HostNameSource, LocalNetworks, Mac, Sighting, Vendors, is_of_one_device,
+    Device, DevicesSetup, HostNameSource, LocalNetworks, Mac, Sighting, Sightings, Vendors,
+    is_of_one_device,
 };
 use crate::limits::{ADDRESS_OWNERS, KEY_VLANS};
 use crate::sync::Arc;
@@ -18,7 +19,7 @@ use crate::sync::parts::Parts;
 use crate::time::Timestamp;
 
 /// An address, and the VLANs in which it is one: outermost first, 0 where there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The VLANs.
     pub vlans: [u16; KEY_VLANS],
@@ -77,7 +78,8 @@ impl DevicesView {
     }
 
     /// Which addresses are local.
-    pub(super) fn networks(&self) -> &LocalNetworks {
+    #[must_use]
+    pub fn networks(&self) -> &LocalNetworks {
         &self.networks
     }
 
@@ -165,6 +167,18 @@ impl Devices {
             self.disown(mac, &gone);
         }
         self.own(place, Owner { from: time, mac, sighting });
+    }
+
+    /// Devices were ends of flows. That moves no label.
+    pub fn see_flows(&mut self, sightings: Sightings) {
+        for (mac, place, seen) in sightings.all() {
+            if !self.is_local(place.address) {
+                continue;
+            }
+            let device = self.device(mac, seen[0]);
+            device.see(seen[1]);
+            device.see_flow(place, seen);
+        }
     }
 
     /// A device gave itself a name.

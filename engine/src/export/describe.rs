@@ -179,7 +179,7 @@ const WORDS: &[Words] = &[
         "*_device",
         "",
         "which local host the {} is: `mac`, `vendor`, `hostname`, `source` of what is known",
-        "",
+        "flowtapDeviceMac, -Vendor, -Hostname, -Source (27 to 30, own)",
     ),
     (
         "sampling",

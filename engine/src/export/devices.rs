@@ -121,7 +121,7 @@ impl Line {
             hostname_source: hostname.map(|best| best.source),
             first_seen,
             last_seen,
-            addresses: device.addresses.iter().map(AddressLine::of).collect(),
+            addresses: device.all_addresses().iter().map(AddressLine::of).collect(),
             names: device.names.iter().map(NameLine::of).collect(),
             dhcp_fingerprint: text(&device.dhcp_fingerprint),
             dhcp_vendor: text(&device.dhcp_vendor),

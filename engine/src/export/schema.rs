@@ -461,7 +461,7 @@ impl<'a> Row<'a> {
     }
 
     /// The local host at one end.
-    fn device(&self, side: Side) -> Option<RowDevice<'a>> {
+    pub(crate) fn device(&self, side: Side) -> Option<RowDevice<'a>> {
         let [src, dst] = &self.labels?.devices;
         let device = if side == Side::Src { src } else { dst }.as_ref()?;
         Some(RowDevice {

@@ -41,6 +41,8 @@ pub struct NamesLedger {
     pub devices: u64,
     /// Devices that were evicted for others.
     pub devices_evicted: u64,
+    /// Ends of records that are devices, and found no room to be noted as such.
+    pub devices_missed: u64,
     /// Tables published.
     pub published: u64,
     /// Records that got a label.
@@ -85,6 +87,7 @@ impl NamesLedger {
             merged: thread.merged.get(),
             devices: thread.devices.get(),
             devices_evicted: thread.devices_evicted.get(),
+            devices_missed: labels.iter().map(|l| l.devices_missed.get()).sum(),
             published: thread.published.get(),
             labelled: labels.iter().map(|l| l.labelled.get()).sum(),
             late: labels.iter().map(|l| l.late.get()).sum(),

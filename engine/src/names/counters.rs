@@ -52,6 +52,8 @@ pub struct LabelCounters {
     pub labelled: Counter,
     /// Records that went on without what the `names` thread still had to read: it was behind.
     pub late: Counter,
+    /// Ends of records that are devices, and found no room to be noted as such.
+    pub devices_missed: Counter,
 }
 
 /// All of a run; empty where names are off.

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::devices::label::devices_of;
-use crate::devices::{DeviceLabel, DevicesView};
+use crate::devices::{DeviceLabel, DevicesView, Sightings};
 use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
+use crate::limits::DEVICE_SIGHTINGS_EVERY;
 use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
 use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
@@ -147,6 +148,12 @@ impl Labels {
         self.name.is_some() || facts.is_some_and(|facts| facts.only_spoken().is_none())
     }
 
+    /// Whether an end is a device.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        self.devices.iter().any(Option::is_some)
+    }
+
     /// The best name: what the flow said itself comes first.
     #[must_use]
     pub fn best_name(&self) -> Option<BestName<'_>> {
@@ -193,6 +200,11 @@ impl Shared {
         Self { progress, ..Self::default() }
     }
 
+    /// Whether the `names` thread has ended.
+    fn is_over(&self) -> bool {
+        self.progress.iter().all(|progress| progress.taken() == Progress::ALL)
+    }
+
     pub(super) fn set_thread(&self, thread: thread::Thread) {
         // It runs once.
         let _ = self.thread.set(thread);
@@ -225,6 +237,10 @@ pub struct Labeller {
     /// How long to wait for the `names` thread; `None` is as long as it takes.
     patience: Option<Duration>,
     released: Producer<Released>,
+    /// Devices at the ends of records, until the `names` thread has them; and since when.
+    sightings: Sightings,
+    since: Instant,
+    passed_on: Producer<Sightings>,
     counters: Arc<NamesCounters>,
     /// Its place in the counters.
     number: usize,
@@ -238,10 +254,13 @@ impl Labeller {
         shared: Arc<Shared>,
         patience: Option<Duration>,
         released: Producer<Released>,
+        passed_on: Producer<Sightings>,
         counters: Arc<NamesCounters>,
         number: usize,
     ) -> Self {
-        Self { shared, patience, released, counters, number, missed: Vec::new() }
+        let (sightings, missed) = Default::default();
+        let since = Instant::now();
+        Self { shared, patience, released, sightings, since, passed_on, counters, number, missed }
     }
 
     /// Labels of those of `records` that have any, each with its place.
@@ -254,6 +273,11 @@ impl Labeller {
         let tables = self.shared.tables.latest();
         let mut labels = Vec::new();
         for (place, record) in (0..).zip(records) {
+            if self.sightings.is_full() && self.patience.is_none() {
+                pass_on(&self.shared, &mut self.sightings, &mut self.passed_on);
+            }
+            let missed = self.sightings.note(record, tables.devices.networks());
+            self.counters.labels[self.number].devices_missed.add(missed);
             let Some(its) = tables.labels_of(record) else { continue };
             // Parts of one flow may be labelled by several threads: what those may need stays.
             if its.facts.is_some() && record.total.is_complete() && record.total.part == 0 {
@@ -264,6 +288,10 @@ impl Labeller {
             labels.push((place, its));
         }
         counters.labelled.add(labels.len() as u64);
+        if self.since.elapsed() >= DEVICE_SIGHTINGS_EVERY && !self.passed_on.is_full() {
+            self.since = Instant::now();
+            pass_on(&self.shared, &mut self.sightings, &mut self.passed_on);
+        }
         labels
     }
 
@@ -302,5 +330,26 @@ impl Labeller {
             }
         }
         true
+    }
+}
+
+/// Passes sightings on, and waits for the `names` thread to make room for that, if it runs.
+fn pass_on(shared: &Shared, sightings: &mut Sightings, to: &mut Producer<Sightings>) {
+    if sightings.is_empty() {
+        return;
+    }
+    while to.is_full() {
+        let Some(thread) = shared.thread.get().filter(|_| !shared.is_over()) else { return };
+        thread.unpark();
+        thread::park_timeout(LOOK);
+    }
+    let _ = to.push(std::mem::take(sightings));
+}
+
+/// The devices at the ends of the last records are known too: the `names` thread goes on until all
+/// who label records are gone.
+impl Drop for Labeller {
+    fn drop(&mut self) {
+        pass_on(&self.shared, &mut self.sightings, &mut self.passed_on);
     }
 }

@@ -53,7 +53,7 @@ pub use transactions::{DnsTransaction, TransactionSink};
 use std::time::Duration;
 
 use crate::devices::DevicesSetup;
-use crate::limits::RELEASED_KEYS;
+use crate::limits::{DEVICE_SIGHTINGS_WAITING, RELEASED_KEYS};
 use crate::names::handover::handover;
 use crate::names::labels::Shared;
 use crate::names::thread::Known;
@@ -67,7 +67,7 @@ pub struct Names {
     pub senders: Vec<PayloadSender>,
     /// One for each thread that ends records.
     pub labellers: Vec<Labeller>,
-    /// Ends by itself when all senders are gone.
+    /// Ends by itself when all senders are gone, and all who label records.
     pub thread: NamesThread,
     /// What devices there are.
     pub devices: DevicesReader,
@@ -90,16 +90,19 @@ impl Names {
         let shared = Arc::new(Shared::new(progress));
         let (releases, released): (Vec<_>, Vec<_>) =
             counters.labels.iter().map(|_| ring(RELEASED_KEYS)).unzip();
-        let labeller = |(number, release)| {
-            Labeller::new(Arc::clone(&shared), patience, release, Arc::clone(counters), number)
+        let (pass_on, passed_on): (Vec<_>, Vec<_>) =
+            counters.labels.iter().map(|_| ring(DEVICE_SIGHTINGS_WAITING)).unzip();
+        let labeller = |(number, (release, pass_on))| {
+            let (shared, counters) = (Arc::clone(&shared), Arc::clone(counters));
+            Labeller::new(shared, patience, release, pass_on, counters, number)
         };
-        let labellers = releases.into_iter().enumerate().map(labeller).collect();
+        let labellers = releases.into_iter().zip(pass_on).enumerate().map(labeller).collect();
         let counters = Arc::clone(counters);
         // Packets that are read have one order, and may be of several recordings.
         let is_ordered = patience.is_none() && receivers.len() == 1;
         let reader = DevicesReader(Arc::clone(&shared));
         let known = Known::new(max_names, is_ordered, devices);
-        let thread = NamesThread::new(receivers, released, known, shared, counters);
+        let thread = NamesThread::new(receivers, (released, passed_on), known, shared, counters);
         Self { senders, labellers, thread, devices: reader }
     }
 }

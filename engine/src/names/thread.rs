@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::devices::DevicesSetup;
+use crate::devices::{DevicesSetup, Sightings};
 use crate::devices::table::Devices;
 use crate::flow::FlowKey;
 use crate::limits::{DEVICES, ROUND_PAYLOADS};
@@ -32,6 +32,8 @@ pub struct NamesThread {
     receivers: Vec<PayloadReceiver>,
     /// Of each thread that labels records.
     released: Vec<Consumer<Released>>,
+    /// Devices at the ends of what they have labelled.
+    sightings: Vec<Consumer<Sightings>>,
     conversations: Conversations,
     findings: Vec<Finding>,
     known: Known,
@@ -60,7 +62,7 @@ pub(super) struct Known {
 impl NamesThread {
     pub(super) fn new(
         receivers: Vec<PayloadReceiver>,
-        released: Vec<Consumer<Released>>,
+        (released, sightings): (Vec<Consumer<Released>>, Vec<Consumer<Sightings>>),
         known: Known,
         shared: Arc<Shared>,
         counters: Arc<NamesCounters>,
@@ -69,7 +71,17 @@ impl NamesThread {
         shared.tables.publish(known.tables());
         let (conversations, findings) = Default::default();
         let transactions = None;
-        Self { receivers, released, conversations, findings, known, transactions, shared, counters }
+        Self {
+            receivers,
+            released,
+            sightings,
+            conversations,
+            findings,
+            known,
+            transactions,
+            shared,
+            counters,
+        }
     }
 
     /// Passes transactions of name services on to `log`, if there is one.
@@ -82,13 +94,15 @@ impl NamesThread {
         self
     }
 
-    /// Reads until every decoder is gone and everything is read.
+    /// Reads until every decoder is gone and everything is read, and nobody labels records any
+    /// more.
     pub fn run(mut self) {
         self.shared.set_thread(thread::current());
         let mut idle = Idle::default();
         loop {
             // Asked before reading, so that nothing can arrive between.
-            let is_last = self.receivers.iter_mut().all(PayloadReceiver::is_finished);
+            let is_last = self.receivers.iter_mut().all(PayloadReceiver::is_finished)
+                && self.sightings.iter().all(Consumer::is_abandoned);
             if self.step() {
                 idle.reset();
             } else if is_last {
@@ -113,7 +127,7 @@ impl NamesThread {
         }
         self.counters.thread.read.add(read as u64);
         self.transactions.iter_mut().for_each(Transactions::flush);
-        let released = self.release();
+        let released = self.release() | self.see_flows();
         let counters = &self.counters.thread;
         counters.devices_evicted.add(self.known.devices.take_evicted());
         // When devices were seen is no hurry: it is published with other things, or at rest.
@@ -171,6 +185,18 @@ impl NamesThread {
                 known.keep(payload, place, sender.as_ref(), findings, &counters.thread);
             }
         });
+    }
+
+    /// Notes devices at the ends of records. Whether there were any.
+    fn see_flows(&mut self) -> bool {
+        let mut any = false;
+        for ring in &mut self.sightings {
+            while let Some(sightings) = ring.pop() {
+                any = true;
+                self.known.devices.see_flows(sightings);
+            }
+        }
+        any
     }
 
     /// Forgets flows whose records are labelled. Whether there were any.

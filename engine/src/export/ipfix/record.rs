@@ -25,7 +25,9 @@ const APP_BYTES: usize = 15;
 /// Bytes of a text that is none from the wire: the longest name of a cipher suite has less.
 const WORD_BYTES: usize = 64;
 /// Names in all their texts.
-const NAMES_BYTES: usize = 9 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1;
+const NAMES_BYTES: usize = 9 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1 + 2 * DEVICE_BYTES;
+/// A device in all its texts.
+const DEVICE_BYTES: usize = 6 + 2 * (3 + NAME_BYTES) + 1 + WORD_BYTES;
 /// Bytes of the longest record.
 pub(super) const RECORD_BYTES: usize = PLAIN_BYTES + NAMES_BYTES;
 
@@ -224,6 +226,13 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.text(name.map(|name| name.source), NAME_BYTES);
         to.put(number(name.and_then(|name| name.age_ns)).to_be_bytes());
         to.text(name.and_then(|name| name.doubt), NAME_BYTES);
+        for side in [Side::Src, Side::Dst] {
+            let device = row.device(side);
+            to.put(device.map_or([0; 6], |device| device.mac));
+            to.text(device.and_then(|device| device.vendor), NAME_BYTES);
+            to.text(device.and_then(|device| device.hostname), NAME_BYTES);
+            to.text(device.map(|device| device.source), WORD_BYTES);
+        }
     }
 }
 

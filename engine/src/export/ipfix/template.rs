@@ -5,7 +5,6 @@ use super::own::Own;
 use crate::export::schema::{Row, Side};
 use crate::flow::{RecordKind, Sampling, SamplingUnit, protocol};
 use crate::limits::RECORD_LABELS;
-use crate::names::Labels;
 
 /// RFC 5103 section 6.1: the enterprise number whose elements are those of the reverse
 /// direction.
@@ -38,7 +37,7 @@ pub(super) const REVERSE: Template = 1 << 11;
 /// The initiator's packets have a time to live and a code point; so have the responder's, if there
 /// are any.
 pub(super) const HEADERS: Template = 1 << 12;
-/// What the flow said of itself, and its responder's name: own elements.
+/// What the flow said of itself, its responder's name, and which devices its ends are: own elements.
 pub(super) const NAMES: Template = 1 << 13;
 /// The tunnel that it was in: own elements.
 pub(super) const TUNNEL: Template = 1 << 14;
@@ -151,6 +150,8 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
     add_own(has_own(template, FLAGS), &OF_TCP, false);
     add_own(has(TUNNEL), &OF_TUNNEL, false);
     add_own(has(NAMES), &OF_NAMES, false);
+    add_own(has(NAMES), &OF_DEVICES, false);
+    add_own(has(NAMES), &OF_DEVICES, true);
     for is_reverse in [false, true].into_iter().filter(|&is_reverse| !is_reverse || has(REVERSE)) {
         let enterprise = if is_reverse { REVERSE_PEN } else { 0 };
         let bytes = if has(WIDE) { 8 } else { 4 };
@@ -209,6 +210,13 @@ const OF_NAMES: [(Own, u16); 13] = [
     (Own::NameAge, 8),
     (Own::NameDoubt, VARIABLE),
 ];
+/// Of the initiator, and reversed of the responder.
+pub(super) const OF_DEVICES: [(Own, u16); 4] = [
+    (Own::DeviceMac, 6),
+    (Own::DeviceVendor, VARIABLE),
+    (Own::DeviceHostname, VARIABLE),
+    (Own::DeviceSource, VARIABLE),
+];
 
 /// Whether a flow of `what` kind has own elements; aggregates are not looked at so closely.
 pub(super) fn has_own(template: Template, what: Template) -> bool {
@@ -242,7 +250,7 @@ pub(super) fn template_of(row: &Row<'_>, own: bool) -> Template {
         return common | PREFIX;
     }
     common
-        | bit(NAMES, own && row.labels.is_some_and(Labels::has_names))
+        | bit(NAMES, own && row.labels.is_some_and(|labels| labels.has_names() || labels.has_devices()))
         | bit(TUNNEL, own && record.key.tunnel().is_some())
         | bit(MPLS, row.mpls().is_some())
         | bit(PORTS, row.port(Side::Src).is_some())
