@@ -7,7 +7,8 @@ import sys
 
 def tshark(path):
     """What tshark reads in a file: trees of pairs, one for each message or frame."""
-    command = ["tshark", "-r", path, "-T", "json"]
+    # Records with names and labels have more than the 60 fields that it takes unasked.
+    command = ["tshark", "-o", "cflow.max_template_fields:0", "-r", path, "-T", "json"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     # A tree may have one name twice.
     return json.loads(said, object_pairs_hook=list)

@@ -16,6 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("devices::ends_are_the_devices_of_the_packet_time", attribution),
         Trial::test("devices::they_are_kept_between_two_runs", kept),
+        Trial::test("devices::hosts_that_only_speak_tcp_are_devices", by_flows),
         Trial::test("devices::vendors_are_those_of_the_registries", vendors),
         Trial::test("devices::bad_files_and_flags_are_refused", refused),
     ];
@@ -149,6 +150,11 @@ fn file_of(frames: &[(u64, Vec<u8>)]) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// A capture in which ends of flows are devices.
+pub(crate) fn capture() -> (TempDir, PathBuf) {
+    file_of(&scenario())
+}
+
 /// The devices of the initiators of all flows to the world, by source port.
 fn devices(records: &[Value]) -> Vec<(u64, String)> {
     let mut devices = Vec::new();
@@ -215,8 +221,74 @@ fn kept() -> Outcome {
     let has = |text: &str| ensure(shown.contains(text), format!("no {text}:\n{shown}"));
     has("02:11:22:00:00:03  (random address)          pc3 ")?;
     has("2023-11-14 22:13:22  2023-11-14 22:13:22  10.0.0.3")?;
-    // Nothing but the router, which has no name, between flows: they are all still there.
-    ensure(shown.lines().count() == 5, shown.clone())
+    // Nothing was seen of them between flows: they are all still there, with the one that only
+    // sent something to the world.
+    ensure(shown.lines().count() == 6, shown.clone())
+}
+
+/// A segment between two local hosts, or of one behind the router; with so much to live.
+fn segment(from: (Mac, u8), to: (Mac, u8), ports: [u16; 2], flags: u8, ttl: u8) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let packet = PacketBuilder::ethernet2(from.0, to.0).ipv4(local(from.1), local(to.1), ttl);
+    let mut packet = packet.tcp(ports[0], ports[1], 1_000, 1_024);
+    if flags & 2 != 0 {
+        packet = packet.syn();
+    }
+    if flags & 16 != 0 {
+        packet = packet.ack(1);
+    }
+    packet.write(&mut frame, b"").expect("a vector takes anything");
+    frame
+}
+
+/// Hosts of which nothing is read: each is known by its frames, from the first packet of a flow to
+/// its last, and one behind a router is not. The records of others are what they are without.
+fn by_flows() -> Outcome {
+    let (one, other) = ((mac(4), 4), (mac(6), 6));
+    let behind = (ROUTER, 9);
+    let frames = [
+        (0, segment(one, other, [5_000, 80], 2, 64)),
+        (10, segment(other, one, [80, 5_000], 18, 128)),
+        (20, segment(one, other, [5_000, 80], 16, 64)),
+        (3_000, segment(one, other, [5_001, 80], 2, 64)),
+        // The same host, as a router passes it on; and another one that was never seen here.
+        (4_000, segment((ROUTER, 4), other, [5_002, 80], 2, 63)),
+        (5_000, segment(behind, other, [5_003, 80], 2, 63)),
+    ];
+    let (folder, capture) = file_of(&frames);
+    let kept = folder.path().join("devices.jsonl");
+    let mut first = None;
+    for workers in ["1", "2", "4"] {
+        for dispatch in ["flow", "direction"] {
+            let kept = kept.display().to_string();
+            let arguments = ["read", "-q", "-o", "-", "--workers", workers, "--dispatch", dispatch];
+            let arguments = [&arguments[..], &["--devices", &kept]].concat();
+            let arguments = arguments.iter().map(PathBuf::from);
+            let run = flowtap(arguments.chain([capture.clone()])).expect(0)?;
+            for record in json_lines(&run.stdout)? {
+                let mac = record["src_device"]["mac"].as_str();
+                let is_own = [5_000, 5_001].contains(&record["src_port"].as_u64().unwrap_or(0));
+                let want = is_own.then(|| shown(one.0));
+                ensure(mac == want.as_deref(), format!("{record}"))?;
+            }
+            let written = fs::read_to_string(&kept)?;
+            ensure(*first.get_or_insert(written.clone()) == written, "devices differ")?;
+        }
+    }
+    let devices = json_lines(&first.unwrap_or_default())?;
+    ensure(devices.len() == 2, format!("{devices:#?}"))?;
+    let time = |ms: u32| format!("2023-11-14T22:13:2{}.{:03}000000Z", ms / 1_000, ms % 1_000);
+    for (device, (host, first_seen, last_seen)) in devices.iter().zip([(4, 0, 3_000), (6, 0, 20)]) {
+        let address = &device["addresses"][0];
+        let is_so = device["mac"] == shown(mac(host))
+            && address["address"] == format!("10.0.0.{host}")
+            && address["source"] == "frame"
+            && [device, address].iter().all(|it| {
+                it["first_seen"] == time(first_seen) && it["last_seen"] == time(last_seen)
+            });
+        ensure(is_so && device["addresses"][1].is_null(), format!("{device}"))?;
+    }
+    Ok(())
 }
 
 fn vendors() -> Outcome {

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 
 use crate::jumbo::pcap;
 use crate::program::{FLOWTAP, Run, folder, generate, generate_scan, generate_with};
-use crate::{Outcome, carried, ensure, not_here};
+use crate::{Outcome, carried, devices, ensure, not_here};
 
 /// Reads own elements and compares.
 const COMPARE_OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/end_to_end/own.py");
@@ -50,6 +50,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             let made = generate_with("tls-mix", 20_000, 1_000, 35, &["--duration", "60s"]);
             own(&made.capture, &[], [100, 0])?;
             own(&generate(5_000, 300, 36).capture, &["--max-flows", "40"], [0, 0])
+        }),
+        Trial::test("ipfix::own_elements_say_which_devices_there_are", || {
+            let (_folder, capture) = devices::capture();
+            own(&capture, &[], [0, 0])
         }),
     ]
 }

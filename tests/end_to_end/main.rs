@@ -16,6 +16,7 @@ mod features;
 mod filter;
 mod foreign;
 mod generated;
+mod handshakes;
 mod host;
 mod intervals;
 mod ipfix;
@@ -75,6 +76,7 @@ fn main() {
     trials.extend(features::trials());
     trials.extend(names::trials());
     trials.extend(dns_log::trials());
+    trials.extend(handshakes::trials());
     trials.extend(devices::trials());
     trials.extend(filter::trials());
     trials.extend(sinks::trials());

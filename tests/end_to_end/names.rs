@@ -1,5 +1,6 @@
 //! Names of flows, from packets in a file to records: a table in, a table out.
 
+mod apps;
 mod flood;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("names::a_flood_costs_names_and_nothing_else", flood::flood),
         Trial::test("names::nothing_is_learned_where_names_are_off", off),
         Trial::test("names::few_may_be_kept", few),
+        Trial::test("names::applications_are_known_by_payload_or_port", apps::by_payload_or_port),
+        Trial::test("names::each_flow_of_many_shows_what_it_speaks", apps::many),
     ]
 }
 

@@ -19,7 +19,7 @@ from compare import compare
 REVERSE_PEN, REVERSE = 29305, 0x4000
 TCP_STATES = {1: "established", 2: "half_open", 3: "closed", 4: "reset", 5: "midstream"}
 # RFC 5610: data types that there are.
-MAC, STRING, IPV6 = 12, 13, 19
+STRING, IPV6 = 13, 19
 INTEGERS = (1, 3, 4)
 IN_NS = {"rtt_server", "rtt_client", "name_age"}
 BOTH = {"retransmits", "out_of_order", "zero_windows", "fragments"}
@@ -76,14 +76,12 @@ def value_of(raw, kind):
     if kind == IPV6:
         address = ipaddress.IPv6Address(raw)
         return None if address == ipaddress.IPv6Address("::") else str(address.ipv4_mapped or address)
-    if kind == MAC:
-        return None if raw == bytes(6) else raw.hex(":")
     assert kind in INTEGERS, kind
     return None if raw == b"\xff" * len(raw) else number(raw)
 
 
 def from_ipfix(record, types):
-    shown = {"tunnel": {}, "src_device": {}, "dst_device": {}, "interface": record[0, 82].decode() or None}
+    shown = {"tunnel": {}, "interface": record[0, 82].decode() or None}
     if (0, 96) in record:
         shown["app"] = record[0, 96].decode() or None
     if (0, 148) in record:
@@ -110,9 +108,11 @@ def from_ipfix(record, types):
             name = {"source": "src_ip", "destination": "dst_ip"}.get(name[7:], name[7:])
             if value is not None:
                 shown["tunnel"][name] = value
-        elif name.startswith("device_"):
+        elif name == "device":
             if value is not None:
-                shown["dst_device" if is_reverse else "src_device"][name[7:]] = value
+                parts = zip(("mac", "vendor", "hostname", "source"), value.split(";"))
+                device = {part: text.replace("\\u{3b}", ";") for part, text in parts if text}
+                shown["dst_device" if is_reverse else "src_device"] = device
         else:
             shown[name] = value
     return {name: value for name, value in shown.items() if value is not None and value != {}}

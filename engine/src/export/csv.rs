@@ -8,7 +8,6 @@
 
 use std::net::IpAddr;
 
-use crate::export::devices::shown_mac;
 use crate::export::line::{Line, harmless};
 use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit, names};
 use crate::export::{Encoder, InSet, Rows};
@@ -171,10 +170,8 @@ impl Fields for Csv {
 
     /// MAC address, vendor, host name, source.
     fn device(&mut self, _: &'static str, value: Option<RowDevice<'_>>) {
-        if let Some(RowDevice { mac, vendor, hostname, source }) = value {
-            let part = |text: Option<&str>| text.unwrap_or_default().replace(';', "\\u{3b}");
-            let (mac, vendor, hostname) = (shown_mac(mac), part(vendor), part(hostname));
-            self.quote(&format!("{mac};{vendor};{hostname};{source}"));
+        if let Some(device) = value {
+            self.quote(&device.in_one());
         }
         self.line.bytes(b",");
     }

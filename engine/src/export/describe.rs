@@ -135,7 +135,12 @@ const WORDS: &[Words] = &[
         "",
     ),
     ("end_reason", "", "`idle`, `active`, `end`, `forced` or `resources`", "flowEndReason (136)"),
-    ("app", "", "what the flow speaks, or what its port is for", "applicationName (96), if there are own ones"),
+    (
+        "app",
+        "",
+        "what the flow speaks, or what its port is for",
+        "applicationName (96), if there are own ones",
+    ),
     ("app_source", "", "`payload`: it was seen in the flow; `port`", "flowtapAppSource (24, own)"),
     ("sni", "", "server name in TLS or QUIC", "flowtapSni (9, own)"),
     ("alpn", "", "protocol offered in TLS or QUIC", "flowtapAlpn (10, own)"),
@@ -179,7 +184,7 @@ const WORDS: &[Words] = &[
         "*_device",
         "",
         "which local host the {} is: `mac`, `vendor`, `hostname`, `source` of what is known",
-        "flowtapDeviceMac, -Vendor, -Hostname, -Source (27 to 30, own)",
+        "flowtapDevice (27, own)",
     ),
     (
         "sampling",

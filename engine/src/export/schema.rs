@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::export::devices::shown_mac;
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{
     Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, Features, FeaturesSet,
@@ -79,6 +80,16 @@ pub struct RowDevice<'a> {
     pub hostname: Option<&'a str>,
     /// Where the host name is from, or else how it is known that the address is the device's.
     pub source: &'a str,
+}
+
+impl RowDevice<'_> {
+    /// All in one text: MAC address, vendor, host name and source with semicolons, absent ones
+    /// empty; a semicolon in one of them stands as `\u{3b}`.
+    pub(crate) fn in_one(&self) -> String {
+        let part = |text: Option<&str>| text.unwrap_or_default().replace(';', "\\u{3b}");
+        let (mac, vendor, hostname) = (shown_mac(self.mac), part(self.vendor), part(self.hostname));
+        format!("{mac};{vendor};{hostname};{}", self.source)
+    }
 }
 
 /// What has the fields of a record.

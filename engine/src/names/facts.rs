@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::flow::{FlowKey, FlowRecord};
-use crate::limits::{APP_AGAIN_NS, FACTS_KEPT, NAME_BYTES};
+use crate::limits::{APP_AGAIN_NS, APPS_KEPT, FACTS_KEPT, NAME_BYTES};
 use crate::names::aging::Aging;
 use crate::names::apps::is_http;
 use crate::names::parse::tls;
@@ -221,6 +221,8 @@ pub(super) struct Facts {
     /// What was said, in all flows: each may be as long as the names in it.
     messages: usize,
     max_messages: usize,
+    /// Of a key the latest stand for those before them, which are not missed.
+    is_of_apps: bool,
     /// Counted up with each entry: what is oldest.
     entries: u64,
 }
@@ -228,7 +230,12 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn new(max_messages: usize) -> Self {
         let (view, aging) = Default::default();
-        Self { view, aging, messages: 0, max_messages, entries: 0 }
+        Self { view, aging, messages: 0, max_messages, is_of_apps: false, entries: 0 }
+    }
+
+    /// The same for what flows speak that say nothing else, each time anew.
+    pub(super) fn of_apps(max_messages: usize) -> Self {
+        Self { is_of_apps: true, ..Self::new(max_messages) }
     }
 
     pub(super) fn view(&self) -> &FactsView {
@@ -246,14 +253,15 @@ impl Facts {
         let flows = &mut self.view.flows;
         let before = flows.get(&key).map(|flow| &*flow.said).unwrap_or_default();
         // A flow of before on the same key is the least useful.
-        let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
+        let kept = if self.is_of_apps { APPS_KEPT } else { FACTS_KEPT };
+        let surplus = (before.len() + 1).saturating_sub(kept);
         let mut said = before[surplus..].to_vec();
         let order = |(time, place): When| (time, place.ordinal);
         let at = said.partition_point(|(other, _)| order(*other) <= order(when));
         said.insert(at, (when, facts.into()));
         self.messages += 1;
         self.messages -= surplus;
-        evicted += surplus;
+        evicted += if self.is_of_apps { 0 } else { surplus };
         self.entries += 1;
         flows.insert(key, Flow { entry: self.entries, said: said.into() });
         self.aging.add(key, self.entries);

@@ -4,7 +4,7 @@
 //! need costs a copy; what it says no to is lost for names.
 
 use super::NameService;
-use super::parse::{greeting, gquic, http, quic, ssh};
+use super::parse::{gquic, greeting, http, quic, ssh};
 use crate::flow::protocol::{TCP, UDP};
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
 
@@ -131,7 +131,8 @@ pub(super) const BEGINNING_BYTES: usize = 4;
 
 #[inline]
 fn begins_tls(stream: &[u8]) -> bool {
-    matches!(stream, [22, 3, 0..=4, _, ..])
+    // Some servers warn that they do not know the name before they say anything else.
+    matches!(stream, [22, 3, 0..=4, _, ..] | [21, 3, 0..=4, 0, 2, 1, ..])
 }
 
 /// What `stream` may begin with.
@@ -155,6 +156,7 @@ mod tests {
         let tcp = |bytes: &[u8], nth| wants(TCP, [40_000, 9_999], bytes, nth);
         assert!(tcp(b"\x16\x03\x01\x02\x00\x01", 0) && tcp(b"\x16\x03\x03\x02\x00\x01", 15));
         assert!(!tcp(b"\x16\x03\x01\x02\x00\x01", 16));
+        assert!(tcp(b"\x15\x03\x03\0\x02\x01\x70", 0) && !tcp(b"\x15\x03\x03\0\x02\x02\x28", 0));
         assert!(tcp(b"GET / HTTP/1.1", 0) && !tcp(b"GET / HTTP/1.1", 2) && tcp(b"SSH-2.0-x", 0));
         assert!(tcp(b"G", 0) && !tcp(b"G", 1), "too little to tell");
         assert!(!tcp(b"HTTP/1.1 200 OK", 0));

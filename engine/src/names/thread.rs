@@ -7,8 +7,8 @@
 
 use std::net::IpAddr;
 
-use crate::devices::{DevicesSetup, Sightings};
 use crate::devices::table::Devices;
+use crate::devices::{DevicesSetup, Sightings};
 use crate::flow::FlowKey;
 use crate::limits::{DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
@@ -219,7 +219,7 @@ impl Known {
     pub(super) fn new(max_names: usize, is_ordered: bool, devices: &DevicesSetup) -> Self {
         Self {
             facts: Facts::new(max_names),
-            apps: Facts::new(max_names),
+            apps: Facts::of_apps(max_names),
             addresses: Addresses::new(max_names),
             questions: Questions::default(),
             recordings: Recordings::default(),

@@ -1,12 +1,12 @@
 //! Elements of our own, under the enterprise number that `--pen` sets, and what they are: a reader
 //! is told by type information records (RFC 5610).
 //!
-//! A number is an element's for ever. A number of all ones, an empty text, the unspecified address
-//! and a MAC address of zeros stand for what is not known.
+//! A number is an element's for ever. A number of all ones, an empty text and the unspecified
+//! address stand for what is not known.
 
 use super::Told;
 use super::message::{Dialect, OPTIONS_SET};
-use super::template::{OF_DEVICES, number_of_options};
+use super::template::{OF_SEGMENTS, number_of_options};
 use crate::flow::TcpState;
 
 /// An own element.
@@ -38,10 +38,7 @@ pub(super) enum Own {
     AppSource,
     CertSubject,
     CertName,
-    DeviceMac,
-    DeviceVendor,
-    DeviceHostname,
-    DeviceSource,
+    Device,
 }
 
 /// Of the reverse direction (RFC 5103 section 6.2).
@@ -59,7 +56,6 @@ enum Type {
     Unsigned8 = 1,
     Unsigned32 = 3,
     Unsigned64 = 4,
-    MacAddress = 12,
     String = 13,
     Ipv6Address = 19,
 }
@@ -84,7 +80,7 @@ enum Units {
 type Row = (Own, &'static str, Type, Semantics, Units, &'static str);
 
 #[rustfmt::skip]
-const ELEMENTS: [Row; 30] = {
+const ELEMENTS: [Row; 27] = {
     use {Semantics as S, Type as T, Units as U};
     [
         (Own::Part, "flowtapPart", T::Unsigned32, S::Identifier, U::None, "0, 1, 2 when an active timeout cut the flow"),
@@ -113,18 +109,14 @@ const ELEMENTS: [Row; 30] = {
         (Own::AppSource, "flowtapAppSource", T::Unsigned8, S::Identifier, U::None, "how applicationName is known: 1 seen in the flow, 2 by a port"),
         (Own::CertSubject, "flowtapCertSubject", T::String, S::Default, U::None, "subject of the TLS server's certificate"),
         (Own::CertName, "flowtapCertName", T::String, S::Default, U::None, "first DNS name in the TLS server's certificate, or its common name"),
-        (Own::DeviceMac, "flowtapDeviceMac", T::MacAddress, S::Default, U::None, "MAC address of the local host that the source is"),
-        (Own::DeviceVendor, "flowtapDeviceVendor", T::String, S::Default, U::None, "who has made it"),
-        (Own::DeviceHostname, "flowtapDeviceHostname", T::String, S::Default, U::None, "what it is called"),
-        (Own::DeviceSource, "flowtapDeviceSource", T::String, S::Default, U::None, "where the host name is from, or how the address is known to be its own"),
+        (Own::Device, "flowtapDevice", T::String, S::Default, U::None, "local host that the source is: MAC address;vendor;host name;source of that"),
     ]
 };
 
 /// Whether it is there once for each direction.
 fn has_reverse(which: Own) -> bool {
-    let of_counts =
-        matches!(which, Own::Retransmits | Own::OutOfOrder | Own::ZeroWindows | Own::Fragments);
-    of_counts || OF_DEVICES.iter().any(|(of_device, _)| *of_device == which)
+    let of_segments = OF_SEGMENTS.contains(&which);
+    of_segments || matches!(which, Own::Fragments | Own::Device)
 }
 
 /// As [`Own::TcpState`] has it.
@@ -210,9 +202,9 @@ mod tests {
         let shown: Vec<_> = fields().into_iter().filter_map(|field| field.ipfix).collect();
         for (number, row) in (1..).zip(ELEMENTS) {
             assert_eq!(row.0.number(false), number, "{}", row.1);
-            // A tunnel's stand in one field, and so do a device's.
+            // A tunnel's stand in one field.
             let of_tunnel = Own::TunnelType.number(false)..=Own::TunnelId.number(false);
-            if !of_tunnel.contains(&number) && number < Own::DeviceMac.number(false) {
+            if !of_tunnel.contains(&number) {
                 assert!(shown.contains(&format!("{} ({number}, own)", row.1)), "{}", row.1);
             }
         }
@@ -224,7 +216,7 @@ mod tests {
             let told = type_information(32_473, most);
             assert!(told.iter().all(|told| told.bytes.len() <= most), "{most}");
             let records: u32 = told.iter().map(|told| told.records).sum();
-            assert_eq!(records as usize, ELEMENTS.len() + 4 + 4);
+            assert_eq!(records as usize, ELEMENTS.len() + 5);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Data records into messages that are no longer than a reader or a path takes.
 
 use super::MESSAGE_BYTES;
+use super::definition::Definition;
 use super::message::{Dialect, SET_HEADER};
 use super::record::{PLAIN_BYTES, Record, write};
 use super::template::{
-    MILLISECONDS, NAMES, NETFLOW9, REVERSE, TIMES, Template, number_of, template_of,
+    LONGEST, MILLISECONDS, NAMES, NETFLOW9, REVERSE, TIMES, Template, number_of, template_of,
 };
 use crate::export::Rows;
 use crate::export::schema::Row;
@@ -24,6 +25,8 @@ pub(in crate::export) struct Packer {
     has_milliseconds: bool,
     /// Whether there are own elements.
     has_own: bool,
+    /// Whether a message takes the description of any template with names.
+    describes_names: bool,
     /// The records of a message by template.
     sets: Vec<(Template, Vec<u8>)>,
     /// Bytes of the message.
@@ -96,12 +99,15 @@ impl Packer {
     ) -> Self {
         let room = most_bytes - dialect.header_bytes() - SET_HEADER - dialect.most_padding();
         assert!(room >= PLAIN_BYTES, "no record would fit");
+        let mut longest = Vec::new();
+        Definition::Ours(LONGEST).describe(Some(u32::MAX), &mut longest);
         Self {
             dialect,
             most_bytes,
             is_uniflow,
             has_milliseconds,
             has_own,
+            describes_names: longest.len() <= room,
             sets: Vec::new(),
             bytes: dialect.header_bytes(),
             records: 0,
@@ -143,7 +149,8 @@ impl Packer {
         let set_header = SET_HEADER + self.dialect.most_padding();
         write(row, template, &mut self.record);
         let room = self.most_bytes - self.dialect.header_bytes() - set_header;
-        if self.record.len() > room && template & NAMES != 0 {
+        let is_too_long = self.record.len() > room || !self.describes_names;
+        if is_too_long && template & NAMES != 0 {
             self.record.take();
             template &= !NAMES;
             write(row, template, &mut self.record);

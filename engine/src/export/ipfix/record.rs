@@ -21,13 +21,14 @@ const NTP_SECONDS: i64 = 2_208_988_800;
 /// Bytes of the longest record without names.
 pub(super) const PLAIN_BYTES: usize = 470 + 1 + APP_BYTES + 1;
 /// Bytes of an application's name (RFC 6335 section 5.1).
-const APP_BYTES: usize = 15;
+pub(super) const APP_BYTES: usize = 15;
 /// Bytes of a text that is none from the wire: the longest name of a cipher suite has less.
-const WORD_BYTES: usize = 64;
+pub(super) const WORD_BYTES: usize = 64;
 /// Names in all their texts.
-const NAMES_BYTES: usize = 9 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1 + 2 * DEVICE_BYTES;
-/// A device in all its texts.
-const DEVICE_BYTES: usize = 6 + 2 * (3 + NAME_BYTES) + 1 + WORD_BYTES;
+const NAMES_BYTES: usize =
+    9 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1 + 2 * (3 + DEVICE_BYTES);
+/// A device: its MAC address, two names, and where they are from.
+pub(super) const DEVICE_BYTES: usize = 2 * (1 + NAME_BYTES) + 40;
 /// Bytes of the longest record.
 pub(super) const RECORD_BYTES: usize = PLAIN_BYTES + NAMES_BYTES;
 
@@ -227,11 +228,8 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.put(number(name.and_then(|name| name.age_ns)).to_be_bytes());
         to.text(name.and_then(|name| name.doubt), NAME_BYTES);
         for side in [Side::Src, Side::Dst] {
-            let device = row.device(side);
-            to.put(device.map_or([0; 6], |device| device.mac));
-            to.text(device.and_then(|device| device.vendor), NAME_BYTES);
-            to.text(device.and_then(|device| device.hostname), NAME_BYTES);
-            to.text(device.map(|device| device.source), WORD_BYTES);
+            let device = row.device(side).map(|device| device.in_one());
+            to.text(device.as_deref(), DEVICE_BYTES);
         }
     }
 }

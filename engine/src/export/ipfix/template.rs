@@ -63,6 +63,10 @@ pub(super) const OF_RECORD: Template = 0xffff;
 pub(super) const NEVER: Template = PREFIX | PORTS;
 const _: () = assert!(NEVER & 0xff00 == NEVER && FIRST_TEMPLATE == 0x100);
 
+/// What has more elements than any record.
+pub(super) const LONGEST: Template =
+    OF_RECORD & !PREFIX | OWN | MILLISECONDS | SAMPLED_PACKETS | SAMPLED_FLOWS;
+
 /// The number by which a run's messages know a template.
 pub(super) fn number_of(template: Template) -> u16 {
     FIRST_TEMPLATE + (template & OF_RECORD) as u16
@@ -150,8 +154,8 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
     add_own(has_own(template, FLAGS), &OF_TCP, false);
     add_own(has(TUNNEL), &OF_TUNNEL, false);
     add_own(has(NAMES), &OF_NAMES, false);
-    add_own(has(NAMES), &OF_DEVICES, false);
-    add_own(has(NAMES), &OF_DEVICES, true);
+    add_own(has(NAMES), &[(Own::Device, VARIABLE)], false);
+    add_own(has(NAMES), &[(Own::Device, VARIABLE)], true);
     for is_reverse in [false, true].into_iter().filter(|&is_reverse| !is_reverse || has(REVERSE)) {
         let enterprise = if is_reverse { REVERSE_PEN } else { 0 };
         let bytes = if has(WIDE) { 8 } else { 4 };
@@ -188,7 +192,7 @@ const MPLS_ENTRIES: u16 = 9;
 const _: () = assert!(RECORD_LABELS == MPLS_ENTRIES as usize);
 
 const OF_TCP: [(Own, u16); 3] = [(Own::TcpState, 1), (Own::RttServer, 4), (Own::RttClient, 4)];
-const OF_SEGMENTS: [Own; 3] = [Own::Retransmits, Own::OutOfOrder, Own::ZeroWindows];
+pub(super) const OF_SEGMENTS: [Own; 3] = [Own::Retransmits, Own::OutOfOrder, Own::ZeroWindows];
 const OF_TUNNEL: [(Own, u16); 4] = [
     (Own::TunnelType, VARIABLE),
     (Own::TunnelSource, 16),
@@ -210,14 +214,6 @@ const OF_NAMES: [(Own, u16); 13] = [
     (Own::NameAge, 8),
     (Own::NameDoubt, VARIABLE),
 ];
-/// Of the initiator, and reversed of the responder.
-pub(super) const OF_DEVICES: [(Own, u16); 4] = [
-    (Own::DeviceMac, 6),
-    (Own::DeviceVendor, VARIABLE),
-    (Own::DeviceHostname, VARIABLE),
-    (Own::DeviceSource, VARIABLE),
-];
-
 /// Whether a flow of `what` kind has own elements; aggregates are not looked at so closely.
 pub(super) fn has_own(template: Template, what: Template) -> bool {
     template & (OWN | what) == OWN | what && template & PREFIX == 0
@@ -250,7 +246,10 @@ pub(super) fn template_of(row: &Row<'_>, own: bool) -> Template {
         return common | PREFIX;
     }
     common
-        | bit(NAMES, own && row.labels.is_some_and(|labels| labels.has_names() || labels.has_devices()))
+        | bit(
+            NAMES,
+            own && row.labels.is_some_and(|labels| labels.has_names() || labels.has_devices()),
+        )
         | bit(TUNNEL, own && record.key.tunnel().is_some())
         | bit(MPLS, row.mpls().is_some())
         | bit(PORTS, row.port(Side::Src).is_some())

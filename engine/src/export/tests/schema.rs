@@ -86,7 +86,7 @@ fn a_tcp_flow_with_every_field() {
 "src_retransmits":6,"src_out_of_order":7,"src_zero_windows":8,
 "dst_retransmits":16,"dst_out_of_order":17,"dst_zero_windows":18,
 "src_ttl_min":50,"src_ttl_max":54,"dst_ttl_min":60,"dst_ttl_max":64,"src_dscp":20,"dst_dscp":30,
-"end_reason":"idle"}"#,
+"end_reason":"idle","app":"https","app_source":"port"}"#,
     );
 }
 
@@ -205,10 +205,13 @@ fn sampled_records_say_so() {
     for (text, unit) in [("100", "flow"), ("100:packet", "packet")] {
         let records = [tcp_record()];
         let json = encoded_of(Format::JsonLines, &records, text.parse().unwrap());
-        let end = format!(r#""end_reason":"idle","sampling":100,"sampling_unit":"{unit}"}}"#);
+        let app = r#""end_reason":"idle","app":"https","app_source":"port""#;
+        let end = format!(r#"{app},"sampling":100,"sampling_unit":"{unit}"}}"#);
         assert!(json.trim_end().ends_with(&end), "{json}");
         let csv = encoded_of(Format::Csv, &records, text.parse().unwrap());
-        assert!(csv.trim_end().ends_with(&format!(",idle,,,,,,,,,,,100,{unit}")), "{csv}");
+        // Fifteen columns in between are empty.
+        let end = format!(",idle,https,port{}100,{unit}", ",".repeat(16));
+        assert!(csv.trim_end().ends_with(&end), "{csv}");
     }
 }
 

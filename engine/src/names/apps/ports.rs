@@ -74,7 +74,7 @@ const SERVICES: &[(u16, Over, &str)] = {
         (6_000, T, "x11"), (6_081, U, "geneve"), (6_343, B, "sflow"),
         (6_346, B, "gnutella-svc"), (6_379, T, "redis"), (6_514, T, "syslog-tls"),
         (6_697, T, "ircs-u"), (8_080, T, "http-alt"), (8_443, T, "pcsync-https"),
-        (8_805, U, "pfcp"), (8_883, T, "secure-mqtt"), (9_418, T, "git"), (10_000, T, "ndmp"),
+        (8_805, U, "pfcp"), (8_883, T, "secure-mqtt"), (9_418, T, "git"),
         (10_050, T, "zabbix-agent"), (10_051, T, "zabbix-trapper"), (10_809, T, "nbd"),
         (11_112, T, "dicom"), (11_211, B, "memcache"), (17_500, B, "db-lsp"),
         (29_118, S, "sgsap"), (36_412, S, "s1-control"), (36_422, S, "x2-control"),
@@ -130,7 +130,8 @@ mod tests {
     #[test]
     fn names_are_those_of_the_system() {
         let Ok(list) = std::fs::read_to_string("/etc/services") else {
-            let reason = "names of services: cannot run: there is no /etc/services; install netbase";
+            let reason =
+                "names of services: cannot run: there is no /etc/services; install netbase";
             assert!(std::env::var_os("CI").is_none(), "{reason}");
             eprintln!("\n*** NOT RUN *** {reason}\n");
             return;

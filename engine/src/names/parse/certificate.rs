@@ -160,7 +160,10 @@ mod tests {
         let subject = |text: &str| FlowFact::CertSubject(text.into());
         let name = |text: &str| FlowFact::CertName(text.into());
         let cn = (DnType::CommonName, utf8("cn.example"));
-        let both = made(&["a.example", "b.example"], &[(DnType::OrganizationName, utf8("A, B")), cn.clone()]);
+        let both = made(
+            &["a.example", "b.example"],
+            &[(DnType::OrganizationName, utf8("A, B")), cn.clone()],
+        );
         assert_eq!(facts(&both), [subject(r"O=A\, B, CN=cn.example"), name("a.example")]);
         assert_eq!(facts(&made(&[], &[cn])), [subject("CN=cn.example"), name("cn.example")]);
         assert_eq!(facts(&made(&["a.example"], &[])), [name("a.example")]);
@@ -171,8 +174,10 @@ mod tests {
         assert_eq!(facts(&made(&[], &[(DnType::CommonName, old)]))[1], name("b\u{fc}cher"));
         let mut addresses = CertificateParams::new(vec![]).unwrap();
         addresses.distinguished_name = rcgen::DistinguishedName::new();
-        addresses.subject_alt_names =
-            vec![SanType::IpAddress([192, 0, 2, 1].into()), SanType::DnsName("x.example".try_into().unwrap())];
+        addresses.subject_alt_names = vec![
+            SanType::IpAddress([192, 0, 2, 1].into()),
+            SanType::DnsName("x.example".try_into().unwrap()),
+        ];
         assert_eq!(facts(&der(addresses)), [name("x.example")], "not the first of all names");
     }
 

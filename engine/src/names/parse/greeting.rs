@@ -13,16 +13,25 @@ const FTP: u16 = 21;
 pub(crate) fn may_begin(stream: &[u8]) -> bool {
     matches!(
         stream.first_chunk::<4>(),
-        Some(b"220 " | b"220-" | b"* OK" | b"* PR" | b"+OK " | b"+OK\r" | b"EHLO" | b"HELO" | b"AUTH")
+        Some(
+            b"220 "
+                | b"220-"
+                | b"* OK"
+                | b"* PR"
+                | b"+OK "
+                | b"+OK\r"
+                | b"EHLO"
+                | b"HELO"
+                | b"AUTH"
+        )
     )
 }
 
 /// What a stream speaks that begins with a greeting, which came from the first of `ports`.
 pub(crate) fn read(stream: &[u8], ports: [u16; 2]) -> Option<App> {
     let line = stream[..stream.len().min(LINE_BYTES)].split(|&byte| byte == b'\n').next()?;
-    let has = |word: &[u8]| {
-        line.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
-    };
+    let has =
+        |word: &[u8]| line.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word));
     match line {
         [b'2', b'2', b'0', ..] if has(b"SMTP") => Some(App::Smtp),
         [b'2', b'2', b'0', ..] if has(b"FTP") => Some(App::Ftp),

@@ -8,9 +8,8 @@ use std::borrow::Cow;
 
 use tls_parser::{
     SNIType, TlsCipherSuite, TlsExtension, parse_tls_client_hello_extension,
-    parse_tls_extension_unknown,
-    parse_tls_handshake_client_hello, parse_tls_handshake_server_hello,
-    parse_tls_server_hello_extension,
+    parse_tls_extension_unknown, parse_tls_handshake_client_hello,
+    parse_tls_handshake_server_hello, parse_tls_server_hello_extension,
 };
 
 use super::ja4::{self, Hello};
@@ -22,6 +21,8 @@ const RECORD_HEADER: usize = 5;
 const MESSAGE_HEADER: usize = 4;
 const EXTENSION_HEADER: usize = 4;
 const HANDSHAKE: u8 = 22;
+const ALERT: u8 = 21;
+const WARNING: u8 = 1;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
 /// Versions whose servers show their certificates.
@@ -83,6 +84,10 @@ struct Handshake<'a> {
 fn handshake(stream: &[u8]) -> Option<Handshake<'_>> {
     let mut rest = stream;
     let mut message = Cow::Borrowed(&[][..]);
+    // A warning, as that a server does not know the name, ends nothing.
+    while let [ALERT, 3, _, 0, 2, WARNING, _, behind @ ..] = rest {
+        rest = behind;
+    }
     while let Some(header) = rest.first_chunk::<RECORD_HEADER>() {
         let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
         if header[0] != HANDSHAKE || header[1] != 3 || !(1..=RECORD_BYTES).contains(&length) {

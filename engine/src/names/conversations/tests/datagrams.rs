@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::STREAM_PAYLOADS;
+use crate::names::App;
 
 const UDP: u8 = protocol::UDP;
 
@@ -33,7 +34,8 @@ fn ports_say_which_service_it_is() {
     assert_eq!(message.question.as_ref().unwrap().0, "s.yimg.com".into());
     let mut flow = Flow::new(UDP, 1_900);
     let found = flow.see(FROM_SERVER, 0, b"HTTP/1.1 200 OK\r\nSERVER: box\r\n\r\n");
-    let [Finding::Host(hint)] = &found[..] else { panic!("{found:?}") };
+    let [app, Finding::Host(hint)] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(*app, Finding::Flow(FlowFact::App(App::Ssdp)));
     assert_eq!(hint.address, Some([192, 0, 2, 2].into()));
 }
 
@@ -55,8 +57,8 @@ fn quic_is_known_by_its_beginning() {
 
     let mut old =
         b"\x0d\x01\x02\x03\x04\x05\x06\x07\x08Q025\x01CHLO\x01\0\0\0SNI\0\x05\0\0\0a.org".to_vec();
-    let said = Finding::Flow(FlowFact::GquicSni("a.org".into()));
-    assert_eq!(flow.see(FROM_CLIENT, 0, &old), [said]);
+    let said = [FlowFact::GquicSni("a.org".into()), FlowFact::App(App::Quic)];
+    assert_eq!(flow.see(FROM_CLIENT, 0, &old), said.map(Finding::Flow));
     old[9] = b'R';
     assert_eq!(flow.see(FROM_CLIENT, 0, &old), []);
 }

@@ -55,7 +55,8 @@ fn check_server(segments: &[&[u8]], want: &[&[FlowFact]], counters: ParserCounte
 fn a_certificate_follows_in_more_segments() {
     let der = certificate("a.example");
     let message = certificate_message(&[&der, &[0x30; 900]]);
-    let named = [FlowFact::CertSubject("CN=a.example".into()), FlowFact::CertName("a.example".into())];
+    let named =
+        [FlowFact::CertSubject("CN=a.example".into()), FlowFact::CertName("a.example".into())];
     let hello = |version, cipher| {
         [FlowFact::App(App::Tls), FlowFact::TlsVersion(version), FlowFact::TlsCipher(cipher)]
     };

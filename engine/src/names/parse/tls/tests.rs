@@ -79,7 +79,12 @@ fn servers_say_what_they_chose() {
     old.truncate(42);
     old[3] = 38;
     let chosen = [FlowFact::TlsVersion(0x0303), FlowFact::TlsCipher(0x1301)];
-    assert_eq!(facts(&records(&old, 1 << 14)), chosen, "TLS 1.2, without extensions");
+    let old = records(&old, 1 << 14);
+    let warned = [b"\x15\x03\x03\0\x02\x01\x70", &old[..]].concat();
+    assert_eq!(read(&warned, true), Read::Done(chosen.clone().into()), "behind a warning");
+    assert_eq!(read(&warned[..7], false), Read::More);
+    assert_eq!(read(&old, true), Read::Done(chosen.clone().into()), "TLS 1.2, without extensions");
+    assert_eq!(read(&old, false), Read::Part(chosen.into()), "a certificate may follow");
 }
 
 #[test]
@@ -101,8 +106,7 @@ fn versions_and_suites_have_names() {
 fn oddities() {
     let hidden =
         |kind| client_hello(&[0x1301], &[server_name("a.example"), extension(0xfe0d, kind)]);
-    let is_hidden =
-        |kind| facts(&records(&hidden(kind), 99)).contains(&FlowFact::EncryptedHello);
+    let is_hidden = |kind| facts(&records(&hidden(kind), 99)).contains(&FlowFact::EncryptedHello);
     assert!(is_hidden(&[0, 0, 1, 0, 1]), "outer");
     assert!(!is_hidden(&[1]) && !is_hidden(&[]), "inner, and nothing");
     let bad = extension(16, &[0, 9, 200]);
