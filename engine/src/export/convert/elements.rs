@@ -53,8 +53,12 @@ pub(super) enum Meaning {
     OwnNumber(&'static str),
     /// A text of ours: empty where it is not known.
     OwnText(&'static str),
-    /// Ours, by its number.
-    TcpState,
+    /// One of ours of these, by its number.
+    OwnCode(&'static str, &'static [&'static str]),
+    /// Ours, 1 if it is so.
+    OwnFlag(&'static str),
+    /// A device of ours, all in one text.
+    OwnDevice(&'static str),
     /// A part of ours of the innermost tunnel.
     Tunnel(TunnelPart),
     /// Says nothing, or nothing beside what others say.
@@ -98,8 +102,8 @@ fn of_responder(number: u16) -> Option<Meaning> {
 
 fn of_initiator(number: u16) -> Option<Meaning> {
     use Meaning::{
-        Address, Before, EndReason, Icmp, Interval, Label, Mac, Nothing, NtpTime, Number, Prefix,
-        PrefixLength, Space, Started, Text, Time, TypeOfService, Uptime, Vlan, Word,
+        Address, Before, EndReason, Icmp, Interval, Label, Mac, Nothing, NtpTime, Number, OwnText,
+        Prefix, PrefixLength, Space, Started, Text, Time, TypeOfService, Uptime, Vlan, Word,
     };
     const MS: i64 = 1_000_000;
     Some(match number {
@@ -129,6 +133,7 @@ fn of_initiator(number: u16) -> Option<Meaning> {
         245 => Vlan(1),
         70..=79 => Label,
         82 => Text("interface"),
+        96 => OwnText("app"),
         136 => EndReason,
         148 => Word("flow_id"),
         150 => Time("start", 1_000 * MS),
@@ -290,11 +295,24 @@ pub(super) fn put(
                 to.set_named(name, Value::Text(text));
             }
         }
-        Meaning::TcpState => {
-            let names = ["established", "half_open", "closed", "reset", "midstream"];
+        Meaning::OwnCode(name, codes) => {
             let place = usize::try_from(number(bytes)?).ok()?.checked_sub(1);
-            if let Some(name) = place.and_then(|place| names.get(place)) {
-                to.set_named("tcp_state", Value::Text((*name).to_owned()));
+            if let Some(text) = place.and_then(|place| codes.get(place)) {
+                to.set_named(name, Value::Text((*text).to_owned()));
+            }
+        }
+        Meaning::OwnFlag(name) => {
+            if number(bytes)? == 1 {
+                to.set_named(name, Value::Flag(true));
+            }
+        }
+        Meaning::OwnDevice(name) => {
+            let text = String::from_utf8_lossy(bytes);
+            if let [mac, vendor, hostname, source] = text.split(';').collect::<Vec<_>>()[..] {
+                let part =
+                    |part: &str| Some(part.replace("\\u{3b}", ";")).filter(|it| !it.is_empty());
+                let device = Value::device(mac, part(vendor), part(hostname), source.to_owned());
+                to.set_named(name, device?);
             }
         }
         Meaning::Tunnel(part) => {

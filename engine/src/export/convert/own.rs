@@ -13,6 +13,10 @@ use crate::limits::CONVERT_NAMES;
 /// informationElementId, informationElementName.
 const ABOUT: [u16; 3] = [346, 303, 341];
 
+/// What stands for 1, 2 and so on.
+const TCP_STATES: [&str; 5] = ["established", "half_open", "closed", "reset", "midstream"];
+const APP_SOURCES: [&str; 2] = ["payload", "port"];
+
 /// What elements of enterprises are, as far as it was told and they are ours.
 #[derive(Default)]
 pub(super) struct OwnElements(HashMap<(u32, u16), Meaning>);
@@ -66,7 +70,8 @@ fn meaning(name: &str, places: &Places) -> Option<Meaning> {
         None => (name.strip_prefix("flowtap")?, false),
     };
     match name {
-        "TcpState" => return Some(Meaning::TcpState),
+        "TcpState" => return Some(Meaning::OwnCode("tcp_state", &TCP_STATES)),
+        "AppSource" => return Some(Meaning::OwnCode("app_source", &APP_SOURCES)),
         "TunnelType" => return Some(Meaning::Tunnel(TunnelPart::Kind)),
         "TunnelSource" => return Some(Meaning::Tunnel(TunnelPart::Source)),
         "TunnelDestination" => return Some(Meaning::Tunnel(TunnelPart::Destination)),
@@ -85,7 +90,9 @@ fn meaning(name: &str, places: &Places) -> Option<Meaning> {
     let (field, kind) = of_flow.chain([of_side]).find_map(|field| places.named(&field))?;
     match kind {
         Kind::Number => Some(Meaning::OwnNumber(field)),
+        Kind::Flag => Some(Meaning::OwnFlag(field)),
         Kind::Text => Some(Meaning::OwnText(field)),
+        Kind::Device => Some(Meaning::OwnDevice(field)),
         _ => None,
     }
 }

@@ -193,6 +193,14 @@ fn own_elements_come_back_too() {
         "name_source",
         "tunnel",
         "part",
+        "app",
+        "app_source",
+        "tls_version",
+        "tls_cipher",
+        "ech",
+        "cert_name",
+        "src_device",
+        "dst_device",
     ] {
         assert!(seen.contains(name), "no {name}");
     }
