@@ -9,7 +9,7 @@ use flowtap::flow::FlowRecord;
 use flowtap::names::{Labeller, Names, NamesCounters, NamesThread, PayloadSender, Picks};
 use flowtap::sync::Arc;
 
-use super::decode::decoder;
+use super::decode::packets;
 use super::export::{hosts, records, start};
 use super::frames::{Captured, datagram, straight};
 use super::{ITEMS, Piece};
@@ -18,13 +18,13 @@ use super::{ITEMS, Piece};
 type Payloads = Vec<(Packet, Vec<u8>)>;
 
 fn payloads(frames: &[Captured]) -> Payloads {
-    let mut decoder = decoder();
-    let decode = |captured: &Captured| {
-        let mut packet = Packet::NONE;
-        let at = decoder.decode_to(&captured.frame(), &mut packet).expect("well-formed");
-        (packet, captured.bytes[at..].to_vec())
+    let payload = |captured: &Captured, packet: &Packet| {
+        let network = if packet.key.vlan() == [0; 2] { 14 } else { 18 };
+        let at = network + packet.bytes - packet.payload_bytes;
+        captured.bytes[at as usize..][..packet.payload_bytes as usize].to_vec()
     };
-    frames.iter().map(decode).collect()
+    let decoded = frames.iter().zip(packets(frames));
+    decoded.map(|(captured, packet)| (packet, payload(captured, &packet))).collect()
 }
 
 /// Looks at packets that nobody wants to read.
