@@ -188,8 +188,7 @@ fn check_finding(finding: &Finding) {
 /// The same through the tables, into labels of records.
 fn check_labels(steps: &[Step<'_>]) {
     let counters = std::sync::Arc::new(NamesCounters::new(1, 1));
-    let mut names =
-        Names::new(&counters, 64, &DevicesSetup::default(), Some(Duration::ZERO));
+    let mut names = Names::new(&counters, 64, &DevicesSetup::default(), Some(Duration::ZERO));
     let sender = &mut names.senders[0];
     for step in steps {
         let macs = [Some([0, 0x11, 0x22, 0, 0, 9]), Some([2; 6])];
@@ -249,5 +248,8 @@ fn record(key: FlowKey, until: i64) -> FlowRecord {
         encapsulation: None,
     };
     let end = Some(EndReason::Idle);
-    FlowRecord::flow(key, Delta { first: 0, last: until, opening: Some(opening), end, ..Delta::EMPTY })
+    FlowRecord::flow(
+        key,
+        Delta { first: 0, last: until, opening: Some(opening), end, ..Delta::EMPTY },
+    )
 }
