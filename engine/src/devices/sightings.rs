@@ -59,10 +59,10 @@ impl Sightings {
         self.seen.is_empty()
     }
 
-    /// Whether there is no room for more.
+    /// Whether there is no room for both ends of one more record.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.seen.len() >= DEVICE_SIGHTINGS
+        self.seen.len() + 2 > DEVICE_SIGHTINGS
     }
 
     /// All of them.

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use crate::devices::table::Devices;
 use crate::devices::{DevicesSetup, Sightings};
 use crate::flow::FlowKey;
+use crate::flow::protocol::UDP;
 use crate::limits::{DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
 use crate::names::counters::{NamesCounters, ThreadCounters};
@@ -283,7 +284,8 @@ impl Known {
             self.is_changed = true;
             return self.facts.add(key, when, facts);
         };
-        if self.apps.has_just_spoken(&key, when, app) {
+        // Of TCP another connection may have begun since, and each says it once.
+        if key.protocol() == UDP && self.apps.has_just_spoken(&key, when, app) {
             return 0;
         }
         self.is_changed = true;

@@ -309,7 +309,7 @@ fn field(set: &mut &[u8], is_netflow: bool, own: &OwnElements) -> Result<Field, 
 }
 
 /// Bytes of the shortest record.
-fn least(fields: &[Field]) -> usize {
+pub(super) fn least(fields: &[Field]) -> usize {
     let least = |bytes: u16| if bytes == VARIABLE { 1 } else { bytes.into() };
     fields.iter().map(|field| least(field.bytes())).sum()
 }

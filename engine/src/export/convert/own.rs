@@ -2,9 +2,10 @@
 //! what an element of an enterprise is called, so that no enterprise number has to be known.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::elements::{Meaning, TunnelPart, number};
-use super::ipfix::{Field, take_value};
+use super::ipfix::{Field, least, take_value};
 use crate::export::schema::Kind;
 use crate::export::values::Places;
 use crate::limits::CONVERT_NAMES;
@@ -39,8 +40,13 @@ impl OwnElements {
         mut set: &[u8],
         places: &Places,
     ) -> Result<bool, String> {
+        let least = least(fields);
+        if least == 0 {
+            return Err("a template of options has no bytes".to_owned());
+        }
         let mut is_new = false;
-        while !set.is_empty() {
+        // What is shorter than a record is padding.
+        while set.len() >= least {
             let mut about = [None; ABOUT.len()];
             for field in fields {
                 let value = take_value(&mut set, field.bytes())?;
@@ -55,8 +61,11 @@ impl OwnElements {
             if let (Some(enterprise), Some(element), Some(meaning)) = (enterprise, element, meaning)
                 && self.0.len() < CONVERT_NAMES
             {
-                let before = self.0.insert((enterprise, element & 0x7fff), meaning);
-                is_new |= before != Some(meaning);
+                // The first word counts.
+                if let Entry::Vacant(place) = self.0.entry((enterprise, element & 0x7fff)) {
+                    place.insert(meaning);
+                    is_new = true;
+                }
             }
         }
         Ok(is_new)

@@ -42,7 +42,7 @@ pub(super) struct Stream {
     state: State,
     /// Findings of the message that were told, though more may follow; and with which payload.
     told: usize,
-    told_at: u32,
+    began_at: Option<u32>,
     /// Of a row of messages.
     place: Place,
     /// Since when bytes of it are missing.
@@ -115,7 +115,8 @@ impl Stream {
             return self.read_dns(payload, offset, is_full, in_detail, found);
         }
         // Behind the payload in which a message began so many more are copied.
-        let has_all = self.told > 0 && self.payloads + 1 >= self.told_at + NAME_PAYLOADS;
+        let has_all = self.told > 0
+            && self.began_at.is_some_and(|began| self.payloads + 1 >= began + NAME_PAYLOADS);
         let is_last = is_full || has_all || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
         if let Some(facts) = self.read(payload, is_cut, found) {
@@ -162,10 +163,14 @@ impl Stream {
                     let count = facts.len();
                     found.extend(facts.into_iter().skip(self.told));
                     if self.told == 0 {
-                        (self.told, self.told_at) = (count, self.payloads);
+                        self.told = count;
                     }
+                    self.began_at.get_or_insert(self.payloads);
                 }
-                Read::More if has_begun => self.state = State::Begun,
+                Read::More if has_begun => {
+                    self.state = State::Begun;
+                    self.began_at.get_or_insert(self.payloads);
+                }
                 Read::More => {}
                 Read::No => self.pieces.refuse(idx),
             }

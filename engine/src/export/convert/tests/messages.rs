@@ -199,7 +199,6 @@ fn own_elements_come_back_too() {
         "tls_cipher",
         "ech",
         "cert_name",
-        "src_device",
         "dst_device",
     ] {
         assert!(seen.contains(name), "no {name}");
