@@ -30,6 +30,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use self::folder::Folder;
 use self::segment::{Read, Segment};
 use crate::error::Result;
@@ -121,12 +123,24 @@ pub(super) struct Spool {
     damaged: Vec<Lost>,
 }
 
+/// Asks for as many open files as the system lets us have: each segment is one, and each run while a
+/// collector is away leaves some.
+fn allow_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Without it fewer runs fit.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
 impl Spool {
     /// Takes over what a former run has left for the sink with this name.
     ///
     /// # Errors
     /// If the folder cannot be made or used, or another process uses it.
     pub(super) fn open(options: &SpoolOptions, sink: &str) -> Result<Self> {
+        allow_files();
         options.make_folder(sink, None)?;
         let folder = Folder::open(&options.folder, sink)?;
         let done = folder.position();
@@ -140,7 +154,7 @@ impl Spool {
             folder,
         };
         for number in spool.folder.segments()? {
-            spool.next_number = spool.next_number.max(number + 1);
+            spool.next_number = spool.next_number.max(number.saturating_add(1));
             // What could not be removed when it was done with.
             if number < done.0 {
                 spool.folder.remove(number);
