@@ -272,7 +272,11 @@ impl SinkAccount {
 
     /// The spool has so many bytes, and so many records of earlier runs.
     pub(super) fn spool_has(&self, bytes: u64, left: u64) {
-        if let Some(spool) = &mut self.tally().spool {
+        let mut tally = self.tally();
+        if tally.is_given_up {
+            return;
+        }
+        if let Some(spool) = &mut tally.spool {
             (spool.bytes, spool.left) = (bytes, left);
         }
     }

@@ -19,9 +19,7 @@ impl Exporter {
         }
         loop {
             self.send(COLLECTOR_LOOK);
-            let none = &mut Window::new();
-            let window = self.session.as_mut().map_or(none, Session::window);
-            let (flows, is_nothing_left) = self.backlog.left(window);
+            let (_, is_nothing_left) = self.left();
             if is_nothing_left || self.queue.account.is_given_up() {
                 self.report();
                 return self.backlog.close();
@@ -32,7 +30,7 @@ impl Exporter {
                 return;
             }
             if is_late {
-                return self.give_up(flows);
+                return self.give_up();
             }
             if self.session.is_none() || !self.backlog.has_more() {
                 self.wait();
@@ -40,21 +38,33 @@ impl Exporter {
         }
     }
 
+    /// Flow records that are in memory alone, and whether there is nothing left at all.
+    fn left(&mut self) -> (u64, bool) {
+        let none = &mut Window::new();
+        let window = self.session.as_mut().map_or(none, Session::window);
+        self.backlog.left(window)
+    }
+
     /// Leaves what is left to the next run. Whether all of it is on disk.
     fn leave(&mut self) -> bool {
         self.report();
+        // From here on it is the disk that is waited for, and the socket for a moment.
+        self.queue.progress.set_syncing(true);
         self.end_session();
-        if !self.backlog.spill(&mut Window::new()) {
+        let is_on_disk = self.backlog.spill(&mut Window::new());
+        self.backlog.close();
+        self.queue.progress.set_syncing(false);
+        if !is_on_disk {
             return false;
         }
-        self.backlog.close();
         let account = &self.queue.account;
         let left = account.spooled() + account.spool().map_or(0, |spool| spool.left);
         account.notice(format!("{}: {left} records are spooled for the next run", self.endpoint));
         true
     }
 
-    fn give_up(&self, left: u64) {
+    fn give_up(&mut self) {
+        let (left, _) = self.left();
         let account = &self.queue.account;
         let (cause, text) = match &self.down {
             Some((_, failure)) => (failure.cause.as_str(), failure.text.as_str()),
