@@ -273,8 +273,11 @@ impl Queue {
         let mut state = self.state();
         if state.refuses.is_none() {
             state.refuses = Some(Cow::Owned(cause.to_owned()));
-            self.account.not_written(cause, state.records as u64);
-            state.messages.clear();
+            let lens = state.messages.drain(..).map(|message| match message {
+                Message::Records(batch) => batch.len() as u64,
+                _ => 0,
+            });
+            self.account.not_written(cause, lens.sum());
             state.records = 0;
             self.emptied.notify_all();
         }
