@@ -35,7 +35,7 @@ use super::message::Message;
 use super::{Answer, Connect, Link};
 use crate::export::collector::{Failure, HostPort, TlsConfig, refusal};
 use crate::export::queue::Progress;
-use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_STANDS};
+use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_STANDS, STREAM_ANSWER};
 
 /// Commands to the library that are no messages: a subscription.
 const COMMANDS: usize = 16;
@@ -183,7 +183,7 @@ impl Link for Session {
     fn publish(&mut self, messages: &[(u64, Message)]) -> Result<(), Failure> {
         let Self { runtime, client, inbox, unanswered, ours, .. } = self;
         let Some(runtime) = runtime else { return Ok(()) };
-        runtime.block_on(async {
+        let publish = async {
             for (number, message) in messages {
                 let mut headers = HeaderMap::new();
                 headers.insert(NATS_MESSAGE_ID, message.id.as_str());
@@ -203,6 +203,10 @@ impl Link for Session {
             // From here they go to the socket, as far as that takes them.
             yield_now().await;
             Ok(())
+        };
+        let late = || failed("not acknowledged", "the server reads nothing".to_owned());
+        runtime.block_on(async {
+            timeout(STREAM_ANSWER, publish).await.unwrap_or_else(|_| Err(late()))
         })
     }
 
@@ -246,7 +250,7 @@ impl Drop for Session {
 }
 
 fn failed(cause: &str, text: String) -> Failure {
-    Failure { cause: cause.to_owned(), text }
+    answer::failure(cause, text)
 }
 
 fn denied(text: &str) -> Failure {

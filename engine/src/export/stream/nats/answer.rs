@@ -5,6 +5,9 @@ use serde::Deserialize;
 use crate::export::collector::Failure;
 use crate::export::stream::Answer;
 
+/// The longest text that is told.
+const TEXT_CHARS: usize = 500;
+
 /// Nobody takes what is published to the subject: no stream, and nobody else.
 const NO_RESPONDERS: u16 = 503;
 
@@ -96,13 +99,33 @@ fn not_now(cause: &str, text: String) -> Answer {
     Answer::NotNow(failure(cause, text))
 }
 
-fn failure(cause: &str, text: String) -> Failure {
+/// What goes wrong, told in words that may be the server's: not too many of them, and nothing that
+/// does something to a terminal.
+pub(super) fn failure(cause: &str, text: String) -> Failure {
+    let is_fine = !text.contains(char::is_control) && text.len() <= TEXT_CHARS;
+    let text = if is_fine {
+        text
+    } else {
+        let shown = |letter: char| match letter.is_control() {
+            true => letter.escape_unicode().to_string(),
+            false => letter.to_string(),
+        };
+        text.chars().take(TEXT_CHARS).map(shown).collect()
+    };
     Failure { cause: cause.to_owned(), text }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_the_server_do_nothing_to_a_terminal() {
+        let text = format!("\u{1b}]0;x\u{7}\n{}", "é".repeat(2_000));
+        let Failure { text, .. } = failure("x", text);
+        assert!(text.starts_with("\\u{1b}]0;x\\u{7}\\u{a}é") && text.len() < 2_000, "{text}");
+        assert!(!text.contains(char::is_control));
+    }
 
     #[test]
     fn answers_are_told_apart() {
