@@ -27,7 +27,7 @@ pub(super) struct Backlog {
     pen: Option<u32>,
     waiting: VecDeque<Message>,
     late: VecDeque<Message>,
-    /// Of both.
+    /// Of what both have in memory alone.
     bytes: usize,
     disk: Option<Disk>,
     /// Of all that has arrived.
@@ -84,7 +84,7 @@ impl Backlog {
 
     /// Takes the latest message.
     pub(super) fn push(&mut self, message: Message) {
-        self.bytes += message.bytes.len();
+        self.bytes += in_memory(&message);
         self.late.push_back(message);
     }
 
@@ -103,7 +103,7 @@ impl Backlog {
     /// Takes it out.
     pub(super) fn pop(&mut self) -> Option<Message> {
         let message = self.waiting.pop_front()?;
-        self.bytes -= message.bytes.len();
+        self.bytes -= in_memory(&message);
         Some(message)
     }
 
@@ -113,7 +113,7 @@ impl Backlog {
             if let Kept::Gone { is_former } = message.kept {
                 self.account.spool_lost(spool::FULL, message.flows.into(), is_former);
             } else {
-                self.bytes += message.bytes.len();
+                self.bytes += in_memory(&message);
                 self.waiting.push_front(message);
             }
         }
@@ -201,7 +201,7 @@ impl Backlog {
                 self.late.push_front(message);
                 return false;
             }
-            self.bytes -= message.bytes.len();
+            self.bytes -= in_memory(&message);
         }
         true
     }
@@ -247,11 +247,7 @@ impl Backlog {
             message.kept = Kept::Gone { is_former: lost.is_former };
             on_their_way += u64::from(message.flows);
         }
-        let Self { waiting, bytes, .. } = self;
-        waiting.retain(|message| {
-            *bytes -= if is_of_it(message) { message.bytes.len() } else { 0 };
-            !is_of_it(message)
-        });
+        self.waiting.retain(|message| !is_of_it(message));
         self.account.spool_lost(spool::FULL, lost.records - on_their_way, lost.is_former);
         if let Some(disk) = &mut self.disk
             && !mem::replace(&mut disk.is_told_full, true)
@@ -263,7 +259,7 @@ impl Backlog {
 
     /// Takes as much to what goes next as is sent soon.
     fn refill(&mut self) {
-        let Self { account, pen, waiting, late, bytes, disk, .. } = self;
+        let Self { account, pen, waiting, late, disk, .. } = self;
         if let Some(disk) = disk.as_mut().filter(|disk| disk.spool.has_unread()) {
             let mut ahead: usize = waiting.iter().map(|message| message.bytes.len()).sum();
             while ahead < COLLECTOR_READ_AHEAD
@@ -271,7 +267,6 @@ impl Backlog {
             {
                 if let Some(message) = Message::read(&entry, *pen) {
                     ahead += message.bytes.len();
-                    *bytes += message.bytes.len();
                     waiting.push_back(message);
                 } else {
                     let place = entry.place;
@@ -296,6 +291,11 @@ impl Backlog {
             disk.tell_size(&self.account);
         }
     }
+}
+
+/// Bytes of a message that is in memory alone.
+fn in_memory(message: &Message) -> usize {
+    if message.kept == Kept::Memory { message.bytes.len() } else { 0 }
 }
 
 impl Disk {

@@ -114,3 +114,27 @@ proptest! {
         prop_assert_eq!(arrived.len() as u64 + not_sent, u64::from(pushed));
     }
 }
+
+/// As with a socket that takes much, over a connection that fails.
+#[test]
+fn what_is_on_disk_does_not_fill_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SpoolOptions { folder: folder.path().join("spool"), bytes: 64_000_000 };
+    let spool = Spool::open(&options, "sink").unwrap();
+    let account = Arc::new(SinkAccount::new("sink".to_owned()));
+    let mut backlog = Backlog::new(Some(spool), Arc::clone(&account), None);
+    let mut window = Window::new();
+    let len = 300_000;
+    let count = u32::try_from(COLLECTOR_SPOOL_BYTES / len + 2).unwrap();
+    for number in 0..count {
+        account.taken(1);
+        backlog.push(message(number, len));
+        backlog.arrange(&mut window, true, true);
+        window.push_back((0, backlog.pop().unwrap()));
+    }
+    assert!(backlog.spill(&mut window));
+    backlog.put_back(window.drain(..).map(|(_, message)| message).collect());
+    assert!(!backlog.is_full());
+    let there: Vec<_> = std::iter::from_fn(|| backlog.pop()).map(|it| number(&it)).collect();
+    assert_eq!(there, Vec::from_iter(0..count));
+}
