@@ -62,8 +62,10 @@ def payload(frame):
         header, protocol, ends = 40, packet[6], packet[8:40]
     else:
         return None
+    if len(packet) <= header + 12:
+        return None
     ports = struct.unpack(">HH", packet[header : header + 4])
-    behind = {UDP: 8, TCP: (packet[header + 12] >> 4) * 4}.get(protocol) if len(packet) > header + 12 else None
+    behind = {UDP: 8, TCP: (packet[header + 12] >> 4) * 4}.get(protocol)
     if behind is None or not packet[header + behind :]:
         return None
     for way, port in ((0, ports[1]), (FROM_SERVER, ports[0])):
