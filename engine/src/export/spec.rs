@@ -166,13 +166,7 @@ impl SinkSpec {
             ))
         };
         name::check(Path::new(path))?;
-        let (name, compression) = if let Some(name) = path.strip_suffix(".gz") {
-            (name, Compression::Gzip)
-        } else if let Some(name) = path.strip_suffix(".zst") {
-            (name, Compression::Zstd)
-        } else {
-            (path, Compression::None)
-        };
+        let (name, compression) = uncompressed(path);
         let ending = name.rsplit_once('.').map(|(_, ending)| ending);
         let format = match (given, ending) {
             (Some(_), _) if path.is_empty() => return refuse("no name"),
@@ -217,15 +211,20 @@ impl SinkSpec {
     pub fn parse_intervals(argument: &Path) -> Result<Option<Self>> {
         // Other names end as these do only where they can be read.
         let Some(argument) = argument.to_str() else { return Ok(None) };
-        let bare = argument.strip_suffix(".gz").or_else(|| argument.strip_suffix(".zst"));
-        let bare = bare.unwrap_or(argument);
-        let (content, given) = match bare.rsplit_once('.').map(|(_, ending)| ending) {
-            Some("jsonl" | "csv") => (Content::Intervals, argument.to_owned()),
-            // As a file of some other text is called.
-            Some("hlog") => (Content::Histograms, format!("zeek:{argument}")),
-            _ => return Ok(None),
-        };
-        Ok(Some(Self { content, ..Self::parse(&given)? }))
+        let (bare, compression) = uncompressed(argument);
+        match bare.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("jsonl" | "csv") => {
+                Ok(Some(Self { content: Content::Intervals, ..Self::parse(argument)? }))
+            }
+            Some("hlog") => {
+                name::check(Path::new(argument))?;
+                let target = Target::File(argument.into());
+                // The one format of histograms has no name among those of records.
+                let text = Self::stdout(Format::JsonLines);
+                Ok(Some(Self { content: Content::Histograms, target, compression, ..text }))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The file, or a path in the folder below which a pattern puts files; a collector's, in the
@@ -259,6 +258,17 @@ impl SinkSpec {
             Target::Collector(endpoint) => endpoint.to_string(),
             Target::Stream(address) => address.to_string(),
         }
+    }
+}
+
+/// A name without what its compression adds.
+fn uncompressed(path: &str) -> (&str, Compression) {
+    if let Some(name) = path.strip_suffix(".gz") {
+        (name, Compression::Gzip)
+    } else if let Some(name) = path.strip_suffix(".zst") {
+        (name, Compression::Zstd)
+    } else {
+        (path, Compression::None)
     }
 }
 

@@ -10,17 +10,29 @@ use std::net::IpAddr;
 
 use crate::devices::label::Identity;
 use crate::devices::{DeviceLabel, HostNameSource, Sighting};
-use crate::export::Rows;
+use crate::export::{Context, Rows};
 use crate::flow::features::{Features, SideFeatures, Spread};
 use crate::flow::{
-    Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, FlowKey, FlowRecord,
-    MplsLabels, Opening, PortKind, RecordKind, RoundTrip, Sampling, SideCounts, Tunnel, TunnelKind,
+    Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, FeaturesSet, FlowKey,
+    FlowRecord, MplsLabels, Opening, PortKind, RecordKind, RoundTrip, Sampling, SideCounts, Tunnel,
+    TunnelKind,
 };
 use crate::names::addresses::{AddressName, Doubt};
 use crate::names::facts::FlowFacts;
 use crate::names::{App, Labels, NameService};
 use crate::sync::Arc;
 use crate::time::Timestamp;
+
+/// A run of no interface, without anything to say of it.
+pub(super) fn empty_context() -> Context {
+    Context {
+        interfaces: Arc::from([]),
+        encapsulations: Arc::default(),
+        sampling: Sampling::ALL,
+        features_set: FeaturesSet::Basic,
+        ignored_packets: Arc::default(),
+    }
+}
 
 /// No records, of a run without anything to say of them.
 pub(super) const ROWS: Rows<'static> = Rows {

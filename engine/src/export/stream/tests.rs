@@ -9,9 +9,9 @@ use super::publisher::Publisher;
 use super::{Address, Answer, Connect, Link, StreamOptions};
 use crate::export::collector::Failure;
 use crate::export::queue::{Batch, Message as Task, Progress, Queue};
-use crate::export::tests::tcp_record;
-use crate::export::{Context, Format, SinkAccount, SinkOptions, WhenFull};
-use crate::flow::{FeaturesSet, Sampling};
+use crate::export::tests::{empty_context, tcp_record};
+use crate::export::{Format, SinkAccount, SinkOptions, WhenFull};
+use crate::flow::FeaturesSet;
 use crate::sync::{Arc, thread};
 
 /// What the broker does with a message.
@@ -106,13 +106,7 @@ fn send(fake: &Fake, records: u32, in_flight: usize) -> Arc<SinkAccount> {
     let address = Address::parse("nats://host/flows").unwrap();
     let options = StreamOptions { in_flight, ..StreamOptions::default() };
     let queue = Arc::new(Queue::new(address.to_string()));
-    let context = Context {
-        interfaces: Arc::from([]),
-        encapsulations: Arc::default(),
-        sampling: Sampling::ALL,
-        features_set: FeaturesSet::Basic,
-        ignored_packets: Arc::default(),
-    };
+    let context = empty_context();
     let encoder = Format::JsonLines.encoder(FeaturesSet::Basic, &SinkOptions::default());
     let broker = Box::new(fake.clone());
     let publisher =

@@ -3,14 +3,10 @@
 use std::net::TcpListener;
 use std::time::Instant;
 
-use super::tcp_record;
-use crate::export::{
-    Context, Distributor, Patience, Sink, SinkOptions, SinkSpec, SpoolOptions, WhenFull,
-};
-use crate::flow::{FeaturesSet, Sampling};
+use super::{empty_context, tcp_record};
+use crate::export::{Distributor, Patience, Sink, SinkOptions, SinkSpec, SpoolOptions, WhenFull};
 use crate::global::Ended;
 use crate::limits::{COLLECTOR_SILENCE, COLLECTOR_SPOOL_BYTES, SINK_RECORDS, SPOOL_BYTES};
-use crate::sync::Arc;
 
 /// More than memory holds, in messages of some 100 bytes a record, in the queue and in the socket.
 const RECORDS: usize = 2 * (COLLECTOR_SPOOL_BYTES / 100 + SINK_RECORDS);
@@ -24,13 +20,7 @@ fn what_a_collector_does_not_take_is_spooled_while_it_comes() {
     let spool = SpoolOptions { folder: folder.path().join("spool"), bytes: SPOOL_BYTES };
     let options = SinkOptions { spool: Some(spool), ..SinkOptions::default() };
     let spec = SinkSpec { options, ..SinkSpec::parse(&url).unwrap() };
-    let context = Context {
-        interfaces: Arc::from([]),
-        encapsulations: Arc::default(),
-        sampling: Sampling::ALL,
-        features_set: FeaturesSet::Basic,
-        ignored_packets: Arc::default(),
-    };
+    let context = empty_context();
     let sink = Sink::start_all(&[spec], &context).unwrap().remove(0);
     let account = sink.account();
     let connection = listener.accept().unwrap();

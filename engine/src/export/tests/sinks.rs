@@ -5,14 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::tcp_record;
+use super::{empty_context, tcp_record};
 use crate::export::output::Output;
 use crate::export::queue::Progress;
 use crate::export::{
-    Compression, Content, Context, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec,
-    Target, WhenFull,
+    Compression, Content, Distributor, Format, Patience, Sink, SinkOptions, SinkSpec, Target,
+    WhenFull,
 };
-use crate::flow::{FeaturesSet, Sampling};
 use crate::global::Ended;
 use crate::limits::{BATCH_RECORDS, SINK_RECORDS};
 use crate::names::transactions::{DnsQuestion, TransactionEnd};
@@ -51,14 +50,7 @@ fn start(spec: &SinkSpec) -> Sink {
 }
 
 fn start_all(specs: &[SinkSpec]) -> crate::error::Result<Vec<Sink>> {
-    let context = Context {
-        interfaces: Arc::from([]),
-        encapsulations: Arc::default(),
-        sampling: Sampling::ALL,
-        features_set: FeaturesSet::Basic,
-        ignored_packets: Arc::default(),
-    };
-    Sink::start_all(specs, &context)
+    Sink::start_all(specs, &empty_context())
 }
 
 /// Waits as long as it takes.

@@ -118,6 +118,7 @@ fn damaged_messages_say_where() {
         (ipfix(&[set(2, &bytes(&[(256, 2), (9, 2)]))]), "a template is cut"),
         (ipfix(&[set(2, &template(256, &[(8, 3)])), set(256, &[0; 3])]), "element 8: wrong"),
         (ipfix(&[set(2, &template(256, &[(82, 65_535)])), set(256, &[9, 1])]), "a record is cut"),
+        (ipfix(&[type_information([0; 3]), set(400, &[1])]), "has no bytes"),
     ] {
         let (records, converted) = read(&[good.clone(), wrong].concat());
         let error = converted.errors.first().map(Error::to_string).unwrap_or_default();
@@ -155,6 +156,32 @@ fn ours_come_back_as_far_as_there_are_elements() {
         }
         assert!(back.len() > 15, "{back:?}");
     }
+}
+
+/// An options template of records about elements, of such lengths: an enterprise, a number, a name.
+fn type_information(lens: [u64; 3]) -> Vec<u8> {
+    let mut body = bytes(&[(400, 2), (3, 2), (2, 2)]);
+    for (element, len) in [346, 303, 341].into_iter().zip(lens) {
+        body.extend(bytes(&[(element, 2), (len, 2)]));
+    }
+    set(3, &body)
+}
+
+/// What was said first of an element counts, and padding behind that says nothing.
+#[test]
+fn own_elements_are_what_was_said_first() {
+    let mut body = bytes(&[(256, 2), (6, 2)]);
+    for (element, len) in KEY {
+        body.extend(bytes(&[(element, 2), (len, 2)]));
+    }
+    body.extend(bytes(&[(0x8001, 2), (4, 2), (9, 4)]));
+    let data = [bytes(&key()), b"name".to_vec()].concat();
+    let told = |name: &[u8; 10]| [&bytes(&[(9, 4), (1, 2)]), &name[..], &[0; 3]].concat();
+    let told = [told(b"flowtapSni"), told(b"flowtapJa4")].map(|told| set(400, &told));
+    let file = [set(2, &body), type_information([4, 2, 10]), told.concat(), set(256, &data)];
+    let (records, converted) = read(&ipfix(&file));
+    assert_eq!(converted.errors, []);
+    assert_eq!((&records[0]["sni"], records[0].get("ja4")), (&json!("name"), None));
 }
 
 /// Under whatever number, as the file says what they are.
