@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let timestamps = if mode == "packet" { Timestamps::Packet } else { Timestamps::Batch };
     let nothing = KernelFilter { action: Action::Reject, ..KernelFilter::default() };
     let filter = (mode == "drop").then_some(nothing);
-    let config = TapConfig { timestamps, filter, ..TapConfig::new(interface) };
+    // To the host's own addresses, too: the link is made for this.
+    let config = TapConfig { timestamps, filter, force: true, ..TapConfig::new(interface) };
     let (mut tap, queues) = Tap::open(&config)?;
     eprintln!("receiving on {}: {}", tap.interface(), tap.description());
     let (mut received, mut dropped, mut bytes) = (0, 0, 0);
