@@ -4,6 +4,7 @@
 //! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel or a device a struct, all else
 //! text, written as in JSON lines. There is no other list of fields here.
 
+use std::mem::{replace, take};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,12 +25,18 @@ use crate::time::Timestamp;
 
 /// Columns while they grow.
 pub(super) struct Columns {
+    growing: Growing,
+    rows: usize,
+    schema: SchemaRef,
+    /// What is shown as text is written here first.
+    line: Line,
+}
+
+#[derive(Default)]
+struct Growing {
     columns: Vec<(&'static str, Column)>,
     /// The column of the next field of a record.
     next: usize,
-    rows: usize,
-    schema: SchemaRef,
-    line: Line,
 }
 
 enum Column {
@@ -74,7 +81,7 @@ impl TunnelColumn {
         let [src, dst] = &mut self.ends;
         let texts = [&mut self.kind, src, dst].map(|column| Arc::new(column.finish()) as ArrayRef);
         let columns = texts.into_iter().chain([Arc::new(self.id.finish()) as ArrayRef]).collect();
-        let is_there = std::mem::take(&mut self.is_there).into();
+        let is_there = take(&mut self.is_there).into();
         StructArray::new(Self::fields(), columns, Some(is_there))
     }
 }
@@ -103,7 +110,7 @@ impl DeviceColumn {
 
     fn finish(&mut self) -> StructArray {
         let columns = self.parts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef);
-        let is_there = std::mem::take(&mut self.is_there).into();
+        let is_there = take(&mut self.is_there).into();
         StructArray::new(Self::fields(), columns.collect(), Some(is_there))
     }
 }
@@ -123,17 +130,26 @@ impl Column {
         }
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    /// What was added. Room for as much is made at once, as growing to it takes copies.
+    fn finish(&mut self, rows: usize) -> ArrayRef {
         match self {
-            Self::Number(column) => Arc::new(column.finish()),
-            Self::Flag(column) => Arc::new(column.finish()),
-            Self::Text(column) => Arc::new(column.finish()),
-            Self::Time(column) => Arc::new(column.finish().with_timezone("UTC")),
-            Self::Vlans(column) => Arc::new(column.finish()),
-            Self::Numbers(column) => Arc::new(column.finish()),
-            Self::Decimal(column) => Arc::new(column.finish()),
-            Self::Tunnel(column) => Arc::new(column.finish()),
-            Self::Device(column) => Arc::new(column.finish()),
+            Self::Number(it) => Arc::new(replace(it, UInt64Builder::with_capacity(rows)).finish()),
+            Self::Flag(it) => Arc::new(it.finish()),
+            Self::Text(it) => {
+                let room = StringBuilder::with_capacity(rows, it.values_slice().len());
+                Arc::new(replace(it, room).finish())
+            }
+            Self::Time(it) => {
+                let room = TimestampNanosecondBuilder::with_capacity(rows);
+                Arc::new(replace(it, room).finish().with_timezone("UTC"))
+            }
+            Self::Vlans(it) => Arc::new(it.finish()),
+            Self::Numbers(it) => Arc::new(it.finish()),
+            Self::Decimal(it) => {
+                Arc::new(replace(it, Float64Builder::with_capacity(rows)).finish())
+            }
+            Self::Tunnel(it) => Arc::new(it.finish()),
+            Self::Device(it) => Arc::new(it.finish()),
         }
     }
 }
@@ -152,12 +168,12 @@ impl Columns {
     /// Columns for the fields of a set.
     pub(super) fn new(set: FeaturesSet) -> Self {
         let schema = Arc::new(Schema::empty());
-        let mut columns =
-            Self { columns: Vec::new(), next: 0, rows: 0, schema, line: Line::default() };
+        let growing = Growing::default();
+        let mut columns = Self { growing, rows: 0, schema, line: Line::default() };
         visit_nothing(set, &mut columns);
-        let fields = columns.columns.iter_mut().map(|(name, column)| {
+        let fields = columns.growing.columns.iter_mut().map(|(name, column)| {
             // The record that was visited is none.
-            column.finish();
+            column.finish(0);
             Field::new(*name, column.kind(), true)
         });
         columns.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -171,7 +187,7 @@ impl Columns {
 
     /// Adds a record.
     pub(super) fn push(&mut self, record: &impl Visit) {
-        self.next = 0;
+        self.growing.next = 0;
         record.visit(self);
         self.rows += 1;
     }
@@ -183,12 +199,28 @@ impl Columns {
 
     /// The columns, empty from now on.
     pub(super) fn take(&mut self) -> RecordBatch {
-        self.rows = 0;
-        let arrays = self.columns.iter_mut().map(|(_, column)| column.finish()).collect();
+        let rows = take(&mut self.rows);
+        let columns = self.growing.columns.iter_mut();
+        let arrays = columns.map(|(_, column)| column.finish(rows)).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .expect("each record gives each column a value of its type")
     }
 
+    /// Text as JSON lines have it.
+    fn written<T>(
+        &mut self,
+        name: &'static str,
+        value: Option<T>,
+        write: impl FnOnce(&mut Line, T),
+    ) {
+        let texts = self.growing.texts(name);
+        let Some(value) = value else { return texts.append_null() };
+        write(&mut self.line, value);
+        texts.append_value(str::from_utf8(self.line.take()).expect("digits and letters"));
+    }
+}
+
+impl Growing {
     /// The column of the next field; it is made for the first record.
     fn column(&mut self, name: &'static str, make: impl FnOnce() -> Column) -> &mut Column {
         let place = self.next;
@@ -217,26 +249,11 @@ impl Columns {
             _ => unreachable!("a field has one kind"),
         }
     }
-
-    /// Text as JSON lines have it.
-    fn written<T>(
-        &mut self,
-        name: &'static str,
-        value: Option<T>,
-        write: impl FnOnce(&mut Line, T),
-    ) {
-        let Some(value) = value else { return self.texts(name).append_null() };
-        let mut line = std::mem::take(&mut self.line);
-        write(&mut line, value);
-        let text = std::str::from_utf8(line.take()).expect("digits and letters");
-        self.texts(name).append_value(text);
-        self.line = line;
-    }
 }
 
 impl Fields for Columns {
     fn number(&mut self, name: &'static str, value: Option<u64>) {
-        match self.column(name, || Column::Number(UInt64Builder::new())) {
+        match self.growing.column(name, || Column::Number(UInt64Builder::new())) {
             Column::Number(column) => column.append_option(value),
             _ => unreachable!("a field has one kind"),
         }
@@ -247,18 +264,18 @@ impl Fields for Columns {
     }
 
     fn flag(&mut self, name: &'static str, value: Option<bool>) {
-        match self.column(name, || Column::Flag(BooleanBuilder::new())) {
+        match self.growing.column(name, || Column::Flag(BooleanBuilder::new())) {
             Column::Flag(column) => column.append_option(value),
             _ => unreachable!("a field has one kind"),
         }
     }
 
     fn plain(&mut self, name: &'static str, value: Option<&str>) {
-        self.texts(name).append_option(value);
+        self.growing.texts(name).append_option(value);
     }
 
     fn text(&mut self, name: &'static str, value: Option<&str>) {
-        self.texts(name).append_option(value);
+        self.growing.texts(name).append_option(value);
     }
 
     fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>) {
@@ -270,7 +287,7 @@ impl Fields for Columns {
     }
 
     fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
-        match self.column(name, || Column::Time(TimestampNanosecondBuilder::new())) {
+        match self.growing.column(name, || Column::Time(TimestampNanosecondBuilder::new())) {
             Column::Time(column) => column.append_option(value),
             _ => unreachable!("a field has one kind"),
         }
@@ -281,7 +298,7 @@ impl Fields for Columns {
             let values = UInt16Builder::new();
             Column::Vlans(ListBuilder::new(values).with_field(vlan()))
         };
-        match self.column(name, make) {
+        match self.growing.column(name, make) {
             Column::Vlans(column) => {
                 let vlans = value.into_iter().flatten().filter(|&vlan| vlan != 0);
                 vlans.for_each(|vlan| column.values().append_value(vlan));
@@ -292,29 +309,29 @@ impl Fields for Columns {
     }
 
     fn mpls(&mut self, name: &'static str, value: Option<MplsLabels>) {
-        self.numbers(name, value.map(MplsLabels::iter));
+        self.growing.numbers(name, value.map(MplsLabels::iter));
     }
 
     fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {
-        match self.column(name, || Column::Decimal(Float64Builder::new())) {
+        match self.growing.column(name, || Column::Decimal(Float64Builder::new())) {
             Column::Decimal(column) => column.append_option(value.map(Thousandths::number)),
             _ => unreachable!("a field has one kind"),
         }
     }
 
     fn counts(&mut self, name: &'static str, value: Option<[u64; BINS]>) {
-        self.numbers(name, value.map(IntoIterator::into_iter));
+        self.growing.numbers(name, value.map(IntoIterator::into_iter));
     }
 
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
-        match self.column(name, || Column::Tunnel(Box::default())) {
+        match self.growing.column(name, || Column::Tunnel(Box::default())) {
             Column::Tunnel(column) => column.append(value),
             _ => unreachable!("a field has one kind"),
         }
     }
 
     fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
-        match self.column(name, || Column::Device(Box::default())) {
+        match self.growing.column(name, || Column::Device(Box::default())) {
             Column::Device(column) => column.append(value),
             _ => unreachable!("a field has one kind"),
         }
