@@ -1,6 +1,6 @@
 //! Records as columns in memory: what Parquet and Arrow files are made of.
 //!
-//! [`Visit`] gives the fields, and the kind of a field its type: numbers are UInt64 or Float64,
+//! [`kinds`] gives the columns, and the kind of a field its type: numbers are UInt64 or Float64,
 //! times Timestamp(ns, UTC), VLANs and the like a list, a tunnel or a device a struct, all else
 //! text, written as in JSON lines. There is no other list of fields here.
 
@@ -17,7 +17,7 @@ use arrow_schema::{DataType, Field, Fields as ArrowFields, Schema, SchemaRef, Ti
 
 use crate::export::devices::shown_mac;
 use crate::export::line::Line;
-use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit, visit_nothing};
+use crate::export::schema::{Fields, Kind, RowDevice, RowTunnel, Visit, kinds};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
 use crate::limits::KEY_VLANS;
@@ -26,7 +26,6 @@ use crate::time::Timestamp;
 /// Columns while they grow.
 pub(super) struct Columns {
     growing: Growing,
-    rows: usize,
     schema: SchemaRef,
     /// What is shown as text is written here first.
     line: Line,
@@ -34,9 +33,19 @@ pub(super) struct Columns {
 
 #[derive(Default)]
 struct Growing {
-    columns: Vec<(&'static str, Column)>,
+    columns: Vec<Named>,
     /// The column of the next field of a record.
     next: usize,
+    /// Records that were added: the row of the next one.
+    rows: usize,
+}
+
+struct Named {
+    name: &'static str,
+    column: Column,
+    /// Rows that it has. What is absent is not added before a value that follows it: nothing is done
+    /// for it, and most records have nothing in a third of the columns.
+    len: usize,
 }
 
 enum Column {
@@ -67,6 +76,7 @@ impl TunnelColumn {
         vec![text("type"), text("src_ip"), text("dst_ip"), field("id", DataType::UInt64)].into()
     }
 
+    /// One, or the absence of one.
     fn append(&mut self, tunnel: Option<RowTunnel>) {
         self.kind.append_option(tunnel.map(|there| there.tunnel.kind.name()));
         for (end, column) in self.ends.iter_mut().enumerate() {
@@ -99,6 +109,7 @@ impl DeviceColumn {
         names.map(|name| Field::new(name, DataType::Utf8, true)).into_iter().collect()
     }
 
+    /// One, or the absence of one.
     fn append(&mut self, device: Option<RowDevice<'_>>) {
         let mac = device.map(|there| shown_mac(there.mac));
         let vendor = device.and_then(|there| there.vendor);
@@ -116,6 +127,22 @@ impl DeviceColumn {
 }
 
 impl Column {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Number => Self::Number(UInt64Builder::new()),
+            Kind::Flag => Self::Flag(BooleanBuilder::new()),
+            Kind::Word | Kind::Text | Kind::Mac | Kind::Address => Self::Text(StringBuilder::new()),
+            Kind::Time => Self::Time(TimestampNanosecondBuilder::new()),
+            Kind::Vlans => Self::Vlans(ListBuilder::new(UInt16Builder::new()).with_field(vlan())),
+            Kind::Mpls | Kind::Counts => {
+                Self::Numbers(ListBuilder::new(UInt64Builder::new()).with_field(number()))
+            }
+            Kind::Decimal => Self::Decimal(Float64Builder::new()),
+            Kind::Tunnel => Self::Tunnel(Box::default()),
+            Kind::Device => Self::Device(Box::default()),
+        }
+    }
+
     fn kind(&self) -> DataType {
         match self {
             Self::Number(_) => DataType::UInt64,
@@ -127,6 +154,21 @@ impl Column {
             Self::Decimal(_) => DataType::Float64,
             Self::Tunnel(_) => DataType::Struct(TunnelColumn::fields()),
             Self::Device(_) => DataType::Struct(DeviceColumn::fields()),
+        }
+    }
+
+    /// Adds rows without a value.
+    fn append_absent(&mut self, rows: usize) {
+        match self {
+            Self::Number(it) => it.append_nulls(rows),
+            Self::Flag(it) => it.append_nulls(rows),
+            Self::Text(it) => it.append_nulls(rows),
+            Self::Time(it) => it.append_nulls(rows),
+            Self::Vlans(it) => it.append_nulls(rows),
+            Self::Numbers(it) => it.append_nulls(rows),
+            Self::Decimal(it) => it.append_nulls(rows),
+            Self::Tunnel(it) => (0..rows).for_each(|_| it.append(None)),
+            Self::Device(it) => (0..rows).for_each(|_| it.append(None)),
         }
     }
 
@@ -167,17 +209,15 @@ fn number() -> Field {
 impl Columns {
     /// Columns for the fields of a set.
     pub(super) fn new(set: FeaturesSet) -> Self {
-        let schema = Arc::new(Schema::empty());
-        let growing = Growing::default();
-        let mut columns = Self { growing, rows: 0, schema, line: Line::default() };
-        visit_nothing(set, &mut columns);
-        let fields = columns.growing.columns.iter_mut().map(|(name, column)| {
-            // The record that was visited is none.
-            column.finish(0);
-            Field::new(*name, column.kind(), true)
+        let mut growing = Growing::default();
+        let fields = kinds(set).into_iter().map(|(name, kind)| {
+            let column = Column::new(kind);
+            let field = Field::new(name, column.kind(), true);
+            growing.columns.push(Named { name, column, len: 0 });
+            field
         });
-        columns.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        columns
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { growing, schema, line: Line::default() }
     }
 
     /// Names and types of all columns. Each may be absent.
@@ -189,19 +229,23 @@ impl Columns {
     pub(super) fn push(&mut self, record: &impl Visit) {
         self.growing.next = 0;
         record.visit(self);
-        self.rows += 1;
+        self.growing.rows += 1;
     }
 
     /// Records that were added since the columns were taken.
     pub(super) fn rows(&self) -> usize {
-        self.rows
+        self.growing.rows
     }
 
     /// The columns, empty from now on.
     pub(super) fn take(&mut self) -> RecordBatch {
-        let rows = take(&mut self.rows);
-        let columns = self.growing.columns.iter_mut();
-        let arrays = columns.map(|(_, column)| column.finish(rows)).collect();
+        let rows = take(&mut self.growing.rows);
+        let finish = |named: &mut Named| {
+            let len = take(&mut named.len);
+            named.column.append_absent(rows - len);
+            named.column.finish(rows)
+        };
+        let arrays = self.growing.columns.iter_mut().map(finish).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .expect("each record gives each column a value of its type")
     }
@@ -213,49 +257,49 @@ impl Columns {
         value: Option<T>,
         write: impl FnOnce(&mut Line, T),
     ) {
-        let texts = self.growing.texts(name);
-        let Some(value) = value else { return texts.append_null() };
-        write(&mut self.line, value);
-        texts.append_value(str::from_utf8(self.line.take()).expect("digits and letters"));
+        if let Some((Column::Text(column), value)) = self.growing.value(name, value) {
+            write(&mut self.line, value);
+            column.append_value(str::from_utf8(self.line.take()).expect("digits and letters"));
+        }
     }
 }
 
 impl Growing {
-    /// The column of the next field; it is made for the first record.
-    fn column(&mut self, name: &'static str, make: impl FnOnce() -> Column) -> &mut Column {
+    /// A value of the next field, and the column that it goes to, which has all rows before it.
+    #[inline]
+    fn value<T>(&mut self, name: &'static str, value: Option<T>) -> Option<(&mut Column, T)> {
         let place = self.next;
         self.next += 1;
-        if place == self.columns.len() {
-            self.columns.push((name, make()));
+        let value = value?;
+        let named = &mut self.columns[place];
+        debug_assert_eq!(named.name, name, "fields come in the order of the columns");
+        if named.len < self.rows {
+            named.column.append_absent(self.rows - named.len);
         }
-        &mut self.columns[place].1
+        named.len = self.rows + 1;
+        Some((&mut named.column, value))
     }
 
-    fn texts(&mut self, name: &'static str) -> &mut StringBuilder {
-        match self.column(name, || Column::Text(StringBuilder::new())) {
-            Column::Text(column) => column,
-            _ => unreachable!("a field has one kind"),
+    fn text(&mut self, name: &'static str, value: Option<&str>) {
+        if let Some((Column::Text(column), value)) = self.value(name, value) {
+            column.append_value(value);
         }
     }
 
     fn numbers(&mut self, name: &'static str, value: Option<impl Iterator<Item = u64>>) {
-        let make = || Column::Numbers(ListBuilder::new(UInt64Builder::new()).with_field(number()));
-        match self.column(name, make) {
-            Column::Numbers(column) => {
-                let is_there = value.is_some();
-                value.into_iter().flatten().for_each(|one| column.values().append_value(one));
-                column.append(is_there);
-            }
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Numbers(column), value)) = self.value(name, value) {
+            value.for_each(|one| column.values().append_value(one));
+            column.append(true);
         }
     }
 }
 
+/// A value of a kind that is not its column's is not added, and then a row is missing:
+/// [`Columns::take`] asserts that none is.
 impl Fields for Columns {
     fn number(&mut self, name: &'static str, value: Option<u64>) {
-        match self.growing.column(name, || Column::Number(UInt64Builder::new())) {
-            Column::Number(column) => column.append_option(value),
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Number(column), value)) = self.growing.value(name, value) {
+            column.append_value(value);
         }
     }
 
@@ -264,18 +308,17 @@ impl Fields for Columns {
     }
 
     fn flag(&mut self, name: &'static str, value: Option<bool>) {
-        match self.growing.column(name, || Column::Flag(BooleanBuilder::new())) {
-            Column::Flag(column) => column.append_option(value),
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Flag(column), value)) = self.growing.value(name, value) {
+            column.append_value(value);
         }
     }
 
     fn plain(&mut self, name: &'static str, value: Option<&str>) {
-        self.growing.texts(name).append_option(value);
+        self.growing.text(name, value);
     }
 
     fn text(&mut self, name: &'static str, value: Option<&str>) {
-        self.growing.texts(name).append_option(value);
+        self.growing.text(name, value);
     }
 
     fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>) {
@@ -287,24 +330,16 @@ impl Fields for Columns {
     }
 
     fn time(&mut self, name: &'static str, value: Option<Timestamp>) {
-        match self.growing.column(name, || Column::Time(TimestampNanosecondBuilder::new())) {
-            Column::Time(column) => column.append_option(value),
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Time(column), value)) = self.growing.value(name, value) {
+            column.append_value(value);
         }
     }
 
     fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
-        let make = || {
-            let values = UInt16Builder::new();
-            Column::Vlans(ListBuilder::new(values).with_field(vlan()))
-        };
-        match self.growing.column(name, make) {
-            Column::Vlans(column) => {
-                let vlans = value.into_iter().flatten().filter(|&vlan| vlan != 0);
-                vlans.for_each(|vlan| column.values().append_value(vlan));
-                column.append(value.is_some());
-            }
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Vlans(column), value)) = self.growing.value(name, value) {
+            let vlans = value.into_iter().filter(|&vlan| vlan != 0);
+            vlans.for_each(|vlan| column.values().append_value(vlan));
+            column.append(true);
         }
     }
 
@@ -313,9 +348,8 @@ impl Fields for Columns {
     }
 
     fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {
-        match self.growing.column(name, || Column::Decimal(Float64Builder::new())) {
-            Column::Decimal(column) => column.append_option(value.map(Thousandths::number)),
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Decimal(column), value)) = self.growing.value(name, value) {
+            column.append_value(value.number());
         }
     }
 
@@ -324,16 +358,14 @@ impl Fields for Columns {
     }
 
     fn tunnel(&mut self, name: &'static str, value: Option<RowTunnel>) {
-        match self.growing.column(name, || Column::Tunnel(Box::default())) {
-            Column::Tunnel(column) => column.append(value),
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Tunnel(column), value)) = self.growing.value(name, value) {
+            column.append(Some(value));
         }
     }
 
     fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
-        match self.growing.column(name, || Column::Device(Box::default())) {
-            Column::Device(column) => column.append(value),
-            _ => unreachable!("a field has one kind"),
+        if let Some((Column::Device(column), value)) = self.growing.value(name, value) {
+            column.append(Some(value));
         }
     }
 }

@@ -8,15 +8,16 @@
 use std::sync::Arc;
 
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::Result;
 use parquet::file::metadata::{
     FileMetaData, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData,
 };
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use crate::export::columns::Columns;
-use crate::export::schema::Visit;
+use crate::export::schema::{Kind, Visit, kinds};
 use crate::export::{Encoder, InSet, Rows};
 use crate::flow::FeaturesSet;
 use crate::limits::{COLUMN_ROWS, ROW_GROUP_ROWS, ROW_GROUPS};
@@ -31,6 +32,7 @@ const CREATED_BY: &str = concat!("flowtap version ", env!("CARGO_PKG_VERSION"));
 const VERSION: i32 = 1;
 
 pub(crate) struct Parquet {
+    set: FeaturesSet,
     columns: Columns,
     /// Between the beginning and the end of a file.
     writer: Option<ArrowWriter<Vec<u8>>>,
@@ -39,25 +41,32 @@ pub(crate) struct Parquet {
 impl Parquet {
     /// For records of a set.
     pub(crate) fn new(set: FeaturesSet) -> Self {
-        Self { columns: Columns::new(set), writer: None }
+        Self { set, columns: Columns::new(set), writer: None }
     }
 }
 
 impl Encoder for Parquet {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             // It is ended by us, with its note.
             .set_max_row_group_row_count(None)
             // An index of pages would be kept in memory for the whole file until its end.
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            .set_created_by(CREATED_BY.to_owned())
-            .build();
+            .set_created_by(CREATED_BY.to_owned());
+        for (name, kind) in kinds(self.set).into_iter().filter(|field| hardly_repeats(*field)) {
+            let path = ColumnPath::from(name);
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+            if matches!(kind, Kind::Time | Kind::Number) {
+                properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+        }
         // Of a file that failed something may be left.
         self.columns.take();
         let schema = Arc::clone(self.columns.schema());
-        let writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).expect(SURE);
+        let writer =
+            ArrowWriter::try_new(Vec::new(), schema, Some(properties.build())).expect(SURE);
         self.writer = Some(writer);
         self.give(out);
     }
@@ -135,6 +144,16 @@ impl Parquet {
         let writer = self.writer();
         writer.sync().expect(SURE);
         out.append(writer.inner_mut());
+    }
+}
+
+/// Whether a dictionary of a field's values would be about as long as they are: of identifiers,
+/// times and sums.
+fn hardly_repeats((name, kind): (&str, Kind)) -> bool {
+    match kind {
+        Kind::Word | Kind::Time => true,
+        Kind::Number => name.ends_with("_ns") || name.ends_with("_bytes"),
+        _ => name == "community_id",
     }
 }
 
