@@ -3,6 +3,7 @@
 //! all of it of the engine's records, Community IDs included.
 
 mod derived;
+mod varied;
 
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use divan::counter::ItemsCount;
 use flowtap::export::schema::{Fields, Row, RowDevice, RowTunnel, visit};
 use flowtap::export::{Format, Rows, SinkOptions};
 use flowtap::flow::features::{BINS, Thousandths};
-use flowtap::flow::{FeaturesSet, MplsLabels, Sampling};
+use flowtap::flow::{FeaturesSet, FlowRecord, MplsLabels, Sampling};
 use flowtap::limits::KEY_VLANS;
 use flowtap::time::Timestamp;
 use parquet::arrow::ArrowWriter;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer as _};
 
 use self::derived::Flow;
+use self::varied::{FILE_RECORDS, varied};
 use crate::again;
 use crate::pieces::ITEMS;
 use crate::pieces::export::{Encode, records};
@@ -94,7 +96,7 @@ fn json_lines(bencher: Bencher<'_, '_>, _: Format) {
 #[divan::bench(args = [Format::JsonLines])]
 fn serde_derive(bencher: Bencher<'_, '_>, _: Format) {
     let mut flows: Vec<Flow> = Vec::new();
-    with_rows(|rows| flows.extend(rows.iter().map(|row| Flow::from(&row))));
+    with_rows(&records(), |rows| flows.extend(rows.iter().map(|row| Flow::from(&row))));
     let mut out = Vec::new();
     bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
         out.clear();
@@ -107,12 +109,12 @@ fn serde_derive(bencher: Bencher<'_, '_>, _: Format) {
 }
 
 /// Whole files: what holds records back writes nothing before.
-#[divan::bench(args = [Format::Parquet, Format::Arrow])]
+#[divan::bench(args = [Format::Parquet, Format::Arrow], sample_count = 20)]
 fn ours_file(bencher: Bencher<'_, '_>, format: Format) {
     let mut encoder = format.encoder(FeaturesSet::Basic, &SinkOptions::default());
     let mut out = Vec::new();
-    with_rows(|rows| {
-        bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
+    with_rows(&varied(), |rows| {
+        bencher.counter(ItemsCount::new(FILE_RECORDS)).bench_local(|| {
             out.clear();
             encoder.begin(&mut out);
             encoder.encode(rows, &mut out);
@@ -122,18 +124,18 @@ fn ours_file(bencher: Bencher<'_, '_>, format: Format) {
     });
 }
 
-/// arrow-rs's own writer of Parquet, with the settings of ours, on columns.
-#[divan::bench(args = [Format::Parquet])]
+/// arrow-rs's own writer of Parquet on columns, compressed as ours, and with no more indexes.
+#[divan::bench(args = [Format::Parquet], sample_count = 20)]
 fn arrow_rs_file(bencher: Bencher<'_, '_>, _: Format) {
     const SURE: &str = "a vector takes anything";
     let mut columns = Vec::new();
-    with_rows(|rows| columns = derived::columns(rows));
+    with_rows(&varied(), |rows| columns = derived::columns(rows));
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .build();
-    bencher.counter(ItemsCount::new(ITEMS)).bench_local(|| {
+    bencher.counter(ItemsCount::new(FILE_RECORDS)).bench_local(|| {
         let schema = columns[0].schema();
         let mut writer =
             ArrowWriter::try_new(Vec::new(), schema, Some(properties.clone())).expect(SURE);
@@ -142,11 +144,11 @@ fn arrow_rs_file(bencher: Bencher<'_, '_>, _: Format) {
     });
 }
 
-/// The records of all, as a batch.
-fn with_rows(take: impl FnOnce(&Rows<'_>)) {
-    let (records, interfaces) = (records(), ["traffic.pcap".to_owned()]);
+/// Records as a batch.
+fn with_rows(records: &[FlowRecord], take: impl FnOnce(&Rows<'_>)) {
+    let interfaces = ["traffic.pcap".to_owned()];
     take(&Rows {
-        records: &records,
+        records,
         flow_ids: None,
         features: None,
         labels: &[],

@@ -29,14 +29,19 @@ fn small(number: usize) -> u32 {
 }
 
 fn record(number: usize) -> FlowRecord {
-    let end = |host: [u8; 4], port| {
+    record_between(number, (small(number), 40_000), (small(number), 443))
+}
+
+/// A record whose client and server are these, with their ports.
+pub(crate) fn record_between(number: usize, client: (u32, u16), server: (u32, u16)) -> FlowRecord {
+    let end = |net, (host, port): (u32, u16)| {
+        let [_, a, b, c] = host.to_be_bytes();
         let mut address = [0; 16];
-        address[..4].copy_from_slice(&host);
+        address[..4].copy_from_slice(&[net, a, b, c]);
         Endpoint { address, port }
     };
-    let ([client, server], start) = (hosts(number), start(number));
-    let (key, direction) =
-        FlowKey::canonical(end(client, 40_000), end(server, 443), 4, 6, PortKind::Ports, [0; 2]);
+    let (client, server, start) = (end(10, client), end(192, server), start(number));
+    let (key, direction) = FlowKey::canonical(client, server, 4, 6, PortKind::Ports, [0; 2]);
     let mut total = Delta::EMPTY;
     for (side, packets) in total.sides.iter_mut().zip([7, 12]) {
         (side.packets, side.bytes) = (packets, packets * 611);

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ITEMS;
 use crate::bench::document::{Block, table};
 
 /// What an item takes, in nanoseconds.
@@ -30,22 +29,24 @@ pub(super) fn measure() -> Result<Vec<Time>, String> {
     Ok(times)
 }
 
-/// The rows of divan's tree: three characters for each level, a name, and columns.
+/// The rows of divan's tree: three characters for each level, a name, and columns; below each a row
+/// of how many items a second that is.
 fn parse(text: &str) -> Vec<Time> {
     let mut path = Vec::new();
     let mut times = Vec::new();
     for line in text.lines() {
-        let Some((before, row)) = line.split_once("─ ") else { continue };
-        // The last character is the branch; each level above it has three.
-        let level = before.chars().count() / 3;
-        let mut cells = row.split('│');
-        let first = cells.next().unwrap_or_default();
-        let (name, fastest) = first.split_once(' ').unwrap_or((first, ""));
-        path.truncate(level);
-        path.push(name);
-        let cells = [Some(fastest), cells.next(), cells.next()];
-        if let [Some(fastest_ns), Some(slowest_ns), Some(median_ns)] = cells.map(per_item_ns) {
-            let (group, name) = (path[0].to_owned(), path[1..].join("/"));
+        if let Some((before, row)) = line.split_once("─ ") {
+            // The last character is the branch; each level above it has three.
+            path.truncate(before.chars().count() / 3);
+            path.push(row.split([' ', '│']).next().unwrap_or_default());
+            continue;
+        }
+        let mut cells = line.split('│').filter_map(per_item_ns);
+        let cells = [cells.next(), cells.next(), cells.next()];
+        if let ([Some(fastest_ns), Some(slowest_ns), Some(median_ns)], [group, name @ ..]) =
+            (cells, &path[..])
+        {
+            let (group, name) = ((*group).to_owned(), name.join("/"));
             times.push(Time { group, name, median_ns, fastest_ns, slowest_ns, ratio: None });
         }
     }
@@ -54,17 +55,17 @@ fn parse(text: &str) -> Vec<Time> {
     times
 }
 
-/// `1.5 µs` for all items, as nanoseconds for each.
-fn per_item_ns(cell: Option<&str>) -> Option<f64> {
-    let (number, unit) = cell?.trim().split_once(' ')?;
+/// `1.5 Mitem/s` as nanoseconds for each.
+fn per_item_ns(cell: &str) -> Option<f64> {
+    let (number, unit) = cell.trim().split_once(' ')?;
     let unit_ns = match unit {
-        "ns" => 1.0,
-        "µs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
+        "item/s" => 1e9,
+        "Kitem/s" => 1e6,
+        "Mitem/s" => 1e3,
+        "Gitem/s" => 1.0,
         _ => return None,
     };
-    Some(number.parse::<f64>().ok()? * unit_ns / ITEMS)
+    Some(unit_ns / number.parse::<f64>().ok()?)
 }
 
 /// A rival by the one of ours whose name goes on after `ours` as the rival's name ends.
@@ -102,13 +103,13 @@ Timer precision: 20 ns
 core                   fastest       │ slowest       │ median        │ mean          │ samples │ iters
 ├─ decode                            │               │               │               │         │
 │  ├─ ours_general     4.096 ms      │ 40.96 ms      │ 8.192 ms      │ 8.192 ms      │ 100     │ 100
-│  │                   12.7 Mitem/s  │ 8.1 Mitem/s   │ 12.6 Mitem/s  │ 11.7 Mitem/s  │         │
+│  │                   1 Mitem/s     │ 100 Kitem/s   │ 500 Kitem/s   │ 500 Kitem/s   │         │
 │  ╰─ walk_general     4.096 µs      │ 4.096 µs      │ 4.096 µs      │ 4.096 µs      │ 100     │ 100
-│                      278 Mitem/s   │ 4.2 Mitem/s   │ 274 Mitem/s   │ 64.2 Mitem/s  │         │
+│                      1 Gitem/s     │ 1 Gitem/s     │ 1 Gitem/s     │ 64.2 Mitem/s  │         │
 ╰─ exchange                          │               │               │               │         │
    ╰─ pass_on                        │               │               │               │         │
       ╰─ 2             409.6 ns      │ 819.2 ns      │ 409.6 ns      │ 91 ns         │ 20      │ 20
-                       48 Mitem/s    │ 25 Mitem/s    │ 47.4 Mitem/s  │ 44.9 Mitem/s  │         │
+                       10 Gitem/s    │ 5 Gitem/s     │ 10 Gitem/s    │ 44.9 Mitem/s  │         │
 ";
         let time =
             |group: &str, name: &str, [median_ns, fastest_ns, slowest_ns]: [f64; 3], ratio| {
