@@ -26,7 +26,7 @@ pub(super) mod port {
 }
 
 /// Payloads of a direction within which its first may come, having been overtaken.
-const OVERTAKEN: u32 = 2;
+pub(super) const OVERTAKEN: u8 = 2;
 
 /// Whether the parsers want this payload, the `nth_payload` of its direction of its flow (from 0),
 /// which went from the first of `ports` to the second.
@@ -102,7 +102,7 @@ fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
     if from == port::DNS || to == port::DNS {
         return true;
     }
-    if nth_payload >= OVERTAKEN {
+    if nth_payload >= OVERTAKEN.into() {
         // Behind a greeting.
         return nth_payload < NAME_LOOKS && begins_tls(bytes);
     }
@@ -133,6 +133,12 @@ pub(super) const BEGINNING_BYTES: usize = 4;
 fn begins_tls(stream: &[u8]) -> bool {
     // Some servers warn that they do not know the name before they say anything else.
     matches!(stream, [22, 3, 0..=4, _, ..] | [21, 3, 0..=4, 0, 2, 1, ..])
+}
+
+/// Whether a stream that begins with these bytes begins nothing that is read.
+#[inline]
+pub(super) fn begins_nothing(bytes: &[u8]) -> bool {
+    bytes.len() >= BEGINNING_BYTES && beginning(bytes).is_none()
 }
 
 /// What `stream` may begin with.

@@ -3,7 +3,9 @@
 //! What a payload may be is said by [`super::interest`], from its ports, its first bytes and its
 //! place among the payloads of its direction. This keeps that place for the directions of TCP flows
 //! that began last, until enough of one was looked at: from then on its payloads are not touched.
-//! Of others the first bytes are looked at, and if they begin nothing, that is all.
+//! Of others the first bytes are looked at, and if they begin nothing, that is all. A payload that
+//! follows its SYN and begins nothing has overtaken nothing either, so what comes next is not
+//! guessed at: most answers of servers are such.
 //!
 //! The memory of that is a small direct-mapped cache beside the decoder, and not a mark in the
 //! flow's slot: with several workers or queues the bytes are where the decoder is, and the slot
@@ -15,7 +17,7 @@ use crate::decode::Packet;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
-use crate::names::interest::{beginning, follow_ups, port, wants};
+use crate::names::interest::{OVERTAKEN, beginning, begins_nothing, follow_ups, port, wants};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two());
 const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX as u32);
@@ -25,6 +27,9 @@ const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX
 struct Place {
     /// Bits of the hash that tell it from others in this place.
     tag: u16,
+    /// Where the stream begins, if its SYN was seen: the lower bits of the sequence number, as more
+    /// of them would make this larger.
+    start: u16,
     /// Payloads that were seen.
     seen: u8,
     /// Payloads that follow one that was wanted, and are copied whatever they are.
@@ -50,8 +55,13 @@ impl Picks {
     pub fn picks<'a>(&mut self, packet: &Packet, captured: impl Fn() -> &'a [u8]) -> bool {
         match packet.key.protocol() {
             TCP => packet.tcp.is_some_and(|tcp| {
-                let is_syn = tcp.flags & SYN != 0;
-                (packet.payload_bytes > 0 || is_syn) && self.segment(packet, is_syn, captured)
+                let sequence = low(tcp.sequence);
+                if tcp.flags & SYN != 0 {
+                    // Data on a SYN (RFC 7413) comes again, unless the server takes it.
+                    self.begin(packet, sequence.wrapping_add(1));
+                    return false;
+                }
+                packet.payload_bytes > 0 && self.segment(packet, sequence, captured)
             }),
             UDP => !packet.later_fragment && wants(UDP, ports(packet), captured(), 0),
             ICMPV6 => is_neighbour_discovery(packet),
@@ -59,31 +69,37 @@ impl Picks {
         }
     }
 
+    /// Notes that a direction's stream begins here.
+    #[inline]
+    fn begin(&mut self, packet: &Packet, start: u16) {
+        let (place, tag) = self.place(packet);
+        *place = Place { tag, start, ..Place::default() };
+    }
+
     #[inline]
     fn segment<'a>(
         &mut self,
         packet: &Packet,
-        is_syn: bool,
+        sequence: u16,
         captured: impl Fn() -> &'a [u8],
     ) -> bool {
-        let [low, high, .., a, b] = packet.hash.to_le_bytes();
-        let place = usize::from(u16::from_le_bytes([low, high])) ^ packet.direction.idx();
-        let place = &mut self.places[place % PICK_PLACES];
-        let tag = u16::from_le_bytes([a, b]);
-        let fresh = Place { tag, seen: 0, left: 0 };
-        if is_syn {
-            // Data on a SYN (RFC 7413) comes again, unless the server takes it.
-            *place = fresh;
-            return false;
-        }
+        let (place, tag) = self.place(packet);
         if place.tag != tag {
             let begins = || beginning(captured()).is_some();
             if !begins() && !ports(packet).contains(&port::DNS) {
                 return false;
             }
-            *place = fresh;
+            *place = Place { tag, ..Place::default() };
         }
-        place.seen != Place::DONE && place.decide(ports(packet), captured())
+        place.seen != Place::DONE && place.decide(ports(packet), sequence, captured())
+    }
+
+    /// Where a packet's direction has its place, and its tag there.
+    #[inline]
+    fn place(&mut self, packet: &Packet) -> (&mut Place, u16) {
+        let [low, high, .., a, b] = packet.hash.to_le_bytes();
+        let place = usize::from(u16::from_le_bytes([low, high])) ^ packet.direction.idx();
+        (&mut self.places[place % PICK_PLACES], u16::from_le_bytes([a, b]))
     }
 }
 
@@ -92,7 +108,10 @@ impl Place {
     const DONE: u8 = u8::MAX;
 
     #[inline]
-    fn decide(&mut self, ports: [u16; 2], bytes: &[u8]) -> bool {
+    fn decide(&mut self, ports: [u16; 2], sequence: u16, bytes: &[u8]) -> bool {
+        if self.seen == 0 && sequence == self.start && begins_nothing(bytes) {
+            self.seen = OVERTAKEN;
+        }
         let nth = u32::from(self.seen);
         let mut is_wanted = self.left > 0;
         if is_wanted {
@@ -117,6 +136,12 @@ impl Place {
 #[inline]
 fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.ttl == u8::MAX && packet.icmp.is_some_and(|(kind, _)| (133..=136).contains(&kind))
+}
+
+/// The lower half.
+#[expect(clippy::cast_possible_truncation, reason = "the half is meant")]
+fn low(sequence: u32) -> u16 {
+    sequence as u16
 }
 
 #[inline]
@@ -149,11 +174,23 @@ mod tests {
         Packet { key, direction, hash, payload_bytes, ..Packet::NONE }
     }
 
-    /// Which segments of one direction are picked: flags and payloads.
+    /// Which segments of one direction are picked: flags and payloads, in their order.
     fn check(port: u16, segments: &[(u8, &[u8])], want: &[bool]) {
+        let mut next = u32::MAX;
+        let segments = segments.iter().map(|&(flags, bytes)| {
+            let sequence = next;
+            let len = if flags & SYN != 0 { 1 } else { u32::try_from(bytes.len()).unwrap() };
+            next = next.wrapping_add(len);
+            (flags, sequence, bytes)
+        });
+        check_at(port, &segments.collect::<Vec<_>>(), want);
+    }
+
+    /// The same with sequence numbers.
+    fn check_at(port: u16, segments: &[(u8, u32, &[u8])], want: &[bool]) {
         let mut picks = Picks::default();
-        let picked = segments.iter().map(|&(flags, bytes)| {
-            let tcp = Some(TcpHeader { flags, sequence: 0, acknowledgment: 0, window: 1 });
+        let picked = segments.iter().map(|&(flags, sequence, bytes)| {
+            let tcp = Some(TcpHeader { flags, sequence, acknowledgment: 0, window: 1 });
             picks.picks(&Packet { tcp, ..packet(TCP, [40_000, port], bytes) }, || bytes)
         });
         assert_eq!(picked.collect::<Vec<_>>(), want);
@@ -191,6 +228,19 @@ mod tests {
         let followed = NAME_PAYLOADS as usize;
         let want: Vec<_> = (0..100).map(|n| n < followed).collect();
         check(9_999, &segments, &want);
+    }
+
+    #[test]
+    fn what_may_have_been_overtaken_is_picked_and_what_begins_nothing_is_not() {
+        let syn: (u8, u32, &[u8]) = (SYN, 99, b"");
+        let picks = |segments: &[_], want: &[bool]| {
+            check_at(443, &[&[syn], segments].concat(), &[&[false], want].concat());
+        };
+        picks(&[(0, 100, REST), (0, 112, REST)], &[false, false]);
+        picks(&[(0, 106, REST), (0, 100, HELLO), (0, 118, REST)], &[true, true, true]);
+        // So little tells nothing; and what follows may be a handshake.
+        picks(&[(0, 100, b"\x16"), (0, 101, b"\x03\x01\0")], &[true, true]);
+        picks(&[(0, 100, REST), (0, 112, HELLO), (0, 118, REST)], &[false, true, true]);
     }
 
     #[test]
