@@ -1,6 +1,13 @@
-//! Nanoseconds, and the clock that packets drive.
+//! Nanoseconds, the clock that packets drive, and intervals of it.
+
+mod calendar;
+mod grid;
 
 use crate::limits::REORDER_NS;
+use crate::sync::Arc;
+
+pub use self::calendar::{Calendar, Dated};
+pub use self::grid::Grid;
 
 /// Nanoseconds since 1970-01-01 00:00:00 UTC. 64 bits with a sign reach from 1677 to 2262.
 pub type Timestamp = i64;
@@ -26,72 +33,26 @@ pub struct PacketClock {
     newest: Option<Timestamp>,
     tick: Tick,
     is_set: bool,
-    /// Ticks have the remainder of their times by this; 0 if nobody asks for that.
-    every_ns: Tick,
+    /// If somebody asks for that.
+    alignment: Option<Alignment>,
 }
 
-/// Packet time in intervals of the same length: which one a tick is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grid {
+/// Ticks have the remainder of their times by the length of an interval.
+#[derive(Debug, Clone)]
+struct Alignment {
     every_ns: Tick,
-    /// How far into an interval tick 0 is.
-    phase_ns: Tick,
-}
-
-impl Grid {
-    /// One interval, which has all time there is.
-    pub const OFF: Self = Self { every_ns: Tick::MAX, phase_ns: 0 };
-
-    /// Intervals of `every_ns`, which must not be 0, where tick 0 is so far into one of them.
-    #[must_use]
-    pub fn new(every_ns: Tick, phase_ns: Tick) -> Self {
-        assert!(every_ns > 0, "an interval takes time");
-        Self { every_ns, phase_ns: phase_ns % every_ns }
-    }
-
-    /// Whether there is more than one interval.
-    #[must_use]
-    pub fn is_on(self) -> bool {
-        self.every_ns < Tick::MAX
-    }
-
-    /// How long one is.
-    #[must_use]
-    pub fn every_ns(self) -> Tick {
-        self.every_ns
-    }
-
-    /// How far into an interval tick 0 is.
-    #[must_use]
-    pub fn phase_ns(self) -> Tick {
-        self.phase_ns
-    }
-
-    /// The number of the interval that a tick is in. The last number stands for all that follow.
-    #[must_use]
-    pub fn number(self, tick: Tick) -> u32 {
-        if !self.is_on() {
-            return 0;
-        }
-        u32::try_from(tick.saturating_add(self.phase_ns) / self.every_ns).unwrap_or(u32::MAX)
-    }
-
-    /// The first tick of an interval, and the first behind it.
-    #[must_use]
-    pub fn bounds(self, number: u32) -> (Tick, Tick) {
-        let first =
-            |number: u64| number.saturating_mul(self.every_ns).saturating_sub(self.phase_ns);
-        let end = if number == u32::MAX { Tick::MAX } else { first(u64::from(number) + 1) };
-        (first(number.into()), end)
-    }
+    /// Where it is said which times intervals are of.
+    calendar: Arc<Calendar>,
 }
 
 impl PacketClock {
     /// A clock whose ticks have the same remainder by `every_ns` as the times that they stand for:
-    /// so an interval of ticks is one of times.
+    /// so an interval of ticks, of [`Grid::new`] without a phase, is one of times, and `calendar`
+    /// says which. Where another recording begins, an interval does.
     #[must_use]
-    pub fn aligned(every_ns: Tick) -> Self {
-        Self { every_ns, ..Self::default() }
+    pub fn aligned(every_ns: Tick, calendar: &Arc<Calendar>) -> Self {
+        let calendar = Arc::clone(calendar);
+        Self { alignment: Some(Alignment { every_ns, calendar }), ..Self::default() }
     }
 
     /// Sets the clock, which from then on stands still but for being set.
@@ -118,20 +79,42 @@ impl PacketClock {
     /// Begins with a recording, whose first packet has this timestamp, so long after the last one.
     #[cold]
     fn begin(&mut self, step: Tick, timestamp: Timestamp) -> Tick {
+        let is_back = self.newest.is_some();
+        let last = self.tick;
         self.newest = Some(timestamp);
         self.tick = self.tick.saturating_add(step);
-        if self.every_ns > 0 {
-            // Below the divisor, which is positive.
-            let of = |number: i128| number.rem_euclid(i128::from(self.every_ns));
-            let behind = of(i128::from(timestamp) - i128::from(self.tick));
-            self.tick = self.tick.saturating_add(Tick::try_from(behind).unwrap_or_default());
+        if let Some(alignment) = &self.alignment {
+            self.tick = alignment.begin(self.tick, timestamp, is_back.then_some(last));
         }
         self.tick
     }
 }
 
+impl Alignment {
+    /// The first tick, from this one on, that suits a recording which begins with this timestamp,
+    /// and with another interval than that of the `last` tick of the one before it.
+    fn begin(&self, tick: Tick, timestamp: Timestamp, last: Option<Tick>) -> Tick {
+        // Below the divisor, which is positive.
+        let of = |number: i128| number.rem_euclid(i128::from(self.every_ns));
+        let behind = of(i128::from(timestamp) - i128::from(tick));
+        let mut tick = tick.saturating_add(Tick::try_from(behind).unwrap_or_default());
+        let grid = Grid::new(self.every_ns, 0);
+        if last.is_some_and(|last| grid.number(last) == grid.number(tick)) {
+            // Where the step leads back over the beginning of an interval that is not yet half over.
+            tick = tick.saturating_add(self.every_ns);
+        }
+        let place = timestamp.div_euclid(i64::try_from(self.every_ns).unwrap_or(i64::MAX));
+        self.calendar.begin(grid.number(tick), place, last.is_some());
+        tick
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn ticks(timestamps: &[i64]) -> Vec<u64> {
@@ -157,34 +140,70 @@ mod tests {
         assert_eq!(clock.advance(Some(1_000)), 5, "set, and never back");
     }
 
-    #[test]
-    fn intervals_of_ticks_are_those_of_times() {
-        let every = 10 * SECOND_NS;
-        let mut clock = PacketClock::aligned(every);
-        let grid = Grid::new(every, 0);
-        let seconds = [1_003, 1_009, 1_010, 1_005, 17, 25, 999, 3, -107, -102];
+    const EVERY: Tick = 10 * SECOND_NS;
+
+    /// Of times in seconds the numbers of their intervals, and which these are.
+    fn dated(seconds: &[i64]) -> Vec<(u32, Dated)> {
+        let calendar = Arc::default();
+        let mut clock = PacketClock::aligned(EVERY, &calendar);
+        let grid = Grid::new(EVERY, 0);
         let mut last = 0;
-        for second in seconds {
+        let advance = |&second: &i64| {
             let tick = clock.advance(Some(second * 1_000_000_000));
-            let is_late = second == 1_005;
-            let want = second.rem_euclid(10) as u64 * SECOND_NS;
-            assert!(is_late || tick % every == want, "{second}: {tick}");
             assert!(tick >= last, "{second}");
             last = tick;
-        }
-        let mut clock = PacketClock::aligned(every);
-        let numbers = [1_003, 1_009, 1_010, 1_005, 1_031]
-            .map(|second: i64| grid.number(clock.advance(Some(second * 1_000_000_000))));
-        assert_eq!(numbers, [0, 0, 1, 1, 3]);
+            (grid.number(tick), calendar.date(grid.number(tick)).unwrap())
+        };
+        seconds.iter().map(advance).collect()
     }
 
     #[test]
-    fn a_grid_has_bounds() {
-        let grid = Grid::new(10, 13);
-        assert_eq!([0, 6, 7, 16, 17].map(|tick| grid.number(tick)), [0, 0, 1, 1, 2]);
-        assert_eq!([0, 1, 2].map(|number| grid.bounds(number)), [(0, 7), (7, 17), (17, 27)]);
-        assert_eq!(grid.number(Tick::MAX), u32::MAX);
-        assert_eq!(grid.bounds(u32::MAX).1, Tick::MAX);
-        assert_eq!(Grid::OFF.number(Tick::MAX), 0);
+    fn intervals_of_ticks_are_those_of_times() {
+        let seconds = [1_003, 1_009, 1_010, 1_005, 17, 25, 999, 3, -107, -102];
+        for (second, (_, is)) in seconds.iter().zip(dated(&seconds)) {
+            let is_late = *second == 1_005;
+            assert!(is_late || is.place == second.div_euclid(10), "{second}: {is:?}");
+        }
+        let numbers: Vec<_> = dated(&[1_003, 1_009, 1_010, 1_005, 1_031])
+            .into_iter()
+            .map(|(number, is)| (number, is.recording, is.place))
+            .collect();
+        let want = [(0, 0, 100), (0, 0, 100), (1, 0, 101), (1, 0, 101), (3, 0, 103)];
+        assert_eq!(numbers, want);
+    }
+
+    /// An hour's first minutes, and then the last of the hour before: these had one interval.
+    #[test]
+    fn a_step_back_over_the_beginning_of_an_interval_begins_another() {
+        let hour = 3_600 * SECOND_NS;
+        let calendar = Arc::default();
+        let mut clock = PacketClock::aligned(hour, &calendar);
+        let grid = Grid::new(hour, 0);
+        let numbers = [10 * 3_600 + 65, 10 * 3_600 - 5, 10 * 3_600 + 3]
+            .map(|second: i64| grid.number(clock.advance(Some(second * 1_000_000_000))));
+        let is = numbers.map(|number| calendar.date(number).map(|is| (is.recording, is.place)));
+        assert_eq!(is, [Some((0, 10)), Some((1, 9)), Some((1, 10))], "{numbers:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn each_interval_of_a_recording_has_one_number(
+            seconds in prop::collection::vec(-300_i64..300, 1..60),
+        ) {
+            let dated = dated(&seconds);
+            let mut by_number = BTreeMap::new();
+            for (number, is) in &dated {
+                prop_assert_eq!(by_number.entry(number).or_insert(is), &is);
+            }
+            // The order of numbers is that of recordings, and in each of times; none is twice there.
+            let dates: Vec<_> = by_number.into_values().collect();
+            prop_assert!(dates.is_sorted_by(|one, other| one < other), "{:?}", dates);
+            let mut newest = i64::MIN;
+            for (second, (_, is)) in seconds.iter().zip(&dated) {
+                let is_back = newest.saturating_sub(*second) > 60;
+                newest = if is_back { *second } else { newest.max(*second) };
+                prop_assert_eq!(is.place, newest.div_euclid(10));
+            }
+        }
     }
 }

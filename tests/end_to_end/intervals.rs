@@ -19,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("intervals::add_up_to_ledger_and_records", adds_up),
         Trial::test("intervals::any_number_of_workers_writes_the_same", workers_agree),
+        Trial::test("intervals::recordings_of_the_same_hour_have_lines_each", recordings),
         Trial::test("intervals::long_flows_count_where_they_are", long_flows),
         Trial::test("intervals::a_scan_is_bounded_and_says_how_well", scan),
         Trial::test("intervals::files_are_compressed_and_refused", files),
@@ -215,25 +216,66 @@ fn workers_agree() -> Outcome {
     let mut files = some_captures();
     files.push(made.capture.clone());
     for file in files {
-        let lines = |workers: &str| -> Result<_, Failed> {
-            let more = ["--stats-interval", "1s", "--workers", workers];
+        let lines = |workers: &str, dispatch: &str| -> Result<_, Failed> {
+            let more = ["--stats-interval", "1s", "--workers", workers, "--dispatch", dispatch];
             let read = read(&[&file], &more)?;
             let log: Vec<_> = read.log.lines().map(str::to_owned).collect();
             // How long batches take is not the packets'.
             let of_packets = |line: &String| !line.starts_with("Tag=batch_time_ns");
             Ok((read.lines, log.into_iter().filter(of_packets).collect::<Vec<_>>()))
         };
-        let one = lines("1")?;
+        let one = lines("1", "flow")?;
         let totals = one.0.iter().filter(|line| line["group"] == "total");
-        let starts: Vec<_> = totals.map(|line| text(&line["start"])).collect();
+        let start = |line: &Value| (number(line, "recording"), text(&line["start"]));
+        let starts: Vec<_> = totals.map(start).collect();
+        ensure(starts.is_sorted(), format!("{}: not in the order of time", file.display()))?;
         let distinct: HashSet<_> = starts.iter().collect();
         ensure(distinct.len() == starts.len(), format!("{}: twice the same", file.display()))?;
-        for workers in ["2", "8"] {
-            let many = lines(workers)?;
-            let what = || format!("{}: {workers} workers differ", file.display());
+        for (workers, dispatch) in [("2", "flow"), ("8", "flow"), ("3", "direction")] {
+            let many = lines(workers, dispatch)?;
+            let what = || format!("{}: {workers} workers differ by {dispatch}", file.display());
             ensure(many.0 == one.0, what())?;
             ensure(many.1 == one.1, format!("{} in histograms", what()))?;
         }
+    }
+    Ok(())
+}
+
+/// Where packet time steps back over the beginning of an hour, what comes then is not of the hour
+/// that has begun; and what follows of that has lines of its own, which say so.
+fn recordings() -> Outcome {
+    use crate::messages::{client, server, udp, write_pcap};
+    let folder = folder();
+    let file = folder.path().join("made.pcap");
+    // After 22:13:20: 23:01:20, 22:59:40, 23:00:05, 23:02:00, and late 23:01:50.
+    let ms = [2_880, 2_780, 2_805, 2_920, 2_910].map(|second| 1_000 * second);
+    let packets =
+        (1..).zip(ms).map(|(last, ms)| (ms, udp((client(last), 5), (server(9), 6), &[0; 9])));
+    write_pcap(&file, packets);
+    for workers in ["1", "3"] {
+        let more = ["--stats-interval", "1h", "--workers", workers];
+        let read = read(&[&file, &file], &more)?;
+        let totals = read.lines.iter().filter(|line| line["group"] == "total");
+        let totals: Vec<_> = totals
+            .map(|line| (number(line, "recording"), text(&line["start"]), number(line, "packets")))
+            .collect();
+        let hour = |recording, hour: &str, packets| {
+            (recording, format!("2023-11-14T{hour}:00:00.000000000Z"), packets)
+        };
+        // The second file begins less than a minute back: that packet is late.
+        let want = [
+            hour(0, "23", 1),
+            hour(1, "22", 1),
+            hour(1, "23", 4),
+            hour(2, "22", 1),
+            hour(2, "23", 3),
+        ];
+        ensure(totals == want, format!("{workers} workers: {totals:#?}"))?;
+        let in_all: u64 = totals.iter().map(|(.., packets)| packets).sum();
+        ensure(number(&read.ledger["packets"], "in_flows") == in_all, "not the ledger's")?;
+        let csv = read.rows.iter().filter(|row| row["group"] == "total");
+        let csv: Vec<_> = csv.map(|row| row["recording"].as_str()).collect();
+        ensure(csv == ["", "1", "1", "2", "2"], format!("{csv:?}"))?;
     }
     Ok(())
 }

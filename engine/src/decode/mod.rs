@@ -31,7 +31,7 @@ use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, K
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
 use crate::sync::Arc;
-use crate::time::{PacketClock, Tick, Timestamp};
+use crate::time::{Calendar, PacketClock, Tick, Timestamp};
 
 /// One decoded packet: what the flow table needs of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,10 +172,11 @@ impl Decoder {
         Self { tunnels, ..self }
     }
 
-    /// The same, with a packet clock whose intervals are those of the packets' times.
+    /// The same, with a packet clock whose intervals are those of the packets' times: `calendar` says
+    /// which.
     #[must_use]
-    pub fn with_aligned_clock(self, every_ns: Tick) -> Self {
-        Self { clock: PacketClock::aligned(every_ns), ..self }
+    pub fn with_aligned_clock(self, every_ns: Tick, calendar: &Arc<Calendar>) -> Self {
+        Self { clock: PacketClock::aligned(every_ns, calendar), ..self }
     }
 
     /// What it does about tunnels.

@@ -102,7 +102,15 @@ pub fn read(
         let (when_full, cores, intervals) = (WhenFull::Wait, workers, plan.as_ref());
         let shape = Shape { when_full, cores, features_set, max_names, intervals, devices };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
-        let running = start_workers(scope, settings, &accounts, feeds, &shared, first, files)?;
+        let reader = Reader {
+            settings,
+            accounts: &accounts,
+            shared: &shared,
+            files,
+            hasher: KeyHasher::default(),
+            intervals: plan.as_deref(),
+        };
+        let running = start_workers(scope, reader, feeds, first)?;
 
         let devices = pipeline.devices();
         let mut watch = Watch::new(control, &accounts, &map, views, devices.as_ref(), start);
@@ -199,15 +207,12 @@ struct Running<'scope> {
 
 fn start_workers<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
-    settings: &'env Settings,
-    accounts: &'env Accounts,
+    reader: Reader<'env>,
     Feeds { outboxes, mut payloads, intervals }: Feeds,
-    shared: &'env Shared,
     first: CaptureFile,
-    files: &'env [PathBuf],
 ) -> Result<Running<'scope>> {
+    let Reader { settings, accounts, shared, .. } = reader;
     let capacity = settings.max_flows.div_ceil(outboxes.len());
-    let hasher = KeyHasher::default();
     let mut intervals = intervals.into_iter();
     let grid = intervals.as_slice().first().map(CoreIntervals::grid);
     let mut cores: Vec<_> = outboxes
@@ -222,7 +227,7 @@ fn start_workers<'scope, 'env>(
                 is_populated: false,
                 features_set: settings.features_set,
             };
-            let table = CoreTable::new(config, hasher.clone(), counters)?;
+            let table = CoreTable::new(config, reader.hasher.clone(), counters)?;
             Ok(Core::new(table, outbox).with_intervals(intervals.next()))
         })
         .collect::<Result<_>>()?;
@@ -235,7 +240,6 @@ fn start_workers<'scope, 'env>(
         }
     }
 
-    let reader = Reader { settings, accounts, shared, files, hasher };
     if cores.len() == 1 {
         let core = cores.remove(0);
         let payloads = payloads.pop();
@@ -287,7 +291,7 @@ fn start_workers<'scope, 'env>(
 /// A worker: counts what it is dealt.
 fn work(mut core: Core<'_>, mut reader: Incoming, shared: &Shared) -> Histogram<u64> {
     while !reader.is_finished() {
-        // Acquire: pairs with the release in `Dealing::keep`. Loaded before looking: then all
+        // Acquire: pairs with the release in `Dealing::end_interval`. Loaded before looking: then all
         // packets before this are seen.
         let dealt_until = shared.dealt_until.load(Ordering::Acquire);
         if !reader.receive(|batch| core.count_with_room(batch)) {

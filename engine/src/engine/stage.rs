@@ -78,10 +78,11 @@ impl<'a> Core<'a> {
 
     /// The same, with statistics of intervals.
     pub(super) fn with_intervals(mut self, intervals: Option<CoreIntervals>) -> Self {
-        if let Some(intervals) = &intervals {
-            self.table.set_intervals(intervals.grid());
-        }
         self.intervals = intervals;
+        if let Some(intervals) = &mut self.intervals {
+            let grid = intervals.new_grid().unwrap_or_else(|| intervals.grid());
+            self.table.set_intervals(grid);
+        }
         self
     }
 
@@ -92,6 +93,7 @@ impl<'a> Core<'a> {
 
     /// Counts a batch. Never waits: with the rings full, flows are closed later.
     pub(super) fn count(&mut self, packets: &[Packet]) {
+        self.follow_grid();
         let start = Instant::now();
         self.table.count(packets, &mut self.outbox);
         let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(BATCH_NS_MAX);
@@ -99,6 +101,13 @@ impl<'a> Core<'a> {
         if let Some(intervals) = &mut self.intervals {
             intervals.measure(packets, ns);
             self.reach();
+        }
+    }
+
+    /// Goes on in other intervals where the clock that they are aligned to was put.
+    fn follow_grid(&mut self) {
+        if let Some(grid) = self.intervals.as_mut().and_then(CoreIntervals::new_grid) {
+            self.table.put_intervals(grid);
         }
     }
 
@@ -153,6 +162,7 @@ impl<'a> Core<'a> {
 
     /// Moves the hand to `now`, and sends what is published.
     pub(super) fn idle(&mut self, now: Tick) {
+        self.follow_grid();
         self.table.advance(now, &mut self.outbox);
         self.outbox.flush();
         self.reach();

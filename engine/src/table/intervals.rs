@@ -30,6 +30,13 @@ impl Intervals {
         self.grid.is_on()
     }
 
+    /// The clock that intervals are aligned to was put. Numbers go up all the same, also where time
+    /// has gone on before this is known here.
+    pub(super) fn put(&mut self, grid: Grid) {
+        self.grid = grid;
+        self.turn(self.now);
+    }
+
     /// The packet clock stands at `now`.
     #[inline(always)]
     pub(super) fn enter(&mut self, now: Tick) {
@@ -41,7 +48,7 @@ impl Intervals {
 
     #[cold]
     fn turn(&mut self, now: Tick) {
-        self.number = self.grid.number(now);
+        self.number = self.grid.number(now).max(self.number);
         self.bounds = self.grid.bounds(self.number);
     }
 

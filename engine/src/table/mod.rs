@@ -163,6 +163,11 @@ impl<'a> CoreTable<'a> {
         self.intervals = Intervals::new(grid);
     }
 
+    /// Goes on in other intervals than before.
+    pub fn put_intervals(&mut self, grid: Grid) {
+        self.intervals.put(grid);
+    }
+
     /// Of the intervals below this number nothing will be published any more.
     #[must_use]
     pub fn complete_below(&self) -> u32 {

@@ -32,7 +32,7 @@ use crate::engine::{
     Control, Observer, Outcome, Settings, TICK, Watch, all_are_counted, conclude, note_losses, tell,
 };
 use crate::error::{Error, Result};
-use crate::export::intervals::{CoreIntervals, IntervalsPlan};
+use crate::export::intervals::WallWatch;
 use crate::export::{Context, OpenSink, Patience, Sink, WhenFull};
 use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
@@ -43,11 +43,9 @@ use crate::privileges::confine;
 use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
-use crate::time::Tick;
 use crate::view::Views;
 use crate::xdp::filter::KernelFilter;
 use crate::xdp::shunt::ShuntMaps;
-use clock::Clock;
 use handover::handover;
 use line::Line;
 use links::Watched;
@@ -132,11 +130,9 @@ pub fn capture(
         let (when_full, intervals) = (WhenFull::Drop, plan.as_ref());
         let shape = Shape { when_full, cores, features_set, max_names, intervals, devices };
         let dealt = settings.deal(&sinks);
-        let (mut feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
+        let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
         let clock_start = Instant::now();
-        if let Some(plan) = &plan {
-            align(plan, clock_start, &mut feeds.intervals);
-        }
+        let mut wall = plan.as_ref().map(|plan| WallWatch::begin(plan, clock_start));
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
             ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
@@ -165,6 +161,7 @@ pub fn capture(
             note_counters(&accounts, &sources, &mut errors);
             sources.iter().for_each(Source::wait_for_runs);
             watched.tick(&mut sources, &mut |text| observer.notice(text));
+            wall.iter_mut().for_each(WallWatch::look);
             if let Some(end) = watched.end() {
                 errors.push(end);
                 break;
@@ -200,15 +197,6 @@ pub fn capture(
     tell(&accounts, observer);
     let batch_ns = batches.as_ref().map(Timing::of);
     Ok(conclude(&accounts, start, batch_ns, devices.as_ref(), errors))
-}
-
-/// Has intervals begin at multiples of the wall's clock, as that stands now; the packet clock begins
-/// at `clock_start`.
-fn align(plan: &IntervalsPlan, clock_start: Instant, cores: &mut [CoreIntervals]) {
-    let origin = Clock::since(clock_start).wall(0);
-    let phase = Tick::try_from(origin).unwrap_or_default() % plan.every_ns;
-    cores.iter_mut().for_each(|core| core.set_phase(phase));
-    plan.origin.set(origin).expect("a run has one beginning");
 }
 
 /// Refuses what a shunt would make wrong.

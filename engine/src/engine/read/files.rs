@@ -8,6 +8,7 @@ use crate::decode::Decoder;
 use crate::engine::Settings;
 use crate::engine::stage::{admit, decode, note};
 use crate::error::{Error, Result};
+use crate::export::intervals::IntervalsPlan;
 use crate::filter::AnyLinkFilter;
 use crate::flow::KeyHasher;
 use crate::ledger::Accounts;
@@ -25,6 +26,8 @@ pub(super) struct Reader<'a> {
     pub(super) shared: &'a Shared,
     pub(super) files: &'a [PathBuf],
     pub(super) hasher: KeyHasher,
+    /// If statistics of them are wanted.
+    pub(super) intervals: Option<&'a IntervalsPlan>,
 }
 
 /// What the reader takes from file to file.
@@ -47,8 +50,8 @@ impl Reader<'_> {
         let mut decoder = Decoder::new(self.hasher.clone())
             .with_tunnels(self.settings.tunnels)
             .with_encapsulations(&self.shared.encapsulations);
-        if let Some(every_ns) = self.settings.intervals.every_ns() {
-            decoder = decoder.with_aligned_clock(every_ns);
+        if let Some(plan) = self.intervals {
+            decoder = decoder.with_aligned_clock(plan.every_ns, &plan.calendar);
         }
         let mut state = State {
             filter: self.settings.filter.as_deref().map(AnyLinkFilter::new),

@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 
 use crate::export::WhenFull;
 use crate::export::intervals::cores::{CoreInbox, CoreIntervals, core_intervals};
-use crate::export::intervals::interval::{Interval, Member};
-use crate::export::intervals::{Bounds, Entry, IntervalsPlan, Series, Sums};
+use crate::export::intervals::interval::{Interval, Member, bounds_of};
+use crate::export::intervals::{Entry, IntervalsPlan, Series, Sums};
 use crate::export::queue::{Batch, Queue};
 use crate::export::sink::Sink;
 use crate::flow::{Delta, Direction, FlowRecord, RecordKind};
 use crate::limits::{BATCH_RECORDS, RING_BATCHES};
 use crate::sync::{Arc, Gauge};
-use crate::time::Timestamp;
 
 /// Adds deltas up.
 pub struct Collector {
@@ -32,9 +31,6 @@ pub struct Collector {
     lines: Vec<Arc<Queue>>,
     logs: Vec<Arc<Queue>>,
     when_full: WhenFull,
-    /// How many intervals after 1970 that of the number 0 would have begun, by the last one with
-    /// packets that have a time.
-    zero: Option<i64>,
     /// Packets that each interface had lost when the last interval was closed.
     lost: Vec<u64>,
 }
@@ -60,7 +56,7 @@ impl Collector {
         };
         let (lines, logs) = (queues(lines), queues(logs));
         let has_meters = !logs.is_empty();
-        let core = |_| core_intervals(plan.every_ns, has_meters, when_full);
+        let core = |_| core_intervals(plan, has_meters, when_full);
         let (ends, cores) = (0..cores).map(core).unzip();
         let collector = Self {
             plan: Arc::clone(plan),
@@ -71,7 +67,6 @@ impl Collector {
             lines,
             logs,
             when_full,
-            zero: None,
             lost: vec![0; plan.lost.len()],
         };
         (collector, ends)
@@ -99,10 +94,7 @@ impl Collector {
         let has_lines = !self.lines.is_empty();
         let member = Member::of(delta, interface, initiator, name);
         if has_packets {
-            let last = delta.total.last;
-            let label = (last != Timestamp::MIN).then(|| self.label_of(last));
             let interval = self.open.entry(number).or_default();
-            interval.label = interval.label.max(label);
             if !self.logs.is_empty() {
                 interval.add_round_trips(&delta.total, before);
             }
@@ -114,11 +106,6 @@ impl Collector {
             let end = number.saturating_add(delta.counted.end_after());
             self.open.entry(end).or_default().add_end(&member);
         }
-    }
-
-    /// How many intervals after 1970 one began that has this time.
-    fn label_of(&self, time: Timestamp) -> i64 {
-        time.div_euclid(i64::try_from(self.plan.every_ns).unwrap_or(i64::MAX))
     }
 
     /// A round over all rings begins.
@@ -172,10 +159,9 @@ impl Collector {
     }
 
     fn pass_on(&mut self, number: u32, mut interval: Interval) {
-        if let Some(label) = interval.label {
-            self.zero = Some(label - i64::from(number));
-        }
-        let bounds = self.bounds(number);
+        let dated = self.plan.calendar.date(number);
+        self.plan.calendar.forget_below(number);
+        let bounds = bounds_of(dated, self.plan.every_ns);
         if !self.lines.is_empty() {
             let now: Vec<_> = self.plan.lost.iter().map(Gauge::get).collect();
             let before = std::mem::replace(&mut self.lost, now);
@@ -185,22 +171,12 @@ impl Collector {
                 interval.note_interface(interface);
             }
             let lost = (!lost.is_empty()).then_some(&*lost);
-            offer(&self.lines, interval.lines(bounds, self.plan.top, lost), self.when_full);
+            let when = (bounds, dated.map_or(0, |dated| dated.recording));
+            offer(&self.lines, interval.lines(when, self.plan.top, lost), self.when_full);
         }
         if !self.logs.is_empty() {
             offer(&self.logs, interval.into_histograms(bounds), self.when_full);
         }
-    }
-
-    /// When an interval was: by the wall's clock, or by the latest packets.
-    fn bounds(&self, number: u32) -> Bounds {
-        let every = i64::try_from(self.plan.every_ns).unwrap_or(i64::MAX);
-        let zero = match self.plan.origin.get() {
-            Some(origin) => self.label_of(*origin),
-            None => self.zero?,
-        };
-        let start = zero.saturating_add(number.into()).saturating_mul(every);
-        Some((start, start.saturating_add(every)))
     }
 }
 

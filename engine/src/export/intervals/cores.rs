@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 
 use crate::decode::Packet;
 use crate::export::WhenFull;
-use crate::export::intervals::Series;
+use crate::export::intervals::{IntervalsPlan, Series};
 use crate::limits::METERS_BUFFERS;
 use crate::sync::buffers::{Drainer, Filler, buffers};
 use crate::sync::{Arc, AtomicU64, Ordering, thread};
@@ -47,7 +47,10 @@ impl Meters {
 /// The core's end.
 #[derive(Debug)]
 pub struct CoreIntervals {
+    plan: Arc<IntervalsPlan>,
+    /// That of the plan of this number, or that of the beginning.
     grid: Grid,
+    grid_number: u64,
     reached: Arc<AtomicU64>,
     /// What it holds.
     told: u32,
@@ -71,14 +74,14 @@ pub(super) struct CoreInbox {
     meters: Option<Drainer<Meters>>,
 }
 
-/// Both ends, for intervals of `every_ns`; `has_meters` says whether lengths and times are wanted.
+/// Both ends, for the intervals of a plan; `has_meters` says whether lengths and times are wanted.
 pub(super) fn core_intervals(
-    every_ns: Tick,
+    plan: &Arc<IntervalsPlan>,
     has_meters: bool,
     when_full: WhenFull,
 ) -> (CoreIntervals, CoreInbox) {
     let reached = Arc::new(AtomicU64::new(0));
-    let grid = Grid::new(every_ns, 0);
+    let (plan, grid) = (Arc::clone(plan), Grid::new(plan.every_ns, 0));
     let (meters, inbox) = has_meters
         .then(|| {
             let (out, inbox) = buffers(METERS_BUFFERS, Meters::new);
@@ -86,7 +89,8 @@ pub(super) fn core_intervals(
             (CoreMeters { grid, filling, end, out, when_full }, inbox)
         })
         .unzip();
-    let core = CoreIntervals { grid, reached: Arc::clone(&reached), told: 0, meters };
+    let core = Arc::clone(&reached);
+    let core = CoreIntervals { plan, grid, grid_number: 0, reached: core, told: 0, meters };
     (core, CoreInbox { reached, meters: inbox })
 }
 
@@ -97,12 +101,22 @@ impl CoreIntervals {
         self.grid
     }
 
-    /// Has tick 0 be so far into an interval. Before anything is counted.
-    pub fn set_phase(&mut self, phase_ns: Tick) {
-        self.grid = Grid::new(self.grid.every_ns(), phase_ns);
+    /// The intervals from now on, where the clock that they are aligned to was put.
+    #[inline]
+    pub fn new_grid(&mut self) -> Option<Grid> {
+        let number = self.plan.grid.number();
+        (number != self.grid_number).then(|| self.follow(number))
+    }
+
+    #[cold]
+    fn follow(&mut self, number: u64) -> Grid {
+        self.grid_number = number;
+        self.grid = self.plan.grid.latest();
         if let Some(meters) = &mut self.meters {
-            (meters.grid, meters.end) = (self.grid, self.grid.bounds(0).1);
+            meters.grid = self.grid;
+            meters.end = self.grid.bounds(meters.filling.number).1;
         }
+        self.grid
     }
 
     /// Measures packets that this core has counted, in a batch that took `ns`.

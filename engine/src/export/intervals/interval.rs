@@ -9,6 +9,7 @@ use crate::export::intervals::{Bounds, Entry, IntervalHistogram, Line, Series, S
 use crate::flow::{Delta, Direction, FlowRecord, RecordKind, RoundTrip};
 use crate::limits::{INTERVAL_KEYS, KEY_VLANS};
 use crate::sync::Arc;
+use crate::time::{Dated, Tick};
 
 /// Whose sums a flow's are part of.
 pub(super) struct Member<'a> {
@@ -35,11 +36,16 @@ impl<'a> Member<'a> {
     }
 }
 
+/// When an interval of this length was, if any time is known.
+pub(super) fn bounds_of(dated: Option<Dated>, every_ns: Tick) -> Bounds {
+    let every = i64::try_from(every_ns).unwrap_or(i64::MAX);
+    let start = dated?.place.saturating_mul(every);
+    Some((start, start.saturating_add(every)))
+}
+
 /// One interval.
 #[derive(Debug)]
 pub(super) struct Interval {
-    /// How many intervals after 1970 it began, by its latest packet.
-    pub(super) label: Option<i64>,
     total: Sums,
     interfaces: HeavyHitters<u16>,
     protocols: HeavyHitters<u8>,
@@ -52,7 +58,6 @@ pub(super) struct Interval {
 impl Default for Interval {
     fn default() -> Self {
         Self {
-            label: None,
             total: Sums::default(),
             // There is a place for each of these.
             interfaces: HeavyHitters::new(1 << 16),
@@ -132,10 +137,16 @@ impl Interval {
         self.interfaces.note(interface, &Sums::default());
     }
 
-    /// Its lines; `lost` says how many packets an interface has lost, where some may be.
-    pub(super) fn lines(&self, bounds: Bounds, top: usize, lost: Option<&[u64]>) -> Vec<Entry> {
+    /// Its lines, of this recording; `lost` says how many packets an interface has lost, where some
+    /// may be.
+    pub(super) fn lines(
+        &self,
+        (bounds, recording): (Bounds, u32),
+        top: usize,
+        lost: Option<&[u64]>,
+    ) -> Vec<Entry> {
         let of = |subject, sums, lost, error_bytes| {
-            Entry::Line(Line { bounds, subject, sums, lost, error_bytes })
+            Entry::Line(Line { bounds, recording, subject, sums, lost, error_bytes })
         };
         let all_lost = lost.map(|lost| lost.iter().sum());
         let mut lines = vec![of(Subject::Total, self.total, all_lost, None)];

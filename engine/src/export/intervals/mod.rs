@@ -12,6 +12,11 @@
 //! interval is closed once each core has published all of it, which it says ([`cores`]): the lines
 //! of a file are the same with 1 or 8 workers.
 //!
+//! **Which times an interval is of** says a [`Calendar`]. In `read` packets' times do, and whoever
+//! reads them writes it; live it is the wall's clock, also after somebody has put that ([`wall`]).
+//! Once a clock was put back, the same times may have lines again: these are of another *recording*,
+//! and say so. In a recording an interval has its lines once.
+//!
 //! Names and talkers are bounded in number ([`heavy`]). Lines are written as JSON lines and CSV
 //! ([`text`]), histograms as HdrHistogram's log ([`log`]), each by a sink with the queue, the
 //! thread and the account that all sinks have. Nothing of this is there unless it is asked for.
@@ -22,21 +27,22 @@ mod heavy;
 mod interval;
 mod log;
 mod text;
+mod wall;
 
 pub use collector::Collector;
 pub use cores::CoreIntervals;
 pub(super) use log::IntervalLog;
 pub(super) use text::{IntervalCsv, IntervalJsonLines};
+pub use wall::{LatestGrid, WallWatch};
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
 
 use hdrhistogram::Histogram;
 
 use crate::flow::{Delta, Direction, FlowRecord, RecordKind};
 use crate::limits::KEY_VLANS;
 use crate::sync::{Arc, Gauge};
-use crate::time::{Tick, Timestamp};
+use crate::time::{Calendar, Tick, Timestamp};
 
 /// What all that deals with intervals of a run must know.
 #[derive(Debug)]
@@ -45,8 +51,10 @@ pub struct IntervalsPlan {
     pub every_ns: Tick,
     /// How many names and how many talkers have lines of their own.
     pub top: usize,
-    /// What the wall's clock said at tick 0, where it is not packets that say what time it is.
-    pub origin: OnceLock<Timestamp>,
+    /// Which times intervals are of.
+    pub calendar: Arc<Calendar>,
+    /// When they begin, where it is not packets that say what time it is.
+    pub grid: LatestGrid,
     /// Packets lost so far by each interface, of a run that may lose some. Its one writer is
     /// `main`.
     pub lost: Vec<Gauge>,
@@ -57,7 +65,8 @@ impl IntervalsPlan {
     #[must_use]
     pub fn new(every_ns: Tick, top: usize, interfaces: usize) -> Self {
         let lost = std::iter::repeat_with(Gauge::default).take(interfaces).collect();
-        Self { every_ns, top, origin: OnceLock::new(), lost }
+        let (calendar, grid) = Default::default();
+        Self { every_ns, top, calendar, grid, lost }
     }
 }
 
@@ -141,6 +150,8 @@ pub type Bounds = Option<(Timestamp, Timestamp)>;
 pub struct Line {
     /// When.
     pub bounds: Bounds,
+    /// How often the clock had been put back before.
+    pub recording: u32,
     /// Of what.
     pub subject: Subject,
     /// How much.

@@ -15,7 +15,8 @@ const SUMS: Sums = Sums { packets: [3, 1], bytes: [300, 50], begun: 2, ended: 1 
 
 fn line(subject: Subject, lost: Option<u64>, error_bytes: Option<u64>) -> Entry {
     let bounds = Some((1_700_000_000_000_000_000, 1_700_000_010_000_000_000));
-    Entry::Line(Line { bounds, subject, sums: SUMS, lost, error_bytes })
+    let recording = if subject == Subject::Total { 2 } else { 0 };
+    Entry::Line(Line { bounds, recording, subject, sums: SUMS, lost, error_bytes })
 }
 
 fn encoded(encoder: &mut dyn Encoder, intervals: &[Entry]) -> String {
@@ -74,6 +75,7 @@ fn json_lines_and_csv_say_the_same() {
             assert_eq!(value, shown, "{column} of {line}");
         }
     }
+    assert_eq!((&lines[0]["recording"], &lines[1]["recording"]), (&2.into(), &().into()));
     assert_eq!((&lines[1]["lost_packets"], &lines[6]["error_bytes"]), (&4.into(), &7.into()));
 }
 

@@ -7,9 +7,10 @@ use crate::export::schema::Fields;
 use crate::export::{Encoder, InSet, Rows};
 
 /// All columns, in the order of [`visit`].
-pub(super) const COLUMNS: [&str; 14] = [
+pub(super) const COLUMNS: [&str; 15] = [
     "start",
     "end",
+    "recording",
     "group",
     "key",
     "packets",
@@ -26,9 +27,10 @@ pub(super) const COLUMNS: [&str; 14] = [
 
 /// Gives all fields of a line to `to`.
 fn visit(line: &Line, interfaces: &[String], to: &mut impl Fields) {
-    let Line { bounds, subject, sums, lost, error_bytes } = line;
+    let Line { bounds, recording, subject, sums, lost, error_bytes } = line;
     to.time("start", bounds.map(|(start, _)| start));
     to.time("end", bounds.map(|(_, end)| end));
+    to.number("recording", Some(u64::from(*recording)).filter(|&number| number > 0));
     let (group, key) = match subject {
         Subject::Total => ("total", None),
         Subject::Interface(number) => {

@@ -22,10 +22,10 @@ fn grid() -> Grid {
 }
 
 /// What each packet says by itself.
-fn expected(packets: &[Packet]) -> Counts {
+fn expected(packets: &[Packet], grid: Grid) -> Counts {
     let mut counts = Counts::new();
     for packet in packets {
-        *counts.entry((grid().number(packet.tick), packet.key)).or_default() += 1;
+        *counts.entry((grid.number(packet.tick), packet.key)).or_default() += 1;
     }
     counts
 }
@@ -57,18 +57,32 @@ fn run_in_intervals(
     batch: usize,
     end: Tick,
 ) -> Result<Vec<FlowRecord>, TestCaseError> {
+    run_in_grids(config, [(packets, grid()), (&[], grid())], batch, end)
+}
+
+/// The same, with the packets in two parts, and a grid for each.
+fn run_in_grids(
+    config: TableConfig,
+    parts: [(&[Packet], Grid); 2],
+    batch: usize,
+    end: Tick,
+) -> Result<Vec<FlowRecord>, TestCaseError> {
     let counters = TableCounters::default();
     let mut table = CoreTable::new(config, hasher(), &counters).unwrap();
-    table.set_intervals(grid());
+    table.set_intervals(parts[0].1);
     let mut tray = Tray::unlimited();
-    for batch in packets.chunks(batch) {
+    let batches = parts
+        .into_iter()
+        .flat_map(|(packets, grid)| packets.chunks(batch).map(move |batch| (batch, grid)));
+    for (batch, grid) in batches {
+        table.put_intervals(grid);
         let (complete, before) = (table.complete_below(), tray.published.len());
         table.count(batch, &mut tray);
         for delta in &tray.published[before..] {
             prop_assert!(delta.counted.interval() >= complete, "{delta:?} below {complete}");
         }
         prop_assert!(complete <= table.complete_below());
-        prop_assert!(table.complete_below() <= grid().number(batch[batch.len() - 1].tick));
+        prop_assert!(table.complete_below() <= grid.number(batch[batch.len() - 1].tick));
     }
     prop_assert!(table.drain(end, &mut tray), "there was room");
     Ok(tray.published)
@@ -85,9 +99,31 @@ proptest! {
         let mut ends = None;
         for batch in [1, 5, 64] {
             let published = run_in_intervals(config, &packets, batch, end)?;
-            prop_assert_eq!(counted(&published), expected(&packets));
+            prop_assert_eq!(counted(&published), expected(&packets, grid()));
             let of_batch = ended(&published);
             prop_assert_eq!(ends.get_or_insert_with(|| of_batch.clone()), &of_batch);
+            let mut got = records(&published);
+            got.iter_mut().for_each(|record| record.counted = Default::default());
+            prop_assert_eq!(&got, &want, "records are the same");
+        }
+    }
+
+    #[test]
+    fn each_packet_counts_in_its_interval_where_a_clock_was_put(
+        sent in traffic(150),
+        at in 1_usize..150,
+        phase_ns in 0..GRID,
+        is_next in any::<bool>(),
+    ) {
+        let packets = packets(&sent);
+        let end = packets.last().unwrap().tick;
+        let (before, after) = packets.split_at(at.min(packets.len()));
+        let put = grid().put(before[before.len() - 1].tick + 1, phase_ns, is_next);
+        let config = TableConfig { pace: Pace::LIVE, ..CONFIG };
+        let want = records(&run(config, &packets, 64, 0, end));
+        for batch in [1, 64] {
+            let published = run_in_grids(config, [(before, grid()), (after, put)], batch, end)?;
+            prop_assert_eq!(counted(&published), expected(&packets, put));
             let mut got = records(&published);
             got.iter_mut().for_each(|record| record.counted = Default::default());
             prop_assert_eq!(&got, &want, "records are the same");
@@ -108,7 +144,7 @@ proptest! {
             });
             all
         };
-        prop_assert_eq!(by_interval(counted(&published)), by_interval(expected(&packets)));
+        prop_assert_eq!(by_interval(counted(&published)), by_interval(expected(&packets, grid())));
         let overflow = published.iter().filter(|delta| delta.kind == RecordKind::Overflow);
         prop_assert!(overflow.into_iter().all(|delta| delta.counted.end_after() == 0));
     }
