@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::program::{Run, flowtap, folder, generate, generate_with, json_file, json_lines};
+use crate::program::{
+    FLOWTAP, Run, flowtap, folder, generate, generate_with, json_file, json_lines, wait_for,
+};
 use crate::{Outcome, captures, ensure, not_here};
 
 /// The Python that reads logs of histograms.
@@ -20,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("intervals::add_up_to_ledger_and_records", adds_up),
         Trial::test("intervals::any_number_of_workers_writes_the_same", workers_agree),
         Trial::test("intervals::recordings_of_the_same_hour_have_lines_each", recordings),
+        Trial::test("intervals::lines_come_while_packets_do", early),
         Trial::test("intervals::long_flows_count_where_they_are", long_flows),
         Trial::test("intervals::a_scan_is_bounded_and_says_how_well", scan),
         Trial::test("intervals::files_are_compressed_and_refused", files),
@@ -276,6 +279,38 @@ fn recordings() -> Outcome {
         let csv = read.rows.iter().filter(|row| row["group"] == "total");
         let csv: Vec<_> = csv.map(|row| row["recording"].as_str()).collect();
         ensure(csv == ["", "1", "1", "2", "2"], format!("{csv:?}"))?;
+    }
+    Ok(())
+}
+
+/// An interval is written when it is over, also where most workers never get a packet.
+fn early() -> Outcome {
+    use std::io::Write as _;
+
+    use crate::messages::{client, server, udp, write_pcap};
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (made, sums_file) = (path("made.pcap"), path("sums.jsonl"));
+    let one = |second: u64| (1_000 * second, udp((client(1), 5), (server(9), 6), &[0; 9]));
+    write_pcap(Path::new(&made), (0..300).map(one));
+    for dispatch in ["flow", "direction"] {
+        let mut child = Command::new(FLOWTAP)
+            .args(["read", "-q", "-", "-o", &path("r.jsonl"), "--stats", &sums_file])
+            .args(["--stats-interval", "1s", "--workers", "4", "--dispatch", dispatch])
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut stdin = child.stdin.take().expect("it was piped");
+        stdin.write_all(&fs::read(&made)?)?;
+        let part = format!("{sums_file}.part");
+        let totals = || {
+            let text = fs::read_to_string(&part).unwrap_or_default();
+            text.matches("\"group\":\"total\"").count()
+        };
+        let is_early = wait_for(|| totals() > 250);
+        let found = totals();
+        drop(stdin);
+        ensure(child.wait()?.success(), "exit code")?;
+        ensure(is_early, format!("by {dispatch}: {found} of 300 before the end"))?;
     }
     Ok(())
 }

@@ -151,8 +151,10 @@ struct Shared {
     total_bytes: Option<u64>,
     /// The packet clock at the end of the input.
     end: OnceLock<Tick>,
-    /// All packets before this tick are with the workers, where that matters.
+    /// All packets before this tick are with the workers, where that matters, and the place of the
+    /// last of them is no more than this.
     dealt_until: AtomicU64,
+    dealt_place: AtomicU64,
     encapsulations: Arc<Encapsulations>,
 }
 
@@ -168,6 +170,7 @@ impl Shared {
             total_bytes: sizes.sum(),
             end: OnceLock::new(),
             dealt_until: AtomicU64::new(0),
+            dealt_place: AtomicU64::new(0),
             encapsulations: Arc::default(),
         }
     }
@@ -266,9 +269,8 @@ fn start_workers<'scope, 'env>(
         by_direction,
         last: 0,
         end: 0,
-        told: &shared.end,
         intervals: grid.map(|grid| (grid, 0)),
-        dealt_until: &shared.dealt_until,
+        shared,
     };
     let mut workers = Vec::with_capacity(cores.len());
     let mut exchanges = exchanges.into_iter();
@@ -276,7 +278,7 @@ fn start_workers<'scope, 'env>(
         let exchange = exchanges.next();
         let run = move || match exchange {
             None => work(core, incoming, shared),
-            Some(exchange) => work_and_pass_on(core, incoming, exchange, &shared.end),
+            Some(exchange) => work_and_pass_on(core, incoming, exchange, shared),
         };
         workers.push(spawn(scope, format!("rx-{idx}"), run)?);
     }
@@ -309,19 +311,28 @@ fn work_and_pass_on(
     mut core: Core<'_>,
     mut reader: Incoming,
     mut exchange: Exchange,
-    end: &OnceLock<Tick>,
+    shared: &Shared,
 ) -> Histogram<u64> {
     while !exchange.is_finished() {
+        // Acquire: pairs with the release in `Dealing::end_interval`. Loaded before looking, and the
+        // place after the tick that it belongs to: it may be that of a later one.
+        let dealt_until = shared.dealt_until.load(Ordering::Acquire);
+        // Relaxed: ordered by the load before.
+        let place = shared.dealt_place.load(Ordering::Relaxed);
         let mut any = exchange.forward(&mut reader);
+        let has_all = exchange.has_all_up_to(place);
         let packets = exchange.receive(BATCH_PACKETS);
         if !packets.is_empty() {
             core.count_with_room(packets);
             any = true;
         }
         if !any {
+            if has_all {
+                core.idle_until(dealt_until);
+            }
             core.flush();
             thread::park_timeout(WAIT);
         }
     }
-    core.finish(*end.wait())
+    core.finish(*shared.end.wait())
 }

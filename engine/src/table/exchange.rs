@@ -325,6 +325,13 @@ impl Exchange {
         &self.taken
     }
 
+    /// Whether all packets up to this place that are for this core are in its lanes, or taken. Asked
+    /// before [`Exchange::receive`], which then takes them.
+    #[must_use]
+    pub fn has_all_up_to(&self, place: u64) -> bool {
+        self.bound() >= place
+    }
+
     fn bound(&self) -> u64 {
         self.from.iter().map(|from| from.reached.get()).min().unwrap_or(Reached::ALL)
     }

@@ -1,14 +1,12 @@
 //! Where the packets that are read go: into the reader's own table, or to workers.
 
-use std::sync::OnceLock;
-
-use super::WAIT;
+use super::{Shared, WAIT};
 use crate::decode::{Cause, Packet};
 use crate::engine::payloads::Payloads;
 use crate::engine::stage::{Core, PacketBatch};
 use crate::limits::BATCH_PACKETS;
 use crate::source::Frame;
-use crate::sync::{AtomicU64, Ordering, thread};
+use crate::sync::{Ordering, thread};
 use crate::table::exchange::Senders;
 use crate::table::outbox::lane_of;
 use crate::time::{Grid, Tick};
@@ -90,18 +88,17 @@ pub(super) struct Dealing<'a> {
     pub(super) last: u64,
     /// The packet clock at the end of the input.
     pub(super) end: Tick,
-    pub(super) told: &'a OnceLock<Tick>,
     /// Intervals of packet time and the number of the last packet's, if it matters when one ends.
     pub(super) intervals: Option<(Grid, u32)>,
-    /// See [`super::Shared`].
-    pub(super) dealt_until: &'a AtomicU64,
+    /// What it tells the workers.
+    pub(super) shared: &'a Shared,
 }
 
 /// Tells the workers the end of the input, also when the reader could not be started. The
 /// lanes are closed after this.
 impl Drop for Dealing<'_> {
     fn drop(&mut self) {
-        self.told.set(self.end).expect("there is one reader");
+        self.shared.end.set(self.end).expect("there is one reader");
     }
 }
 
@@ -128,9 +125,11 @@ impl Dealing<'_> {
             self.payloads.iter_mut().for_each(Payloads::flush);
             thread::park_timeout(WAIT);
         }
-        // Release: pairs with the acquire in `work`; without it a worker could know of this, and
-        // not yet of the packets before.
-        self.dealt_until.store(tick, Ordering::Release);
+        // Relaxed: ordered by the store that follows.
+        self.shared.dealt_place.store(self.last, Ordering::Relaxed);
+        // Release: pairs with the acquire in `work` and `work_and_pass_on`; without it a worker could
+        // know of this, and not yet of the packets before, or of the last one's place.
+        self.shared.dealt_until.store(tick, Ordering::Release);
     }
 
     /// By key hash, so that a worker gets all of a flow, or each direction to another.
