@@ -108,6 +108,36 @@ def is_quic(ours):
     return is_tls(ours) and ours["protocol"] == 17
 
 
+# What Zeek and Suricata call what was seen in a flow, and where they call it something.
+SERVICES = {
+    "dns": "dns", "mdns": "dns", "llmnr": "dns", "nbns": "dns", "dhcp": "dhcp", "ssh": "ssh",
+    "smtp": "smtp", "imap": "imap", "pop3": "pop3", "ftp": "ftp", "http": "http",
+    "tls": "ssl", "https": "ssl", "quic": "quic",
+}
+APPLICATIONS = {
+    "dns": "dns", "mdns": "mdns", "dhcp": "dhcp", "ssh": "ssh", "smtp": "smtp", "imap": "imap",
+    "pop3": "pop3", "ftp": "ftp", "http": "http", "tls": "tls", "https": "tls", "quic": "quic",
+}
+
+
+def seen(ours):
+    return ours.get("app") if ours.get("app_source") == "payload" else None
+
+
+def services(ours):
+    service = SERVICES.get(seen(ours))
+    if is_tls(ours) and service not in ("ssl", "dns", "dhcp", "ssh"):
+        return service + ",ssl" if service else "ssl"
+    return service
+
+
+def applications(ours):
+    app = APPLICATIONS.get(seen(ours))
+    if is_tls(ours) and app not in ("tls", "quic"):
+        return "tls", app
+    return app, None
+
+
 def state(ours):
     protocol, overflow = ours["protocol"], ours["kind"] == "overflow"
     sent = [ours["src_packets"] > 0, ours["dst_packets"] > 0]
@@ -154,7 +184,6 @@ def as_zeek(ours):
     overflow = ours["kind"] == "overflow"
     port = None if overflow else 0
     vlans = ours.get("vlan", []) + [None, None]
-    service = "quic,ssl" if is_quic(ours) else "ssl" if is_tls(ours) else None
     return without_absent({
         "ts": epoch(ours["start"]) if "start" in ours else None,
         "uid": None if overflow else "C" + ours["flow_id"],
@@ -163,7 +192,7 @@ def as_zeek(ours):
         "id.resp_h": ours["dst_ip"],
         "id.resp_p": ours.get("icmp_code", ours.get("dst_port", port)),
         "proto": TRANSPORTS.get(ours["protocol"], "unknown_transport"),
-        "service": service or ("http" if "http_host" in ours else None),
+        "service": services(ours),
         "duration": Decimal(ours["duration_ns"] // 1000) / 1_000_000 if "start" in ours else None,
         "orig_bytes": ours["src_payload_bytes"],
         "resp_bytes": ours["dst_payload_bytes"],
@@ -192,7 +221,7 @@ def as_eve(ours):
     both = ours["src_packets"] > 0 and ours["dst_packets"] > 0
     states = {"closed": "closed", "reset": "closed", "half_open": "new"}
     tcp_state = ours.get("tcp_state")
-    application = "quic" if is_quic(ours) else "tls" if is_tls(ours) else None
+    application, before_tls = applications(ours)
     event = {
         "timestamp": time("end"),
         "flow_id": int(ours["flow_id"], 16) % 2**53 if "flow_id" in ours else None,
@@ -206,7 +235,8 @@ def as_eve(ours):
         "proto": PROTOCOLS.get(ours["protocol"], f"{ours['protocol']:03}"),
         "icmp_type": ours.get("icmp_type"),
         "icmp_code": ours.get("icmp_code"),
-        "app_proto": application or ("http" if "http_host" in ours else None),
+        "app_proto": application,
+        "app_proto_orig": before_tls,
         "flow": without_absent({
             "pkts_toserver": ours["src_packets"],
             "pkts_toclient": ours["dst_packets"],

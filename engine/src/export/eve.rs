@@ -3,7 +3,8 @@
 //!
 //! An event's `timestamp` is that of the flow's last packet. `flow_id` is the lower 53 bits of
 //! ours, which every reader of JSON keeps. Bytes are those of frames, as Suricata counts them.
-//! What Suricata has no name for stands in an object `flowtap`. Of an overflow aggregate there is
+//! What Suricata has no name for stands in an object `flowtap`. What goes on in TLS is that, and has
+//! been something else (`app_proto_orig`). Of an overflow aggregate there is
 //! no `flow_id` and no source.
 
 use std::net::IpAddr;
@@ -82,7 +83,9 @@ fn write(record: &Picked, event: &mut Object<'_>) {
     event.plain("proto", record.protocol.map(protocol).as_deref());
     event.number("icmp_type", record.icmp_type);
     event.number("icmp_code", record.icmp_code);
-    event.plain("app_proto", application(record));
+    let in_tls = before_tls(record);
+    event.plain("app_proto", in_tls.map_or_else(|| application(record), |_| Some("tls")));
+    event.plain("app_proto_orig", in_tls);
     event.object("flow", true, |flow| {
         flow.number("pkts_toserver", src.packets);
         flow.number("pkts_toclient", dst.packets);
@@ -191,11 +194,25 @@ fn protocol(number: u64) -> String {
     .to_owned()
 }
 
+/// What a flow spoke that went on in TLS.
+fn before_tls(record: &Picked) -> Option<&'static str> {
+    let app = application(record).filter(|_| record.has_tls());
+    app.filter(|app| matches!(*app, "smtp" | "imap" | "pop3" | "ftp" | "http"))
+}
+
+/// What the flow itself has shown to speak. That Suricata has given up (`failed`) is not known.
 fn application(record: &Picked) -> Option<&'static str> {
-    match record {
+    /// By the names that Suricata shares with us, TLS apart.
+    const SHARED: [&str; 9] = ["dns", "mdns", "dhcp", "ssh", "smtp", "imap", "pop3", "ftp", "http"];
+    let is_shared = |name: &&&str| record.app_seen() == Some(**name);
+    match record.app_seen() {
         _ if record.is_quic() => Some("quic"),
-        _ if record.has_tls() => Some("tls"),
-        _ => record.http_host.get().map(|_| "http"),
+        Some("tls" | "https") => Some("tls"),
+        Some("llmnr" | "nbns" | "dhcpv6" | "ssdp") => None,
+        Some(_) => SHARED.iter().find(is_shared).copied(),
+        // Of other programs' records what else they say.
+        None if record.has_tls() => Some("tls"),
+        None => record.http_host.get().map(|_| "http"),
     }
 }
 

@@ -35,6 +35,7 @@ const NAMES: &[Names] = &[
     ("*_retransmits", ["history (T)", "history (t)"], ["", ""]),
     ("*_zero_windows", ["history (W)", "history (w)"], ["", ""]),
     ("end_reason", same(""), same("flow.reason, flowtap.end_reason")),
+    ("app", same("service"), same("app_proto, app_proto_orig")),
     ("sni", same("service"), same("tls.sni, quic.sni, app_proto")),
     ("alpn", same("service"), same("app_proto")),
     ("ja4", same("service"), same("tls.ja4, quic.ja4, app_proto")),

@@ -66,6 +66,8 @@ pub(super) struct Picked {
     pub(super) dst: PickedSide,
     pub(super) tcp_state: Text,
     pub(super) end_reason: Text,
+    pub(super) app: Text,
+    pub(super) app_source: Text,
     pub(super) sni: Text,
     pub(super) alpn: Text,
     pub(super) ja4: Text,
@@ -82,9 +84,14 @@ impl Picked {
         self.kind.get() == Some("overflow")
     }
 
-    /// Whether it is known that there was QUIC in it: only over UDP do flows say what TLS says.
+    /// What was seen in it: no more is what its port is for.
+    pub(super) fn app_seen(&self) -> Option<&str> {
+        self.app.get().filter(|_| self.app_source.get() == Some("payload"))
+    }
+
+    /// Whether it is known that there was QUIC in it: else only over UDP do flows say what TLS says.
     pub(super) fn is_quic(&self) -> bool {
-        self.protocol == Some(17) && self.has_tls()
+        self.app_seen() == Some("quic") || self.protocol == Some(17) && self.has_tls()
     }
 
     /// Whether it is known that there was TLS in it, in QUIC or not.
@@ -100,6 +107,8 @@ impl Picked {
             "interface" => &mut self.interface,
             "tcp_state" => &mut self.tcp_state,
             "end_reason" => &mut self.end_reason,
+            "app" => &mut self.app,
+            "app_source" => &mut self.app_source,
             "sni" => &mut self.sni,
             "alpn" => &mut self.alpn,
             "ja4" => &mut self.ja4,

@@ -96,13 +96,26 @@ fn transport(protocol: u64) -> &'static str {
     }
 }
 
-/// Of the services that Zeek names those that the flow has shown.
+/// Of the services that Zeek names those that the flow has shown, in the order in which they came.
+/// What Zeek has no analyzer for has none; name services are all DNS to it.
 fn service(record: &Picked) -> Option<&'static str> {
-    if record.is_quic() {
-        return Some("quic,ssl");
+    let or_in_tls = |plain, in_tls| Some(if record.has_tls() { in_tls } else { plain });
+    match record.app_seen() {
+        Some("dns" | "mdns" | "llmnr" | "nbns") => Some("dns"),
+        Some("dhcp") => Some("dhcp"),
+        Some("ssh") => Some("ssh"),
+        Some("smtp") => or_in_tls("smtp", "smtp,ssl"),
+        Some("imap") => or_in_tls("imap", "imap,ssl"),
+        Some("pop3") => or_in_tls("pop3", "pop3,ssl"),
+        Some("ftp") => or_in_tls("ftp", "ftp,ssl"),
+        Some("http") => or_in_tls("http", "http,ssl"),
+        Some("tls" | "https") => Some("ssl"),
+        Some("dhcpv6" | "ssdp") => None,
+        // Of other programs' records what else they say.
+        _ if record.is_quic() => or_in_tls("quic", "quic,ssl"),
+        _ if record.has_tls() => Some("ssl"),
+        _ => record.http_host.get().map(|_| "http"),
     }
-    let http = record.http_host.get().map(|_| "http");
-    if record.has_tls() { Some("ssl") } else { http }
 }
 
 /// Lines with tabs between columns.
@@ -291,5 +304,37 @@ impl Columns for Object<'_> {
     }
     fn mac(&mut self, name: &'static str, value: Option<[u8; 6]>) {
         self.quoted(name, value, Line::mac);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::schema::Fields;
+
+    #[test]
+    fn services_are_those_that_were_seen() {
+        let of = |app, source, tls: Option<&'static str>| {
+            let mut record = Picked { protocol: Some(6), ..Picked::default() };
+            record.text("app", Some(app));
+            record.text("app_source", Some(source));
+            record.text("tls_version", tls);
+            service(&record)
+        };
+        for (app, plain, in_tls) in [
+            ("dns", Some("dns"), Some("dns")),
+            ("nbns", Some("dns"), Some("dns")),
+            ("dhcp", Some("dhcp"), Some("dhcp")),
+            ("smtp", Some("smtp"), Some("smtp,ssl")),
+            ("ftp", Some("ftp"), Some("ftp,ssl")),
+            ("https", Some("ssl"), Some("ssl")),
+            ("quic", Some("quic"), Some("quic,ssl")),
+            ("ssdp", None, None),
+        ] {
+            let is = [None, Some("TLSv1.3")].map(|tls| of(app, "payload", tls));
+            assert_eq!(is, [plain, in_tls], "{app}");
+            assert_eq!(of(app, "port", None), None, "{app} by its port");
+        }
+        assert_eq!(of("imaps", "port", Some("TLSv1.3")), Some("ssl"));
     }
 }
