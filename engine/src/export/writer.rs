@@ -17,6 +17,9 @@ use crate::export::queue::{Batch, Message, Queue};
 use crate::export::{Context, Encoder, SinkSpec, Target};
 use crate::sync::Arc;
 
+/// How often it is looked whether somebody has put the clock by which files begin.
+const CLOCK_LOOK: Duration = Duration::from_secs(1);
+
 pub(super) struct SinkThread {
     spec: SinkSpec,
     encoder: Box<dyn Encoder>,
@@ -34,8 +37,8 @@ pub(super) struct SinkThread {
     has_end: bool,
     /// Since when something is not where it can be read after a crash.
     unsafe_since: Option<Instant>,
-    /// When the next file begins, if that is asked for.
-    rotates: Option<Instant>,
+    /// When the next file begins by the wall's clock, if that is asked for.
+    rotates: Option<SystemTime>,
     outage: Option<Outage>,
     /// No more records come.
     is_over: bool,
@@ -116,7 +119,9 @@ impl SinkThread {
 
     /// When something is to be done though no record comes.
     fn next_look(&self) -> Option<Instant> {
-        self.checkpoint().into_iter().chain(self.rotates).min()
+        let left = |at: SystemTime| at.duration_since(SystemTime::now()).unwrap_or_default();
+        let rotates = self.rotates.map(|at| Instant::now() + left(at).min(CLOCK_LOOK));
+        self.checkpoint().into_iter().chain(rotates).min()
     }
 
     /// When what is held back is to be written.
@@ -130,7 +135,10 @@ impl SinkThread {
             self.recovered();
         }
         let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= Instant::now());
-        let (is_old, most) = (is_due(self.rotates), self.spec.options.rotate_size);
+        let now = SystemTime::now();
+        self.rotates = self.rotates.map(|at| by_clock(at, self.spec.options.rotate, now));
+        let is_old = self.rotates.is_some_and(|at| at <= now);
+        let most = self.spec.options.rotate_size;
         let is_long =
             |output: &Output| self.is_file && most.is_some_and(|most| output.bytes() >= most);
         if is_old || self.encoder.is_full() || self.output.as_ref().is_some_and(is_long) {
@@ -141,7 +149,8 @@ impl SinkThread {
     }
 
     fn begin(&mut self, output: Output) {
-        self.rotates = self.spec.options.rotate.filter(|_| self.is_file).and_then(next_multiple);
+        let every = self.spec.options.rotate.filter(|_| self.is_file);
+        self.rotates = every.and_then(|every| next_multiple(every, SystemTime::now()));
         (self.records, self.unsynced, self.has_end) = (0, 0, false);
         self.bytes.clear();
         self.encoder.begin(&mut self.bytes);
@@ -254,12 +263,18 @@ impl SinkThread {
     }
 }
 
-/// When the clock will be at a multiple of `every` since 1970, UTC.
-fn next_multiple(every: Duration) -> Option<Instant> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let since = now.as_nanos().checked_rem(every.as_nanos())?;
+/// When a clock that says `now` will be at a multiple of `every` since 1970, UTC.
+fn next_multiple(every: Duration, now: SystemTime) -> Option<SystemTime> {
+    let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = since_1970.as_nanos().checked_rem(every.as_nanos())?;
     let left = every - Duration::from_nanos(u64::try_from(since).ok()?);
-    Instant::now().checked_add(left)
+    now.checked_add(left)
+}
+
+/// The next multiple, which was `at` when a file was begun, where the clock has been put back since.
+fn by_clock(at: SystemTime, every: Option<Duration>, now: SystemTime) -> SystemTime {
+    let is_far = |every: &Duration| at.duration_since(now).is_ok_and(|left| left > *every);
+    every.filter(is_far).and_then(|every| next_multiple(every, now)).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -268,16 +283,29 @@ mod tests {
 
     #[test]
     fn files_begin_at_multiples_of_the_clock() {
-        for every in [1, 60, 300, 86_400].map(Duration::from_secs) {
-            let next = next_multiple(every).unwrap();
-            let left = next.saturating_duration_since(Instant::now());
-            assert!(left <= every);
-            let next = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + left;
-            let off = next.as_nanos() % every.as_nanos();
-            let off = off.min(every.as_nanos() - off);
-            // What passes between two looks at the clocks.
-            assert!(off < every.as_nanos() / 3, "{every:?}: off by {off} ns");
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        for (every, now, next) in [
+            (1, 1_700_000_000, 1_700_000_001),
+            (60, 1_700_000_000, 1_700_000_040),
+            (86_400, 1_700_000_000, 1_700_006_400),
+        ] {
+            assert_eq!(next_multiple(Duration::from_secs(every), at(now)), Some(at(next)));
         }
-        assert!(next_multiple(Duration::ZERO).is_none());
+        assert!(next_multiple(Duration::ZERO, at(1)).is_none());
+    }
+
+    #[test]
+    fn files_begin_by_the_clock_as_it_was_put() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        for (begun_for, now, want) in [
+            (120, 100, 120),
+            (120, 60, 120),
+            // Put back by more; and put forward: it is due.
+            (7_200, 100, 120),
+            (120, 7_200, 120),
+        ] {
+            let next = by_clock(at(begun_for), Some(Duration::from_secs(60)), at(now));
+            assert_eq!(next, at(want), "at {now}");
+        }
     }
 }
