@@ -17,10 +17,16 @@ pub(crate) struct Completed {
 
 impl Completed {
     /// `name`, or `name` with a number before its first dot's ending if a file of this run has it
-    /// and nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`. Numbers only rise.
-    pub(crate) fn choose(&mut self, name: &Path, is_there: impl Fn(&Path) -> bool) -> PathBuf {
+    /// and nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`. Numbers only rise. If it
+    /// `keeps_all`, other runs' files are not replaced either.
+    pub(crate) fn choose(
+        &mut self,
+        name: &Path,
+        keeps_all: bool,
+        is_there: impl Fn(&Path) -> bool,
+    ) -> PathBuf {
         let known = self.names.get(name).copied();
-        let may_be_ours = known.is_some() || self.has_forgotten;
+        let may_be_ours = keeps_all || known.is_some() || self.has_forgotten;
         let last = known.unwrap_or(1);
         if known.is_none() && self.names.len() >= COMPLETED_NAMES {
             self.names.clear();
@@ -59,7 +65,7 @@ mod tests {
         let mut completed = Completed::default();
         let (there, looks) = (RefCell::new(HashSet::<PathBuf>::new()), Cell::new(0));
         for _ in 0..10_000 {
-            let name = completed.choose(Path::new("d/flows.csv.gz"), |path| {
+            let name = completed.choose(Path::new("d/flows.csv.gz"), false, |path| {
                 looks.set(looks.get() + 1);
                 there.borrow().contains(path)
             });
@@ -75,9 +81,17 @@ mod tests {
         let mut there = HashSet::new();
         for number in 0..3 * COMPLETED_NAMES {
             let name = format!("{}.csv", number % (2 * COMPLETED_NAMES));
-            let chosen = completed.choose(Path::new(&name), |path| there.contains(path));
+            let chosen = completed.choose(Path::new(&name), false, |path| there.contains(path));
             assert!(there.insert(chosen), "{name} was replaced");
             assert!(completed.names.len() <= COMPLETED_NAMES);
         }
+    }
+    #[test]
+    fn files_of_other_runs_are_replaced_only_under_a_name_that_was_given() {
+        let name = Path::new("flows-20260301.csv");
+        let is_there = |path: &Path| path == name;
+        assert_eq!(Completed::default().choose(name, false, is_there), name);
+        let chosen = Completed::default().choose(name, true, is_there);
+        assert_eq!(chosen, Path::new("flows-20260301-2.csv"));
     }
 }

@@ -123,8 +123,19 @@ pub(super) fn root(pattern: &Path) -> PathBuf {
     }
 }
 
+/// The folder that a name is in.
+pub(super) fn folder_of(name: &Path) -> &Path {
+    let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// So that after a crash a folder has the names that it has now. Not every file system can do it.
+pub(super) fn sync(folder: &Path) {
+    let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
+}
+
 /// Makes the folders of a name that a pattern has made, each its parent's owner's: what runs as
-/// another user later goes on to write there.
+/// another user later goes on to write there. After a crash they are there too.
 pub(super) fn make_folders(name: &Path) -> io::Result<()> {
     let Some(folder) = name.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
         return Ok(());
@@ -137,11 +148,12 @@ pub(super) fn make_folders(name: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Ok(parent) = fs::metadata(parent.unwrap_or(Path::new("."))) {
+    let parent = folder_of(folder);
+    if let Ok(parent) = fs::metadata(parent) {
         // Who may not give it away owns it, as they do the parent.
         let _ = chown(folder, Some(parent.uid()), Some(parent.gid()));
     }
+    sync(parent);
     Ok(())
 }
 

@@ -73,6 +73,8 @@ pub(crate) struct Output {
     pending: Vec<u8>,
     /// Written.
     bytes: u64,
+    /// Whether its folder knows of it after a crash.
+    is_listed: bool,
     progress: Arc<Progress>,
 }
 
@@ -91,7 +93,7 @@ impl Output {
         let compressor = Compressor::new(spec.compression)
             .map_err(|e| Error::new(format!("compress {}", spec.name()), e))?;
         let (pending, progress) = (Vec::new(), Arc::clone(progress));
-        Ok(Self { file, place, compressor, pending, bytes: 0, progress })
+        Ok(Self { file, place, compressor, pending, bytes: 0, is_listed: false, progress })
     }
 
     /// Creates a file, which must not be there, for what is no sink.
@@ -108,7 +110,8 @@ impl Output {
         let file = create_anew(&part)?;
         let place = Some(Place { part, name: name.to_owned(), root: None });
         let (compressor, progress) = (Compressor::new(compression)?, Arc::new(Progress::new()));
-        Ok(Self { file, place, compressor, pending: Vec::new(), bytes: 0, progress })
+        let pending = Vec::new();
+        Ok(Self { file, place, compressor, pending, bytes: 0, is_listed: false, progress })
     }
 
     /// The name that bytes are written under now, of a file.
@@ -156,7 +159,13 @@ impl Output {
         self.write_pending()?;
         match &self.place {
             Some(place) if self.presence(place) == Presence::Gone => Err(Fault::Later(removed())),
-            Some(_) => self.sync(),
+            Some(place) => {
+                self.sync()?;
+                if !std::mem::replace(&mut self.is_listed, true) {
+                    sync_folder(&place.part);
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -239,7 +248,9 @@ impl Output {
         if presence == Presence::Elsewhere || !is_wanted() {
             return Ok(None);
         }
-        let name = completed.choose(&place.name, Path::exists);
+        // What a pattern has named may be of a run before, of the same day.
+        let keeps_all = place.root.is_some();
+        let name = completed.choose(&place.name, keeps_all, Path::exists);
         fs::rename(&place.part, &name).map_err(Fault::Later)?;
         sync_folder(&name);
         Ok(Some(name))
@@ -291,8 +302,7 @@ fn removed() -> io::Error {
 
 /// So that after a crash the name is there too. Not every file system can do it.
 fn sync_folder(name: &Path) {
-    let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let _ = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    name::sync(name::folder_of(name));
 }
 
 #[cfg(test)]
