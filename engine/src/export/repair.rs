@@ -15,7 +15,7 @@ use arrow_ipc::writer::FileWriter;
 
 use crate::error::{Error, Result};
 use crate::export::output::{Fault, Output};
-use crate::export::{Compression, Format, SinkSpec, Target};
+use crate::export::{Compression, Content, Format, SinkSpec, Target};
 use crate::limits::{LINE_BYTES, REPAIR_BYTES};
 
 /// What was recovered.
@@ -52,7 +52,11 @@ type Recovered = (u64, std::result::Result<(), Stop>);
 /// is there or cannot be written.
 pub fn repair(part: &Path, out: Option<&Path>) -> Result<Repaired> {
     let name = finished_name(part);
-    let format_of = |path: &Path| SinkSpec::parse(&path.to_string_lossy());
+    // Of statistics of intervals only histograms have a format of their own.
+    let format_of = |path: &Path| match SinkSpec::parse_intervals(path)? {
+        Some(spec) if spec.content == Content::Histograms => Ok(spec),
+        _ => SinkSpec::parse(&path.to_string_lossy()),
+    };
     let from = format_of(name.as_deref().unwrap_or(part))?;
     let out = match (out, name) {
         (Some(out), _) => out.to_owned(),
@@ -63,7 +67,8 @@ pub fn repair(part: &Path, out: Option<&Path>) -> Result<Repaired> {
         }
     };
     let to = format_of(&out)?;
-    let (Target::File(_), true) = (&to.target, to.format == from.format) else {
+    let is_same = (to.format, to.content) == (from.format, from.content);
+    let (Target::File(_), true) = (&to.target, is_same) else {
         return Err(Error::new(format!("repair {}", part.display()), "the formats differ")
             .advise("give -o a name with the same ending"));
     };
@@ -80,8 +85,15 @@ pub fn repair(part: &Path, out: Option<&Path>) -> Result<Repaired> {
         Format::Parquet => parquet::recover(&file, &mut output),
         Format::Arrow => arrow(file, &mut output),
         Format::Ipfix => ipfix::recover(&mut rows(file, from.compression), &mut output),
-        Format::Csv => lines(&mut rows(file, from.compression), 1, &mut output),
-        _ => lines(&mut rows(file, from.compression), 0, &mut output),
+        format => {
+            let is_record: IsRecord = match (from.content, format) {
+                (Content::Histograms, _) => |_, line| !matches!(line[0], b'#' | b'"'),
+                (_, Format::Csv) => |number, _| number > 0,
+                (_, Format::Zeek) => |_, line| line[0] != b'#',
+                _ => |_, _| true,
+            };
+            lines(&mut rows(file, from.compression), is_record, &mut output)
+        }
     };
     let cut = match stop {
         Ok(()) => None,
@@ -136,9 +148,12 @@ fn damage(error: &io::Error) -> Stop {
     })
 }
 
-/// Whole lines; the first `names` are no records.
-fn lines(rows: &mut dyn BufRead, names: u64, output: &mut Output) -> Recovered {
-    let (mut count, mut line) = (0_u64, Vec::new());
+/// Whether a line is a record, by its number from 0, and what is in it, its end at least.
+type IsRecord = fn(u64, &[u8]) -> bool;
+
+/// Whole lines.
+fn lines(rows: &mut dyn BufRead, is_record: IsRecord, output: &mut Output) -> Recovered {
+    let (mut number, mut records, mut line) = (0_u64, 0, Vec::new());
     let stop = loop {
         line.clear();
         match rows.take(LINE_BYTES).read_until(b'\n', &mut line) {
@@ -153,9 +168,10 @@ fn lines(rows: &mut dyn BufRead, names: u64, output: &mut Output) -> Recovered {
         if let Err(fault) = output.write_some() {
             break Err(fault.into());
         }
-        count += 1;
+        records += u64::from(is_record(number, &line));
+        number += 1;
     };
-    (count.saturating_sub(names), stop)
+    (records, stop)
 }
 
 /// Record batches. What comes before the end of a file is, after its magic and zeros up to a
@@ -218,6 +234,28 @@ mod tests {
             let repaired = repair(&part, None).unwrap();
             assert_eq!((repaired.records, repaired.cut), (records, None), "{pen:?}");
             assert_eq!(std::fs::read(repaired.file).unwrap(), bytes);
+        }
+    }
+
+    /// The lines before and behind them are none.
+    #[test]
+    fn records_of_lines_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, lines, records) in [
+            ("flows.csv", "a,b\n1,2\n3,4\n5", Some(2)),
+            ("flows.csv", "a,b\n1,2", None),
+            ("conn.log", "#separator \\x09\n#fields\tts\n1\n2\n#close\t3\n", Some(2)),
+            ("conn.log", "#separator \\x09\n#fields\tts\n", None),
+            ("flows.jsonl", "{}\n{}\n{", Some(2)),
+            ("a.hlog", "#[Histogram log]\n\"StartTimestamp\"\nTag=a,1\nTag=b,1\nTag", Some(2)),
+        ] {
+            let part = folder.path().join(format!("{name}.part"));
+            std::fs::write(&part, lines).unwrap();
+            let repaired = repair(&part, None);
+            assert_eq!(repaired.as_ref().ok().map(|it| it.records), records, "{lines:?}");
+            if let Ok(repaired) = repaired {
+                std::fs::remove_file(repaired.file).unwrap();
+            }
         }
     }
 
