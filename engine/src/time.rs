@@ -18,6 +18,11 @@ pub type Tick = u64;
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
+/// A longer step counts as no more where ticks make intervals, whose numbers would not last: a capture
+/// may begin in 1970, with a clock that was not set yet. A year, which no timeout is worth telling
+/// from 50.
+const LEAP_NS: Tick = 366 * 86_400 * SECOND_NS;
+
 /// The time that timeouts are measured in: how far packet time has moved forward.
 ///
 /// It is a function of the packets' timestamps in their order and of nothing else, so
@@ -67,6 +72,9 @@ impl PacketClock {
         let Some(newest) = self.newest else { return self.begin(0, timestamp) };
         let step = newest.abs_diff(timestamp);
         if timestamp >= newest {
+            if step > LEAP_NS && self.leaps() {
+                return self.begin(step, timestamp);
+            }
             // Saturating: timestamps may jump there and back as often as they like.
             self.tick = self.tick.saturating_add(step);
             self.newest = Some(timestamp);
@@ -76,35 +84,42 @@ impl PacketClock {
         self.tick
     }
 
-    /// Begins with a recording, whose first packet has this timestamp, so long after the last one.
+    /// Whether a long step counts as a shorter one, which is at least as long as an interval.
+    #[cold]
+    fn leaps(&self) -> bool {
+        self.alignment.as_ref().is_some_and(|alignment| alignment.every_ns <= LEAP_NS)
+    }
+
+    /// Goes on, so long after the last packet, with one of this timestamp: with the first one, after a
+    /// step back into another recording, or after a long one forward.
     #[cold]
     fn begin(&mut self, step: Tick, timestamp: Timestamp) -> Tick {
-        let is_back = self.newest.is_some();
-        let last = self.tick;
-        self.newest = Some(timestamp);
+        let before = self.newest.replace(timestamp).map(|newest| (self.tick, timestamp < newest));
+        let step = if self.leaps() { step.min(LEAP_NS) } else { step };
         self.tick = self.tick.saturating_add(step);
         if let Some(alignment) = &self.alignment {
-            self.tick = alignment.begin(self.tick, timestamp, is_back.then_some(last));
+            self.tick = alignment.begin(self.tick, timestamp, before);
         }
         self.tick
     }
 }
 
 impl Alignment {
-    /// The first tick, from this one on, that suits a recording which begins with this timestamp,
-    /// and with another interval than that of the `last` tick of the one before it.
-    fn begin(&self, tick: Tick, timestamp: Timestamp, last: Option<Tick>) -> Tick {
+    /// The first tick, from this one on, that suits an era which begins with this timestamp, and with
+    /// another interval than that of the last tick `before` it; beside which stands whether time has
+    /// stepped back.
+    fn begin(&self, tick: Tick, timestamp: Timestamp, before: Option<(Tick, bool)>) -> Tick {
         // Below the divisor, which is positive.
         let of = |number: i128| number.rem_euclid(i128::from(self.every_ns));
         let behind = of(i128::from(timestamp) - i128::from(tick));
         let mut tick = tick.saturating_add(Tick::try_from(behind).unwrap_or_default());
         let grid = Grid::new(self.every_ns, 0);
-        if last.is_some_and(|last| grid.number(last) == grid.number(tick)) {
+        if before.is_some_and(|(last, _)| grid.number(last) == grid.number(tick)) {
             // Where the step leads back over the beginning of an interval that is not yet half over.
             tick = tick.saturating_add(self.every_ns);
         }
         let place = timestamp.div_euclid(i64::try_from(self.every_ns).unwrap_or(i64::MAX));
-        self.calendar.begin(grid.number(tick), place, last.is_some());
+        self.calendar.begin(grid.number(tick), place, before.is_some_and(|(_, is_back)| is_back));
         tick
     }
 }
@@ -183,6 +198,23 @@ mod tests {
             .map(|second: i64| grid.number(clock.advance(Some(second * 1_000_000_000))));
         let is = numbers.map(|number| calendar.date(number).map(|is| (is.recording, is.place)));
         assert_eq!(is, [Some((0, 10)), Some((1, 9)), Some((1, 10))], "{numbers:?}");
+    }
+
+    /// Numbers of intervals of 100 ms last for 13 years: all that came 50 years later had one.
+    #[test]
+    fn a_clock_that_is_set_late_does_not_use_up_all_numbers() {
+        let every = SECOND_NS / 10;
+        let calendar = Arc::default();
+        let mut clock = PacketClock::aligned(every, &calendar);
+        let grid = Grid::new(every, 0);
+        let seconds =
+            [0, 1_700_000_000, 1_700_000_001, 2_000_000_000, 1_700_000_002, 0, 1_700_000_003];
+        let recordings = [0, 0, 0, 0, 1, 2, 2];
+        for (second, recording) in seconds.into_iter().zip(recordings) {
+            let number = grid.number(clock.advance(Some(second * 1_000_000_000)));
+            let want = Dated { recording, place: second * 10 };
+            assert_eq!(calendar.date(number), Some(want), "{second}");
+        }
     }
 
     proptest! {
