@@ -5,6 +5,7 @@
 //! made of it; what an input has and we do not is counted by name. A file that breaks is read up to
 //! there; an output that cannot be written ends, and the others go on.
 
+#[cfg(feature = "columnar")]
 mod columnar;
 mod csv;
 mod elements;
@@ -12,7 +13,7 @@ mod input;
 pub(super) mod ipfix;
 mod jsonl;
 mod own;
-#[cfg(test)]
+#[cfg(all(test, feature = "columnar"))]
 mod tests;
 
 use std::collections::BTreeMap;

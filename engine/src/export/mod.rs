@@ -4,8 +4,10 @@
 //! for each sink ([`sink`]). Records are handed over in shared immutable batches.
 
 mod account;
+#[cfg(feature = "columnar")]
 mod arrow;
 mod collector;
+#[cfg(feature = "columnar")]
 mod columns;
 mod completed;
 mod compress;
@@ -25,6 +27,7 @@ pub(crate) mod line;
 mod name;
 mod outage;
 pub mod output;
+#[cfg(feature = "columnar")]
 mod parquet;
 mod picked;
 mod queue;
@@ -178,7 +181,9 @@ impl Format {
             Self::JsonLines => Box::new(jsonl::JsonLines::default()),
             Self::Ipfix => Box::new(ipfix::Ipfix::new(options.pen)),
             Self::Csv => Box::new(csv::Csv::new(set)),
+            #[cfg(feature = "columnar")]
             Self::Parquet => Box::new(parquet::Parquet::new(set)),
+            #[cfg(feature = "columnar")]
             Self::Arrow => Box::new(arrow::Arrow::new(set)),
             Self::Zeek => Box::new(zeek::Zeek::default()),
             Self::ZeekJson => Box::new(zeek::ZeekJson::default()),

@@ -3,15 +3,15 @@
 //! Of lines and IPFIX messages that is all up to the last whole one, compressed or not; of Arrow
 //! all record batches, and of Parquet all row groups that are whole. The damaged file is only read.
 
+#[cfg(feature = "columnar")]
+mod arrow;
 mod ipfix;
+#[cfg(feature = "columnar")]
 mod parquet;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::FileWriter;
 
 use crate::error::{Error, Result};
 use crate::export::output::{Fault, Output};
@@ -82,8 +82,10 @@ pub fn repair(part: &Path, out: Option<&Path>) -> Result<Repaired> {
     }
     let mut output = Output::create(&out, to.compression).map_err(|e| fail(&e))?;
     let (records, stop) = match from.format {
+        #[cfg(feature = "columnar")]
         Format::Parquet => parquet::recover(&file, &mut output),
-        Format::Arrow => arrow(file, &mut output),
+        #[cfg(feature = "columnar")]
+        Format::Arrow => arrow::recover(file, &mut output),
         Format::Ipfix => ipfix::recover(&mut rows(file, from.compression), &mut output),
         format => {
             let is_record: IsRecord = match (from.content, format) {
@@ -171,40 +173,6 @@ fn lines(rows: &mut dyn BufRead, is_record: IsRecord, output: &mut Output) -> Re
         records += u64::from(is_record(number, &line));
         number += 1;
     };
-    (records, stop)
-}
-
-/// Record batches. What comes before the end of a file is, after its magic and zeros up to a
-/// multiple of 64 bytes, Arrow's streaming format.
-fn arrow(mut file: File, output: &mut Output) -> Recovered {
-    const BEGIN_BYTES: u64 = 64;
-    let cannot = |error: arrow_schema::ArrowError| Stop::Damage(error.to_string());
-    let mut records = 0;
-    let mut copy = || {
-        file.seek(SeekFrom::Start(BEGIN_BYTES)).map_err(|error| damage(&error))?;
-        let reader = StreamReader::try_new(BufReader::new(&file), None).map_err(cannot)?;
-        let mut writer = FileWriter::try_new(Vec::new(), &reader.schema()).map_err(cannot)?;
-        let mut stop = Ok(());
-        for batch in reader {
-            match batch {
-                Ok(batch) => {
-                    writer.write(&batch).map_err(cannot)?;
-                    records += batch.num_rows() as u64;
-                }
-                Err(error) => {
-                    stop = Err(cannot(error));
-                    break;
-                }
-            }
-            output.take(writer.get_ref());
-            writer.get_mut().clear();
-            output.write_some()?;
-        }
-        writer.finish().map_err(cannot)?;
-        output.take(writer.get_ref());
-        stop
-    };
-    let stop = copy();
     (records, stop)
 }
 

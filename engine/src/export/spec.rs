@@ -33,8 +33,10 @@ pub enum Format {
     /// IPFIX messages (RFC 5655).
     Ipfix,
     /// Apache Parquet.
+    #[cfg(feature = "columnar")]
     Parquet,
     /// Apache Arrow's file format.
+    #[cfg(feature = "columnar")]
     Arrow,
     /// Zeek's `conn.log`.
     Zeek,
@@ -179,8 +181,14 @@ impl SinkSpec {
             (None, Some("parquet" | "arrow")) if compression != Compression::None => {
                 return refuse("this format is not compressed as a whole");
             }
+            #[cfg(feature = "columnar")]
             (None, Some("parquet")) => Format::Parquet,
+            #[cfg(feature = "columnar")]
             (None, Some("arrow")) => Format::Arrow,
+            #[cfg(not(feature = "columnar"))]
+            (None, Some("parquet" | "arrow")) => {
+                return refuse("this flowtap was built without Parquet and Arrow");
+            }
             _ => return refuse("unknown format"),
         };
         let (target, options) = (Target::File(path.into()), SinkOptions::default());
@@ -322,8 +330,13 @@ mod tests {
         assert_eq!(spec("a.ipfix"), Ok((Format::Ipfix, Compression::None)));
         assert_eq!(spec("a.jsonl.zst"), Ok((Format::JsonLines, Compression::Zstd)));
         assert_eq!(spec("-"), Ok((Format::JsonLines, Compression::None)));
-        assert_eq!(spec("a.parquet"), Ok((Format::Parquet, Compression::None)));
-        assert_eq!(spec("a.arrow"), Ok((Format::Arrow, Compression::None)));
+        #[cfg(feature = "columnar")]
+        {
+            assert_eq!(spec("a.parquet"), Ok((Format::Parquet, Compression::None)));
+            assert_eq!(spec("a.arrow"), Ok((Format::Arrow, Compression::None)));
+        }
+        #[cfg(not(feature = "columnar"))]
+        assert!(["a.parquet", "a.arrow"].iter().all(|name| spec(name).is_err()));
         assert_eq!(spec("conn.log.gz"), Ok((Format::Zeek, Compression::Gzip)));
         assert_eq!(spec("zeek:a.tsv"), Ok((Format::Zeek, Compression::None)));
         assert_eq!(spec("zeek-json:conn.log.zst"), Ok((Format::ZeekJson, Compression::Zstd)));

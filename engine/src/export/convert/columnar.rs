@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufRead, Read, Seek};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
@@ -27,6 +27,14 @@ use crate::sync::Arc;
 
 /// What an Arrow file begins and ends with.
 pub(super) const ARROW: &[u8; 6] = b"ARROW1";
+
+/// Whether a file is one of Parquet's; it is read from its beginning after that.
+pub(super) fn is_parquet(mut file: &File) -> io::Result<bool> {
+    let mut start = [0; 4];
+    let read = file.read_exact(&mut start);
+    file.rewind()?;
+    Ok(read.is_ok() && start == *b"PAR1")
+}
 
 enum Source {
     Parquet(ParquetRecordBatchReader),
@@ -80,6 +88,24 @@ impl Columnar {
         let reader = builder.with_batch_size(BATCH_RECORDS).build().map_err(|e| fail(&e))?;
         let schema = arrow_array::RecordBatchReader::schema(&reader);
         Self::new(subject, Source::Parquet(reader), &schema, places)
+    }
+
+    /// An Arrow file from its first byte.
+    ///
+    /// # Errors
+    /// If it has no schema, or no field of a record.
+    pub(super) fn arrow_file(
+        subject: &str,
+        mut bytes: Bytes,
+        places: &Arc<Places>,
+    ) -> Result<Self> {
+        let fail = |cause: io::Error| Error::new(format!("read {subject}"), cause);
+        bytes.read_exact(&mut [0; 8]).map_err(fail)?;
+        // Some writers, and ours, fill up to 64 bytes.
+        while bytes.fill_buf().map_err(fail)?.first() == Some(&0) {
+            bytes.consume(1);
+        }
+        Self::arrow(subject, bytes, true, places)
     }
 
     /// An Arrow file behind its first bytes, or a stream.

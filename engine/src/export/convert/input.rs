@@ -1,11 +1,12 @@
 //! A file that is read back: opened, decompressed, and recognised by its first bytes.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::columnar::{ARROW, Columnar};
+#[cfg(feature = "columnar")]
+use super::columnar::{ARROW, Columnar, is_parquet};
 use super::csv::Csv;
 use super::ipfix::Messages;
 use super::jsonl::JsonLines;
@@ -29,7 +30,7 @@ pub(super) fn open(path: &Path, places: &Arc<Places>) -> Result<Box<dyn Reader>>
         _ => path.display().to_string(),
     };
     let fail = |cause: io::Error| Error::new(format!("open {subject}"), cause);
-    let mut file = match path.to_str() {
+    let file = match path.to_str() {
         Some("-") => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(fail)?),
         _ => File::open(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => fail(error).advise("check the name"),
@@ -41,7 +42,8 @@ pub(super) fn open(path: &Path, places: &Arc<Places>) -> Result<Box<dyn Reader>>
         return Err(Error::new(format!("open {subject}"), "it is a directory")
             .advise("give the files in it"));
     }
-    if metadata.is_file() && starts_with(&mut file, b"PAR1").map_err(fail)? {
+    #[cfg(feature = "columnar")]
+    if metadata.is_file() && is_parquet(&file).map_err(fail)? {
         return Ok(Box::new(Columnar::parquet(&subject, file, places)?));
     }
     let stream = Stream::new(Box::new(file)).map_err(fail)?;
@@ -63,18 +65,23 @@ pub(super) fn recognise(
         [] => Box::new(JsonLines::new(bytes, places)),
         [0, 9 | 10, ..] => Box::new(Messages::new(bytes, places)),
         // At least four bytes are there if the file has so many.
+        #[cfg(feature = "columnar")]
         _ if start.starts_with(&ARROW[..4]) => {
-            bytes.read_exact(&mut [0; 8]).map_err(fail)?;
-            // Some writers, and ours, fill up to 64 bytes.
-            while bytes.fill_buf().map_err(fail)?.first() == Some(&0) {
-                bytes.consume(1);
-            }
-            Box::new(Columnar::arrow(subject, bytes, true, places)?)
+            Box::new(Columnar::arrow_file(subject, bytes, places)?)
         }
+        #[cfg(feature = "columnar")]
         [0xff, 0xff, 0xff, 0xff, ..] => Box::new(Columnar::arrow(subject, bytes, false, places)?),
+        #[cfg(feature = "columnar")]
         _ if start.starts_with(b"PAR1") => {
             return Err(Error::new(format!("read {subject}"), "Parquet is read from its end")
                 .advise("give it as a file, not compressed as a whole"));
+        }
+        #[cfg(not(feature = "columnar"))]
+        [b'A', b'R', b'R', b'O', ..]
+        | [b'P', b'A', b'R', b'1', ..]
+        | [0xff, 0xff, 0xff, 0xff, ..] => {
+            let cause = "this flowtap was built without Parquet and Arrow";
+            return Err(Error::new(format!("read {subject}"), cause));
         }
         _ if start[0].is_ascii_graphic() => Box::new(Csv::new(subject, bytes, places)?),
         _ => {
@@ -83,12 +90,4 @@ pub(super) fn recognise(
             ));
         }
     })
-}
-
-/// Whether a file begins so; it is read from its beginning after that.
-fn starts_with(file: &mut File, magic: &[u8; 4]) -> io::Result<bool> {
-    let mut start = [0; 4];
-    let read = file.read_exact(&mut start);
-    file.rewind()?;
-    Ok(read.is_ok() && start == *magic)
 }
