@@ -230,6 +230,10 @@ pub const STREAM_MESSAGE_BYTES: usize = 64 << 10;
 /// connection.
 pub const STREAM_ANSWER: Duration = Duration::from_secs(5);
 
+/// Of [`COLLECTOR_SPOOL_BYTES`], what messages of subjects that a broker refuses may keep from those
+/// of others.
+pub const STREAM_REFUSED_BYTES: usize = COLLECTOR_SPOOL_BYTES / 2;
+
 /// How often to look after a connection to a broker over which nothing is under way.
 pub const STREAM_IDLE_LOOK: Duration = Duration::from_secs(1);
 

@@ -58,6 +58,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("nats::no_stream_is_told_and_counted", no_stream),
         Trial::test("nats::a_stream_that_is_made_later_gets_all", late_stream),
         Trial::test("nats::a_full_stream_is_told_and_counted", full_stream),
+        Trial::test("nats::a_subject_without_a_stream_holds_up_nothing_of_others", two_subjects),
+        Trial::test(
+            "nats::one_that_may_not_be_published_holds_up_nothing_of_others",
+            denied_subject,
+        ),
         Trial::test("nats::what_is_too_long_is_told_and_counted", too_long),
         Trial::test("nats::who_we_are_is_in_a_file", credentials),
         Trial::test("nats::who_we_are_is_in_a_file_of_nsc", operator),
@@ -320,6 +325,52 @@ fn full_stream() -> Outcome {
     let want = json!({ "stream full": lost["created"].as_u64().unwrap_or_default() - 10 });
     ensure(lost["by_cause"] == want, lost.to_string())?;
     ensure(server.read("FLOWS")?.len() == 10, "the stream has another number")
+}
+
+/// Two captures, each under a subject of its own; what is kept of the second, and what was not sent.
+fn both_subjects(server: &Server, more: &[&str]) -> Result<(Vec<Kept>, Value, String), Failed> {
+    let made = [generate_scan(20_000), generate(5_000, 300, 47)];
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name);
+    for (capture, name) in made.iter().zip(["refused.pcap", "taken.pcap"]) {
+        fs::copy(&capture.capture, path(name))?;
+    }
+    let mut command = Command::new(FLOWTAP);
+    command.args(["read", "-q", "-o", &server.url("flows.{interface}"), "--stats"]);
+    command.arg(path("stats.json")).args(more).arg("-o").arg(path("a.jsonl"));
+    let run = Run::of(command.args(["refused.pcap", "taken.pcap"].map(path))).expect(2)?;
+    let kept = server.read("FLOWS")?;
+    let (all, lost) = (fs::read_to_string(path("a.jsonl"))?, not_sent(&path("stats.json"))?);
+    let want: Vec<_> = all.lines().filter(|line| line.contains("taken.pcap")).collect();
+    ensure(
+        records(&kept) == sorted(&want.join("\n")),
+        format!("{} of {}", kept.len(), want.len()),
+    )?;
+    Ok((kept, lost, run.stderr))
+}
+
+fn two_subjects() -> Outcome {
+    let server = Server::start("")?;
+    server.make(&json!({"name": "FLOWS", "subjects": ["flows.taken_pcap"]}))?;
+    let (kept, lost, said) = both_subjects(&server, &[])?;
+    let others = lost["created"].as_u64().unwrap_or_default() - kept.len() as u64;
+    ensure(lost["by_cause"] == json!({ "no stream": others }), lost.to_string())?;
+    ensure(said.contains("flows.refused_pcap: no stream takes this subject"), said)
+}
+
+fn denied_subject() -> Outcome {
+    let users = r#"authorization { users = [
+        { user: reader, password: secret }
+        { user: half, password: secret, permissions: { publish: "flows.taken_pcap" } }
+    ] }"#;
+    let server = Server::start(users)?.with_user("reader:secret@");
+    server.make(&json!({"name": "FLOWS", "subjects": ["flows.>"]}))?;
+    let folder = folder();
+    let creds = folder.path().join("half");
+    fs::write(&creds, "user: half\npassword: secret")?;
+    let (kept, lost, _) = both_subjects(&server, &["--nats-creds", &creds.display().to_string()])?;
+    let others = lost["created"].as_u64().unwrap_or_default() - kept.len() as u64;
+    ensure(lost["by_cause"] == json!({ "permission denied": others }), lost.to_string())
 }
 
 fn too_long() -> Outcome {

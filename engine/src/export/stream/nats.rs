@@ -11,7 +11,7 @@ mod credentials;
 
 pub(in crate::export) use self::credentials::Credentials;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::io;
 use std::pin::pin;
@@ -36,6 +36,7 @@ use super::{Answer, Connect, Link};
 use crate::export::collector::{Failure, HostPort, TlsConfig, refusal};
 use crate::export::queue::Progress;
 use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_STANDS, STREAM_ANSWER};
+use crate::sync::Arc;
 
 /// Commands to the library that are no messages: a subscription.
 const COMMANDS: usize = 16;
@@ -94,8 +95,8 @@ struct Session {
     inbox: String,
     answers: Subscriber,
     events: UnboundedReceiver<Event>,
-    /// Messages without an answer.
-    unanswered: BTreeSet<u64>,
+    /// Messages without an answer, and their subjects.
+    unanswered: BTreeMap<u64, Arc<str>>,
     /// Answers that no server has given.
     ours: Vec<(u64, Answer)>,
     /// What to say once all answers are taken.
@@ -131,7 +132,7 @@ impl Session {
                 return Err(failure);
             }
         };
-        let (unanswered, ours, failure) = (BTreeSet::new(), Vec::new(), None);
+        let (unanswered, ours, failure) = (BTreeMap::new(), Vec::new(), None);
         let runtime = Some(runtime);
         Ok(Self { runtime, client, inbox, answers, events, unanswered, ours, failure })
     }
@@ -140,7 +141,8 @@ impl Session {
     fn take(&mut self, answered: &Answered) -> Option<(u64, Answer)> {
         let number = answered.subject.strip_prefix(self.inbox.as_str())?.parse().ok()?;
         let status = answered.status.map(|status| status.as_u16());
-        self.unanswered.remove(&number).then(|| (number, answer(status, &answered.payload)))
+        self.unanswered.remove(&number)?;
+        Some((number, answer(status, &answered.payload)))
     }
 
     /// What has happened to the connection.
@@ -159,9 +161,11 @@ impl Session {
                     let failure = denied(&text);
                     // A message that may not be published has no answer.
                     if text.to_lowercase().contains("for publish") {
-                        let numbers = std::mem::take(&mut self.unanswered).into_iter();
-                        let refuse = |number| (number, Answer::NotNow(failure.clone()));
-                        return self.ours.extend(numbers.map(refuse));
+                        let is_meant = |subject: &str| is_denied_to(&text, subject);
+                        let refused =
+                            self.unanswered.extract_if(.., |_, subject| is_meant(subject));
+                        let refuse = |(number, _)| (number, Answer::NotNow(failure.clone()));
+                        return self.ours.extend(refused.map(refuse));
                     }
                     failure
                 } else {
@@ -191,7 +195,7 @@ impl Link for Session {
                 let text = message.text.clone();
                 match client.publish_with_reply_and_headers(subject, reply, headers, text).await {
                     Ok(()) => {
-                        unanswered.insert(*number);
+                        unanswered.insert(*number, Arc::clone(&message.subject));
                     }
                     Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                         let most = client.server_info().max_payload;
@@ -253,6 +257,13 @@ fn failed(cause: &str, text: String) -> Failure {
     answer::failure(cause, text)
 }
 
+/// Whether it is messages of a subject that may not be published: of all, if none is named.
+fn is_denied_to(text: &str, subject: &str) -> bool {
+    let text = text.to_lowercase();
+    let named = text.split_once("for publish to \"").map(|(_, named)| named);
+    named.is_none_or(|named| named.strip_prefix(&subject.to_lowercase()) == Some("\""))
+}
+
 fn denied(text: &str) -> Failure {
     let text = format!(
         "the server says: {text}; let the user publish to the subject and subscribe to _INBOX.>"
@@ -301,4 +312,18 @@ fn root(error: &(dyn StdError + 'static)) -> String {
         error = inner;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_denies_one_subject_says_nothing_of_another() {
+        let text = "Permissions Violation for Publish to \"flows.Eth0\"";
+        assert!(is_denied_to(text, "flows.Eth0") && !is_denied_to(text, "flows.Eth01"));
+        assert!(!is_denied_to(text, "flows") && !is_denied_to(text, "other"));
+        let text = "Permissions Violation for Publish with Reply of \"_INBOX.x\"";
+        assert!(is_denied_to(text, "flows"));
+    }
 }

@@ -1,10 +1,13 @@
 //! The thread: takes records from the sink's queue, and sees that each is acknowledged, or counted
 //! by cause.
+//!
+//! A connection that fails holds up all of them; a subject that is refused holds up its own, and the
+//! others go on.
 
 use std::time::{Duration, Instant};
 
 use super::address::Address;
-use super::message::Packer;
+use super::message::{Message, Packer};
 use super::outbox::Outbox;
 use super::{Answer, Connect, Link, StreamOptions};
 use crate::error::Error;
@@ -19,6 +22,8 @@ use crate::sync::{Arc, thread};
 pub(in crate::export) struct Publisher {
     /// Where to, for the user.
     name: String,
+    /// What subjects are made by.
+    pattern: String,
     broker: Box<dyn Connect>,
     queue: Arc<Queue>,
     context: Context,
@@ -27,10 +32,12 @@ pub(in crate::export) struct Publisher {
     in_flight: usize,
     outbox: Outbox,
     link: Option<Box<dyn Link>>,
-    /// When to connect, or to publish after the broker has refused a message.
+    /// When to connect, or to find out whether the broker answers.
     backoff: Backoff,
-    /// Since when nothing is stored, and why.
+    /// Since when the broker does not answer, and why.
     down: Option<(Instant, Failure)>,
+    /// When to look for what is not answered.
+    look: Instant,
     /// When something was stored, or refused for ever.
     last_settled: Instant,
     stored_bytes: u64,
@@ -56,6 +63,7 @@ impl Publisher {
     ) -> Self {
         Self {
             name: address.to_string(),
+            pattern: address.subject.clone(),
             broker,
             queue,
             context,
@@ -65,6 +73,7 @@ impl Publisher {
             link: None,
             backoff: Backoff::new(),
             down: None,
+            look: Instant::now(),
             last_settled: Instant::now(),
             stored_bytes: 0,
             told_lost: None,
@@ -103,29 +112,61 @@ impl Publisher {
             _ if self.link.is_none() => self.backoff.next(),
             (true, true) => now,
             (false, true) => now + COLLECTOR_LOOK,
-            // The broker has refused some.
+            // It is to find out whether the broker answers.
             (true, false) => self.backoff.next().min(now + STREAM_IDLE_LOOK),
-            // It may want to know whether we are there.
-            (false, false) => now + STREAM_IDLE_LOOK,
+            // The broker has refused some; or it may want to know whether we are there.
+            (false, false) => {
+                let idle = now + STREAM_IDLE_LOOK;
+                let next = self.outbox.next_try().map_or(idle, |next| next.min(idle));
+                // Whether the broker answers at all comes first.
+                if self.down.is_some() { next.max(self.backoff.next()) } else { next }
+            }
         }
     }
 
     /// Packs records into the outbox, if there is room or will be soon. What finds none is what a
     /// spool would take.
     fn take(&mut self, batch: &Batch) {
+        if self.outbox.is_full()
+            && let Some(failure) = self.is_down_for_long()
+        {
+            let account = &self.queue.account;
+            account.turned_away(&batch.records);
+            return account.not_written(&failure.cause, batch.len() as u64);
+        }
+        let mut messages = Vec::new();
+        self.packer.pack(&self.context.rows(batch), |message| messages.push(message));
+        messages.into_iter().for_each(|message| self.put(message));
+    }
+
+    /// Why nothing is stored, if that has been so for long.
+    fn is_down_for_long(&self) -> Option<&Failure> {
+        let (since, failure) = self.down.as_ref()?;
+        (since.elapsed() >= COLLECTOR_PATIENCE).then_some(failure)
+    }
+
+    /// Puts a message into the outbox. While that is full it waits, but for what will not come soon.
+    fn put(&mut self, message: Message) {
         while self.outbox.is_full() {
             let account = &self.queue.account;
-            match &self.down {
-                _ if account.is_given_up() => return,
-                Some((since, failure)) if since.elapsed() >= COLLECTOR_PATIENCE => {
-                    account.turned_away(&batch.records);
-                    return account.not_written(&failure.cause, batch.len() as u64);
+            if account.is_given_up() {
+                return;
+            }
+            if let Some(failure) = self.is_down_for_long() {
+                return account.not_written(&failure.cause, message.records);
+            }
+            match self.outbox.refusal(&message.subject) {
+                Some(refused) if refused.since.elapsed() >= COLLECTOR_PATIENCE => {
+                    return account.not_written(&refused.failure.cause, message.records);
                 }
-                _ => self.wait(),
+                Some(_) => self.wait(),
+                None => match self.outbox.make_room(COLLECTOR_PATIENCE) {
+                    Some((lost, failure)) => account.not_written(&failure.cause, lost.records),
+                    None => self.wait(),
+                },
             }
         }
-        let Self { packer, outbox, context, .. } = self;
-        packer.pack(&context.rows(batch), |message| outbox.push(message));
+        self.outbox.push(message);
     }
 
     /// Waits a little for answers; it is known who holds up the sink.
@@ -153,12 +194,30 @@ impl Publisher {
             }
             wait = Duration::ZERO;
         }
-        if self.outbox.oldest() >= STREAM_ANSWER {
-            let text = format!(
-                "no acknowledgement for {} s; see that a stream takes it, and gives them",
-                STREAM_ANSWER.as_secs()
-            );
-            self.disconnect(Failure { cause: "not acknowledged".to_owned(), text });
+        self.look_for_late();
+    }
+
+    /// What is not answered is sent again over another connection; unless what was sent later is: then
+    /// it is its subject that nobody answers on.
+    fn look_for_late(&mut self) {
+        if Instant::now() < self.look {
+            return;
+        }
+        self.look = Instant::now() + COLLECTOR_LOOK;
+        let late = self.outbox.late(STREAM_ANSWER);
+        if late.is_empty() {
+            return;
+        }
+        let text = format!(
+            "no acknowledgement for {} s; see that a stream takes it, and gives them",
+            STREAM_ANSWER.as_secs()
+        );
+        let failure = Failure { cause: "not acknowledged".to_owned(), text };
+        for &(number, _) in late.iter().filter(|(_, is_passed_by)| *is_passed_by) {
+            self.refuse(number, failure.clone());
+        }
+        if late.iter().any(|(_, is_passed_by)| !is_passed_by) {
+            self.disconnect(failure);
         }
     }
 
@@ -170,7 +229,9 @@ impl Publisher {
             Some(_) if Instant::now() >= self.backoff.next() => 1,
             Some(_) => 0,
         };
-        let messages = self.outbox.send(most);
+        // One that nobody has refused yet, if there is any.
+        let tries_refused = self.down.is_none() || !self.outbox.has_waiting();
+        let messages = self.outbox.send(most, tries_refused);
         if !messages.is_empty()
             && let Err(failure) = link.publish(&messages)
         {
@@ -182,8 +243,10 @@ impl Publisher {
         match self.broker.connect(&self.queue.progress) {
             Ok(link) => {
                 self.link = Some(link);
+                // What was wrong there may have been mended meanwhile.
+                self.outbox.try_all();
                 if self.outbox.is_empty() {
-                    self.is_up("connected");
+                    self.is_up(Some("connected"));
                 } else if let Some((since, _)) = &mut self.down {
                     // A message is to find out whether it is over, and has time for that.
                     *since = Instant::now();
@@ -204,24 +267,46 @@ impl Publisher {
         self.queue.progress.note();
         match answer {
             Answer::Stored => {
+                self.is_up(Some(STORES));
                 if let Some(message) = self.outbox.settle(number) {
                     self.stored_bytes += message.text.len() as u64;
                     self.queue.account.written(message.records, self.stored_bytes, true);
                     self.last_settled = Instant::now();
+                    if self.outbox.accept(&message.subject) {
+                        self.tell(&message.subject, STORES);
+                    }
                 }
-                self.is_up("stores records again");
             }
             Answer::NotNow(failure) => {
-                self.outbox.take_back(number);
-                self.is_down(failure);
+                // It answers, which is what was not known.
+                self.is_up(None);
+                self.refuse(number, failure);
             }
             Answer::Never(failure) => {
+                self.is_up(None);
                 if let Some(message) = self.outbox.settle(number) {
                     self.lose(message.records, &failure);
                     self.last_settled = Instant::now();
                 }
             }
         }
+    }
+
+    /// The broker does not take a message now, nor others of its subject.
+    fn refuse(&mut self, number: u64, failure: Failure) {
+        let text = format!("{}; trying again", failure.text);
+        if let Some(subject) = self.outbox.refuse(number, failure) {
+            self.tell(&subject, &text);
+        }
+    }
+
+    /// Tells the user something of a subject, which is named where there may be others.
+    fn tell(&self, subject: &str, text: &str) {
+        let Self { name, pattern, .. } = self;
+        self.queue.account.notice(match subject == pattern {
+            true => format!("{name}: {text}"),
+            false => format!("{name}: {subject}: {text}"),
+        });
     }
 
     /// These records cannot be stored; that is told once for each cause in a row.
@@ -234,10 +319,13 @@ impl Publisher {
         }
     }
 
-    fn is_up(&mut self, text: &str) {
+    /// The broker answers. If that is news, it is told in these words; or what follows says it.
+    fn is_up(&mut self, text: Option<&str>) {
         if self.down.take().is_some() {
             self.backoff.succeeded();
-            self.queue.account.notice(format!("{}: {text}", self.name));
+            if let Some(text) = text {
+                self.queue.account.notice(format!("{}: {text}", self.name));
+            }
         }
     }
 
@@ -260,6 +348,7 @@ impl Publisher {
     fn finish(&mut self) {
         // It is tried at once.
         self.backoff = Backoff::new();
+        self.outbox.try_all();
         let start = Instant::now();
         loop {
             self.exchange(COLLECTOR_LOOK);
@@ -273,15 +362,21 @@ impl Publisher {
         }
     }
 
+    /// Counts what is left, each subject's by why that is refused.
     fn give_up(&self) {
-        let (cause, text) = match &self.down {
-            Some((_, failure)) => (failure.cause.as_str(), failure.text.as_str()),
-            None => ("not acknowledged", "the broker does not acknowledge all that was sent"),
-        };
-        let mut error = Error::new(format!("send to {}", self.name), text);
-        if self.link.is_none() {
-            error = error.advise("see that the server runs there");
+        for (refused, records) in self.outbox.left() {
+            let (cause, text) = match refused.or(self.down.as_ref().map(|(_, failure)| failure)) {
+                Some(failure) => (failure.cause.as_str(), failure.text.as_str()),
+                None => ("not acknowledged", "the broker does not acknowledge all that was sent"),
+            };
+            let mut error = Error::new(format!("send to {}", self.name), text);
+            if self.link.is_none() {
+                error = error.advise("see that the server runs there");
+            }
+            self.queue.account.failed(error, cause, records, false);
         }
-        self.queue.account.failed(error, cause, self.outbox.records(), false);
     }
 }
+
+/// What is told when it does so again.
+const STORES: &str = "stores records again";
