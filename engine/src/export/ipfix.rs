@@ -88,16 +88,22 @@ pub(super) struct Told {
     pub(super) records: u32,
 }
 
-/// Which templates a reader has been told.
+/// What numbers of templates stand for, and which of them a reader has been told.
 pub(super) struct Templates {
     dialect: Dialect,
     pen: Option<u32>,
-    /// What own elements are.
+    /// It was told what own elements are.
     has_types: bool,
-    /// Which totals there are.
+    /// It was told which totals there are.
     has_totals: bool,
     /// By number.
-    known: BTreeMap<u16, Definition>,
+    known: BTreeMap<u16, Known>,
+}
+
+/// What a number stands for: for as long as the connection stands, however often it is told.
+struct Known {
+    definition: Definition,
+    is_told: bool,
 }
 
 impl Templates {
@@ -109,13 +115,14 @@ impl Templates {
     /// Whether a number was told to stand for something else, which it does as long as the connection
     /// stands (RFC 7011 section 8.1).
     pub(super) fn contradict(&self, definition: &Definition) -> bool {
-        self.known.get(&definition.number()).is_some_and(|known| known != definition)
+        self.known.get(&definition.number()).is_some_and(|known| known.definition != *definition)
     }
 
-    /// There is another reader, or none may rely on what the first was told.
+    /// All is to be told again: there is another reader, or none may rely on what it was told. What
+    /// numbers stand for remains.
     pub(super) fn forget(&mut self) {
         (self.has_types, self.has_totals) = (false, false);
-        self.known.clear();
+        self.known.values_mut().for_each(|known| known.is_told = false);
     }
 
     /// A message that says which totals there are, if that is not known yet.
@@ -140,10 +147,11 @@ impl Templates {
             messages.push(Told { bytes, records: 0 });
         };
         for definition in definitions {
-            if self.known.get(&definition.number()) != Some(&definition) {
+            let known = self.known.get(&definition.number());
+            if known.is_none_or(|it| !it.is_told || it.definition != definition) {
                 let before = set.len();
                 definition.describe(self.pen, &mut set);
-                self.known.insert(definition.number(), definition);
+                self.known.insert(definition.number(), Known { definition, is_told: true });
                 if before > 0 && dialect.header_bytes() + SET_HEADER + set.len() > most {
                     let last = set.split_off(before);
                     end(&set, count);

@@ -239,11 +239,15 @@ fn a_definition_that_is_read_back_is_ours_or_contradicts() {
         let mut templates = Templates::new(Dialect::Ipfix, None);
         let mut tell = |definition: &Definition| {
             let all = templates.new_ones([definition.clone()].into_iter(), 512);
-            let is_known = templates.known.get(&definition.number()) == Some(definition);
+            let known = templates.known.get(&definition.number());
+            let is_known = known.is_some_and(|it| it.is_told && it.definition == *definition);
             (all.iter().map(|told| told.bytes.len()).sum::<usize>(), is_known)
         };
         assert_eq!(tell(&read), (MESSAGE_HEADER + SET_HEADER + record.len(), true));
         assert_eq!(tell(&read), (0, true));
+        assert_eq!(templates.contradict(&plain), !is_ours);
+        // That it is told again, as over UDP, does not make it another.
+        templates.forget();
         assert_eq!(templates.contradict(&plain), !is_ours);
     }
     // Own elements of one enterprise are not those of another.
