@@ -17,6 +17,7 @@ pub mod describe;
 pub mod devices;
 mod distributor;
 mod eve;
+mod folders;
 mod foreign;
 pub mod intervals;
 mod ipfix;

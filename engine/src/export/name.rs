@@ -4,13 +4,17 @@
 //! at which the file was begun, in UTC, as strftime(3) writes it. Folders in a pattern are made as
 //! they are needed, below the last one without a brace.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use jiff::Timestamp;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{Gid, Uid};
 
 use crate::error::{Error, Result};
+use crate::export::folders;
 use crate::limits::FILE_NAME_BYTES;
 
 /// What a pattern consists of.
@@ -131,7 +135,7 @@ pub(super) fn folder_of(name: &Path) -> &Path {
 
 /// So that after a crash a folder has the names that it has now. Not every file system can do it.
 pub(super) fn sync(folder: &Path) {
-    let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
 /// Makes the folders of a name that a pattern has made, each its parent's owner's: what runs as
@@ -144,16 +148,18 @@ pub(super) fn make_folders(name: &Path) -> io::Result<()> {
         return Ok(());
     }
     make_folders(folder)?;
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let parent = folder_of(folder);
-    if let Ok(parent) = fs::metadata(parent) {
+    let Some(its) = folder.file_name() else { return Ok(()) };
+    // Its owner may be allowed to enter it, and nobody to read it.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let parent = open(folder_of(folder), flags, Mode::empty())?;
+    let (made, is_new) =
+        folders::make_at(&parent, Path::new(its), Mode::from_bits_truncate(0o777))?;
+    if is_new && let Ok(parent) = fstat(&parent) {
         // Who may not give it away owns it, as they do the parent.
-        let _ = chown(folder, Some(parent.uid()), Some(parent.gid()));
+        let (uid, gid) = (Uid::from_raw(parent.st_uid), Gid::from_raw(parent.st_gid));
+        let _ = folders::give(&made, uid, gid);
     }
-    sync(parent);
+    sync(folder_of(folder));
     Ok(())
 }
 

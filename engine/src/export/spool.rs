@@ -20,6 +20,9 @@
 //!
 //! The oldest segment goes, a 64th of the limit, and not what comes: when the reader is back it has
 //! all of the latest time without a gap, and nobody has to wait.
+//!
+//! However many there are, as each run while a reader is away leaves some, only that which is written
+//! and that which is read are open.
 
 mod folder;
 mod segment;
@@ -29,8 +32,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::folder::Folder;
 use self::segment::{Read, Segment};
@@ -123,24 +124,12 @@ pub(super) struct Spool {
     damaged: Vec<Lost>,
 }
 
-/// Asks for as many open files as the system lets us have: each segment is one, and each run while a
-/// collector is away leaves some.
-fn allow_files() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // Without it fewer runs fit.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
 impl Spool {
     /// Takes over what a former run has left for the sink with this name.
     ///
     /// # Errors
     /// If the folder cannot be made or used, or another process uses it.
     pub(super) fn open(options: &SpoolOptions, sink: &str) -> Result<Self> {
-        allow_files();
         options.make_folder(sink, None)?;
         let folder = Folder::open(&options.folder, sink)?;
         let done = folder.position();
@@ -161,9 +150,10 @@ impl Spool {
                 continue;
             }
             let from = if number == done.0 { done.1 } else { 0 };
-            let (segment, damaged_bytes) = spool.folder.open_segment(number, from)?;
+            let (mut segment, damaged_bytes) = spool.folder.open_segment(number, from)?;
             spool.found.damaged_bytes += damaged_bytes;
             spool.found.records += segment.records_left();
+            spool.folder.rest(&mut segment);
             spool.segments.push_back(segment);
         }
         spool.remove_done();
@@ -182,8 +172,7 @@ impl Spool {
 
     /// What must be its user's when privileges are given up.
     pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let segments = self.segments.iter().map(|segment| segment.file().as_fd());
-        self.folder.files().map(File::as_fd).into_iter().chain(segments)
+        self.folder.files().map(File::as_fd)
     }
 
     /// Bytes on disk.
@@ -260,11 +249,23 @@ impl Spool {
         self.segments.iter_mut().for_each(Segment::skip_unread);
     }
 
-    /// The next entry. Damaged ones are skipped, see [`take_damaged`](Self::take_damaged).
+    /// The next entry, if it can be read now. Damaged ones are skipped, see
+    /// [`take_damaged`](Self::take_damaged).
     pub(super) fn next(&mut self) -> Option<Entry> {
-        while let Some(segment) = self.segments.iter_mut().find(|it| it.has_unread()) {
+        while let Some(idx) = self.segments.iter().position(Segment::has_unread) {
+            let is_written = self.is_writing && idx + 1 == self.segments.len();
+            let segment = &mut self.segments[idx];
             let (number, is_former) = (segment.number, segment.is_former);
-            match segment.next() {
+            let read = match self.folder.wake(segment) {
+                Ok(()) => segment.next(),
+                Err(error) if is_gone(&error) => segment.skip_rest(),
+                // Of too many open files there may be fewer soon.
+                Err(_) => return None,
+            };
+            if !segment.has_unread() && !is_written {
+                self.folder.rest(segment);
+            }
+            match read {
                 Read::Entry { bytes, end, records } => {
                     let place = Place { segment: number, end, records, is_former };
                     return Some(Entry { bytes, place });
@@ -314,12 +315,18 @@ impl Spool {
     /// Waits for all to be on the disk. What comes from now on goes into another segment.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if std::mem::take(&mut self.is_writing) {
-            let last = self.segments.back().expect("it was written to");
-            last.file().sync_data()?;
+            let last = self.segments.back_mut().expect("it was written to");
+            last.file().expect("it is open").sync_data()?;
             self.folder.sync()?;
+            self.folder.rest(last);
         }
         Ok(())
     }
+}
+
+/// Whether a segment is not there any more, or something else in its place.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
 //! The folder of one sink's spool: who uses it, which segments it has, and up to where they are done
-//! with. Only its owner may look into it, as records tell of people.
+//! with. Only its owner may look into it, as records tell of people. That may be the user to whom a
+//! process that runs as root changes later, and who may put anything there before.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-use nix::unistd::{User, chown};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, User, unlinkat};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::segment::Segment;
 use crate::error::{Error, Result};
+use crate::export::folders;
 use crate::limits::FILE_NAME_BYTES;
 
 /// Whoever holds it uses the folder.
@@ -23,9 +27,13 @@ const SEGMENT: &str = ".segment";
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) path: PathBuf,
+    /// What its files are opened by. Another one may stand under its name when that is looked up again.
+    folder: File,
     /// Held as long as it is open.
     lock: File,
     position: File,
+    /// Which of these two this run has made.
+    are_new: [bool; 2],
 }
 
 /// Where the spool of the sink with a name is: with the name's letters, so that people find it, and
@@ -40,44 +48,85 @@ pub(super) fn path_of(folder: &Path, sink: &str) -> PathBuf {
 /// Makes it and the one around it, unless they are there; what was made is `owner`'s.
 pub(super) fn make(folder: &Path, sink: &str, owner: Option<&str>) -> Result<()> {
     let owner = owner.and_then(|name| User::from_name(name).ok().flatten());
-    for path in [folder, &path_of(folder, sink)] {
-        let made = DirBuilder::new().mode(0o700).create(path).map(|()| true);
-        let made = made.or_else(|error| match error.kind() {
-            // A link to one is none: whoever may write beside it could have it lead anywhere.
-            io::ErrorKind::AlreadyExists if path == folder || is_folder(path) => Ok(false),
-            _ => Err(error),
-        });
-        let made = made.and_then(|is_new| match &owner {
-            Some(user) if is_new => Ok(chown(path, Some(user.uid), Some(user.gid))?),
-            _ => Ok(()),
-        });
-        made.map_err(|error| {
-            Error::new(format!("make the folder {}", path.display()), error)
-                .advise("give --spool a folder of yours, or a name for one beside others of yours")
-        })?;
-    }
+    let make = |at: BorrowedFd<'_>, name: &Path| {
+        let (made, is_new) = folders::make_at(at, name, Mode::S_IRWXU)?;
+        match &owner {
+            Some(user) if is_new => folders::give(&made, user.uid, user.gid)?,
+            _ => {}
+        }
+        io::Result::Ok(made)
+    };
+    let path = path_of(folder, sink);
+    let fail = |path: &Path, error: io::Error| {
+        Error::new(format!("make the folder {}", path.display()), error).advise(
+            "give --spool a folder of yours that is no link, or a name for one beside others of yours",
+        )
+    };
+    let around = make(AT_FDCWD, &plain(folder)).map_err(|error| fail(folder, error))?;
+    make(around.as_fd(), name_in(&path)).map_err(|error| fail(&path, error))?;
     Ok(())
 }
 
-fn is_folder(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|it| it.is_dir())
+/// Without what would have a link followed: a slash at the end.
+fn plain(folder: &Path) -> PathBuf {
+    folder.components().collect()
+}
+
+/// Its name in the folder around it.
+fn name_in(path: &Path) -> &Path {
+    Path::new(path.file_name().expect("a sink's folder has a name"))
+}
+
+/// Opens the folder itself, and the one around it.
+fn open_folder(path: &Path) -> io::Result<File> {
+    let around = path.parent().expect("a sink's folder is in another");
+    folders::open_at(folders::open_at(AT_FDCWD, &plain(around))?, name_in(path))
+}
+
+/// Opens one of its files, and nothing else.
+fn open_file(folder: &File, name: &str, flags: OFlag) -> io::Result<File> {
+    let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = File::from(openat(folder, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file")),
+    }
+}
+
+/// A file that has no other name, by which it would be somebody else's.
+fn only_ours(file: File) -> io::Result<File> {
+    match file.metadata()?.nlink() {
+        0 | 1 => Ok(file),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it has another name too")),
+    }
+}
+
+/// Opens one of its files to write to, which is made unless it is there. Whether it was.
+fn make_file(folder: &File, name: &str) -> io::Result<(File, bool)> {
+    let new = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+    match open_file(folder, name, new) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((only_ours(open_file(folder, name, OFlag::O_RDWR)?)?, false))
+        }
+        made => Ok((made?, true)),
+    }
+}
+
+fn segment(number: u64) -> String {
+    format!("{number:020}{SEGMENT}")
 }
 
 impl Folder {
     /// Opens what was made, for this process alone.
     pub(super) fn open(folder: &Path, sink: &str) -> Result<Self> {
         let path = path_of(folder, sink);
-        let fail = |name: &str, error: io::Error| {
-            Error::new(format!("open {}", path.join(name).display()), error)
+        let fail = |path: &Path, error: io::Error| {
+            Error::new(format!("open {}", path.display()), error)
                 .advise("give --spool a folder that you may read and write")
         };
-        let open = |name| {
-            let mut options = File::options();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            options.custom_flags(OFlag::O_NOFOLLOW.bits());
-            options.open(path.join(name)).map_err(|error| fail(name, error))
-        };
-        let lock = open(LOCK)?;
+        let folder = open_folder(&path).map_err(|error| fail(&path, error))?;
+        let open = |name| make_file(&folder, name).map_err(|error| fail(&path.join(name), error));
+        let (lock, lock_is_new) = open(LOCK)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -87,15 +136,17 @@ impl Folder {
                 )
                 .advise("stop that one, or give --spool another folder"));
             }
-            Err(TryLockError::Error(error)) => return Err(fail(LOCK, error)),
+            Err(TryLockError::Error(error)) => return Err(fail(&path.join(LOCK), error)),
         }
-        let position = open(POSITION)?;
-        Ok(Self { path, lock, position })
+        let (position, position_is_new) = open(POSITION)?;
+        Ok(Self { path, folder, lock, position, are_new: [lock_is_new, position_is_new] })
     }
 
-    /// What must be its user's when privileges are given up.
-    pub(super) fn files(&self) -> [&File; 2] {
-        [&self.lock, &self.position]
+    /// What must be its user's when privileges are given up: what this run has made. What it has found
+    /// stays whose it is, as somebody may have put it there.
+    pub(super) fn files(&self) -> impl Iterator<Item = &File> {
+        let files = [&self.lock, &self.position].into_iter().zip(self.are_new);
+        files.filter_map(|(file, is_new)| is_new.then_some(file))
     }
 
     /// The oldest segment that is not done with, and up to where it is: 0 if that is not known.
@@ -122,47 +173,67 @@ impl Folder {
     /// The numbers of all segments, in order.
     pub(super) fn segments(&self) -> Result<Vec<u64>> {
         let fail = |error| Error::new(format!("read {}", self.path.display()), error);
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(fail)? {
-            let name = entry.map_err(fail)?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(SEGMENT));
-            numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
-        }
+        let number = |name: String| name.strip_suffix(SEGMENT)?.parse::<u64>().ok();
+        let mut numbers: Vec<_> =
+            folders::names(&self.folder).map_err(fail)?.filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
 
-    fn segment(&self, number: u64) -> PathBuf {
-        self.path.join(format!("{number:020}{SEGMENT}"))
-    }
-
     /// Opens one of a former run, see [`Segment::open`].
     pub(super) fn open_segment(&self, number: u64, from: u64) -> Result<(Segment, u64)> {
-        let path = self.segment(number);
-        let mut options = File::options();
-        let file = options.read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(&path);
+        let file = self.open_again(number).and_then(only_ours);
         file.and_then(|file| Segment::open(number, file, from)).map_err(|error| {
+            let path = self.path.join(segment(number));
             Error::new(format!("read {}", path.display()), error)
                 .advise("move it away, or give --spool another folder")
         })
     }
 
+    fn open_again(&self, number: u64) -> io::Result<File> {
+        open_file(&self.folder, &segment(number), OFlag::O_RDONLY)
+    }
+
+    /// Opens a segment to read it, unless it is open.
+    pub(super) fn wake(&self, segment: &mut Segment) -> io::Result<()> {
+        if segment.file().is_none() {
+            segment.reopen(self.open_again(segment.number)?);
+        }
+        Ok(())
+    }
+
+    /// Closes a segment until somebody reads it; unless it could not be opened then: it was removed, or
+    /// is somebody else's, and privileges may be given up.
+    pub(super) fn rest(&self, segment: &mut Segment) {
+        let found = segment.file().and_then(|file| file.metadata().ok());
+        let owner = self.folder.metadata().map(|it| it.uid()).ok();
+        if found.is_some_and(|it| it.nlink() > 0 && Some(it.uid()) == owner) {
+            segment.close();
+        }
+    }
+
     /// Makes the file of a new one.
-    pub(super) fn begin_segment(&self, number: u64) -> io::Result<Segment> {
-        let path = self.segment(number);
-        let file =
-            File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    pub(super) fn begin_segment(&mut self, number: u64) -> io::Result<Segment> {
+        let new = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL;
+        let file = match open_file(&self.folder, &segment(number), new) {
+            // It was removed; there may be another.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folder = open_folder(&self.path)?;
+                open_file(&self.folder, &segment(number), new)?
+            }
+            made => made?,
+        };
         Segment::begin(number, file).inspect_err(|_| self.remove(number))
     }
 
     /// Removes one that is done with or given up. If that fails, the next run finds that it is done
     /// with by [`position`](Self::position).
     pub(super) fn remove(&self, number: u64) {
-        let _ = fs::remove_file(self.segment(number));
+        let _ = unlinkat(&self.folder, segment(number).as_str(), UnlinkatFlags::NoRemoveDir);
     }
 
     /// Waits for its names to be on the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.folder.sync_all()
     }
 }

@@ -64,7 +64,8 @@ pub(super) struct Segment {
     pub(super) number: u64,
     /// Whether a former run has written it.
     pub(super) is_former: bool,
-    file: File,
+    /// `None` while nobody reads or writes it.
+    file: Option<File>,
     /// Bytes that are on disk.
     bytes: u64,
     /// Where good entries end.
@@ -113,7 +114,7 @@ impl Segment {
 
     fn new(number: u64, is_former: bool, file: File, bytes: u64, end: u64) -> Self {
         let (all, was_read, is_done) = Default::default();
-        let (read, scratch) = (end, Vec::new());
+        let (file, read, scratch) = (Some(file), end, Vec::new());
         Self { number, is_former, file, bytes, end, read, all, was_read, is_done, scratch }
     }
 
@@ -165,8 +166,19 @@ impl Segment {
         Ok((this, bytes - end))
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// The file, unless it is closed.
+    pub(super) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// Closes it: what was done with one segment after the other has few open at a time.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Takes the file to read from.
+    pub(super) fn reopen(&mut self, file: File) {
+        self.file = Some(file);
     }
 
     /// Bytes on disk.
@@ -195,17 +207,18 @@ impl Segment {
 
     /// Puts an entry at the end, and returns where that is then.
     pub(super) fn append(&mut self, entry: &[u8], records: u32) -> io::Result<u64> {
+        let file = self.file.as_ref().expect("it is written to");
         // What is written to a file without a name would be lost with this process.
-        if self.file.metadata()?.nlink() == 0 {
+        if file.metadata()?.nlink() == 0 {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the file was removed"));
         }
         let seed = seed(self.number, self.end);
         self.scratch.clear();
         self.scratch.extend_from_slice(&Header::of(entry, records, seed).write(seed));
         self.scratch.extend_from_slice(entry);
-        if let Err(error) = self.file.write_all_at(&self.scratch, self.end) {
+        if let Err(error) = file.write_all_at(&self.scratch, self.end) {
             // What is left of it all the same has no right checksum.
-            let _ = self.file.set_len(self.end);
+            let _ = file.set_len(self.end);
             return Err(error);
         }
         self.end += self.scratch.len() as u64;
@@ -219,16 +232,17 @@ impl Segment {
         (self.read, self.was_read) = (self.end, self.all);
     }
 
-    /// Reads the next entry; there is one.
+    /// Reads the next entry; there is one, and it is open.
     pub(super) fn next(&mut self) -> Read {
         let seed = seed(self.number, self.read);
         let mut header = [0; HEADER];
-        let is_read = self.file.read_exact_at(&mut header, self.read).is_ok();
+        let Some(file) = &self.file else { return self.skip_rest() };
+        let is_read = file.read_exact_at(&mut header, self.read).is_ok();
         let Some(header) = Header::read(&header, seed).filter(|_| is_read) else {
             return self.skip_rest();
         };
         let mut bytes = vec![0; header.len as usize];
-        let is_read = self.file.read_exact_at(&mut bytes, self.read + HEADER as u64).is_ok();
+        let is_read = file.read_exact_at(&mut bytes, self.read + HEADER as u64).is_ok();
         self.read += Self::bytes_of(bytes.len());
         self.was_read.add(header.records);
         if is_read && xxh3_64_with_seed(&bytes, seed) == header.checksum {
@@ -238,8 +252,8 @@ impl Segment {
         Read::Damaged { records: header.records.into() }
     }
 
-    /// Where the next entry begins is not known: no further one is found.
-    fn skip_rest(&mut self) -> Read {
+    /// Where the next entry begins is not known, or all of it is gone: no further one is found.
+    pub(super) fn skip_rest(&mut self) -> Read {
         let records = self.all.records - self.was_read.records;
         self.is_done.entries += self.all.entries - self.was_read.entries;
         self.is_done.records += records;

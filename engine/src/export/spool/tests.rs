@@ -235,11 +235,103 @@ fn only_the_owner_may_look_into_it() {
         let file = file.unwrap().path();
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
-    // Nor may anybody have it lead elsewhere.
+}
+
+/// Whoever owns the folder may do all this to it before a run of root's uses it for them.
+#[test]
+fn nobody_may_have_it_lead_elsewhere() {
+    use std::os::unix::fs::symlink;
+    let elsewhere = folder();
+    let secret = elsewhere.path().join("secret");
+    fs::write(&secret, "of somebody else").unwrap();
+    let sink = |folder: &Path| options(folder).file_of(SINK).parent().unwrap().to_owned();
+    type Deed = fn(&Path, &Path);
+    let swaps: [(&str, Deed); 5] = [
+        ("the folder is a link", |place, elsewhere| {
+            fs::rename(place.join("spool"), elsewhere.join("moved")).unwrap();
+            symlink(elsewhere.join("moved"), place.join("spool")).unwrap();
+        }),
+        ("a sink's folder is a link", |place, elsewhere| {
+            let folder = options(place).file_of(SINK).parent().unwrap().to_owned();
+            fs::remove_dir_all(&folder).unwrap();
+            symlink(elsewhere, folder).unwrap();
+        }),
+        ("a file is a link", |place, elsewhere| {
+            fs::remove_file(options(place).file_of(SINK)).unwrap();
+            symlink(elsewhere.join("secret"), options(place).file_of(SINK)).unwrap();
+        }),
+        ("a file has another name", |place, elsewhere| {
+            fs::remove_file(options(place).file_of(SINK)).unwrap();
+            fs::hard_link(elsewhere.join("secret"), options(place).file_of(SINK)).unwrap();
+        }),
+        ("a segment has another name", |place, elsewhere| {
+            let folder = options(place).file_of(SINK).parent().unwrap().to_owned();
+            fs::hard_link(elsewhere.join("secret"), folder.join(format!("{:020}.segment", 7)))
+                .unwrap();
+        }),
+    ];
+    for (what, swap) in swaps {
+        let place = folder();
+        drop(open(place.path()));
+        assert!(sink(place.path()).is_dir());
+        swap(place.path(), elsewhere.path());
+        for path in ["spool", "spool/"] {
+            let options = SpoolOptions { folder: place.path().join(path), ..options(place.path()) };
+            assert!(Spool::open(&options, SINK).is_err(), "{what}");
+        }
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "of somebody else", "{what}");
+        let names = fs::read_dir(elsewhere.path()).unwrap().count();
+        assert!(names <= 2, "{what}: something was made elsewhere");
+    }
+}
+
+/// What a run gives to the user that it becomes is what it has made, and no more.
+#[test]
+fn what_was_found_is_not_given_away() {
+    let folder = folder();
+    let mut spool = open(folder.path());
+    assert_eq!(spool.files().count(), 2);
+    append(&mut spool, 1..2, 20);
     drop(spool);
-    fs::remove_file(options(folder.path()).file_of(SINK)).unwrap();
-    std::os::unix::fs::symlink("/dev/null", options(folder.path()).file_of(SINK)).unwrap();
-    assert!(Spool::open(&options(folder.path()), SINK).is_err());
+    assert_eq!(open(folder.path()).files().count(), 0);
+}
+
+#[test]
+fn few_files_are_open_however_many_runs_have_left_some() {
+    let folder = folder();
+    let runs: u32 = 40;
+    for number in 1..=runs {
+        append(&mut open(folder.path()), number..number + 1, 20);
+    }
+    assert_eq!(segments(folder.path()).len(), runs as usize);
+    let open_files = || {
+        let links = fs::read_dir("/proc/self/fd").unwrap();
+        let paths = links.filter_map(|link| fs::read_link(link.unwrap().path()).ok());
+        paths.filter(|path| path.starts_with(folder.path())).count()
+    };
+    let mut spool = open(folder.path());
+    append(&mut spool, runs + 1..200, 10_000);
+    // The folder, its two files, and the segment that is written.
+    assert!(open_files() <= 4, "{} files", open_files());
+    let mut numbers = Vec::new();
+    while let Some(next) = spool.next() {
+        numbers.push(next.place.records);
+        assert!(open_files() <= 5, "{} files", open_files());
+    }
+    assert_eq!(numbers, (1..200).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_that_is_gone_is_counted() {
+    let folder = folder();
+    for numbers in [1..4, 4..6] {
+        append(&mut open(folder.path()), numbers, 20);
+    }
+    let mut spool = open(folder.path());
+    fs::remove_file(&segments(folder.path())[0]).unwrap();
+    assert_eq!(drain(&mut spool), [4, 5]);
+    let damaged: u64 = spool.take_damaged().iter().map(|lost| lost.records).sum();
+    assert_eq!((damaged, spool.former_records()), (1 + 2 + 3, 0));
 }
 
 #[test]
