@@ -10,7 +10,7 @@ use super::template::{
 use crate::export::Rows;
 use crate::export::schema::Row;
 use crate::flow::FlowRecord;
-use crate::limits::BATCH_RECORDS;
+use crate::limits::{BATCH_RECORDS, INTERFACE_BYTES};
 
 /// Sets in one message, at most; there are fewer templates that differ in a batch.
 const SETS: usize = BATCH_RECORDS;
@@ -98,7 +98,12 @@ impl Packer {
         has_own: bool,
     ) -> Self {
         let room = most_bytes - dialect.header_bytes() - SET_HEADER - dialect.most_padding();
-        assert!(room >= PLAIN_BYTES, "no record would fit");
+        let plain = match dialect {
+            Dialect::Ipfix => PLAIN_BYTES,
+            // It has no own elements, nor the interface's name.
+            Dialect::NetFlow9 => PLAIN_BYTES - 1 - INTERFACE_BYTES,
+        };
+        assert!(room >= plain, "no record would fit");
         let mut longest = Vec::new();
         Definition::Ours(LONGEST).describe(Some(u32::MAX), &mut longest);
         Self {

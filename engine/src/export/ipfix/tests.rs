@@ -5,8 +5,8 @@ use super::record::{
     APP_BYTES, DEVICE_BYTES, PLAIN_BYTES, RECORD_BYTES, Record, WORD_BYTES, ntp_time, write,
 };
 use super::template::{
-    MILLISECONDS, NAMES, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, VARIABLE,
-    elements, number_of,
+    MILLISECONDS, NAMES, NETFLOW9, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS,
+    TUNNEL, VARIABLE, elements, number_of,
 };
 use super::*;
 use crate::export::tests::{ROWS, tcp_record};
@@ -150,6 +150,26 @@ fn no_record_is_longer_than_there_is_room() {
     }
     assert!(plain <= PLAIN_BYTES, "{plain}");
     assert!(longest <= RECORD_BYTES, "{longest}");
+}
+
+/// With a longer header, NetFlow's have less room.
+#[test]
+fn the_least_datagram_is_enough_for_both_dialects() {
+    let least = *DATAGRAM_BYTES_BOUNDS.start();
+    for dialect in [Dialect::Ipfix, Dialect::NetFlow9] {
+        let mut flows = 0;
+        Packer::for_collector(dialect, least, false, dialect == Dialect::Ipfix)
+            .pack(&rows(&[tcp_record(); 9], Sampling::ALL), &mut |packed| flows += packed.flows);
+        assert_eq!(flows, 9);
+    }
+    let room = least - 20 - SET_HEADER - 3;
+    for template in (0..=OF_RECORD).filter(|template| template & NEVER != NEVER) {
+        let template =
+            template & !(REVERSE | NAMES | TUNNEL) | NETFLOW9 | MILLISECONDS | SAMPLED_FLOWS;
+        let all = elements(template, 0);
+        let bytes: usize = all.iter().map(|element| usize::from(element.bytes)).sum();
+        assert!(bytes <= room, "template {template} has {bytes} bytes");
+    }
 }
 
 /// What a packer gives of records, and how many of ours, of up to `most` bytes each.
