@@ -6,7 +6,7 @@
 use std::{
     io,
     mem::MaybeUninit,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     time::Duration,
 };
 
@@ -122,6 +122,32 @@ pub(crate) fn unacknowledged(fd: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(bytes.unsigned_abs())
 }
 
+/// Has a UDP socket refuse datagrams that are longer than what is known to be taken by the path, of
+/// IPv6 or IPv4 (`IP_PMTUDISC_DO`, ip(7)).
+pub(crate) fn never_fragment(fd: impl AsFd, is_v6: bool) -> io::Result<()> {
+    match is_v6 {
+        true => {
+            let name = (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+            set_option(fd, name, &libc::IPV6_PMTUDISC_DO)
+        }
+        false => {
+            let name = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+            set_option(fd, name, &libc::IP_PMTUDISC_DO)
+        }
+    }
+}
+
+/// The longest packet of IPv6 or IPv4 that the path of a connected socket takes, as far as is known
+/// (`IP_MTU`, ip(7)).
+pub(crate) fn path_mtu(fd: impl AsFd, is_v6: bool) -> io::Result<u32> {
+    let name = match is_v6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
+        false => (libc::IPPROTO_IP, libc::IP_MTU),
+    };
+    let mtu: libc::c_int = option(fd, name)?;
+    u32::try_from(mtu).map_err(io::Error::other)
+}
+
 /// The length of a `T` as system calls take it.
 fn len_of<T>() -> libc::socklen_t {
     // The structures here are some bytes long.
@@ -146,7 +172,7 @@ unsafe impl OptionValue for libc::tpacket_req3 {}
 unsafe impl OptionValue for libc::packet_mreq {}
 
 /// Sets an option.
-pub(crate) fn set_option<T: OptionValue>(fd: &OwnedFd, name: Name, value: &T) -> io::Result<()> {
+pub(crate) fn set_option<T: OptionValue>(fd: impl AsFd, name: Name, value: &T) -> io::Result<()> {
     // SAFETY: it names no memory.
     unsafe { set_option_of_memory(fd, name, value) }
 }
@@ -165,7 +191,7 @@ pub(crate) fn attach_filter(fd: &OwnedFd, program: &mut [libc::sock_filter]) -> 
 /// # Safety
 /// That memory must be as the option wants it, for as long as the kernel uses it.
 pub(crate) unsafe fn set_option_of_memory<T>(
-    fd: &OwnedFd,
+    fd: impl AsFd,
     (level, name): Name,
     value: &T,
 ) -> io::Result<()> {
@@ -173,7 +199,7 @@ pub(crate) unsafe fn set_option_of_memory<T>(
     let len = len_of::<T>();
     // SAFETY: the kernel reads `len` bytes, which is all of `value`; what that names is as it
     // must be, by this function's contract.
-    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value, len) };
+    let result = unsafe { libc::setsockopt(fd.as_fd().as_raw_fd(), level, name, value, len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -192,12 +218,12 @@ unsafe impl SocketOption for libc::tpacket_stats_v3 {}
 unsafe impl SocketOption for libc::c_int {}
 
 /// Reads an option.
-pub(crate) fn option<T: SocketOption>(fd: &OwnedFd, (level, name): Name) -> io::Result<T> {
+pub(crate) fn option<T: SocketOption>(fd: impl AsFd, (level, name): Name) -> io::Result<T> {
     let mut value = MaybeUninit::<T>::zeroed();
     let mut len = len_of::<T>();
     let to = value.as_mut_ptr().cast();
     // SAFETY: the kernel writes at most `len` bytes, which is what `value` has.
-    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, to, &raw mut len) };
+    let result = unsafe { libc::getsockopt(fd.as_fd().as_raw_fd(), level, name, to, &raw mut len) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -4,10 +4,11 @@
 //! Records become messages, which wait in a bounded [backlog] until there is a connection, and get
 //! their export time and sequence number when they leave. What TCP has not delivered when a
 //! connection ends is sent again over the next one; what UDP loses on the way is never known. A
-//! connection that fails is told once, and opened anew, ever more rarely. While there is none, the
-//! backlog fills; then nothing is taken for a while, and after that what comes is counted as not
-//! sent, by cause. So it is with what is left at the end. With a [spool](super::spool) the backlog is
-//! on disk while there is no connection, and what is left at the end is the next run's to send.
+//! connection that fails is told once, and opened anew, ever more rarely. A datagram that is too long
+//! for the path is [split](shorten). While there is no connection, the backlog fills; then nothing is
+//! taken for a while, and after that what comes is counted as not sent, by cause. So it is with what
+//! is left at the end. With a [spool](super::spool) the backlog is on disk while there is no
+//! connection, and what is left at the end is the next run's to send.
 
 mod backlog;
 pub(super) mod backoff;
@@ -17,6 +18,7 @@ mod end;
 mod endpoint;
 mod message;
 mod session;
+mod shorten;
 mod tls;
 
 pub(super) use self::connection::Failure;
@@ -30,7 +32,7 @@ use std::time::{Duration, Instant};
 use self::backlog::{Backlog, Window};
 use self::backoff::Backoff;
 use self::connecting::{Connecting, Opened};
-use self::connection::Connection;
+use self::connection::{Connection, is_too_long};
 use self::message::Message;
 use self::session::Session;
 use crate::export::ipfix::{MESSAGE_BYTES, Packed, Packer, Totals};
@@ -54,6 +56,11 @@ pub(super) struct Exporter {
     start: Instant,
     /// The longest message.
     most_bytes: usize,
+    is_uniflow: bool,
+    /// How often in a row the path has taken no message, though none is longer than is known of it.
+    refusals: u32,
+    /// It was told that a record is too long for the path.
+    is_told_lost: bool,
     /// What has not been sent, or not over a connection that still is.
     backlog: Backlog,
     session: Option<Session>,
@@ -88,13 +95,9 @@ impl Exporter {
         };
         // NetFlow has no elements of one's own.
         let pen = options.pen.filter(|_| endpoint.protocol == Protocol::Ipfix);
+        let is_uniflow = options.uniflow;
         Self {
-            packer: Packer::for_collector(
-                endpoint.dialect(),
-                most_bytes,
-                options.uniflow,
-                pen.is_some(),
-            ),
+            packer: packer(&endpoint, most_bytes, is_uniflow, pen),
             pen,
             start: Instant::now(),
             endpoint,
@@ -103,6 +106,9 @@ impl Exporter {
             queue,
             context,
             most_bytes,
+            is_uniflow,
+            refusals: 0,
+            is_told_lost: false,
             session: None,
             connecting: None,
             backoff: Backoff::new(),
@@ -173,7 +179,7 @@ impl Exporter {
         let progress = &self.queue.progress;
         let is_ready = self.session.as_mut().map(|it| it.is_ready(Duration::ZERO, progress));
         if let Some(Err(error)) = is_ready {
-            self.disconnect(error);
+            self.fails(error);
         }
         if self.session.as_ref().is_some_and(|it| it.next_report() <= Instant::now()) {
             self.report();
@@ -186,6 +192,10 @@ impl Exporter {
             && let Some(message) = self.backlog.front()
         {
             most -= 1;
+            if message.bytes.len() > self.most_bytes {
+                self.split_next();
+                continue;
+            }
             if session.contradicts(message) {
                 if session.unsettled().next().is_some() {
                     thread::sleep(wait);
@@ -199,7 +209,7 @@ impl Exporter {
             match if has_spool { session.is_ready(wait, progress) } else { Ok(true) } {
                 Ok(true) => self.send_next(),
                 Ok(false) => break,
-                Err(error) => self.disconnect(error),
+                Err(error) => self.fails(error),
             }
         }
         self.arrange();
@@ -209,8 +219,11 @@ impl Exporter {
         let Some(session) = &mut self.session else { return };
         let Some(message) = self.backlog.pop() else { return };
         match session.send(message, &mut self.totals, &self.queue.progress) {
-            Ok(()) => self.settle(),
-            Err(error) => self.disconnect(error),
+            Ok(()) => {
+                self.refusals = 0;
+                self.settle();
+            }
+            Err(error) => self.fails(error),
         }
     }
 
@@ -244,7 +257,7 @@ impl Exporter {
         self.totals.not_sent_octets = lost.octets;
         self.totals.ignored_packets = self.context.ignored_packets.get();
         if let Err(error) = session.report(&mut self.totals, &self.queue.progress) {
-            self.disconnect(error);
+            self.fails(error);
         }
     }
 
@@ -294,12 +307,20 @@ impl Exporter {
                     self.is_up();
                 }
             }
-            Err(error) => self.disconnect(error),
+            Err(error) => self.fails(error),
         }
     }
 
     fn account_for(&mut self, arrived: Vec<Message>) {
         arrived.iter().for_each(|message| self.backlog.arrived(message));
+    }
+
+    /// What becomes of a connection over which nothing could be sent or heard.
+    fn fails(&mut self, error: std::io::Error) {
+        match is_too_long(&error) {
+            true => self.shorten(),
+            false => self.disconnect(error),
+        }
     }
 
     /// The connection has failed: what has not arrived is to be sent again.
@@ -342,4 +363,9 @@ impl Exporter {
         self.queue.progress.note();
         thread::sleep(COLLECTOR_LOOK);
     }
+}
+
+/// What packs messages for a collector.
+fn packer(endpoint: &Endpoint, most_bytes: usize, is_uniflow: bool, pen: Option<u32>) -> Packer {
+    Packer::for_collector(endpoint.dialect(), most_bytes, is_uniflow, pen.is_some())
 }

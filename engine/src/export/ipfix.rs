@@ -15,6 +15,7 @@ mod message;
 mod own;
 mod pack;
 mod record;
+mod split;
 mod statistics;
 mod template;
 
@@ -26,6 +27,7 @@ pub(super) use self::message::{Dialect, stamp};
 #[cfg(test)]
 pub(super) use self::own::own_names;
 pub(super) use self::pack::{Packed, Packer};
+pub(super) use self::split::{Piece, split};
 pub(super) use self::statistics::{Totals, totals};
 pub(super) use self::template::Template;
 

@@ -10,7 +10,7 @@ use std::mem;
 use std::time::Instant;
 
 use super::backoff::Backoff;
-use super::message::{Kept, Message};
+use super::message::{Kept, Message, Whole};
 use crate::export::SinkAccount;
 use crate::export::account::SpoolAccount;
 use crate::export::spool::{self, Lost, Spool};
@@ -126,12 +126,36 @@ impl Backlog {
         match (message.kept, &mut self.disk) {
             (Kept::Disk(place), Some(disk)) => {
                 self.account.spool_sent(flows, place.is_former, bytes);
-                disk.spool.done(&place);
-                disk.is_told_full &= !disk.spool.is_empty();
-                disk.tell_size(&self.account);
+                if !message.has_more {
+                    disk.spool.done(&place);
+                    disk.is_told_full &= !disk.spool.is_empty();
+                    disk.tell_size(&self.account);
+                }
             }
             (Kept::Gone { is_former }, _) => self.account.spool_sent(flows, is_former, bytes),
             _ => self.account.written(flows, bytes, true),
+        }
+    }
+
+    /// Puts pieces in the place of a message that went next: with `lost` flow records less, for this
+    /// cause.
+    pub(super) fn replace(&mut self, of: &Whole, pieces: Vec<Message>, lost: u32, cause: &str) {
+        let is_gone = pieces.is_empty();
+        for piece in pieces.into_iter().rev() {
+            self.bytes += in_memory(&piece);
+            self.waiting.push_front(piece);
+        }
+        let lost = lost.into();
+        match (of.kept, &mut self.disk) {
+            (Kept::Disk(place), Some(disk)) => {
+                self.account.spool_lost(cause, lost, place.is_former);
+                if is_gone && !of.has_more {
+                    disk.spool.give_up(&place);
+                }
+                disk.tell_size(&self.account);
+            }
+            (Kept::Gone { is_former }, _) => self.account.spool_lost(cause, lost, is_former),
+            _ => self.account.not_written(cause, lost),
         }
     }
 

@@ -13,7 +13,7 @@ use super::endpoint::{Endpoint, Transport};
 use super::tls::{TlsConfig, TlsStream};
 use crate::export::queue::Progress;
 use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_SILENCE};
-use crate::socket::unacknowledged;
+use crate::socket::{never_fragment, path_mtu, unacknowledged};
 
 /// Bytes written at once: a slow collector is seen to take something.
 const WRITE_BYTES: usize = 1 << 14;
@@ -29,14 +29,17 @@ pub(in crate::export) struct Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        // A router on the path has said so, or the interface (RFC 7011 section 10.3.3).
-        if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) {
-            let text = "the path takes no message of this length; give less --datagram-bytes";
-            return Self { cause: "message too long".to_owned(), text: text.to_owned() };
-        }
         let cause = error.kind().to_string();
         Self { text: cause.clone(), cause }
     }
+}
+
+/// Why a record is lost that the path does not take even alone.
+pub(super) const TOO_LONG: &str = "message too long";
+
+/// Whether the path takes no datagram of this length: a router on it has said so, or the interface.
+pub(super) fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EMSGSIZE as i32)
 }
 
 /// A socket, and how many bytes it has taken.
@@ -155,6 +158,15 @@ impl Connection {
         }
     }
 
+    /// The longest datagram that the path takes, as far as is known (RFC 7011 section 10.3.3).
+    pub(super) fn path_bytes(&self) -> Option<usize> {
+        let Socket::Udp(socket) = &self.socket else { return None };
+        let is_v6 = socket.peer_addr().ok()?.is_ipv6();
+        // IP's header without options, and UDP's.
+        let headers = if is_v6 { 40 + 8 } else { 20 + 8 };
+        (path_mtu(socket, is_v6).ok()? as usize).checked_sub(headers)
+    }
+
     /// Bytes that the socket has taken.
     pub(super) fn sent(&self) -> u64 {
         self.sent
@@ -230,6 +242,8 @@ fn connect_udp(address: SocketAddr) -> io::Result<UdpSocket> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any)?;
+    // A message must not be longer than the path takes (RFC 7011 section 10.3.3).
+    never_fragment(&socket, address.is_ipv6())?;
     socket.connect(address)?;
     Ok(socket)
 }
@@ -242,16 +256,4 @@ fn is_closed(stream: &mut TcpStream) -> io::Result<bool> {
         return Ok(false);
     }
     Ok(stream.read(&mut [0; 512])? == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_too_long_for_the_path_is_told_by_what_mends_it() {
-        let failure = Failure::from(io::Error::from(Errno::EMSGSIZE));
-        assert_eq!(failure.cause, "message too long");
-        assert!(failure.text.contains("--datagram-bytes"), "{}", failure.text);
-    }
 }

@@ -4,7 +4,7 @@
 //! A run that reads it may be another than the one that wrote it, with other elements under the same
 //! numbers: each message says what it is made of, which is a few hundred bytes for up to 256 records.
 
-use crate::export::ipfix::{Definition, Packed, Template};
+use crate::export::ipfix::{self, Definition, Dialect, Packed, Template};
 use crate::export::spool::{Entry, Place};
 
 /// What it begins with; the version of what follows.
@@ -21,6 +21,14 @@ pub(super) struct Message {
     pub(super) flows: u32,
     pub(super) definitions: Vec<Definition>,
     pub(super) kept: Kept,
+    /// Whether more of the same entry on disk comes behind it, which counts for both.
+    pub(super) has_more: bool,
+}
+
+/// What pieces are of.
+pub(super) struct Whole {
+    pub(super) kept: Kept,
+    pub(super) has_more: bool,
 }
 
 /// Where a message is beside memory.
@@ -44,6 +52,7 @@ impl Message {
             flows: packed.flows,
             definitions: packed.templates().map(Definition::Ours).collect(),
             kept: Kept::Memory,
+            has_more: false,
         }
     }
 
@@ -92,7 +101,40 @@ impl Message {
             flows: entry.place.records,
             definitions,
             kept: Kept::Disk(entry.place),
+            has_more: false,
         })
+    }
+
+    /// What pieces of it are of.
+    pub(super) fn whole(&self) -> Whole {
+        Whole { kept: self.kept, has_more: self.has_more }
+    }
+
+    /// The same in messages of up to `most` bytes; and how many flow records are in none, as a data
+    /// record alone is longer. Which data records a flow has is not known where it may have two, so one
+    /// that lacks one counts.
+    pub(super) fn split(self, dialect: Dialect, pen: Option<u32>, most: usize) -> (Vec<Self>, u32) {
+        let Self { bytes, records, flows, definitions, kept, has_more } = self;
+        let pieces = ipfix::split(dialect, &bytes, &definitions, pen, most);
+        let there: u32 = pieces.iter().map(|piece| piece.records).sum();
+        let lost = records.saturating_sub(there).min(flows);
+        // All of an entry on disk is done with at once.
+        let is_one = kept != Kept::Memory;
+        let (last, mut left) = (pieces.len().saturating_sub(1), flows - lost);
+        let piece = |(place, ipfix::Piece { bytes, records })| {
+            let flows = match place == last {
+                true => left,
+                false if is_one => 0,
+                false => left.min(records),
+            };
+            left -= flows;
+            let (definitions, has_more) = (definitions.clone(), has_more || is_one && place < last);
+            Self { bytes, records, flows, definitions, kept, has_more }
+        };
+        let pieces: Vec<_> = pieces.into_iter().enumerate().map(piece).collect();
+        // Nothing of it is left: then all is lost.
+        let lost = if pieces.is_empty() { flows } else { lost };
+        (pieces, lost)
     }
 }
 
@@ -105,7 +147,10 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::Rows;
+    use crate::export::ipfix::Packer;
     use crate::export::spool::{Spool, SpoolOptions};
+    use crate::export::tests::{ROWS, tcp_record};
 
     /// Through a spool and back.
     fn stored(messages: &[Message], pen: Option<u32>) -> Vec<Entry> {
@@ -122,7 +167,8 @@ mod tests {
 
     fn message(templates: &[Template]) -> Message {
         let definitions = templates.iter().copied().map(Definition::Ours).collect();
-        Message { bytes: vec![7; 50], records: 3, flows: 2, definitions, kept: Kept::Memory }
+        let (bytes, kept) = (vec![7; 50], Kept::Memory);
+        Message { bytes, records: 3, flows: 2, definitions, kept, has_more: false }
     }
 
     #[test]
@@ -151,5 +197,41 @@ mod tests {
         let mut other = entry.bytes.clone();
         other[0] += 1;
         assert!(!read(&other));
+    }
+
+    /// One of so many records, some of them of flows in both directions.
+    fn packed(dialect: Dialect, records: usize) -> Message {
+        let records = vec![tcp_record(); records];
+        let mut all = Vec::new();
+        Packer::for_collector(dialect, 40_000, false, false).pack(
+            &Rows { records: &records, ..ROWS },
+            &mut |packed: Packed<'_>| {
+                all.push(Message::new(&packed));
+            },
+        );
+        all.pop().unwrap()
+    }
+
+    #[test]
+    fn pieces_have_the_flows_of_the_whole() {
+        for (dialect, records) in [(Dialect::Ipfix, 60), (Dialect::NetFlow9, 120)] {
+            let place = stored(&[message(&[1])], None)[0].place;
+            for kept in [Kept::Memory, Kept::Disk(place)] {
+                let whole = Message { kept, ..packed(dialect, 60) };
+                assert_eq!((whole.flows, whole.records), (60, records));
+                let (pieces, lost) = whole.split(dialect, None, 700);
+                assert!(lost == 0 && pieces.len() > 3);
+                assert_eq!(pieces.iter().map(|it| it.flows).sum::<u32>(), 60);
+                assert_eq!(pieces.iter().map(|it| it.records).sum::<u32>(), records);
+                assert!(pieces.iter().all(|it| it.bytes.len() <= 700 && it.kept == kept));
+                // On disk there is one entry, which is done with when the last of them has arrived.
+                let is_one = kept != Kept::Memory;
+                let (last, others) = pieces.split_last().unwrap();
+                assert!(!last.has_more && others.iter().all(|it| it.has_more == is_one));
+                assert!(others.iter().all(|it| it.flows <= if is_one { 0 } else { it.records }));
+            }
+            let (pieces, lost) = packed(dialect, 60).split(dialect, None, 50);
+            assert_eq!((pieces, lost), (vec![], 60));
+        }
     }
 }

@@ -168,6 +168,7 @@ impl Session {
         progress: &Progress,
     ) -> io::Result<()> {
         stamp(self.dialect, bytes, self.sequence, self.start.elapsed());
+        self.connection.send(bytes, progress)?;
         let counts = match self.dialect {
             Dialect::Ipfix => records,
             Dialect::NetFlow9 => 1,
@@ -175,7 +176,6 @@ impl Session {
         self.sequence = self.sequence.wrapping_add(counts);
         self.messages_since += 1;
         self.first_sent.get_or_insert_with(Instant::now);
-        self.connection.send(bytes, progress)?;
         totals.messages += 1;
         totals.octets += bytes.len() as u64;
         Ok(())
@@ -206,6 +206,19 @@ impl Session {
         let arrived = self.connection.arrived_before_failure();
         let arrived = self.take_arrived(arrived);
         (arrived, self.window.into_iter().map(|(_, message)| message).collect())
+    }
+
+    /// A datagram was too long for the path: from now on what is sent has up to `most` bytes, and
+    /// templates come again, which may have been in it. What may not have arrived is to be sent again.
+    pub(super) fn shorten(&mut self, most: usize) -> VecDeque<Message> {
+        self.most_bytes = most;
+        self.templates.forget();
+        std::mem::take(&mut self.window).into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The longest datagram that the path takes, as far as is known.
+    pub(super) fn path_bytes(&self) -> Option<usize> {
+        self.connection.path_bytes()
     }
 
     /// What may not have arrived.

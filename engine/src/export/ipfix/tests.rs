@@ -341,3 +341,40 @@ fn names_that_fill_more_than_a_message_are_left_out() {
         assert_eq!(numbers[0] & NAMES != 0, has_names, "{most}");
     }
 }
+
+/// The path may take less than was known when it was packed.
+#[test]
+fn a_message_is_split_by_its_records() {
+    let facts = FlowFacts { sni: Some("a.example".into()), ..FlowFacts::default() };
+    let labels = Labels { facts: Some(Arc::new(facts)), name: None, devices: [None, None] };
+    let labels: Vec<_> = (0..40).step_by(3).map(|place| (place, labels.clone())).collect();
+    let records = [tcp_record(); 40];
+    let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
+    for (dialect, has_own) in
+        [(Dialect::Ipfix, true), (Dialect::Ipfix, false), (Dialect::NetFlow9, false)]
+    {
+        let pen = has_own.then_some(32_473);
+        let mut packer = Packer::for_collector(dialect, 9_000, false, has_own);
+        packer.pack(&rows, &mut |packed: Packed<'_>| {
+            let (mut whole, header) = (Vec::new(), dialect.header_bytes());
+            packed.write(&mut whole);
+            let definitions: Vec<_> = packed.templates().map(Definition::Ours).collect();
+            let split = |most| super::split(dialect, &whole, &definitions, pen, most);
+            let [all] = &split(MESSAGE_BYTES)[..] else { panic!("one message is one") };
+            assert_eq!((&all.bytes, all.records), (&whole, packed.records));
+            for most in [400, 512, 1_400] {
+                let pieces = split(most);
+                assert!(pieces.len() > 1 && pieces.iter().all(|it| it.bytes.len() <= most));
+                assert_eq!(pieces.iter().map(|it| it.records).sum::<u32>(), packed.records);
+                // The same in each: a message is as good as its first half and the rest.
+                let again = pieces.iter().flat_map(|it| {
+                    super::split(dialect, &it.bytes, &definitions, pen, MESSAGE_BYTES)
+                });
+                let again: Vec<_> = again.map(|it| it.bytes).collect();
+                assert_eq!(again, pieces.iter().map(|it| it.bytes.clone()).collect::<Vec<_>>());
+            }
+            assert!(split(header + SET_HEADER + 20).is_empty(), "no record has 20 bytes");
+            assert!(super::split(dialect, &whole[..header], &definitions, pen, 512).is_empty());
+        });
+    }
+}

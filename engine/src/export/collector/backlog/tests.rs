@@ -35,7 +35,7 @@ fn message(number: u32, len: usize) -> Message {
     let mut bytes = vec![0; len];
     bytes[..4].copy_from_slice(&number.to_le_bytes());
     let (definitions, kept) = (Vec::new(), Kept::Memory);
-    Message { bytes, records: 1, flows: 1, definitions, kept }
+    Message { bytes, records: 1, flows: 1, definitions, kept, has_more: false }
 }
 
 fn number(message: &Message) -> u32 {
@@ -137,4 +137,32 @@ fn what_is_on_disk_does_not_fill_memory() {
     assert!(!backlog.is_full());
     let there: Vec<_> = std::iter::from_fn(|| backlog.pop()).map(|it| number(&it)).collect();
     assert_eq!(there, Vec::from_iter(0..count));
+}
+
+/// Of one that was longer than the path takes.
+#[test]
+fn an_entry_in_pieces_is_done_with_when_its_last_one_has_arrived() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut backlog, account) = begin(folder.path());
+    account.taken(7);
+    backlog.push(Message { flows: 7, ..message(1, 900) });
+    assert!(backlog.spill(&mut Window::new()));
+    backlog.arrange(&mut Window::new(), true, false);
+    let whole = backlog.pop().unwrap();
+    let (kept, flows) = (whole.kept, 0);
+    let pieces = vec![
+        Message { kept, flows, has_more: true, ..message(1, 400) },
+        Message { kept, flows: 5, ..message(2, 400) },
+    ];
+    backlog.replace(&whole.whole(), pieces, 2, "too long");
+    let has_spool = |backlog: &Backlog| !backlog.left(&Window::new()).1;
+    assert_eq!((account.records(), account.spooled()), (0, 5));
+    let (first, last) = (backlog.pop().unwrap(), backlog.pop().unwrap());
+    assert_eq!((number(&first), number(&last)), (1, 2));
+    backlog.arrived(&first);
+    assert!(has_spool(&backlog) && account.records() == 0);
+    backlog.arrived(&last);
+    assert!(!has_spool(&backlog));
+    assert_eq!((account.records(), account.spooled()), (5, 0));
+    assert_eq!(account.not_sent().into_iter().collect::<Vec<_>>(), [("too long".to_owned(), 2)]);
 }
