@@ -301,9 +301,11 @@ impl Exporter {
     fn settle(&mut self) {
         let Some(session) = &mut self.session else { return };
         match session.settle() {
-            Ok((arrived, is_taken)) => {
+            Ok(arrived) => {
+                let has_stood = session.has_stood();
                 self.account_for(arrived);
-                if is_taken {
+                if has_stood {
+                    self.backoff.succeeded();
                     self.is_up();
                 }
             }
@@ -325,7 +327,11 @@ impl Exporter {
 
     /// The connection has failed: what has not arrived is to be sent again.
     fn disconnect(&mut self, error: std::io::Error) {
-        if self.session.is_some() {
+        if let Some(session) = &self.session {
+            // That the end of a stream was not seen before says that nobody looked.
+            if session.is_stream() && session.has_stood() {
+                self.backoff.succeeded();
+            }
             self.end_session();
             self.is_down(error.into());
         }
@@ -339,7 +345,6 @@ impl Exporter {
     }
 
     fn is_up(&mut self) {
-        self.backoff.succeeded();
         if self.down.take().is_some() {
             self.queue.account.notice(format!("{}: connected", self.endpoint));
         }

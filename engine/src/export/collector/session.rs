@@ -181,19 +181,24 @@ impl Session {
         Ok(())
     }
 
-    /// Takes those messages out of the window that have arrived as far as is known, and whether
-    /// the collector has shown that it is there.
+    /// Takes those messages out of the window that have arrived as far as is known.
     ///
     /// # Errors
     /// If the connection has failed since.
-    pub(super) fn settle(&mut self) -> io::Result<(Vec<Message>, bool)> {
+    pub(super) fn settle(&mut self) -> io::Result<Vec<Message>> {
         let arrived = self.connection.arrived()?;
-        // A datagram has always left; only that no refusal comes back says something.
-        let is_taken = match self.transport {
-            Transport::Tcp | Transport::Tls => !self.window.is_empty(),
-            Transport::Udp => self.first_sent.is_some_and(|it| it.elapsed() >= COLLECTOR_STANDS),
-        };
-        Ok((self.take_arrived(arrived), is_taken))
+        Ok(self.take_arrived(arrived))
+    }
+
+    /// Whether it stands since longer than a collector takes to refuse what it is sent. A datagram has
+    /// always left, and only that no refusal comes back says something; over TCP a collector may end
+    /// each connection that it accepts.
+    pub(super) fn has_stood(&self) -> bool {
+        self.first_sent.is_some_and(|it| it.elapsed() >= COLLECTOR_STANDS)
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.transport != Transport::Udp
     }
 
     fn take_arrived(&mut self, arrived: u64) -> Vec<Message> {
