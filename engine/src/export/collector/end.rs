@@ -10,9 +10,11 @@ use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE};
 
 impl Exporter {
     /// Sends what is left, if that can be done soon; else it is left on disk, or counted. Totals come
-    /// last.
+    /// last. What the collector does not take at once is on disk while it is waited for, as whoever
+    /// waits for us may lose patience.
     pub(super) fn finish(&mut self) {
-        let end = Instant::now() + COLLECTOR_PATIENCE;
+        let start = Instant::now();
+        let end = start + COLLECTOR_PATIENCE;
         // What would be left on disk is worth another attempt.
         if self.backlog.has_spool() {
             self.backoff.again();
@@ -32,6 +34,10 @@ impl Exporter {
             if is_late {
                 return self.give_up();
             }
+            // One that takes it has said so by then.
+            if start.elapsed() >= COLLECTOR_LOOK {
+                self.secure();
+            }
             if self.session.is_none() || !self.backlog.has_more() {
                 self.wait();
             }
@@ -43,6 +49,17 @@ impl Exporter {
         let none = &mut Window::new();
         let window = self.session.as_mut().map_or(none, Session::window);
         self.backlog.left(window)
+    }
+
+    /// Puts what is in memory alone on disk, if there is a spool, and goes on from there.
+    fn secure(&mut self) {
+        if self.backlog.has_spool() && self.left().0 > 0 {
+            self.queue.progress.set_syncing(true);
+            let none = &mut Window::new();
+            let window = self.session.as_mut().map_or(none, Session::window);
+            self.backlog.spill(window);
+            self.queue.progress.set_syncing(false);
+        }
     }
 
     /// Leaves what is left to the next run. Whether all of it is on disk.
