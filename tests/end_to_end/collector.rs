@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use etherparse::PacketBuilder;
 use libtest_mimic::{Failed, Trial};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
-use crate::ipfix::{agree, has_tshark};
+use crate::ipfix::{PEN, agree, has_tshark};
 use crate::jumbo::pcap;
 use crate::program::{
-    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate, generate_scan, json_file, signal,
-    wait_for,
+    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate, generate_scan, is_root, json_file,
+    signal, wait_for,
 };
 use crate::{Outcome, carried, ensure, not_here};
 
@@ -31,6 +32,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("collector::without_one_records_are_counted_by_cause", nobody_there),
         Trial::test("collector::a_name_that_is_none_is_told", no_such_name),
+        Trial::test(
+            "collector::one_that_ends_each_connection_is_tried_ever_more_rarely",
+            ends_each,
+        ),
     ];
     if has_tshark() {
         trials.extend([
@@ -43,6 +48,20 @@ pub(crate) fn trials() -> Vec<Trial> {
         ]);
     } else {
         trials.extend(not_here("collector_tshark", "needs tshark (scripts/setup installs it)"));
+    }
+    if is_root() && has_tshark() {
+        trials.extend([
+            Trial::test("collector::a_path_that_takes_less_gets_all_in_pieces", || short_path(200)),
+            Trial::test(
+                "collector::a_path_that_takes_less_than_a_template_is_counted",
+                shorter_path,
+            ),
+        ]);
+    } else {
+        trials.extend(not_here(
+            "collector_path",
+            "needs root to make a network namespace, and tshark",
+        ));
     }
     if Command::new("nfcapd").arg("-V").output().is_ok() {
         trials.extend([
@@ -77,6 +96,30 @@ fn nobody_there() -> Outcome {
         ensure(ledger["residuals"]["flows"] == 0, ledger["residuals"].to_string())?;
     }
     Ok(())
+}
+
+fn ends_each() -> Outcome {
+    let capture = fs::read(generate_scan(20_000).capture)?;
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("ipfix+tcp://{}", listener.local_addr()?);
+    let mut child = Command::new(FLOWTAP)
+        .args(["read", "-q", "--idle-timeout", "1s", "-o", &url, "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut stdin = child.stdin.take().expect("it was piped");
+    listener.set_nonblocking(true)?;
+    let mut connections = 0;
+    // There is always something to send, for five seconds.
+    for piece in capture.chunks(capture.len() / 250) {
+        stdin.write_all(piece)?;
+        thread::sleep(Duration::from_millis(20));
+        connections += std::iter::from_fn(|| listener.accept().ok()).count();
+    }
+    drop((stdin, listener));
+    child.wait()?;
+    // After 0.25, 0.5, 1 and 2 s, a half more or less.
+    ensure((2..=9).contains(&connections), format!("{connections} connections in 5 s"))
 }
 
 fn no_such_name() -> Outcome {
@@ -148,6 +191,60 @@ fn over_udp() -> Outcome {
     ensure(all.len() < 60, format!("{} datagrams for 300 records", all.len()))?;
     fs::write(&ipfix, all.concat())?;
     agree(&ipfix, &jsonl, 250)
+}
+
+/// Does something in a network namespace of its own, whose one interface takes packets of so many
+/// bytes.
+fn with_mtu<T: Send>(
+    bytes: u16,
+    work: impl FnOnce() -> Result<T, Failed> + Send,
+) -> Result<T, Failed> {
+    let there = || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let mtu = bytes.to_string();
+        Run::of(Command::new("ip").args(["link", "set", "lo", "up", "mtu", &mtu])).expect(0)?;
+        work()
+    };
+    thread::scope(|scope| scope.spawn(there).join().expect("it does not panic"))
+}
+
+/// Of messages with more than one template and many records, and with options.
+fn short_path(at_least: usize) -> Outcome {
+    let folder = folder();
+    let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| folder.path().join(name));
+    let (all, run) = with_mtu(700, || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let url = format!("ipfix+udp://{}", socket.local_addr()?);
+        let made = generate(5_000, 300, 33);
+        let mut command = Command::new(FLOWTAP);
+        command.args(["read", "--strict", "--pen", PEN, "-o", &url, "-o"]).arg(&jsonl);
+        let run = Run::of(command.arg(&made.capture)).expect(0)?;
+        Ok((datagrams(&socket)?, run))
+    })?;
+    let longest = all.iter().map(Vec::len).max();
+    ensure((600..=672).contains(&longest.unwrap_or(0)), format!("{longest:?} bytes"))?;
+    let told = run.stderr.matches("takes no more than 672 bytes").count();
+    ensure(told == 1 && !run.stderr.contains("trying again"), run.stderr)?;
+    fs::write(&ipfix, all.concat())?;
+    agree(&ipfix, &jsonl, at_least)
+}
+
+/// Nothing helps there, so that all is counted and the run ends.
+fn shorter_path() -> Outcome {
+    let made = generate(2_000, 100, 31);
+    let stats = made.folder.path().join("stats.json");
+    let url = with_mtu(100, || {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let url = format!("ipfix+udp://{}", socket.local_addr()?);
+        let mut command = Command::new(FLOWTAP);
+        command.args(["read", "-q", "--strict", "-o", &url, "--stats"]).arg(&stats);
+        Run::of(command.arg(&made.capture)).expect(1)?;
+        Ok(url)
+    })?;
+    let ledger = json_file(&stats)?;
+    let lost = ledger["flows"]["not_sent"][format!("{url}: message too long")].as_u64();
+    ensure(lost == ledger["flows"]["created"].as_u64(), ledger["flows"].to_string())?;
+    ensure(ledger["residuals"]["flows"] == 0, ledger["residuals"].to_string())
 }
 
 /// Reads a line that says `what` of a collector.

@@ -336,7 +336,7 @@ fn both_subjects(server: &Server, more: &[&str]) -> Result<(Vec<Kept>, Value, St
         fs::copy(&capture.capture, path(name))?;
     }
     let mut command = Command::new(FLOWTAP);
-    command.args(["read", "-q", "-o", &server.url("flows.{interface}"), "--stats"]);
+    command.args(["read", "-o", &server.url("flows.{interface}"), "--stats"]);
     command.arg(path("stats.json")).args(more).arg("-o").arg(path("a.jsonl"));
     let run = Run::of(command.args(["refused.pcap", "taken.pcap"].map(path))).expect(2)?;
     let kept = server.read("FLOWS")?;
