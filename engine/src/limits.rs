@@ -41,11 +41,9 @@ pub const MAX_CORES: usize = 64;
 /// full, the oldest is forgotten and its later fragments go to a flow without ports.
 pub const FRAGMENT_DATAGRAMS: usize = 16_384;
 
-/// How long the first fragment of an IPv4 datagram is remembered (RFC 791 section 3.2: 15 s).
-pub const FRAGMENT_LIFE_V4_NS: u64 = 15 * 1_000_000_000;
-
-/// The same of IPv6 (RFC 8200 section 4.5: 60 s).
-pub const FRAGMENT_LIFE_V6_NS: u64 = 60 * 1_000_000_000;
+/// How long the first fragment of a datagram is remembered: what hosts wait for the others (IPv4:
+/// RFC 1122 section 3.3.2, 60 to 120 s instead of RFC 791's 15; IPv6: RFC 8200 section 4.5, 60 s).
+pub const FRAGMENT_LIFE_NS: u64 = 60 * 1_000_000_000;
 
 /// Headers below IP that are taken off one frame or tunnel: Ethernet, each tag, what says which
 /// IP version follows, and so on. With more it is counted as undecodable.

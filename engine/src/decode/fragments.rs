@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::flow::{PortKind, Tunnel};
-use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_V4_NS, FRAGMENT_LIFE_V6_NS, KEY_VLANS};
+use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_NS, KEY_VLANS};
 use crate::time::Tick;
 
 /// Ports as the flow key has them.
@@ -34,12 +34,6 @@ pub(crate) struct DatagramKey {
     pub(crate) tunnel: Option<Tunnel>,
     pub(crate) protocol: u8,
     pub(crate) version: u8,
-}
-
-impl DatagramKey {
-    fn life_ns(&self) -> Tick {
-        if self.version == 4 { FRAGMENT_LIFE_V4_NS } else { FRAGMENT_LIFE_V6_NS }
-    }
 }
 
 /// What was of note among fragments. They are all in flows.
@@ -90,7 +84,7 @@ impl Fragments {
             self.notes.overlapping += 1;
         }
         while let Some(&(seen, oldest)) = self.by_age.front() {
-            let is_over = now - seen > oldest.life_ns();
+            let is_over = now - seen > FRAGMENT_LIFE_NS;
             if self.by_age.len() < FRAGMENT_DATAGRAMS && !is_over {
                 break;
             }
@@ -117,13 +111,14 @@ impl Fragments {
 
     fn live(&self, key: &DatagramKey, now: Tick) -> Option<Datagram> {
         let datagram = *self.datagrams.get(key)?;
-        (now - datagram.seen <= key.life_ns()).then_some(datagram)
+        (now - datagram.seen <= FRAGMENT_LIFE_NS).then_some(datagram)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::SECOND_NS;
 
     fn key(version: u8, identification: u32) -> DatagramKey {
         DatagramKey {
@@ -147,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_later_fragment_finds_the_latest_first_fragment_in_its_time() {
-        for (version, life) in [(4, FRAGMENT_LIFE_V4_NS), (6, FRAGMENT_LIFE_V6_NS)] {
+        let life = 60 * SECOND_NS;
+        for version in [4, 6] {
             let mut fragments = Fragments::default();
             let one = key(version, 7);
             fragments.remember(one, first(1), 0);
