@@ -86,7 +86,7 @@ impl Quic {
         });
         if let Some((is_server, plain)) = opened {
             self.keys = known;
-            self.frames(is_server, &plain, outcome);
+            self.frames(initial.version, is_server, &plain, outcome);
             return;
         }
         // The first of a connection, or the first after a Retry, which begins the message anew
@@ -101,15 +101,15 @@ impl Quic {
         if !self.client.is_done {
             self.client = Message::default();
         }
-        self.frames(false, &plain, outcome);
+        self.frames(initial.version, false, &plain, outcome);
     }
 
-    fn frames(&mut self, is_server: bool, plain: &[u8], outcome: &mut Outcome) {
+    fn frames(&mut self, version: u32, is_server: bool, plain: &[u8], outcome: &mut Outcome) {
         let message = if is_server { &mut self.server } else { &mut self.client };
         if message.is_done {
             return;
         }
-        for (offset, bytes) in frames::crypto(plain) {
+        for (offset, bytes) in frames::crypto(version, plain) {
             outcome.is_full |= message.pieces.insert(offset, bytes, CRYPTO).is_err();
         }
         if message.pieces.start() != Some(0) {

@@ -19,6 +19,10 @@ pub(super) struct Initial<'a> {
 const ID_BYTES: usize = 20;
 /// QUIC version 2 numbers its packet types differently (RFC 9369 section 3.2).
 pub(super) const VERSION_2: u32 = 0x6b33_43cf;
+/// Google's "T050" and "T051": these headers and the handshake of TLS, in Google's own frames.
+pub(super) const GOOGLE_T050: u32 = 0x5430_3530;
+/// See [`GOOGLE_T050`].
+pub(super) const GOOGLE_T051: u32 = 0x5430_3531;
 
 /// Whether a datagram may begin a connection of a version that is known, in constant time.
 pub(crate) fn may_begin(datagram: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use aes_gcm::{Aes128Gcm, KeyInit as _};
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use super::header::{Initial, VERSION_2};
+use super::header::{GOOGLE_T050, GOOGLE_T051, Initial, VERSION_2};
 
 /// Bytes of an authentication tag, and of what header protection samples.
 const TAG: usize = 16;
@@ -29,12 +29,18 @@ fn salt(version: u32) -> Option<&'static [u8; 20]> {
         0xff00_001d..=0xff00_0020 => Some(
             b"\xaf\xbf\xec\x28\x99\x93\xd2\x4c\x9e\x97\x86\xf1\x9c\x61\x11\xe0\x43\x90\xa8\x99",
         ),
-        // draft-ietf-quic-tls-23 to -28, and mvfst's own number for -27.
-        0xff00_0017..=0xff00_001c | 0xface_b002 => Some(
+        // draft-ietf-quic-tls-23 to -28, and mvfst's own numbers for -27.
+        0xff00_0017..=0xff00_001c | 0xface_b002 | 0xface_b00e => Some(
             b"\xc3\xee\xf7\x12\xc7\x2e\xbb\x5a\x11\xa7\xd2\x43\x2b\xb4\x63\x65\xbe\xf9\xf5\x02",
         ),
-        // "T051": Google's, with the handshake of TLS.
-        0x5430_3531 => Some(
+        // draft-ietf-quic-tls-22, the first with these headers, and mvfst's own number for it.
+        0xff00_0016 | 0xface_b001 => Some(
+            b"\x7f\xbc\xdb\x0e\x7c\x66\xbb\xe9\x19\x3a\x96\xcd\x21\x51\x9e\xbd\x7a\x02\x64\x4a",
+        ),
+        GOOGLE_T050 => Some(
+            b"\x7f\xf5\x79\xe5\xac\xd0\x72\x91\x55\x80\x30\x4c\x43\xa2\x36\x7c\x60\x48\x83\x10",
+        ),
+        GOOGLE_T051 => Some(
             b"\x7a\x4e\xde\xf4\xe7\xcc\xee\x5f\xa4\x50\x6c\x19\x12\x4f\xc8\xcc\xda\x6e\x03\x3d",
         ),
         _ => None,

@@ -55,10 +55,15 @@ fn protected(opener: &Opener, version: u32, id: &[u8], number: u32, content: &[u
 
 /// CRYPTO frames of `message` at these ranges, and padding behind them.
 fn crypto_frames(message: &[u8], ranges: &[(usize, usize)]) -> Vec<u8> {
+    frames_of_kind(6, message, ranges)
+}
+
+/// The same, as frames of this number.
+fn frames_of_kind(kind: u8, message: &[u8], ranges: &[(usize, usize)]) -> Vec<u8> {
     let mut content = Vec::new();
     for &(start, end) in ranges {
         let number = |at: usize| (u16::try_from(at).unwrap() | 0x4000).to_be_bytes();
-        content.push(6);
+        content.push(kind);
         content.extend(number(start));
         content.extend(number(end - start));
         content.extend(&message[start..end]);
@@ -127,6 +132,38 @@ fn packets_of_the_documents() {
         assert_eq!(quic.read(&packet).facts, [], "each is said once");
         assert!(Quic::default().read(&bytes(of_server)).is_closed, "no key without the client");
     }
+}
+
+/// What was spoken before the standard, in the frames that each version has.
+#[test]
+fn versions_before_the_standard() {
+    let hello = client_hello(&[0x1301], &[server_name("a.example")]);
+    let whole = [(0, hello.len())];
+    let standard = crypto_frames(&hello, &whole);
+    let google = [vec![7, 0], frames_of_kind(8, &hello, &whole)].concat();
+    for version in [
+        0xff00_0016_u32,
+        0xff00_0017,
+        0xff00_001b,
+        0xff00_001d,
+        0xface_b001,
+        0xface_b002,
+        0xface_b00e,
+        u32::from_be_bytes(*b"T050"),
+        u32::from_be_bytes(*b"T051"),
+    ] {
+        let keys = Keys::new(version, &ID).unwrap();
+        let read = |content: &[u8]| {
+            let packet = protected(&keys.client, version, &ID, 1, content);
+            assert!(may_begin(&packet), "{version:08x}");
+            Quic::default().read(&packet).facts
+        };
+        let is_google = version.to_be_bytes().starts_with(b"T");
+        let (its_own, others) = if is_google { (&google, &standard) } else { (&standard, &google) };
+        assert_eq!(read(its_own)[0], name("a.example"), "{version:08x}");
+        assert_eq!(read(others), [], "{version:08x}: frames of the others");
+    }
+    assert!(Keys::new(0xff00_0015, &ID).is_none(), "its headers are others");
 }
 
 #[test]
