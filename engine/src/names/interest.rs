@@ -11,9 +11,11 @@ use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
 /// Well-known ports of what parsers read.
 pub(super) mod port {
     pub(crate) const DNS: u16 = 53;
-    pub(crate) const DHCP: [u16; 2] = [67, 68];
+    pub(crate) const DHCP_SERVER: u16 = 67;
+    pub(crate) const DHCP_CLIENT: u16 = 68;
     pub(crate) const NBNS: u16 = 137;
-    pub(crate) const DHCP_V6: [u16; 2] = [546, 547];
+    pub(crate) const DHCP_V6_CLIENT: u16 = 546;
+    pub(crate) const DHCP_V6_SERVER: u16 = 547;
     pub(crate) const SSDP: u16 = 1_900;
     pub(crate) const MDNS: u16 = 5_353;
     pub(crate) const LLMNR: u16 = 5_355;
@@ -84,14 +86,15 @@ pub(super) enum Service {
 }
 
 /// The service of datagrams between these ports, whichever of them is its own.
+#[inline]
 pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
     ports.into_iter().find_map(|port| match port {
         port::DNS => Some(Service::Dns(NameService::Dns)),
         port::MDNS => Some(Service::Dns(NameService::Mdns)),
         port::LLMNR => Some(Service::Dns(NameService::Llmnr)),
         port::NBNS => Some(Service::Nbns),
-        _ if port::DHCP.contains(&port) => Some(Service::Dhcp),
-        _ if port::DHCP_V6.contains(&port) => Some(Service::DhcpV6),
+        port::DHCP_SERVER | port::DHCP_CLIENT => Some(Service::Dhcp),
+        port::DHCP_V6_CLIENT | port::DHCP_V6_SERVER => Some(Service::DhcpV6),
         port::SSDP => Some(Service::Ssdp),
         _ => None,
     })
@@ -129,10 +132,35 @@ pub(super) enum Beginning {
 /// So many bytes tell.
 pub(super) const BEGINNING_BYTES: usize = 4;
 
+/// Types of TLS records (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 22;
+const ALERT: u8 = 21;
+
 #[inline]
 fn begins_tls(stream: &[u8]) -> bool {
     // Some servers warn that they do not know the name before they say anything else.
-    matches!(stream, [22, 3, 0..=4, _, ..] | [21, 3, 0..=4, 0, 2, 1, ..])
+    matches!(stream, [HANDSHAKE, 3, 0..=4, _, ..] | [ALERT, 3, 0..=4, 0, 2, 1, ..])
+}
+
+/// Whether anything that is read begins with this byte. Most payloads of a flow that is under way
+/// begin nothing, and nearly all of those are told by this.
+static IS_FIRST: [bool; 256] = {
+    let mut is_first = [false; 256];
+    is_first[HANDSHAKE as usize] = true;
+    is_first[ALERT as usize] = true;
+    is_first = with_firsts(is_first, &http::METHODS);
+    is_first = with_firsts(is_first, &[ssh::BEGINNING]);
+    with_firsts(is_first, &greeting::BEGINNINGS)
+};
+
+/// The same table with the first byte of each of these.
+const fn with_firsts(mut is_first: [bool; 256], beginnings: &[&[u8; 4]]) -> [bool; 256] {
+    let mut idx = 0;
+    while idx < beginnings.len() {
+        is_first[beginnings[idx][0] as usize] = true;
+        idx += 1;
+    }
+    is_first
 }
 
 /// Whether a stream that begins with these bytes begins nothing that is read.
@@ -145,6 +173,7 @@ pub(super) fn begins_nothing(bytes: &[u8]) -> bool {
 #[inline]
 pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
     match stream.first_chunk::<BEGINNING_BYTES>()? {
+        [first, ..] if !IS_FIRST[usize::from(*first)] => None,
         _ if begins_tls(stream) => Some(Beginning::Tls),
         _ if http::may_begin(stream) => Some(Beginning::Http),
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
@@ -156,6 +185,16 @@ pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_byte_hides_nothing_that_is_read() {
+        let words = http::METHODS.iter().chain(&greeting::BEGINNINGS).chain([&ssh::BEGINNING]);
+        assert!(words.copied().all(|word| beginning(word).is_some()));
+        assert!(
+            [&[22, 3, 1, 2][..], &[21, 3, 3, 0, 2, 1]].map(beginning).iter().all(Option::is_some)
+        );
+        assert_eq!([&b"\xff\0\0\0"[..], b"\x17\x03\x03\0"].map(beginning), [None; 2]);
+    }
 
     #[test]
     fn what_says_names_is_wanted() {

@@ -9,22 +9,13 @@ const LINE_BYTES: usize = 512;
 const SMTP: [u16; 3] = [25, 587, 2_525];
 const FTP: u16 = 21;
 
+/// How servers' greetings begin, and what clients say first.
+pub(crate) const BEGINNINGS: [&[u8; 4]; 9] =
+    [b"220 ", b"220-", b"* OK", b"* PR", b"+OK ", b"+OK\r", b"EHLO", b"HELO", b"AUTH"];
+
 /// Whether a stream may begin with a greeting, in constant time.
 pub(crate) fn may_begin(stream: &[u8]) -> bool {
-    matches!(
-        stream.first_chunk::<4>(),
-        Some(
-            b"220 "
-                | b"220-"
-                | b"* OK"
-                | b"* PR"
-                | b"+OK "
-                | b"+OK\r"
-                | b"EHLO"
-                | b"HELO"
-                | b"AUTH"
-        )
-    )
+    stream.first_chunk::<4>().is_some_and(|first| BEGINNINGS.contains(&first))
 }
 
 /// What a stream speaks that begins with a greeting, which came from the first of `ports`.

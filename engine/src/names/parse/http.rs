@@ -8,7 +8,7 @@ use crate::names::FlowFact;
 const FIELDS: usize = 100;
 
 /// How methods begin: those of RFC 9110, PATCH, WebDAV's and UPnP's.
-const METHODS: [&[u8; 4]; 21] = [
+pub(crate) const METHODS: [&[u8; 4]; 21] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PROP",
     b"REPO", b"MKCO", b"MOVE", b"COPY", b"LOCK", b"UNLO", b"SEAR", b"SUBS", b"UNSU", b"NOTI",
     b"MERG",

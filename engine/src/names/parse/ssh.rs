@@ -4,7 +4,7 @@ use super::Read;
 use super::text::text;
 
 /// How it begins.
-const BEGINNING: &[u8; 4] = b"SSH-";
+pub(crate) const BEGINNING: &[u8; 4] = b"SSH-";
 /// The longest that it may be, its end included.
 const LINE_BYTES: usize = 255;
 
