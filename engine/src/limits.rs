@@ -511,7 +511,7 @@ pub const NAMES_PATIENCE: Duration = Duration::from_millis(100);
 /// full of the longest names, up to 6 KiB.
 pub const DEVICES: usize = 32_768;
 
-/// Addresses of one device that are kept: the latest.
+/// Addresses of one device that are kept: those that were seen last.
 pub const DEVICE_ADDRESSES: usize = 16;
 
 /// Ends of flows, as devices with their addresses, that a thread which labels records has noted and

@@ -166,12 +166,13 @@ impl Device {
             Ok(at) => seen.into_iter().for_each(|time| widen(&mut all[at].seen, time)),
             Err(at) => {
                 all.insert(at, DeviceAddress { place, sighting: Sighting::Frame, seen });
-                surplus(all, DEVICE_ADDRESSES, |one| one.seen[1]);
+                surplus_address(all);
             }
         }
     }
 
-    /// Its addresses, however they are known.
+    /// Its addresses, however they are known: the same in whatever order flows were seen, and each
+    /// until when. Since when, that may be forgotten where there are more than are kept.
     #[must_use]
     pub fn all_addresses(&self) -> Vec<DeviceAddress> {
         let mut all = self.addresses.clone();
@@ -181,12 +182,12 @@ impl Device {
                 None => all.push(one.clone()),
             }
         }
-        while surplus(&mut all, DEVICE_ADDRESSES, |one| one.seen[1]).is_some() {}
+        while surplus_address(&mut all).is_some() {}
         all
     }
 
     /// It was seen with an address. The one that it has not had for longest, if there are too
-    /// many.
+    /// many: that may be this one.
     pub(super) fn see_address(
         &mut self,
         place: Place,
@@ -198,7 +199,7 @@ impl Device {
             return None;
         }
         self.addresses.push(DeviceAddress { place, sighting, seen: [time; 2] });
-        surplus(&mut self.addresses, DEVICE_ADDRESSES, |one| one.seen[1]).map(|one| one.place)
+        surplus_address(&mut self.addresses).map(|one| one.place)
     }
 
     /// It gave itself a name at `time`. Whether it is another one from then on.
@@ -237,7 +238,7 @@ impl Device {
 
     /// As it is known from an earlier run: within bounds, and called what it was called when.
     pub(super) fn restored(mut self) -> Self {
-        while surplus(&mut self.addresses, DEVICE_ADDRESSES, |one| one.seen[1]).is_some() {}
+        while surplus_address(&mut self.addresses).is_some() {}
         let mut said = std::mem::take(&mut self.names);
         while surplus(&mut said, DEVICE_NAMES, |one| one.seen[1]).is_some() {}
         let times = |one: &DeviceName| one.seen.map(|time| (time, one.clone()));
@@ -259,9 +260,15 @@ pub(super) fn widen(seen: &mut [Timestamp; 2], time: Timestamp) {
     *seen = [seen[0].min(time), seen[1].max(time)];
 }
 
+/// Takes out the address that was seen last before all others, if there are too many; of several
+/// the lowest, so that it matters in no case in which order they came.
+fn surplus_address(all: &mut Vec<DeviceAddress>) -> Option<DeviceAddress> {
+    surplus(all, DEVICE_ADDRESSES, |one| (one.seen[1], one.place))
+}
+
 /// Takes out what is oldest, if there are too many.
-fn surplus<T>(all: &mut Vec<T>, most: usize, last: impl Fn(&T) -> Timestamp) -> Option<T> {
-    let oldest = |all: &[T]| (0..all.len()).min_by_key(|&idx| last(&all[idx]));
+fn surplus<T, K: Ord>(all: &mut Vec<T>, most: usize, age: impl Fn(&T) -> K) -> Option<T> {
+    let oldest = |all: &[T]| (0..all.len()).min_by_key(|&idx| age(&all[idx]));
     (all.len() > most).then(|| all.remove(oldest(all).unwrap_or(0)))
 }
 

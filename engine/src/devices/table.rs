@@ -163,8 +163,11 @@ impl Devices {
             return;
         }
         let device = self.device(mac, time);
-        if let Some(gone) = device.see_address(place, sighting, time) {
-            self.disown(mac, &gone);
+        match device.see_address(place, sighting, time) {
+            // It was seen before all that are kept: whose it is would never be forgotten.
+            Some(gone) if gone == place => return,
+            Some(gone) => self.disown(mac, &gone),
+            None => {}
         }
         self.own(place, Owner { from: time, mac, sighting });
     }

@@ -1,5 +1,7 @@
 //! What is learned of devices, and which of them records' ends are: tables in, tables out.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::devices::label::{DeviceLabel, devices_of};
 use crate::flow::{
@@ -281,4 +283,73 @@ fn what_was_known_before_is_known_again() {
     }
     let few = Devices::new(&setup, 1);
     assert_eq!(few.view().len(), 1);
+}
+
+/// Messages that come in any order of time, as a file may have them: what is not kept is nobody's.
+#[test]
+fn an_address_that_is_not_kept_has_no_owner() {
+    use crate::limits::DEVICE_ADDRESSES;
+    let mut devices = Devices::new(&DevicesSetup::default(), 10);
+    for n in 0..1_000_u16 {
+        let [high, low] = n.to_be_bytes();
+        let place = Place { vlans: [0; 2], address: [10, 0, high, low].into() };
+        devices.see_address(mac(1), place, Sighting::Arp, -i64::from(n) * SECOND);
+    }
+    assert_eq!(devices.view().owners.len(), DEVICE_ADDRESSES);
+}
+
+/// A flow of the device with the address 10.0.0.n, from one second to another.
+type Flow = (u8, [i64; 2]);
+
+fn local(last: u8) -> Place {
+    Place { vlans: [0; 2], address: [10, 0, 0, last].into() }
+}
+
+/// Those that were seen last, each with when, of what was seen when.
+fn latest(seen: impl Iterator<Item = (u8, i64)>) -> Vec<(Place, Timestamp)> {
+    let mut last = std::collections::HashMap::new();
+    for (address, second) in seen {
+        let last = last.entry(local(address)).or_insert(Timestamp::MIN);
+        *last = (second * SECOND).max(*last);
+    }
+    let mut all: Vec<_> = last.into_iter().collect();
+    all.sort_unstable_by_key(|(place, time)| std::cmp::Reverse((*time, *place)));
+    all.truncate(crate::limits::DEVICE_ADDRESSES);
+    all.sort_unstable();
+    all
+}
+
+proptest! {
+    /// More addresses than are kept: which they are, and until when each was seen, does not depend
+    /// on who labels which records when.
+    #[test]
+    fn the_latest_addresses_are_kept_in_whatever_order_flows_are_seen(
+        // Many end at the same time.
+        flows in prop::collection::vec((1..60_u8, (0..60_i64, 0..9_i64)), 40..80).prop_shuffle(),
+        said in prop::collection::vec((40..90_u8, 0..70_i64), 0..30),
+        at_once in 1..30_usize,
+    ) {
+        let flows: Vec<Flow> =
+            flows.into_iter().map(|(of, (start, more))| (of, [start, start + more])).collect();
+        let mut devices = Devices::new(&DevicesSetup::default(), 10);
+        for chunk in flows.chunks(at_once) {
+            let mut sightings = Sightings::default();
+            for (address, seconds) in chunk {
+                let ends = (&*format!("10.0.0.{address}"), "192.0.2.1");
+                let flow = record(ends, 0, *seconds, [Some(mac(1)), None], [(64, 64); 2]);
+                prop_assert_eq!(sightings.note(&flow, devices.view().networks()), 0);
+            }
+            devices.see_flows(sightings);
+        }
+        // What is read has its own order.
+        for (address, second) in &said {
+            devices.see_address(mac(1), local(*address), Sighting::Arp, second * SECOND);
+        }
+        let all = devices.view().all();
+        let mut kept: Vec<_> =
+            all[0].all_addresses().iter().map(|one| (one.place, one.seen[1])).collect();
+        kept.sort_unstable();
+        let ends = flows.iter().map(|(address, [_, last])| (*address, *last));
+        prop_assert_eq!(kept, latest(ends.chain(said)));
+    }
 }
