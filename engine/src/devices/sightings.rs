@@ -13,12 +13,13 @@ use crate::devices::label::own_mac;
 use crate::devices::{LocalNetworks, Mac, Place};
 use crate::flow::{FlowRecord, RecordKind};
 use crate::limits::DEVICE_SIGHTINGS;
+use crate::sync::hash::Seed;
 use crate::time::Timestamp;
 
 /// Devices with their addresses, and when they were seen first and last.
 #[derive(Debug, Default)]
 pub struct Sightings {
-    seen: HashMap<(Mac, Place), [Timestamp; 2]>,
+    seen: HashMap<(Mac, Place), [Timestamp; 2], Seed>,
 }
 
 impl Sightings {

@@ -20,12 +20,13 @@ use crate::flow::{FlowKey, protocol};
 use crate::limits::{
     CONVERSATION_BYTES, CONVERSATION_IDLE_NS, CONVERSATIONS, OVERTAKEN_NS, STREAM_PAYLOADS,
 };
+use crate::sync::hash::Seed;
 use crate::time::{SECOND_NS, Tick};
 
 /// The parsers' memory of flows.
 #[derive(Debug, Default)]
 pub struct Conversations {
-    flows: HashMap<FlowKey, Conversation>,
+    flows: HashMap<FlowKey, Conversation, Seed>,
     /// Bytes of unfinished messages in `flows`.
     bytes: usize,
     /// When idle flows are looked for again.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::flow::{FlowKey, protocol};
 use crate::limits::{QUESTION_LIFE_NS, QUESTIONS};
 use crate::names::{DnsMessage, NameService, Payload};
+use crate::sync::hash::Seed;
 use crate::time::Tick;
 
 /// Names in a multicast answer of which one must have been asked for, the first of them.
@@ -23,7 +24,7 @@ enum Asked {
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     /// What was asked, and when.
-    waiting: HashMap<Asked, (Option<Box<str>>, Tick)>,
+    waiting: HashMap<Asked, (Option<Box<str>>, Tick), Seed>,
     /// The same in order; what was asked again is here more than once.
     order: VecDeque<(Asked, Tick)>,
 }

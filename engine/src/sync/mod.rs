@@ -1,6 +1,7 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
 //! them; single-writer counters; [`ring`]s between two threads, and [`lane`]s, which carry
-//! batches over them; [`snapshot`]s, and maps ([`parts`]) that are published by them whole.
+//! batches over them; [`snapshot`]s, and maps ([`parts`]) that are published by them whole; and how
+//! keys of maps are hashed ([`hash`]).
 //!
 //! # Under the model checker
 //!
@@ -12,6 +13,7 @@
 
 pub(crate) mod buffers;
 pub mod cell;
+pub(crate) mod hash;
 pub mod lane;
 #[cfg(loom)]
 pub mod model;

@@ -5,9 +5,10 @@
 //! 500,000 entries some 120 of them, about 8 KiB) and the list of 64 parts that it is in; the
 //! next change of the same part copies nothing. To publish is to copy a list of 64 pointers.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher as _, Hash};
 
 use crate::sync::Arc;
+use crate::sync::hash::Seed;
 
 /// Groups in a map, and parts in a group.
 const FANOUT: usize = 64;
@@ -21,8 +22,7 @@ type Group<K, V> = Vec<Arc<Part<K, V>>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Parts<K, V> {
     groups: Vec<Arc<Group<K, V>>>,
-    /// Seeded at start, so that nobody outside can aim at a part.
-    hasher: RandomState,
+    hasher: Seed,
     len: usize,
 }
 
@@ -30,7 +30,7 @@ impl<K, V> Default for Parts<K, V> {
     fn default() -> Self {
         let part = Arc::new(Vec::new());
         let group = Arc::new(vec![part; FANOUT]);
-        Self { groups: vec![group; FANOUT], hasher: RandomState::new(), len: 0 }
+        Self { groups: vec![group; FANOUT], hasher: Seed::default(), len: 0 }
     }
 }
 
@@ -40,23 +40,14 @@ impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        if self.len == 0 {
-            return None;
-        }
-        let hash = self.hasher.hash_one(key);
-        let [group, part] = places(hash);
-        let part = &self.groups[group][part];
-        let place = find(part, hash, key).ok()?;
-        Some(&part[place].2)
+        let (hash, place) = self.find(key)?;
+        Some(&self.part(hash)[place].2)
     }
 
     /// The value of `key`, to be changed.
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.get(key)?;
-        let hash = self.hasher.hash_one(key);
-        let part = self.part_mut(hash);
-        let place = find(part, hash, key).ok()?;
-        Some(&mut part[place].2)
+        let (hash, place) = self.find(key)?;
+        Some(&mut self.part_mut(hash)[place].2)
     }
 
     /// All of them, in no order.
@@ -81,13 +72,25 @@ impl<K: Hash + Eq + Clone, V: Clone> Parts<K, V> {
 
     /// Takes `key` out.
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
-        self.get(key)?;
-        let hash = self.hasher.hash_one(key);
-        let part = self.part_mut(hash);
-        let place = find(part, hash, key).ok()?;
-        let (_, _, value) = part.remove(place);
+        let (hash, place) = self.find(key)?;
+        let (_, _, value) = self.part_mut(hash).remove(place);
         self.len -= 1;
         Some(value)
+    }
+
+    /// The hash of `key`, and where in its part it is.
+    fn find(&self, key: &K) -> Option<(u64, usize)> {
+        if self.len == 0 {
+            return None;
+        }
+        let hash = self.hasher.hash_one(key);
+        let place = find(self.part(hash), hash, key).ok()?;
+        Some((hash, place))
+    }
+
+    fn part(&self, hash: u64) -> &Part<K, V> {
+        let [group, part] = places(hash);
+        &self.groups[group][part]
     }
 
     fn part_mut(&mut self, hash: u64) -> &mut Part<K, V> {
