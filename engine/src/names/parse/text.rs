@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use crate::limits::{NAME_BYTES, NAME_TEXT_BYTES};
 
+/// What most domain names fit.
+const USUAL_BYTES: usize = 48;
+
 /// `bytes` as they are where they are valid UTF-8, other bytes as `\DDD`; at most
 /// [`NAME_TEXT_BYTES`] of text.
 pub(crate) fn text(bytes: &[u8]) -> Box<str> {
@@ -21,7 +24,7 @@ pub(crate) fn text(bytes: &[u8]) -> Box<str> {
 /// Dots and backslashes in labels are quoted. Spaces, control characters and what is not UTF-8
 /// stand as `\DDD`; other UTF-8 stays, as multicast DNS has it (RFC 6762 section 16).
 pub(crate) fn domain_name<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Box<str> {
-    let mut out = String::new();
+    let mut out = String::with_capacity(USUAL_BYTES);
     for label in labels {
         if out.len() > NAME_BYTES {
             break;
@@ -48,6 +51,13 @@ pub(crate) fn hex(data: &[u8]) -> Box<str> {
 }
 
 fn push_label(out: &mut String, label: &[u8]) {
+    // Nearly all are of these alone, and stand as they are.
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if label.iter().all(is_plain) {
+        let start = out.len();
+        out.push_str(std::str::from_utf8(label).expect("it is ASCII"));
+        return out[start..].make_ascii_lowercase();
+    }
     for chunk in label.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
