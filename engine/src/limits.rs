@@ -473,9 +473,9 @@ pub const ANSWERS_KEPT: usize = 32;
 /// Messages about itself that are kept of one flow: the first.
 pub const FACTS_KEPT: usize = 16;
 
-/// How often it is kept of one flow key what was spoken on it: the latest. A record that is labelled
-/// only when there were more is told by its port.
-pub const APPS_KEPT: usize = 256;
+/// Entries of one flow key of what was spoken on it. With more, two that are alike become one that
+/// goes from the first to the last; of those that are not the earliest goes, and is counted.
+pub const APPS_KEPT: usize = 32;
 
 /// How long what a flow was seen to speak is not noted again, as each message shows it: shorter
 /// than any idle timeout that makes sense, so that no other flow begins in between.

@@ -25,6 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("names::few_may_be_kept", few),
         Trial::test("names::applications_are_known_by_payload_or_port", apps::by_payload_or_port),
         Trial::test("names::each_flow_of_many_shows_what_it_speaks", apps::many),
+        Trial::test("names::what_is_spoken_for_days_is_known_of_each_flow", apps::for_days),
     ]
 }
 

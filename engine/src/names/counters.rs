@@ -33,7 +33,7 @@ pub struct ThreadCounters {
     pub flows: Gauge,
     /// Answers that are known.
     pub answers: Gauge,
-    /// Names that were evicted for others.
+    /// Names that were evicted for others, and what flows speak.
     pub evicted: Counter,
     /// Answers that an earlier one with the same name stands for, for want of room.
     pub merged: Counter,

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::flow::{FlowKey, FlowRecord};
-use crate::limits::{APP_AGAIN_NS, APPS_KEPT, FACTS_KEPT, NAME_BYTES};
+use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::aging::Aging;
 use crate::names::apps::is_http;
 use crate::names::parse::tls;
@@ -160,14 +160,25 @@ impl Span {
         Self { from, until: total.last, place }
     }
 
-    /// Whether something was said in it: not before its first packet was read, nor in another
-    /// recording, which began after that.
+    #[cfg(test)]
+    pub(super) fn new(from: Option<Timestamp>, until: Timestamp, place: Option<u64>) -> Self {
+        Self { from, until, place }
+    }
+
+    /// Whether something was said in it.
     fn has(self, (time, place): When) -> bool {
+        self.meets(time.map(|time| [time; 2]), place)
+    }
+
+    /// Whether something was said in it of what was said from one time to another, and last at
+    /// `place`: not before its first packet was read, nor in another recording, which began after
+    /// that.
+    pub(super) fn meets(self, said: Option<[Timestamp; 2]>, place: Place) -> bool {
         if self.place.is_some_and(|first| first < place.recording || place.ordinal < first) {
             return false;
         }
-        match (time, self.from) {
-            (Some(time), Some(from)) => from <= time && time <= self.until,
+        match (said, self.from) {
+            (Some([first, last]), Some(from)) => from <= last && first <= self.until,
             (None, None) => true,
             _ => false,
         }
@@ -221,8 +232,6 @@ pub(super) struct Facts {
     /// What was said, in all flows: each may be as long as the names in it.
     messages: usize,
     max_messages: usize,
-    /// Of a key the latest stand for those before them, which are not missed.
-    is_of_apps: bool,
     /// Counted up with each entry: what is oldest.
     entries: u64,
 }
@@ -230,12 +239,7 @@ pub(super) struct Facts {
 impl Facts {
     pub(super) fn new(max_messages: usize) -> Self {
         let (view, aging) = Default::default();
-        Self { view, aging, messages: 0, max_messages, is_of_apps: false, entries: 0 }
-    }
-
-    /// The same for what flows speak that say nothing else, each time anew.
-    pub(super) fn of_apps(max_messages: usize) -> Self {
-        Self { is_of_apps: true, ..Self::new(max_messages) }
+        Self { view, aging, messages: 0, max_messages, entries: 0 }
     }
 
     pub(super) fn view(&self) -> &FactsView {
@@ -249,19 +253,17 @@ impl Facts {
         when: When,
         facts: impl Into<Arc<FlowFacts>>,
     ) -> u64 {
-        let mut evicted = 0;
         let flows = &mut self.view.flows;
         let before = flows.get(&key).map(|flow| &*flow.said).unwrap_or_default();
         // A flow of before on the same key is the least useful.
-        let kept = if self.is_of_apps { APPS_KEPT } else { FACTS_KEPT };
-        let surplus = (before.len() + 1).saturating_sub(kept);
+        let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
         let mut said = before[surplus..].to_vec();
         let order = |(time, place): When| (time, place.ordinal);
         let at = said.partition_point(|(other, _)| order(*other) <= order(when));
         said.insert(at, (when, facts.into()));
         self.messages += 1;
         self.messages -= surplus;
-        evicted += if self.is_of_apps { 0 } else { surplus };
+        let mut evicted = surplus;
         self.entries += 1;
         flows.insert(key, Flow { entry: self.entries, said: said.into() });
         self.aging.add(key, self.entries);
@@ -274,21 +276,6 @@ impl Facts {
         }
         self.tidy();
         evicted as u64
-    }
-
-    /// Whether on `key` the last that was said is that it speaks `app`, in this recording and just
-    /// before `when`: too short before for another flow to have begun in between.
-    pub(super) fn has_just_spoken(&self, key: &FlowKey, when: When, app: App) -> bool {
-        let said = self.view.flows.get(key).and_then(|flow| flow.said.last());
-        let Some(((before, place), facts)) = said else { return false };
-        let is_just = match (before, when.0) {
-            (Some(before), Some(now)) => {
-                (*before..before.saturating_add(APP_AGAIN_NS)).contains(&now)
-            }
-            (None, None) => true,
-            _ => false,
-        };
-        is_just && place.recording == when.1.recording && facts.spoken == Some(app)
     }
 
     /// Forgets what the flow of `span` said on `key`: its record has it. What other flows said

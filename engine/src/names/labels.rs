@@ -16,6 +16,7 @@ use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
 use crate::names::recordings::nearest;
+use crate::names::spoken::SpokenView;
 use crate::names::{App, NameService};
 use crate::sync::ring::Producer;
 use crate::sync::snapshot::Snapshot;
@@ -30,7 +31,7 @@ pub struct Tables {
     /// What flows said of themselves.
     pub facts: FactsView,
     /// What those speak that said nothing else, or before they said something else.
-    pub apps: FactsView,
+    pub spoken: SpokenView,
     /// Names of addresses.
     pub addresses: AddressesView,
     /// The place of the last payload that was read, where places tell what a flow could know.
@@ -77,13 +78,13 @@ impl Tables {
     fn facts_of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
         let span = self.span_of(record);
         let facts = self.facts.of(&record.key, span);
-        let Some(app) = self.apps.of(&record.key, span) else { return facts };
-        let Some(facts) = facts else { return Some(app) };
+        let Some(first) = self.spoken.of(&record.key, span) else { return facts };
+        let Some(facts) = facts else { return Some(Arc::clone(first)) };
         // What it speaks shows before it goes on in TLS, and not after.
-        if facts.spoken == app.spoken {
+        if facts.spoken == first.spoken {
             return Some(facts);
         }
-        Some(Arc::new(FlowFacts { spoken: app.spoken, ..FlowFacts::clone(&facts) }))
+        Some(Arc::new(FlowFacts { spoken: first.spoken, ..FlowFacts::clone(&facts) }))
     }
 
     /// When a record's flow was.

@@ -9,7 +9,7 @@
 //! [`pick`] says which payloads are copied, by [`interest`]; [`mod@handover`] carries them to the
 //! one thread that reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and
 //! gives them to the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables
-//! keep: what flows said of themselves ([`facts`]) and what they speak ([`apps`]), how addresses
+//! keep: what flows said of themselves ([`facts`]) and what they speak ([`spoken`]), how addresses
 //! were named ([`addresses`]), and what hosts said of themselves ([`hosts`]), which makes them
 //! [`crate::devices`].
 //! Whoever ends records has them labelled ([`labels`]) by the tables as published.
@@ -33,6 +33,7 @@ pub mod payload;
 pub mod pick;
 mod questions;
 pub mod recordings;
+pub mod spoken;
 pub mod thread;
 pub mod transactions;
 

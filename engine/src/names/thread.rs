@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use crate::devices::table::Devices;
 use crate::devices::{DevicesSetup, Sightings};
 use crate::flow::FlowKey;
-use crate::flow::protocol::UDP;
 use crate::limits::{DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
 use crate::names::counters::{NamesCounters, ThreadCounters};
@@ -20,6 +19,7 @@ use crate::names::hosts::Sender;
 use crate::names::labels::{Released, Shared, Tables};
 use crate::names::questions::Questions;
 use crate::names::recordings::{Place, Recordings};
+use crate::names::spoken::Spoken;
 use crate::names::transactions::Transactions;
 use crate::names::{
     App, Conversations, DnsMessage, Finding, NameService, Payload, TransactionSink,
@@ -48,8 +48,8 @@ pub struct NamesThread {
 #[derive(Debug)]
 pub(super) struct Known {
     facts: Facts,
-    /// What flows speak that said nothing else: apart, so that many of them cost no names.
-    apps: Facts,
+    /// What flows speak that said nothing else.
+    spoken: Spoken,
     addresses: Addresses,
     questions: Questions,
     recordings: Recordings,
@@ -182,7 +182,9 @@ impl NamesThread {
             if let Some(sender) = &sender {
                 sender.see(payload, &mut known.devices);
             }
-            if !findings.is_empty() {
+            if findings.is_empty() {
+                known.spoken.interrupt(&payload.key);
+            } else {
                 known.keep(payload, place, sender.as_ref(), findings, &counters.thread);
             }
         });
@@ -207,7 +209,7 @@ impl NamesThread {
             while let Some(Released { key, span }) = ring.pop() {
                 any = true;
                 self.known.is_changed |= self.known.facts.release(&key, span);
-                self.known.is_changed |= self.known.apps.release(&key, span);
+                self.known.is_changed |= self.known.spoken.release(&key, span);
             }
         }
         any
@@ -220,7 +222,7 @@ impl Known {
     pub(super) fn new(max_names: usize, is_ordered: bool, devices: &DevicesSetup) -> Self {
         Self {
             facts: Facts::new(max_names),
-            apps: Facts::of_apps(max_names),
+            spoken: Spoken::new(max_names),
             addresses: Addresses::new(max_names),
             questions: Questions::default(),
             recordings: Recordings::default(),
@@ -233,7 +235,7 @@ impl Known {
     fn tables(&self) -> Tables {
         Tables {
             facts: self.facts.view().clone(),
-            apps: self.apps.view().clone(),
+            spoken: self.spoken.view().clone(),
             addresses: self.addresses.view().clone(),
             place: self.is_ordered.then(|| self.recordings.last()),
             devices: self.devices.view().clone(),
@@ -272,24 +274,22 @@ impl Known {
                 }
             }
         }
-        if !facts.is_empty() {
-            let when = (payload.timestamp, place);
-            counters.evicted.add(self.keep_facts(payload.key, when, facts));
-        }
+        counters.evicted.add(self.keep_facts(payload.key, (payload.timestamp, place), facts));
     }
 
     /// Keeps what a flow said of itself. Returns how many others were evicted for it.
     fn keep_facts(&mut self, key: FlowKey, when: When, facts: FlowFacts) -> u64 {
-        let Some(app) = facts.only_spoken() else {
-            self.is_changed = true;
-            return self.facts.add(key, when, facts);
-        };
-        // Of TCP another connection may have begun since, and each says it once.
-        if key.protocol() == UDP && self.apps.has_just_spoken(&key, when, app) {
+        if let Some(app) = facts.only_spoken() {
+            let outcome = self.spoken.add(key, when, app);
+            self.is_changed |= outcome.is_changed;
+            return outcome.evicted;
+        }
+        self.spoken.interrupt(&key);
+        if facts.is_empty() {
             return 0;
         }
         self.is_changed = true;
-        self.apps.add(key, when, facts)
+        self.facts.add(key, when, facts)
     }
 
     fn keep_answer(

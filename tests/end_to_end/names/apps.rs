@@ -115,3 +115,30 @@ pub(super) fn many() -> Outcome {
     ensure(dns.len() > 1_000, format!("{} flows of DNS", dns.len()))?;
     ensure(dns.iter().all(|(.., app)| app == "dns payload"), format!("{dns:?}"))
 }
+
+/// Two days of a host that asks from one port, flow after flow: each shows what it speaks, and one
+/// that cannot be read does not, though the same is spoken before and after it.
+pub(super) fn for_days() -> Outcome {
+    const FLOWS: u64 = 2_880;
+    let folder = folder();
+    let file = folder.path().join("made.pcap");
+    let ends = ((client(1), 5_353), (server(9), 5_353));
+    let (question, garbage) = (dns(7, "a.example", None), b"no message".as_slice());
+    let is_garbage = |minute: u64| minute % 97 == 5;
+    let frames = (0..FLOWS).map(|minute| {
+        let payload = if is_garbage(minute) { garbage } else { &question };
+        (minute * 60_000, udp(ends.0, ends.1, payload))
+    });
+    write_pcap(&file, frames);
+    let mut want: Vec<_> = (0..FLOWS)
+        .map(|minute| if is_garbage(minute) { "mdns port" } else { "mdns payload" })
+        .map(|app| (5_353, 5_353, app.to_owned()))
+        .collect();
+    want.sort();
+    for workers in ["1", "8"] {
+        let got = apps(&file, &["--workers", workers])?;
+        let seen = got.iter().filter(|(.., app)| app == "mdns payload").count();
+        ensure(got == want, format!("{workers} workers: {} flows, {seen} seen", got.len()))?;
+    }
+    Ok(())
+}
