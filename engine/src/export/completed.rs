@@ -86,6 +86,7 @@ mod tests {
             assert!(completed.names.len() <= COMPLETED_NAMES);
         }
     }
+
     #[test]
     fn files_of_other_runs_are_replaced_only_under_a_name_that_was_given() {
         let name = Path::new("flows-20260301.csv");

@@ -50,6 +50,8 @@ impl Intervals {
     fn turn(&mut self, now: Tick) {
         self.number = self.grid.number(now).max(self.number);
         self.bounds = self.grid.bounds(self.number);
+        // Where the clock was put back just after it had begun, it goes on, and is long.
+        self.bounds.0 = self.bounds.0.min(now);
     }
 
     /// The first tick of the interval that time is in.

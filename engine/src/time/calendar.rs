@@ -10,6 +10,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::limits::CALENDAR_ERAS;
+
 /// Numbers up to those of the next era.
 #[derive(Debug, Clone, Copy)]
 struct Era {
@@ -36,11 +38,11 @@ pub struct Calendar(Mutex<VecDeque<Era>>);
 impl Calendar {
     /// An era begins with this number, which is of the interval that began as the `place`th after
     /// 1970. Where the last number is reached already, which stands for all that follow, it does
-    /// not.
+    /// not; nor among [`CALENDAR_ERAS`] that may all still be asked for.
     pub fn begin(&self, first: u32, place: i64, is_back: bool) {
         let mut eras = self.eras();
         let recording = match eras.back() {
-            Some(last) if last.first >= first => return,
+            Some(last) if last.first >= first || eras.len() == CALENDAR_ERAS => return,
             Some(last) => last.recording.saturating_add(u32::from(is_back)),
             None => 0,
         };
@@ -88,5 +90,15 @@ mod tests {
         assert_eq!(dates(), [&[None; 2], &second[..], &third].concat()[..]);
         calendar.begin(5, 7, true);
         assert_eq!(calendar.date(5), dated(1, 150), "the last number stands for all that follow");
+    }
+
+    #[test]
+    fn eras_are_bounded() {
+        let calendar = Calendar::default();
+        let eras = u32::try_from(CALENDAR_ERAS).unwrap();
+        (0..2 * eras).for_each(|first| calendar.begin(first, 7, true));
+        assert_eq!(calendar.eras().len(), CALENDAR_ERAS);
+        let last = Dated { recording: eras - 1, place: 7 + i64::from(eras) };
+        assert_eq!(calendar.date(2 * eras - 1), Some(last));
     }
 }
