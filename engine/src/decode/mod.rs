@@ -27,6 +27,7 @@ use crate::decode::carriers::Carriers;
 use crate::decode::fragments::{DatagramKey, FirstFragment, Fragments, Ports};
 use crate::decode::ip::IpHeader;
 use crate::flow::encapsulation::Number;
+use crate::flow::record::tcp_flags::SYN;
 use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher, Tunnel};
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
@@ -112,6 +113,16 @@ pub struct TcpHeader {
     pub acknowledgment: u32,
     /// The window as it stands in the header, not scaled; the largest one if it was not captured.
     pub window: u16,
+}
+
+impl TcpHeader {
+    /// The sequence number of the payload's first byte: a SYN counts as one before it (RFC 9293
+    /// section 3.4).
+    #[must_use]
+    #[inline]
+    pub fn payload_sequence(&self) -> u32 {
+        self.sequence.wrapping_add(u32::from(self.flags & SYN != 0))
+    }
 }
 
 /// What a decoder counts beside packets and causes, of packets that are in flows all the same.

@@ -143,6 +143,7 @@ impl FlowKey {
 
     /// All of it, as the XDP program makes it, too (`ebpf/src/shunt.rs`).
     #[must_use]
+    #[inline]
     pub(crate) fn words(&self) -> [u64; 6] {
         self.0
     }

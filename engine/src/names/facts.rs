@@ -156,7 +156,11 @@ pub(super) struct Span {
 impl Span {
     pub(super) fn of(record: &FlowRecord, place: Option<u64>) -> Self {
         let total = &record.total;
-        let from = record.opening().map_or(Some(total.first), |opening| opening.flow_start);
+        // Times may go back within a flow: a later packet may be of an earlier time.
+        let from = match record.opening() {
+            Some(opening) => opening.flow_start.map(|start| start.min(total.first)),
+            None => Some(total.first),
+        };
         Self { from, until: total.last, place }
     }
 

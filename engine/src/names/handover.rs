@@ -167,7 +167,7 @@ impl PayloadSender {
             ordinal: packet.ordinal,
             macs: packet.macs,
             ttl: packet.ttl,
-            sequence: packet.tcp.map(|tcp| tcp.sequence),
+            sequence: packet.tcp.map(|tcp| tcp.payload_sequence()),
             end: 0,
             wire_bytes: packet.payload_bytes,
         };

@@ -28,20 +28,21 @@ pub(super) mod port {
 }
 
 /// Payloads of a direction within which its first may come, having been overtaken.
-pub(super) const OVERTAKEN: u8 = 2;
+const OVERTAKEN: u32 = 2;
 
 /// Whether the parsers want this payload, the `nth_payload` of its direction of its flow (from 0),
-/// which went from the first of `ports` to the second.
+/// which went from the first of `ports` to the second; `is_next` says that it is known to follow
+/// the ones before it, and so has overtaken none.
 ///
 /// Of TCP they also want what follows: once this says yes, as many of the next payloads of that
 /// direction as [`follow_ups`] says, whatever they begin with. Of UDP each datagram is asked for by
 /// itself.
 #[must_use]
 #[inline]
-pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
+pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> bool {
     match protocol {
         UDP => udp(ports, bytes, nth_payload),
-        TCP => tcp(ports, bytes, nth_payload),
+        TCP => tcp(ports, bytes, nth_payload, is_next),
         _ => false,
     }
 }
@@ -101,18 +102,18 @@ pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
 }
 
 #[inline]
-fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
+fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> bool {
     if from == port::DNS || to == port::DNS {
         return true;
     }
-    if nth_payload >= OVERTAKEN.into() {
+    if nth_payload >= OVERTAKEN {
         // Behind a greeting.
         return nth_payload < NAME_LOOKS && begins_tls(bytes);
     }
     match beginning(bytes) {
         Some(_) => true,
         None if bytes.len() < BEGINNING_BYTES => nth_payload == 0,
-        None => port::is_likely(from) || port::is_likely(to),
+        None => !is_next && (port::is_likely(from) || port::is_likely(to)),
     }
 }
 
@@ -163,12 +164,6 @@ const fn with_firsts(mut is_first: [bool; 256], beginnings: &[&[u8; 4]]) -> [boo
     is_first
 }
 
-/// Whether a stream that begins with these bytes begins nothing that is read.
-#[inline]
-pub(super) fn begins_nothing(bytes: &[u8]) -> bool {
-    bytes.len() >= BEGINNING_BYTES && beginning(bytes).is_none()
-}
-
 /// What `stream` may begin with.
 #[inline]
 pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
@@ -198,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_says_names_is_wanted() {
-        let tcp = |bytes: &[u8], nth| wants(TCP, [40_000, 9_999], bytes, nth);
+        let tcp = |bytes: &[u8], nth| wants(TCP, [40_000, 9_999], bytes, nth, false);
         assert!(tcp(b"\x16\x03\x01\x02\x00\x01", 0) && tcp(b"\x16\x03\x03\x02\x00\x01", 15));
         assert!(!tcp(b"\x16\x03\x01\x02\x00\x01", 16));
         assert!(tcp(b"\x15\x03\x03\0\x02\x01\x70", 0) && !tcp(b"\x15\x03\x03\0\x02\x02\x28", 0));
@@ -210,9 +205,10 @@ mod tests {
             assert_eq!(follow_ups(greeting), 0);
         }
         assert_eq!(follow_ups(b"\x16\x03\x01\x02"), NAME_PAYLOADS - 1);
-        assert!(wants(TCP, [443, 40_000], b"overtaken", 1), "a port of TLS");
-        assert!(wants(TCP, [40_000, 53], b"\0\x20", 100));
-        let udp = |ports, bytes: &[u8]| wants(UDP, ports, bytes, 0);
+        assert!(wants(TCP, [443, 40_000], b"overtaken", 1, false), "a port of TLS");
+        assert!(!wants(TCP, [443, 40_000], b"it follows", 1, true));
+        assert!(wants(TCP, [40_000, 53], b"\0\x20", 100, true));
+        let udp = |ports, bytes: &[u8]| wants(UDP, ports, bytes, 0, false);
         for port in [53, 67, 68, 137, 546, 547, 1_900, 5_353, 5_355] {
             assert!(udp([40_000, port], b"") && udp([port, 40_000], b""));
         }
@@ -221,6 +217,6 @@ mod tests {
         assert!(!udp([1, 2], b"\xe0\0\0\0\x01\x08"), "Handshake");
         assert!(!udp([1, 2], b"\xc0\x0a\x0a\x0a\x0a\x08"), "a version of no meaning");
         assert!(!udp([1, 2], b"\x40\0\0\0\x01\x08"), "a short header");
-        assert!(!wants(132, [53, 53], b"\x16\x03\x01\0", 0));
+        assert!(!wants(132, [53, 53], b"\x16\x03\x01\0", 0, false));
     }
 }

@@ -3,9 +3,9 @@
 //! What a payload may be is said by [`super::interest`], from its ports, its first bytes and its
 //! place among the payloads of its direction. This keeps that place for the directions of TCP flows
 //! that began last, until enough of one was looked at: from then on its payloads are not touched.
-//! Of others the first bytes are looked at, and if they begin nothing, that is all. A payload that
-//! follows its SYN and begins nothing has overtaken nothing either, so what comes next is not
-//! guessed at: most answers of servers are such.
+//! Of others the first bytes are looked at, and if they begin nothing, that is all. Of a payload
+//! that follows what came before it, back to the SYN, it is known that it has overtaken nothing: if
+//! it begins nothing it is not copied on a guess. Most answers of servers are such.
 //!
 //! The memory of that is a small direct-mapped cache beside the decoder, and not a mark in the
 //! flow's slot: with several workers or queues the bytes are where the decoder is, and the slot
@@ -14,10 +14,11 @@
 //! other.
 
 use crate::decode::Packet;
+use crate::flow::Direction;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
-use crate::names::interest::{OVERTAKEN, beginning, begins_nothing, follow_ups, port, wants};
+use crate::names::interest::{beginning, follow_ups, port, wants};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two());
 const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX as u32);
@@ -27,9 +28,9 @@ const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX
 struct Place {
     /// Bits of the hash that tell it from others in this place.
     tag: u16,
-    /// Where the stream begins, if its SYN was seen: the lower bits of the sequence number, as more
-    /// of them would make this larger.
-    start: u16,
+    /// Where it goes on: the lower bits of the sequence number, as more of them would make this
+    /// larger.
+    next: u16,
     /// Payloads that were seen.
     seen: u8,
     /// Payloads that follow one that was wanted, and are copied whatever they are.
@@ -55,52 +56,66 @@ impl Picks {
     pub fn picks<'a>(&mut self, packet: &Packet, captured: impl Fn() -> &'a [u8]) -> bool {
         match packet.key.protocol() {
             TCP => packet.tcp.is_some_and(|tcp| {
-                let sequence = low(tcp.sequence);
-                if tcp.flags & SYN != 0 {
-                    // Data on a SYN (RFC 7413) comes again, unless the server takes it.
-                    self.begin(packet, sequence.wrapping_add(1));
-                    return false;
-                }
-                packet.payload_bytes > 0 && self.segment(packet, sequence, captured)
+                let is_syn = tcp.flags & SYN != 0;
+                (packet.payload_bytes > 0 || is_syn)
+                    && self.segment(packet, tcp.payload_sequence(), is_syn, captured)
             }),
-            UDP => !packet.later_fragment && wants(UDP, ports(packet), captured(), 0),
+            UDP => !packet.later_fragment && wants(UDP, ports(packet), captured(), 0, false),
             ICMPV6 => is_neighbour_discovery(packet),
             _ => false,
         }
-    }
-
-    /// Notes that a direction's stream begins here.
-    #[inline]
-    fn begin(&mut self, packet: &Packet, start: u16) {
-        let (place, tag) = self.place(packet);
-        *place = Place { tag, start, ..Place::default() };
     }
 
     #[inline]
     fn segment<'a>(
         &mut self,
         packet: &Packet,
-        sequence: u16,
+        sequence: u32,
+        is_syn: bool,
         captured: impl Fn() -> &'a [u8],
     ) -> bool {
-        let (place, tag) = self.place(packet);
-        if place.tag != tag {
+        let [place, tag] = place_and_tag(packet);
+        let place = &mut self.places[usize::from(place) % PICK_PLACES];
+        let fresh = Place { tag, next: low(sequence), ..Place::default() };
+        if is_syn {
+            *place = fresh;
+            // It may have data (RFC 7413).
+            if packet.payload_bytes == 0 {
+                return false;
+            }
+        } else if place.tag != tag {
             let begins = || beginning(captured()).is_some();
             if !begins() && !ports(packet).contains(&port::DNS) {
                 return false;
             }
-            *place = Place { tag, ..Place::default() };
+            *place = fresh;
         }
-        place.seen != Place::DONE && place.decide(ports(packet), sequence, captured())
+        place.seen != Place::DONE
+            && place.decide(ports(packet), sequence, packet.payload_bytes, captured())
     }
+}
 
-    /// Where a packet's direction has its place, and its tag there.
-    #[inline]
-    fn place(&mut self, packet: &Packet) -> (&mut Place, u16) {
-        let [low, high, .., a, b] = packet.hash.to_le_bytes();
-        let place = usize::from(u16::from_le_bytes([low, high])) ^ packet.direction.idx();
-        (&mut self.places[place % PICK_PLACES], u16::from_le_bytes([a, b]))
-    }
+/// Where a packet's direction has its place, and what tells it from others there.
+///
+/// Not by the key's hash, which is another in each run: so that a capture that is read again gives
+/// the same names, also where flows forget each other. Who aims at a place can make a flow's name
+/// be overlooked, as a flood of connections can.
+#[inline]
+fn place_and_tag(packet: &Packet) -> [u16; 2] {
+    // Any odd numbers.
+    const BY: [u64; 6] = [
+        0x9e37_79b9_7f4a_7c15,
+        0xbf58_476d_1ce4_e5b9,
+        0x94d0_49bb_1331_11eb,
+        0xd6e8_feb8_6659_fd93,
+        0xa076_1d64_78bd_642f,
+        0xe703_7ed1_a0b4_28db,
+    ];
+    let words = packet.key.words().into_iter().zip(BY);
+    let mixed = words.fold(0, |sum: u64, (word, by)| sum.wrapping_add(word.wrapping_mul(by)));
+    let [.., c, d, a, b] = (mixed ^ mixed >> 32).wrapping_mul(BY[0]).to_le_bytes();
+    let place = u16::from_le_bytes([a, b]) ^ u16::from(packet.direction == Direction::Reverse);
+    [place, u16::from_le_bytes([c, d])]
 }
 
 impl Place {
@@ -108,15 +123,16 @@ impl Place {
     const DONE: u8 = u8::MAX;
 
     #[inline]
-    fn decide(&mut self, ports: [u16; 2], sequence: u16, bytes: &[u8]) -> bool {
-        if self.seen == 0 && sequence == self.start && begins_nothing(bytes) {
-            self.seen = OVERTAKEN;
+    fn decide(&mut self, ports: [u16; 2], sequence: u32, len: u32, bytes: &[u8]) -> bool {
+        let is_next = self.next == low(sequence);
+        if is_next {
+            self.next = low(sequence.wrapping_add(len));
         }
         let nth = u32::from(self.seen);
         let mut is_wanted = self.left > 0;
         if is_wanted {
             self.left -= 1;
-        } else if wants(TCP, ports, bytes, nth) {
+        } else if wants(TCP, ports, bytes, nth, is_next) {
             is_wanted = true;
             self.left = u8::try_from(follow_ups(bytes)).expect("it is small");
         }
@@ -152,6 +168,7 @@ fn ports(packet: &Packet) -> [u16; 2] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::hash::{BuildHasherDefault, DefaultHasher};
 
     use super::*;
@@ -231,16 +248,39 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_overtaken_is_picked_and_what_begins_nothing_is_not() {
+    fn what_may_have_overtaken_is_picked_and_what_follows_and_begins_nothing_is_not() {
         let syn: (u8, u32, &[u8]) = (SYN, 99, b"");
         let picks = |segments: &[_], want: &[bool]| {
             check_at(443, &[&[syn], segments].concat(), &[&[false], want].concat());
         };
-        picks(&[(0, 100, REST), (0, 112, REST)], &[false, false]);
-        picks(&[(0, 106, REST), (0, 100, HELLO), (0, 118, REST)], &[true, true, true]);
-        // So little tells nothing; and what follows may be a handshake.
+        picks(&[(0, 100, REST), (0, 111, REST)], &[false, false]);
+        picks(&[(0, 106, REST), (0, 100, HELLO), (0, 117, REST)], &[true, true, true]);
+        picks(&[(0, 100, REST), (0, 122, REST), (0, 111, HELLO)], &[false, true, true]);
+        // So little tells nothing; and what follows may begin something.
         picks(&[(0, 100, b"\x16"), (0, 101, b"\x03\x01\0")], &[true, true]);
-        picks(&[(0, 100, REST), (0, 112, HELLO), (0, 118, REST)], &[false, true, true]);
+        picks(&[(0, 100, REST), (0, 111, b"GET / HTTP/1.1")], &[false, true]);
+        picks(&[(0, 100, REST), (0, 111, REST), (0, 122, HELLO)], &[false, false, true]);
+    }
+
+    #[test]
+    fn data_on_a_syn_is_picked_and_picked_again_where_the_server_did_not_take_it() {
+        check_at(9_999, &[(SYN, 99, HELLO), (0, 106, REST)], &[true, true]);
+        check_at(9_999, &[(SYN, 99, HELLO), (0, 100, HELLO)], &[true, true]);
+        check_at(9_999, &[(SYN, 99, REST), (0, 111, REST)], &[false, false]);
+    }
+
+    /// Places are few, and flows meet in them: they do so alike in each run.
+    #[test]
+    fn a_place_does_not_depend_on_the_run() {
+        let here = packet(TCP, [40_000, 443], b"");
+        let hashed_otherwise = Packet { hash: !here.hash, ..here };
+        assert_eq!(place_and_tag(&here), place_and_tag(&hashed_otherwise));
+        let ports = 1_000..5_000_u16;
+        let places = ports.clone().map(|port| place_and_tag(&packet(TCP, [port, 443], b"")));
+        let places: HashSet<_> =
+            places.map(|[place, _]| usize::from(place) % PICK_PLACES).collect();
+        // By chance 3,150 of 8,192.
+        assert!(places.len() > 2_900, "{} places of {} flows", places.len(), ports.len());
     }
 
     #[test]

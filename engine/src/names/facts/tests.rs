@@ -1,7 +1,7 @@
 //! What flows say, and what is kept of it.
 
 use super::*;
-use crate::flow::{Endpoint, PortKind};
+use crate::flow::{Delta, Direction, Endpoint, Opening, PortKind};
 
 fn key(port: u16) -> FlowKey {
     let end = |port| Endpoint { address: [1; 16], port };
@@ -63,6 +63,24 @@ fn what_another_recording_says_of_the_same_key_and_time_is_not_the_flows() {
     assert_eq!([Some(11), Some(31)].map(|place| said(&facts, place)), [None, None]);
     assert!(facts.release(&key(1), span(Some(8))));
     assert_eq!([Some(8), Some(25)].map(|place| said(&facts, place)), [None, b]);
+}
+
+/// Captures of several queues are such: its second packet, which said a name, is of an earlier time.
+#[test]
+fn what_is_said_before_the_time_of_the_first_packet_is_the_flows() {
+    let opening = Opening {
+        flow_start: Some(10),
+        ordinal: 0,
+        initiator: Direction::Forward,
+        macs: [None; 2],
+        first_packet: Direction::Forward,
+        icmp: None,
+        interface: 0,
+        encapsulation: None,
+    };
+    let total = Delta { first: 9, last: 10, opening: Some(opening), ..Delta::EMPTY };
+    let span = Span::of(&FlowRecord::flow(key(1), total), None);
+    assert!(span.has(at(9)) && !span.has(at(8)) && !span.has(at(11)));
 }
 
 #[test]

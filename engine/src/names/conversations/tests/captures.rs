@@ -94,7 +94,7 @@ fn said(file: &Path, tunnels: Tunnels) -> Said {
         flow.seen += 1;
         let is_tcp = key.protocol() == protocol::TCP;
         if !is_tcp || flow.until.is_none_or(|until| nth >= until) {
-            if !wants(key.protocol(), [ports.0, ports.1], bytes, nth) {
+            if !wants(key.protocol(), [ports.0, ports.1], bytes, nth, false) {
                 continue;
             }
             flow.until = Some(nth + 1 + follow_ups(bytes));
