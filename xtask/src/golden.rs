@@ -64,8 +64,17 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     result
 }
 
+/// Builds flowtap as this program was built, so that it is beside it.
 fn build() -> Result<PathBuf, String> {
-    expect(Command::new("cargo").args(["build", "--quiet", "--bin", "flowtap"]))?;
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    expect(Command::new("cargo").args([
+        "build",
+        "--quiet",
+        "--bin",
+        "flowtap",
+        "--profile",
+        profile,
+    ]))?;
     let ours = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
     Ok(ours.with_file_name("flowtap"))
 }
