@@ -48,6 +48,7 @@ fn rival(bencher: Bencher<'_, '_>, encode: impl Fn(&[Row<'_>], &mut Vec<u8>)) {
         features: None,
         labels: None,
         interfaces: &interfaces,
+        interface_indexes: &[],
         encapsulations: None,
         sampling: Sampling::ALL,
     };
@@ -155,6 +156,7 @@ fn with_rows(records: &[FlowRecord], take: impl FnOnce(&Rows<'_>)) {
         transactions: &[],
         intervals: &[],
         interfaces: &interfaces,
+        interface_indexes: &[],
         encapsulations: None,
         sampling: Sampling::ALL,
     });

@@ -93,6 +93,7 @@ impl Piece for Encode {
             transactions: &[],
             intervals: &[],
             interfaces: &self.interfaces,
+            interface_indexes: &[],
             encapsulations: None,
             sampling: Sampling::ALL,
         };

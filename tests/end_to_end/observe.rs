@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::ipfix::has_tshark;
 use crate::live::{Capture, Net, check_ledger, check_records};
 use crate::program::{Run, folder, generate, json_file, json_lines, signal, wait_for, xtask};
 use crate::{Outcome, ensure};
@@ -50,9 +51,10 @@ fn every_packet(workers: &str, snaplen: &str) -> Outcome {
     let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
     let (out, stats) = (made.folder.path().join("live.jsonl"), made.folder.path().join("s.json"));
     let (out_text, stats_text) = (out.display().to_string(), stats.display().to_string());
+    let ipfix = made.folder.path().join("live.ipfix").display().to_string();
     let net = Net::up(LINK)?;
-    let arguments =
-        ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"];
+    let files = ["-o", &out_text, "-o", &ipfix, "--stats", &stats_text];
+    let arguments = [&files[..], &["--stats-interval", "50ms", "--strict"]].concat();
     let (capture, said) = net.capture_by(
         "observe",
         &[&arguments[..], &["--workers", workers, "--snaplen", snaplen]].concat(),
@@ -66,7 +68,19 @@ fn every_packet(workers: &str, snaplen: &str) -> Outcome {
         let is_kind = |record: &&Value| !record[field].is_null() && record[field] != 4;
         ensure(records.iter().any(|record| is_kind(&record)), format!("no {kind} in the test"))?;
     }
+    check_indexes(&net, &ipfix)?;
     check_records(&made.capture, &out)
+}
+
+/// Each record of a file of IPFIX has the number that the kernel gives the interface.
+fn check_indexes(net: &Net, ipfix: &str) -> Outcome {
+    ensure(has_tshark(), "needs tshark (scripts/setup installs it)")?;
+    let index = Run::of(net.inside("cat").arg("/sys/class/net/v1/ifindex")).expect(0)?;
+    let fields = ["-T", "fields", "-E", "separator=,", "-e", "cflow.inputint"];
+    let shown = Run::of(Command::new("tshark").args(["-r", ipfix]).args(fields)).expect(0)?;
+    let all: Vec<_> = shown.stdout.split([',', '\n']).filter(|text| !text.is_empty()).collect();
+    let is_one = |text: &&str| *text == index.stdout.trim();
+    ensure(!all.is_empty() && all.iter().all(is_one), format!("{all:?} of {}", index.stdout))
 }
 
 /// While the program is stopped its ring runs full.

@@ -69,6 +69,7 @@ pub fn read(
     let shared = Shared::new(files, &control.stop);
     let context = Context {
         interfaces: Arc::clone(&names),
+        interface_indexes: Arc::from([]),
         encapsulations: Arc::clone(&shared.encapsulations),
         sampling: Sampling::ALL,
         features_set: settings.features_set,

@@ -92,6 +92,8 @@ pub trait Encoder: Send {
 pub struct Context {
     /// Names of the interfaces or files.
     pub interfaces: Arc<[String]>,
+    /// Their numbers in this network namespace (ifIndex), in a capture.
+    pub interface_indexes: Arc<[u32]>,
     /// What carried packets.
     pub encapsulations: Arc<Encapsulations>,
     /// How much of the traffic they are of.
@@ -113,6 +115,7 @@ impl Context {
             transactions: &batch.transactions,
             intervals: &batch.intervals,
             interfaces: &self.interfaces,
+            interface_indexes: &self.interface_indexes,
             encapsulations: Some(&self.encapsulations),
             sampling: self.sampling,
         }
@@ -136,6 +139,8 @@ pub struct Rows<'a> {
     pub intervals: &'a [intervals::Entry],
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
+    /// Their numbers in the network namespace (ifIndex), in a capture.
+    pub interface_indexes: &'a [u32],
     /// What carried packets of this run.
     pub encapsulations: Option<&'a Encapsulations>,
     /// How much of the traffic they are of.
@@ -145,14 +150,24 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     /// One record after the other.
     pub fn iter(&self) -> impl Iterator<Item = Row<'a>> {
-        let Self { flow_ids, features, interfaces, encapsulations, sampling, .. } = *self;
+        let Self { flow_ids, features, interfaces, interface_indexes, .. } = *self;
+        let Self { encapsulations, sampling, .. } = *self;
         let mut labels = self.labels.iter().peekable();
         (0..).zip(self.records).enumerate().map(move |(idx, (place, record))| {
             let of_it = |features: &'a [Features]| features.get(idx).unwrap_or(&Features::EMPTY);
             let features = features.map(of_it);
             let flow_id = flow_ids.and_then(|ids| *ids.get(idx)?);
             let labels = labels.next_if(|(its, _)| *its == place).map(|(_, labels)| labels);
-            Row { record, flow_id, features, labels, interfaces, encapsulations, sampling }
+            Row {
+                record,
+                flow_id,
+                features,
+                labels,
+                interfaces,
+                interface_indexes,
+                encapsulations,
+                sampling,
+            }
         })
     }
 }

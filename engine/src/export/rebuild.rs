@@ -27,6 +27,7 @@ pub(super) fn rebuilt(records: &[InSet<'_>], mut give: impl FnMut(&Rows<'_>)) {
             transactions: &[],
             intervals: &[],
             interfaces: &[],
+            interface_indexes: &[],
             encapsulations: Some(&list),
             sampling: alike[0].2,
         });

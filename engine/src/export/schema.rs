@@ -30,6 +30,8 @@ pub struct Row<'a> {
     pub labels: Option<&'a Labels>,
     /// Names of the interfaces or files of this run.
     pub interfaces: &'a [String],
+    /// Their numbers in the network namespace (ifIndex), in a capture.
+    pub interface_indexes: &'a [u32],
     /// What carried packets of this run.
     pub encapsulations: Option<&'a Encapsulations>,
     /// How much of the traffic they are of.
@@ -309,6 +311,7 @@ pub(crate) fn visit_nothing(set: FeaturesSet, to: &mut impl Fields) {
         features,
         labels: None,
         interfaces: &[],
+        interface_indexes: &[],
         encapsulations: None,
         sampling: Sampling::ALL,
     };
@@ -409,6 +412,12 @@ impl<'a> Row<'a> {
     pub(crate) fn interface(&self) -> Option<&'a str> {
         let interface = self.record.opening()?.interface;
         self.interfaces.get(usize::from(interface)).map(String::as_str)
+    }
+
+    /// The number of the interface, where it is known.
+    pub(crate) fn interface_index(&self) -> Option<u32> {
+        let interface = self.record.opening()?.interface;
+        self.interface_indexes.get(usize::from(interface)).copied()
     }
 
     pub(crate) fn icmp(&self) -> Option<(u8, u8)> {

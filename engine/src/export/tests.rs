@@ -27,6 +27,7 @@ use crate::time::Timestamp;
 pub(super) fn empty_context() -> Context {
     Context {
         interfaces: Arc::from([]),
+        interface_indexes: Arc::from([]),
         encapsulations: Arc::default(),
         sampling: Sampling::ALL,
         features_set: FeaturesSet::Basic,
@@ -43,6 +44,7 @@ pub(super) const ROWS: Rows<'static> = Rows {
     transactions: &[],
     intervals: &[],
     interfaces: &[],
+    interface_indexes: &[],
     encapsulations: None,
     sampling: Sampling::ALL,
 };

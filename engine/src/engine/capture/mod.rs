@@ -78,6 +78,7 @@ pub fn capture(
     let sinks = OpenSink::open_all(&settings.all_sinks(), &names)?;
     let plans = open::plan(live, settings.workers)?;
     let cores = plans.iter().map(|plan| plan.cores).sum();
+    let interface_indexes = plans.iter().map(|plan| plan.index).collect();
     let opened = settings.deal(&sinks);
     let mut accounts = Accounts::new(
         Arc::clone(&names),
@@ -116,6 +117,7 @@ pub fn capture(
     }
     let context = Context {
         interfaces: Arc::clone(&names),
+        interface_indexes,
         encapsulations: Arc::clone(&encapsulations),
         sampling: live.sampling,
         features_set: settings.features_set,

@@ -17,6 +17,8 @@ use crate::xdp::interface::Interface;
 #[derive(Debug)]
 pub(super) struct Plan {
     interface: String,
+    /// Its number in this network namespace.
+    pub(super) index: u32,
     by: By,
     /// Queues or rings, each with a core.
     pub(super) cores: usize,
@@ -59,7 +61,7 @@ fn plan_one(
     workers: Option<usize>,
     interface: Interface,
 ) -> Result<Plan> {
-    let queues = interface.rx_queues() as usize;
+    let (queues, index) = (interface.rx_queues() as usize, interface.index);
     let not_tap = match settings.mode {
         Mode::Tap => None,
         Mode::Observe => Some(String::new()),
@@ -77,7 +79,7 @@ fn plan_one(
         }
         let (cores, why) = count_rings(settings, workers, queues)?;
         let why = format!("{why}{not_tap}");
-        return Ok(Plan { interface: interface.name, by: By::Observe { why }, cores });
+        return Ok(Plan { interface: interface.name, index, by: By::Observe { why }, cores });
     }
     let flag = match settings {
         CaptureSettings { mode: Mode::Tap, observe_by: ObserveBy::Xdp, .. } => Some("--observe-by"),
@@ -97,7 +99,7 @@ fn plan_one(
     let or_observe = settings.mode == Mode::Auto
         && settings.observe_by == ObserveBy::Packet
         && flag_of_taps(settings).is_none();
-    Ok(Plan { interface: interface.name, by: By::Tap { or_observe }, cores: queues })
+    Ok(Plan { interface: interface.name, index, by: By::Tap { or_observe }, cores: queues })
 }
 
 /// What was asked for that only a tap has.
@@ -215,7 +217,7 @@ fn open_one(
     in_kernel: Option<&KernelFilter>,
     all_cores: usize,
 ) -> Result<(Source, Vec<Queue>, String)> {
-    let Plan { interface, by, cores } = plan;
+    let Plan { interface, by, cores, .. } = plan;
     let observe = |why: String| {
         let (source, queues) = observe(&interface, cores, settings)?;
         Ok((source, queues, format!(", {why}")))

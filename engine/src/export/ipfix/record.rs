@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::low_half;
 use super::own::{app_source, tcp_state};
 use super::template::{
-    DST_MAC, FLAGS, ICMP, INNER_VLAN, MILLISECONDS, MPLS, NAMES, NETFLOW9, OWN, PORTS, PREFIX,
-    REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, SRC_MAC, TUNNEL, Template, VLAN, WIDE, counts,
+    DST_MAC, FLAGS, ICMP, INNER_VLAN, INTERFACE, MILLISECONDS, MPLS, NAMES, NETFLOW9, OWN, PORTS,
+    PREFIX, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS, SRC_MAC, TUNNEL, Template, VLAN, WIDE, counts,
     has_headers, has_own,
 };
 use crate::export::schema::{Row, Side};
@@ -19,7 +19,7 @@ use crate::time::{SECOND_NS, Timestamp};
 const NTP_SECONDS: i64 = 2_208_988_800;
 
 /// Bytes of the longest record without names.
-pub(super) const PLAIN_BYTES: usize = 470 + 1 + APP_BYTES + 1;
+pub(super) const PLAIN_BYTES: usize = 474 + 1 + APP_BYTES + 1;
 /// Bytes of an application's name (RFC 6335 section 5.1).
 pub(super) const APP_BYTES: usize = 15;
 /// Bytes of a text that is none from the wire: the longest name of a cipher suite has less.
@@ -133,6 +133,10 @@ pub(super) fn write(row: &Row<'_>, template: Template, to: &mut Record) {
     }
     if has(MPLS) {
         mpls(row.mpls().unwrap_or_default(), to);
+    }
+    if has(INTERFACE) {
+        // 0 is none, as that of aggregates is not kept.
+        to.put(row.interface_index().unwrap_or(0).to_be_bytes());
     }
     if template & (OWN | NAMES | TUNNEL) != 0 {
         write_own(row, template, to);

@@ -51,6 +51,8 @@ pub(super) const SAMPLED_PACKETS: Template = 1 << 17;
 pub(super) const SAMPLED_FLOWS: Template = 1 << 18;
 /// Own elements.
 pub(super) const OWN: Template = 1 << 19;
+/// The number of the interface.
+pub(super) const INTERFACE: Template = 1 << 21;
 
 /// NetFlow version 9: one direction, times in milliseconds only, no elements that are IPFIX's alone
 /// where it has others.
@@ -65,7 +67,7 @@ const _: () = assert!(NEVER & 0xff00 == NEVER && FIRST_TEMPLATE == 0x100);
 
 /// What has more elements than any record.
 pub(super) const LONGEST: Template =
-    OF_RECORD & !PREFIX | OWN | MILLISECONDS | SAMPLED_PACKETS | SAMPLED_FLOWS;
+    OF_RECORD & !PREFIX | OWN | MILLISECONDS | SAMPLED_PACKETS | SAMPLED_FLOWS | INTERFACE;
 
 /// The number by which a run's messages know a template.
 pub(super) fn number_of(template: Template) -> u16 {
@@ -139,6 +141,7 @@ pub(super) fn elements(template: Template, pen: u32) -> Vec<Element> {
         // mplsTopLabelStackSection, mplsLabelStackSection2 to 9
         add(has(MPLS), 70 + place, 3);
     }
+    add(has(INTERFACE), 10, 4); // ingressInterface
     add(has(OWN), 82, VARIABLE); // interfaceName
     add(has_own(template, 0), 96, VARIABLE); // applicationName
     let own = |which: Own, bytes: u16, is_reverse: bool| Element {
@@ -239,6 +242,7 @@ pub(super) fn template_of(row: &Row<'_>, own: bool) -> Template {
         | bit(FLAGS, record.key.protocol() == protocol::TCP)
         | bit(TIMES, row.times().is_some())
         | bit(OWN, own)
+        | bit(INTERFACE, !row.interface_indexes.is_empty())
         | sampled(row.sampling)
         | bit(VLAN, vlans[0] != 0)
         | bit(INNER_VLAN, vlans[1] != 0);

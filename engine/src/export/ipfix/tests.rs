@@ -5,12 +5,13 @@ use super::record::{
     APP_BYTES, DEVICE_BYTES, PLAIN_BYTES, RECORD_BYTES, Record, WORD_BYTES, ntp_time, write,
 };
 use super::template::{
-    MILLISECONDS, NAMES, NETFLOW9, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS, SAMPLED_PACKETS,
-    TUNNEL, VARIABLE, elements, number_of,
+    INTERFACE, MILLISECONDS, NAMES, NETFLOW9, NEVER, OF_RECORD, OWN, REVERSE, SAMPLED_FLOWS,
+    SAMPLED_PACKETS, TUNNEL, VARIABLE, elements, number_of, template_of,
 };
 use super::*;
+use crate::export::schema::Row;
 use crate::export::tests::{ROWS, tcp_record};
-use crate::flow::{FlowRecord, Sampling};
+use crate::flow::{FlowRecord, Opening, RecordKind, Sampling};
 use crate::limits::{BATCH_RECORDS, DATAGRAM_BYTES_BOUNDS, INTERFACE_BYTES, NAME_BYTES};
 use crate::names::Labels;
 use crate::names::facts::FlowFacts;
@@ -108,6 +109,38 @@ fn sampled_records_say_how_many_are_between() {
     }
 }
 
+/// In a capture; an aggregate is of all of them.
+#[test]
+fn interfaces_have_their_numbers() {
+    let mut flow = tcp_record();
+    flow.total.opening = flow.total.opening.map(|opening| Opening { interface: 1, ..opening });
+    let mut overflow = FlowRecord { kind: RecordKind::Overflow, ..tcp_record() };
+    overflow.total.opening = None;
+    for (record, number) in [(flow, 7_u32), (overflow, 0)] {
+        let template = INTERFACE | template_of(&row(&record, &[]), false);
+        let mut written = Record::default();
+        write(&row(&record, &[5, 7]), template, &mut written);
+        let elements = elements(template, 0);
+        let place = elements.iter().position(|element| element.number == 10).unwrap();
+        let start: usize = elements[..place].iter().map(|it| usize::from(it.bytes)).sum();
+        assert_eq!(written.take()[start..][..4], number.to_be_bytes());
+        assert_eq!(template_of(&row(&record, &[5, 7]), false), template);
+    }
+}
+
+fn row<'a>(record: &'a FlowRecord, interface_indexes: &'a [u32]) -> Row<'a> {
+    Row {
+        record,
+        flow_id: None,
+        features: None,
+        labels: None,
+        interfaces: &[],
+        interface_indexes,
+        encapsulations: None,
+        sampling: Sampling::ALL,
+    }
+}
+
 /// The shortest datagrams with names, as README.md says.
 const NAMES_DATAGRAM_BYTES: usize = 560;
 
@@ -121,7 +154,7 @@ fn no_record_is_longer_than_there_is_room() {
     for template in (0..=OF_RECORD).filter(|template| template & NEVER != NEVER) {
         assert!(number_of(template) >= FIRST_TEMPLATE && number_of(template) != number_of(NEVER));
         for sampled in [SAMPLED_FLOWS, SAMPLED_PACKETS] {
-            let template = template | sampled | OWN | MILLISECONDS;
+            let template = template | sampled | OWN | MILLISECONDS | INTERFACE;
             described.clear();
             // In the smallest datagram, as the records; where that has no names.
             Definition::Ours(template).describe(Some(1), &mut described);
@@ -164,8 +197,11 @@ fn the_least_datagram_is_enough_for_both_dialects() {
     }
     let room = least - 20 - SET_HEADER - 3;
     for template in (0..=OF_RECORD).filter(|template| template & NEVER != NEVER) {
-        let template =
-            template & !(REVERSE | NAMES | TUNNEL) | NETFLOW9 | MILLISECONDS | SAMPLED_FLOWS;
+        let template = template & !(REVERSE | NAMES | TUNNEL)
+            | NETFLOW9
+            | MILLISECONDS
+            | SAMPLED_FLOWS
+            | INTERFACE;
         let all = elements(template, 0);
         let bytes: usize = all.iter().map(|element| usize::from(element.bytes)).sum();
         assert!(bytes <= room, "template {template} has {bytes} bytes");
