@@ -13,7 +13,7 @@ mod input;
 pub(super) mod ipfix;
 mod jsonl;
 mod own;
-#[cfg(all(test, feature = "columnar"))]
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
