@@ -82,11 +82,12 @@ impl Collector {
                 let mut all = Vec::new();
                 loop {
                     let (mut connection, _) = listener.accept()?;
-                    if is_over.load(Ordering::Acquire) {
-                        return Ok(all);
-                    }
                     let mut received = Vec::new();
                     connection.read_to_end(&mut received)?;
+                    // Our own connection has nothing; flowtap's may be looked at as late as that.
+                    if received.is_empty() && is_over.load(Ordering::Acquire) {
+                        return Ok(all);
+                    }
                     all.push(received);
                 }
             }
@@ -526,14 +527,16 @@ fn capture() -> Outcome {
     let (folder, address) = (folder(), free_address()?);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777))?;
     let [spool, stats] = ["spool", "stats.json"].map(|name| folder.path().join(name));
+    let stats_text = stats.display();
     let script = format!(
         "ip link set lo up
         {FLOWTAP} capture -i lo --mode observe --strict --user nobody -o ipfix+tcp://{address} \
-            --spool {} --stats {} --duration 3s & pid=$!
+            --spool {} --stats {stats_text} --stats-interval 20ms & pid=$!
+        until [ -s {stats_text} ] || ! kill -0 $pid; do sleep 0.05; done
         for n in 1 2 3 4 5 6 7 8 9; do echo $n > /dev/udp/127.0.0.1/$((8000 + n)); sleep 0.2; done
+        kill -TERM $pid
         wait $pid",
         spool.display(),
-        stats.display(),
     );
     let mut command = Command::new("unshare");
     let run = Run::of(command.args(["-n", "bash", "-c", &script])).expect(0)?;

@@ -213,6 +213,10 @@ impl Exporter {
             }
         }
         self.arrange();
+        // There is something to send that cannot be read at present.
+        if self.session.is_some() && self.backlog.front().is_none() && self.backlog.has_more() {
+            thread::sleep(wait);
+        }
     }
 
     fn send_next(&mut self) {

@@ -263,9 +263,11 @@ impl Queue {
         state.refuses.is_some() || state.outage.as_ref().is_some_and(is_long)
     }
 
-    /// Whether packets wait as long as there is no room, so that a slow reader loses nothing.
+    /// Whether packets wait as long as there is no room, so that a slow reader loses nothing. At the
+    /// end of a run there is nothing that could.
     pub(super) fn can_wait(&self) -> bool {
-        self.state().can_wait
+        let state = self.state();
+        state.can_wait && !state.is_last_call
     }
 
     /// Nothing can be written any more: what waits and what comes was not sent for `cause`.
@@ -389,6 +391,7 @@ impl Queue {
         error: impl FnOnce(&str) -> (Error, bool),
     ) -> bool {
         let mut state = self.state();
+        state.is_last_call = true;
         if self.account.is_given_up() {
             return true;
         }

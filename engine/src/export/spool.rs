@@ -258,9 +258,8 @@ impl Spool {
             let (number, is_former) = (segment.number, segment.is_former);
             let read = match self.folder.wake(segment) {
                 Ok(()) => segment.next(),
-                Err(error) if is_gone(&error) => segment.skip_rest(),
-                // Of too many open files there may be fewer soon.
-                Err(_) => return None,
+                Err(error) if is_for_now(&error) => return None,
+                Err(_) => segment.skip_rest(),
             };
             if !segment.has_unread() && !is_written {
                 self.folder.rest(segment);
@@ -324,9 +323,10 @@ impl Spool {
     }
 }
 
-/// Whether a segment is not there any more, or something else in its place.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+/// Whether a segment may be opened later: of too many open files there may be fewer soon. One that
+/// cannot be read holds up no others.
+fn is_for_now(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 #[cfg(test)]
