@@ -391,6 +391,7 @@ impl Queue {
         error: impl FnOnce(&str) -> (Error, bool),
     ) -> bool {
         let mut state = self.state();
+        // The run is over, however it came to that.
         state.is_last_call = true;
         if self.account.is_given_up() {
             return true;

@@ -263,7 +263,7 @@ impl KeyHasher {
 
 /// The two halves of the product, folded together.
 #[inline]
-fn fold(a: u64, b: u64) -> u64 {
+pub(crate) fn fold(a: u64, b: u64) -> u64 {
     let [low, high] = halves(u128::from(a) * u128::from(b));
     low ^ high
 }

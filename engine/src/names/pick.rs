@@ -26,7 +26,7 @@ const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX
 /// One direction of a TCP flow.
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
-    /// Bits of the hash that tell it from others in this place.
+    /// What tells it from others in this place, nearly always.
     tag: u16,
     /// Where it goes on: the lower bits of the sequence number, as more of them would make this
     /// larger.

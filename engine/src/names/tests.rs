@@ -10,7 +10,7 @@ use crate::names::{Labels, Names, NamesCounters, ParserCounters, PayloadSender};
 use crate::sync::Arc;
 use crate::time::Tick;
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 fn key(protocol: u8, from: (u8, u16), to: (u8, u16)) -> (FlowKey, Direction) {
     let end = |(last, port)| {
@@ -51,7 +51,12 @@ fn dns(id: u16, name: &str, address: Option<[u8; 4]>) -> Vec<u8> {
 }
 
 /// The record of a flow from a client to a server, from one second to another.
-fn record(protocol: u8, from: (u8, u16), to: (u8, u16), seconds: [u64; 2]) -> FlowRecord {
+pub(super) fn record(
+    protocol: u8,
+    from: (u8, u16),
+    to: (u8, u16),
+    seconds: [u64; 2],
+) -> FlowRecord {
     let (key, direction) = key(protocol, from, to);
     let [first, last] = seconds.map(|second| (second * SECOND).cast_signed());
     let opening = Opening {

@@ -6,6 +6,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use crate::flow::key::fold;
+
 /// What begins hashes, and what words are multiplied with: different at each start, so that nobody
 /// outside can aim at a place.
 #[derive(Debug, Clone)]
@@ -72,14 +74,6 @@ impl Hasher for Folding {
         // The last word has been through one product only.
         fold(self.state, self.factor)
     }
-}
-
-/// The two halves of the product, folded together.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What flows say, and what is kept of it.
 
 use super::*;
-use crate::flow::{Delta, Direction, Endpoint, Opening, PortKind};
+use crate::flow::protocol::TCP;
+use crate::flow::{Endpoint, PortKind};
+use crate::names::tests::{SECOND, record};
 
 fn key(port: u16) -> FlowKey {
     let end = |port| Endpoint { address: [1; 16], port };
@@ -68,19 +70,13 @@ fn what_another_recording_says_of_the_same_key_and_time_is_not_the_flows() {
 /// Captures of several queues are such: its second packet, which said a name, is of an earlier time.
 #[test]
 fn what_is_said_before_the_time_of_the_first_packet_is_the_flows() {
-    let opening = Opening {
-        flow_start: Some(10),
-        ordinal: 0,
-        initiator: Direction::Forward,
-        macs: [None; 2],
-        first_packet: Direction::Forward,
-        icmp: None,
-        interface: 0,
-        encapsulation: None,
-    };
-    let total = Delta { first: 9, last: 10, opening: Some(opening), ..Delta::EMPTY };
-    let span = Span::of(&FlowRecord::flow(key(1), total), None);
-    assert!(span.has(at(9)) && !span.has(at(8)) && !span.has(at(11)));
+    let mut record = record(TCP, (1, 40_000), (2, 80), [10, 20]);
+    record.total.first -= 1;
+    let [before, first, last] = [-2, -1, 0].map(|ns| at(10 * SECOND.cast_signed() + ns));
+    let span = Span::of(&record, None);
+    assert!(!span.has(before) && span.has(first) && span.has(last));
+    let after = at(record.total.last + 1);
+    assert!(!span.has(after));
 }
 
 #[test]
