@@ -74,7 +74,8 @@ impl Classic {
     }
 
     /// The next packet, `None` at the end.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a frame that goes through memory is waited for")]
+    #[inline(always)]
     pub(super) fn next(&self, window: &mut Window) -> Result<Option<Found>> {
         if !window.holds(self.record_bytes)? {
             return if window.rest().is_empty() { Ok(None) } else { Err(window.cut("packet")) };

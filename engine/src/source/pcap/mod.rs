@@ -136,7 +136,8 @@ impl CaptureFile {
     /// # Errors
     /// At damage, or if reading fails: every frame before it was handed out. An error is
     /// final; after it the file has ended.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a frame that goes through memory is waited for")]
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
         let found = match &mut self.format {
             Format::Classic(classic) => classic.next(&mut self.window),
