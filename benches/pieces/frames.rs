@@ -67,7 +67,7 @@ pub(crate) fn straight() -> Vec<Captured> {
     (0..ITEMS).map(frame).collect()
 }
 
-/// Frames that the decoder leaves to its general path, an eighth each: two VLAN tags, and over
+/// Frames that the decoder leaves to its general path, an eighth each: three VLAN tags, and over
 /// TCP; IPv6 with an extension header; the first fragment of a datagram, and a later one; ICMP
 /// of both versions; IPv4 options.
 pub(crate) fn general() -> Vec<Captured> {
@@ -78,8 +78,8 @@ pub(crate) fn general() -> Vec<Captured> {
         // Hop-by-hop options, of padding only (RFC 8200 section 4.3).
         let extended = [&[TCP, 0, 1, 4, 0, 0, 0, 0], tcp.as_slice()].concat();
         let bytes = match number % 8 {
-            0 => ethernet(&[7, 9], &ipv4(flow, UDP, [0; 4], &[], &udp)),
-            1 => ethernet(&[7, 9], &ipv4(flow, TCP, [0; 4], &[], &tcp)),
+            0 => ethernet(&[7, 9, 11], &ipv4(flow, UDP, [0; 4], &[], &udp)),
+            1 => ethernet(&[7, 9, 11], &ipv4(flow, TCP, [0; 4], &[], &tcp)),
             2 => ethernet(&[], &ipv6(flow, 0, &extended)),
             3 => ethernet(&[], &ipv4(number - 3, UDP, [high, low, 0x20, 0], &[], &udp)),
             4 => ethernet(&[], &ipv4(number - 4, UDP, [high, low, 0, 4], &[], &[0; 32])),

@@ -1,4 +1,4 @@
-//! The straight line: what almost all frames are (Ethernet, up to one VLAN tag, IPv4 without
+//! The straight line: what almost all frames are (Ethernet, up to two VLAN tags, IPv4 without
 //! options or IPv6 without extension headers, TCP or UDP, no fragment, headers captured whole),
 //! read without a loop and with few looks at lengths.
 //!
@@ -9,6 +9,7 @@ use crate::decode::ip::v6_dscp;
 use crate::decode::{Packet, TcpHeader, Tunnels};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Endpoint, FlowKey, PortKind};
+use crate::limits::KEY_VLANS;
 
 const ETHERNET_BYTES: usize = 14;
 const TAG_BYTES: usize = 4;
@@ -26,22 +27,39 @@ mod ether_type {
     pub(super) const IPV4: [u8; 2] = [0x08, 0x00];
     pub(super) const IPV6: [u8; 2] = [0x86, 0xdd];
     pub(super) const VLAN: [u8; 2] = [0x81, 0x00];
+    /// The outer of two tags (IEEE 802.1ad).
+    pub(super) const SERVICE_VLAN: [u8; 2] = [0x88, 0xa8];
 }
+
+/// Where the IP header is behind no tag, behind one, and behind two.
+const UNTAGGED: usize = ETHERNET_BYTES;
+const TAGGED: usize = UNTAGGED + TAG_BYTES;
+const TAGGED_TWICE: usize = TAGGED + TAG_BYTES;
 
 /// Reads an Ethernet frame, and writes what it says to `packet`. Returns where its IP header
 /// begins; `None` leaves it to the general path.
 #[inline]
 pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Option<usize> {
-    const TAGGED: usize = ETHERNET_BYTES + TAG_BYTES;
-    let header = frame.first_chunk::<TAGGED>()?;
-    match [header[12], header[13]] {
-        ether_type::IPV4 => ipv4::<ETHERNET_BYTES>(frame, 0, tunnels, packet),
-        ether_type::IPV6 => ipv6::<ETHERNET_BYTES>(frame, 0, tunnels, packet),
-        ether_type::VLAN => {
-            let vlan = u16::from_be_bytes([header[14], header[15]]) & 0x0fff;
-            match [header[16], header[17]] {
-                ether_type::IPV4 => ipv4::<TAGGED>(frame, vlan, tunnels, packet),
-                ether_type::IPV6 => ipv6::<TAGGED>(frame, vlan, tunnels, packet),
+    let header = frame.first_chunk::<TAGGED_TWICE>()?;
+    let ether_type = |at: usize| [header[at - 2], header[at - 1]];
+    let vlan = |at: usize| u16::from_be_bytes([header[at - 4], header[at - 3]]) & 0x0fff;
+    match ether_type(UNTAGGED) {
+        ether_type::IPV4 => ipv4::<UNTAGGED>(frame, [0; 2], tunnels, packet),
+        ether_type::IPV6 => ipv6::<UNTAGGED>(frame, [0; 2], tunnels, packet),
+        ether_type::VLAN | ether_type::SERVICE_VLAN => {
+            let outer = vlan(TAGGED);
+            match ether_type(TAGGED) {
+                ether_type::IPV4 => ipv4::<TAGGED>(frame, [outer, 0], tunnels, packet),
+                ether_type::IPV6 => ipv6::<TAGGED>(frame, [outer, 0], tunnels, packet),
+                // An outer tag that names no VLAN gives its place to the inner one.
+                ether_type::VLAN if outer != 0 => {
+                    let vlans = [outer, vlan(TAGGED_TWICE)];
+                    match ether_type(TAGGED_TWICE) {
+                        ether_type::IPV4 => ipv4::<TAGGED_TWICE>(frame, vlans, tunnels, packet),
+                        ether_type::IPV6 => ipv6::<TAGGED_TWICE>(frame, vlans, tunnels, packet),
+                        _ => None,
+                    }
+                }
                 _ => None,
             }
         }
@@ -53,7 +71,7 @@ pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Opt
 #[inline]
 fn ipv4<const AT: usize>(
     frame: &[u8],
-    vlan: u16,
+    vlans: [u16; KEY_VLANS],
     tunnels: &Tunnels,
     packet: &mut Packet,
 ) -> Option<usize> {
@@ -74,7 +92,7 @@ fn ipv4<const AT: usize>(
         return None;
     }
     (packet.key, packet.direction) =
-        FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlan);
+        FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlans);
     packet.bytes = total.into();
     (packet.ttl, packet.dscp) = (header[8], header[1] >> 2);
     packet.macs = macs(frame)?;
@@ -85,7 +103,7 @@ fn ipv4<const AT: usize>(
 #[inline]
 fn ipv6<const AT: usize>(
     frame: &[u8],
-    vlan: u16,
+    vlans: [u16; KEY_VLANS],
     tunnels: &Tunnels,
     packet: &mut Packet,
 ) -> Option<usize> {
@@ -103,7 +121,7 @@ fn ipv6<const AT: usize>(
     let end = |at: usize, port| Some(Endpoint { address: *header[at..].first_chunk()?, port });
     let (source, destination) = (end(8, from)?, end(24, to)?);
     (packet.key, packet.direction) =
-        FlowKey::canonical(source, destination, 6, header[6], PortKind::Ports, [vlan, 0]);
+        FlowKey::canonical(source, destination, 6, header[6], PortKind::Ports, vlans);
     packet.bytes = IPV6_BYTES + above_ip;
     (packet.ttl, packet.dscp) = (header[7], v6_dscp(header[0], header[1]));
     packet.macs = macs(frame)?;

@@ -110,22 +110,23 @@ impl FlowKey {
         (Self([a, b, c, d, ports | vlans, marks]), direction)
     }
 
-    /// The same of IPv4 addresses, little-endian, with ports, and up to one VLAN tag.
+    /// The same of IPv4 addresses, little-endian, with ports.
     #[must_use]
     #[inline]
     pub(crate) fn canonical_v4(
         from: (u32, u16),
         to: (u32, u16),
         protocol: u8,
-        vlan: u16,
+        vlan: [u16; KEY_VLANS],
     ) -> (Self, Direction) {
         // Address and port in one word: they are compared at once, and no branch is guessed.
         let [from, to] = [from, to].map(|(ip, port)| u64::from(ip) << 16 | u64::from(port));
         let (low, high) = (from.min(to), from.max(to));
         let direction = if from <= to { Direction::Forward } else { Direction::Reverse };
         let ports = (low & 0xffff) << 48 | (high & 0xffff) << 32;
+        let vlans = u64::from(vlan[0]) << 16 | u64::from(vlan[1]);
         let marks = u64::from(protocol) << 16 | 4 << 8 | PortKind::Ports as u64;
-        (Self([low >> 16, 0, high >> 16, 0, ports | u64::from(vlan) << 16, marks]), direction)
+        (Self([low >> 16, 0, high >> 16, 0, ports | vlans, marks]), direction)
     }
 
     /// The same flow's key in a tunnel.

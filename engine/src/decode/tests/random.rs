@@ -147,8 +147,8 @@ fn chained() -> impl Strategy<Value = Vec<u8>> {
 
 /// A frame as most are, for the straight line.
 fn plain() -> impl Strategy<Value = Vec<u8>> {
-    let kinds = (any::<bool>(), any::<bool>(), any::<bool>());
-    (kinds, 0usize..30).prop_map(|((is_v6, is_tagged, is_tcp), payload)| {
+    let kinds = (any::<bool>(), 0..3, 0u16..2, any::<bool>());
+    (kinds, 0usize..30).prop_map(|((is_v6, tags, outer, is_tcp), payload)| {
         let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
         let ip = if is_v6 {
             let header = Ipv6Header { source: [3; 16], hop_limit: 9, ..Ipv6Header::default() };
@@ -157,10 +157,12 @@ fn plain() -> impl Strategy<Value = Vec<u8>> {
             let header = Ipv4Header::new(0, 9, ip_number::UDP, [10, 0, 0, 1], [10, 0, 0, 2]);
             IpHeaders::Ipv4(header.unwrap(), Ipv4Extensions::default())
         };
-        let step = if is_tagged {
-            link.single_vlan(VlanId::try_new(7).unwrap()).ip(ip)
-        } else {
-            link.ip(ip)
+        // The outer one may say no VLAN.
+        let [outer, inner] = [outer, 7].map(|id| VlanId::try_new(id).unwrap());
+        let step = match tags {
+            0 => link.ip(ip),
+            1 => link.single_vlan(inner).ip(ip),
+            _ => link.double_vlan(outer, inner).ip(ip),
         };
         let (mut bytes, payload) = (Vec::new(), vec![0; payload]);
         if is_tcp {
