@@ -97,6 +97,11 @@ impl Payloads {
         self.sender.flush();
     }
 
+    /// The same, unless there is much to read: then more is to come with it.
+    pub(super) fn flush_unless_behind(&mut self) {
+        self.sender.flush_unless_behind();
+    }
+
     /// Sends what is under way once there is room.
     pub(super) fn flush_all(&mut self) {
         while !self.sender.flush() {

@@ -16,13 +16,40 @@ use crate::ledger::Accounts;
 use crate::limits::{BATCH_DELTAS, NAMES_PATIENCE, RING_BATCHES};
 use crate::names::{DevicesReader, Names, NamesCounters};
 use crate::sync::ring::ring;
-use crate::sync::{Arc, thread};
+use crate::sync::{Arc, AtomicUsize, Ordering, thread};
 use crate::table::outbox::{Outbox, outbox};
 
 /// The threads behind the core tables.
 pub(super) struct Pipeline<'scope> {
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
+    running: Arc<Running>,
     devices: Option<DevicesReader>,
+}
+
+/// How many of the threads run, and who is woken when none does any more.
+struct Running {
+    threads: AtomicUsize,
+    main: thread::Thread,
+}
+
+/// Held by each of them until it ends.
+struct Held(Arc<Running>);
+
+impl Held {
+    fn new(running: &Arc<Running>) -> Self {
+        // Relaxed: it is of the thread that looks.
+        running.threads.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(running))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Release: pairs with the acquire in `Pipeline::is_finished`.
+        if self.0.threads.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.main.unpark();
+        }
+    }
 }
 
 /// What differs between `read` and `capture` behind the core tables.
@@ -87,7 +114,17 @@ impl<'scope> Pipeline<'scope> {
             outboxes.push(outbox);
             lanes.iter_mut().zip(inboxes).for_each(|(lane, inbox)| lane.push(inbox));
         }
+        let main = thread::current();
+        let running = Arc::new(Running { threads: AtomicUsize::new(0), main });
         let mut threads = Vec::with_capacity(merges + 2);
+        let mut start = |name: String, run: Box<dyn FnOnce() + Send + 'scope>| {
+            let held = Held::new(&running);
+            threads.push(spawn(scope, name, move || {
+                let _held = held;
+                run();
+            })?);
+            Ok::<_, Error>(())
+        };
         let (mut payloads, mut labellers, mut reader) = (Vec::new(), Vec::new(), None);
         if let (Some(max_names), Some(counters)) = (max_names, &accounts.names_learned) {
             // Packets that can wait do so until all is known.
@@ -96,7 +133,7 @@ impl<'scope> Pipeline<'scope> {
             reader = Some(names.devices);
             let log = dealt.dns_log.map(|log| log.transactions(when_full));
             let thread = names.thread.with_log(log);
-            threads.push(spawn(scope, "names".to_owned(), || thread.run())?);
+            start("names".to_owned(), Box::new(|| thread.run()))?;
             payloads = Payloads::all(names.senders, counters);
             labellers = names.labellers;
         }
@@ -114,7 +151,7 @@ impl<'scope> Pipeline<'scope> {
                     .with_intervals(collector.take()),
                 counters: &accounts.globals[idx],
             };
-            threads.push(spawn(scope, format!("merge-{idx}"), || merge.run())?);
+            start(format!("merge-{idx}"), Box::new(|| merge.run()))?;
         }
         let reap = Reap {
             finished,
@@ -122,14 +159,9 @@ impl<'scope> Pipeline<'scope> {
             ended: Distributor::new(sinks, when_full).with_labels(labellers.next()),
             counters: &accounts.globals[merges],
         };
-        let main = thread::current();
-        threads.push(spawn(scope, "reap".to_owned(), move || {
-            reap.run();
-            // It is the last to end: `main` need not wait for its next look.
-            main.unpark();
-        })?);
+        start("reap".to_owned(), Box::new(|| reap.run()))?;
         let intervals = intervals.unwrap_or_default();
-        Ok((Feeds { outboxes, payloads, intervals }, Self { threads, devices: reader }))
+        Ok((Feeds { outboxes, payloads, intervals }, Self { threads, running, devices: reader }))
     }
 
     /// What devices there are, if names are learned.
@@ -139,7 +171,8 @@ impl<'scope> Pipeline<'scope> {
 
     /// Whether every thread is done.
     pub(super) fn is_finished(&self) -> bool {
-        self.threads.iter().all(ScopedJoinHandle::is_finished)
+        // Acquire: pairs with the release in `Held`.
+        self.running.threads.load(Ordering::Acquire) == 0
     }
 
     /// Waits until everything published has been merged, ended and handed to the sinks.

@@ -128,10 +128,15 @@ impl<'a> Core<'a> {
         }
     }
 
-    /// Counts a batch once there is room to close whatever it closes: for packets that can
-    /// wait, so that what is closed when depends on the packets only.
+    /// Whether there is room to close whatever a batch closes. Packets that can wait do so until
+    /// there is, so that what is closed when depends on the packets only.
+    pub(super) fn has_room(&self) -> bool {
+        self.outbox.room() >= BATCH_ROOM
+    }
+
+    /// Counts a batch once there is room.
     pub(super) fn count_with_room(&mut self, packets: &[Packet]) {
-        while self.outbox.room() < BATCH_ROOM {
+        while !self.has_room() {
             thread::park_timeout(WAIT);
         }
         self.count(packets);

@@ -225,10 +225,15 @@ impl PayloadSender {
     }
 
     /// Sends what is under way, unless the receiver has much to do: then it waits until its chunk
-    /// is full. Says that nothing up to `tick` will be handed over after this, if nothing waits.
-    pub fn reach(&mut self, tick: Tick) {
+    /// is full, as each takes a place in the ring. Whether nothing is under way after that.
+    pub fn flush_unless_behind(&mut self) -> bool {
         let is_behind = self.full.slots() <= HANDOVER_CHUNKS / 2;
-        if self.filling.heads.is_empty() || (!is_behind && self.flush()) {
+        self.filling.heads.is_empty() || (!is_behind && self.flush())
+    }
+
+    /// The same. Says that nothing up to `tick` will be handed over after this, if nothing waits.
+    pub fn reach(&mut self, tick: Tick) {
+        if self.flush_unless_behind() {
             self.progress.set_reached(tick);
         }
     }

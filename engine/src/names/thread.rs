@@ -6,6 +6,7 @@
 //! unless it is behind.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::devices::table::Devices;
 use crate::devices::{DevicesSetup, Sightings};
@@ -26,6 +27,19 @@ use crate::names::{
 };
 use crate::sync::ring::Consumer;
 use crate::sync::{Arc, Idle, thread};
+
+/// How long payloads gather before the next round, unless somebody waits for what they say: each
+/// round that publishes copies again what it changes.
+const GATHER: Duration = Duration::from_micros(200);
+
+/// What there was to do in a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Nothing,
+    Some,
+    /// As much as there may be, and perhaps more.
+    Full,
+}
 
 /// The thread's own.
 #[derive(Debug)]
@@ -104,19 +118,27 @@ impl NamesThread {
             // Asked before reading, so that nothing can arrive between.
             let is_last = self.receivers.iter_mut().all(PayloadReceiver::is_finished)
                 && self.sightings.iter().all(Consumer::is_abandoned);
-            if self.step() {
-                idle.reset();
-            } else if is_last {
-                self.transactions.iter_mut().for_each(Transactions::finish);
-                return;
-            } else {
-                idle.wait();
+            match self.round() {
+                Round::Full => idle.reset(),
+                Round::Some => {
+                    idle.reset();
+                    thread::park_timeout(GATHER);
+                }
+                Round::Nothing if is_last => {
+                    self.transactions.iter_mut().for_each(Transactions::finish);
+                    return;
+                }
+                Round::Nothing => idle.wait(),
             }
         }
     }
 
     /// Reads what is there, up to a bound, and publishes. Whether there was anything.
     pub fn step(&mut self) -> bool {
+        self.round() != Round::Nothing
+    }
+
+    fn round(&mut self) -> Round {
         let mut read = 0;
         // Before looking into the rings: all up to there is in them.
         let bound = self.bound();
@@ -147,7 +169,11 @@ impl NamesThread {
             unread.for_each(|(gauge, times)| gauge.set(times));
             self.receivers.iter().for_each(PayloadReceiver::publish_taken);
         }
-        read > 0 || released
+        match read {
+            ROUND_PAYLOADS => Round::Full,
+            0 if !released => Round::Nothing,
+            _ => Round::Some,
+        }
     }
 
     /// Up to where nothing earlier can come.

@@ -34,13 +34,19 @@ pub(super) struct Counting<'a> {
 }
 
 impl Counting<'_> {
-    /// Counts what is under way.
+    /// Counts what is under way, and sends all payloads.
     pub(super) fn flush(&mut self) {
-        if let Some(payloads) = &mut self.payloads {
-            // Whoever makes room for what is counted waits for these.
-            payloads.flush_all();
+        self.payloads.iter_mut().for_each(Payloads::flush_all);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        while !self.core.has_room() {
+            // Whoever makes it waits for these.
+            self.payloads.iter_mut().for_each(Payloads::flush);
+            thread::park_timeout(WAIT);
         }
-        self.core.count_with_room(self.batch.packets());
+        self.core.count(self.batch.packets());
         self.batch.clear();
     }
 }
@@ -67,7 +73,8 @@ impl PacketSink for Counting<'_> {
     #[inline]
     fn keep(&mut self) {
         if self.batch.keep() {
-            self.flush();
+            self.payloads.iter_mut().for_each(Payloads::flush_unless_behind);
+            self.count();
         }
     }
 
@@ -169,7 +176,7 @@ impl PacketSink for Dealing<'_> {
         }
         self.last = self.packet.ordinal;
         if self.last.is_multiple_of(BATCH_PACKETS as u64) {
-            self.payloads.iter_mut().for_each(Payloads::flush);
+            self.payloads.iter_mut().for_each(Payloads::flush_unless_behind);
             if self.by_direction {
                 // Who takes in order must know how far this is.
                 self.to_workers.flush(self.last);

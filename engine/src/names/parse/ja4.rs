@@ -2,8 +2,6 @@
 //! to the next. Of the family of fingerprints with such names only this one is free for all to use
 //! (BSD 3-Clause; <https://github.com/FoxIO-LLC/ja4>, "JA4: TLS Client Fingerprinting").
 
-use std::fmt::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
 use super::tls::Carrier;
@@ -40,7 +38,10 @@ impl Default for Hello {
     }
 }
 
-/// The fingerprint: 36 characters.
+/// Characters of a fingerprint.
+const BYTES: usize = 36;
+
+/// The fingerprint.
 pub(super) fn fingerprint(hello: &Hello) -> Box<str> {
     let [ciphers, extensions, algorithms, versions] =
         [&hello.ciphers, &hello.extensions, &hello.signature_algorithms, &hello.versions]
@@ -51,9 +52,8 @@ pub(super) fn fingerprint(hello: &Hello) -> Box<str> {
     };
     let name = if hello.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
     let version = version(versions.max().unwrap_or(hello.version));
-    let counts = [ciphers.clone().count(), extensions.clone().count()].map(|count| count.min(99));
-    let alpn = ends(&hello.alpn);
-
+    let counts = [ciphers.clone().count(), extensions.clone().count()]
+        .map(|count| u8::try_from(count).map_or(99, |count| count.min(99)));
     let ciphers = list(sorted(ciphers));
     let mut offered = list(sorted(extensions.filter(|kind| ![SERVER_NAME, ALPN].contains(kind))));
     let algorithms = list(algorithms);
@@ -61,14 +61,17 @@ pub(super) fn fingerprint(hello: &Hello) -> Box<str> {
         offered.push('_');
         offered.push_str(&algorithms);
     }
-    format!(
-        "{carrier}{version}{name}{:02}{:02}{alpn}_{}_{}",
-        counts[0],
-        counts[1],
-        digest(&ciphers),
-        digest(&offered)
-    )
-    .into()
+    let mut text = String::with_capacity(BYTES);
+    text.push(carrier);
+    text.push_str(version);
+    text.push(name);
+    counts.into_iter().for_each(|count| push_decimal(&mut text, count));
+    push_ends(&mut text, &hello.alpn);
+    text.push('_');
+    push_digest(&mut text, &ciphers);
+    text.push('_');
+    push_digest(&mut text, &offered);
+    text.into()
 }
 
 /// Values that mean nothing, which clients send so that servers stay tolerant (RFC 8701).
@@ -91,12 +94,15 @@ fn version(version: u16) -> &'static str {
 
 /// First and last character of a protocol's name; those of its hexadecimal form if one of them is
 /// no letter or digit.
-fn ends(alpn: &[u8]) -> String {
-    let (Some(&first), Some(&last)) = (alpn.first(), alpn.last()) else { return "00".into() };
+fn push_ends(text: &mut String, alpn: &[u8]) {
+    let (Some(&first), Some(&last)) = (alpn.first(), alpn.last()) else {
+        return text.push_str("00");
+    };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
-        return [first, last].map(char::from).iter().collect();
+        text.extend([first, last].map(char::from));
+    } else {
+        text.extend([first >> 4, last & 0x0f].map(digit));
     }
-    format!("{:x}{:x}", first >> 4, last & 0x0f)
 }
 
 fn sorted(values: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
@@ -107,18 +113,36 @@ fn sorted(values: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
 
 /// Four hexadecimal digits each, with commas.
 fn list(values: impl Iterator<Item = u16>) -> String {
-    values.map(|value| format!("{value:04x}")).collect::<Vec<_>>().join(",")
+    let mut text = String::new();
+    for value in values {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        push_hex(&mut text, &value.to_be_bytes());
+    }
+    text
 }
 
 /// The first twelve hexadecimal digits of the SHA-256 of a list, zeros if it is empty.
-fn digest(list: &str) -> String {
-    if list.is_empty() {
-        return "0".repeat(12);
+fn push_digest(text: &mut String, list: &str) {
+    match list {
+        "" => push_hex(text, &[0; 6]),
+        _ => push_hex(text, &Sha256::digest(list)[..6]),
     }
-    Sha256::digest(list).iter().take(6).fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes all that is written to it");
-        hex
-    })
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 0x0f].map(digit)));
+}
+
+/// Two digits of a number below 100.
+fn push_decimal(text: &mut String, number: u8) {
+    text.extend([number / 10, number % 10].map(digit));
+}
+
+/// A hexadecimal digit.
+fn digit(value: u8) -> char {
+    char::from(b"0123456789abcdef"[usize::from(value % 16)])
 }
 
 #[cfg(test)]
