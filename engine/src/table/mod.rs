@@ -519,6 +519,8 @@ impl<'a> CoreTable<'a> {
     }
 
     /// Publishes a delta of a slot's flow. Returns the flow's hash.
+    #[expect(clippy::inline_always, reason = "a delta is written once, where it is sent")]
+    #[inline(always)]
     fn send(&mut self, slot: u32, delta: Delta, outlet: &mut impl Outlet) -> u64 {
         let key = *self.slab.slot(slot).key();
         let hash = self.hasher.hash(&key);

@@ -143,6 +143,8 @@ impl Slab {
     }
 
     /// What a slot has counted since the last time.
+    #[expect(clippy::inline_always, reason = "a delta is written once, where it is sent")]
+    #[inline(always)]
     pub(crate) fn take_delta(&mut self, slot: u32) -> Delta {
         self.slots[slot as usize].take_delta(&mut self.origins[slot as usize])
     }

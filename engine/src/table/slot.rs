@@ -419,6 +419,8 @@ impl Slot {
 
     /// What was counted since the last time, which is then forgotten. What adds up to the same
     /// however often it is added (times, times to live, how the flow began) stays here.
+    #[expect(clippy::inline_always, reason = "a delta is written once, where it is sent")]
+    #[inline(always)]
     pub(super) fn take_delta(&mut self, origin: &mut Origin) -> Delta {
         let side = |way: usize| {
             let low = |word: u64| word & u64::from(u32::MAX);
