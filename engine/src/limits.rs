@@ -295,9 +295,10 @@ pub const FILE_PACKET_BYTES: usize = 1 << 20;
 /// The longest block of a pcapng file; more is a damaged file.
 pub const FILE_BLOCK_BYTES: usize = 16 << 20;
 
-/// Bytes that are read from a capture file at once. The buffer grows beyond, up to a power
-/// of two that holds one packet or block, only for a file with longer ones.
-pub const FILE_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes that are read from a capture file at once: few enough to be in a processor's second cache
+/// still when packets are looked for in them. The buffer grows beyond, up to a power of two that
+/// holds one packet or block, only for a file with longer ones.
+pub const FILE_BUFFER_BYTES: usize = 1 << 18;
 
 /// Bytes that are decompressed at once. If compressed data is damaged (not merely cut), at
 /// most this much of what came before the damage is lost with it.
