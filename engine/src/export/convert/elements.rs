@@ -18,6 +18,9 @@ const NTP_SECONDS: i64 = 2_208_988_800;
 pub(super) enum Meaning {
     /// A number, or the lower bits of one.
     Number(&'static str),
+    /// A number as it is behind a device that changes packets, of one that does not say how it was
+    /// before it.
+    NumberBehind(&'static str),
     /// All eight bits of the former type of service; the code point is six of them.
     TypeOfService(&'static str),
     /// A number in 64 bits that we show in digits.
@@ -102,8 +105,9 @@ fn of_responder(number: u16) -> Option<Meaning> {
 
 fn of_initiator(number: u16) -> Option<Meaning> {
     use Meaning::{
-        Address, Before, EndReason, Icmp, Interval, Label, Mac, Nothing, NtpTime, Number, OwnText,
-        Prefix, PrefixLength, Space, Started, Text, Time, TypeOfService, Uptime, Vlan, Word,
+        Address, Before, EndReason, Icmp, Interval, Label, Mac, Nothing, NtpTime, Number,
+        NumberBehind, OwnText, Prefix, PrefixLength, Space, Started, Text, Time, TypeOfService,
+        Uptime, Vlan, Word,
     };
     const MS: i64 = 1_000_000;
     Some(match number {
@@ -111,6 +115,8 @@ fn of_initiator(number: u16) -> Option<Meaning> {
         2 | 86 | 298 => Number("src_packets"),
         232 => Number("dst_bytes"),
         299 => Number("dst_packets"),
+        23 | 171 => NumberBehind("src_bytes"),
+        24 | 172 => NumberBehind("src_packets"),
         4 => Number("protocol"),
         5 => TypeOfService("src_dscp"),
         6 => Number("src_tcp_flags"),
@@ -203,6 +209,11 @@ pub(super) fn put(
             to.set_named(name, Value::Number(number(bytes)? & 0xff));
         }
         Meaning::Number(name) => to.set_named(name, Value::Number(number(bytes)?)),
+        Meaning::NumberBehind(name) => {
+            if *to.get(name) == Value::Absent {
+                to.set_named(name, Value::Number(number(bytes)?));
+            }
+        }
         Meaning::TypeOfService(name) => to.set_named(name, Value::Number(number(bytes)? >> 2)),
         Meaning::Word(name) => to.set_named(name, Value::Word(number(bytes)?)),
         Meaning::Address(name) => to.set_named(name, Value::Address(address(bytes)?)),

@@ -106,6 +106,20 @@ fn ipfix_of_others_has_lengths_enterprises_and_units_of_its_own() {
     );
 }
 
+/// Counts of what goes on (OUT_BYTES, OUT_PKTS) stand for those of what came, if there are none.
+#[test]
+fn counts_behind_a_router_are_better_than_none() {
+    let counts = |fields: &[(u64, u64)], values: &[(u64, usize)]| {
+        let template = template(300, &[&KEY[..], fields].concat());
+        let data = bytes(&[&key()[..], values].concat());
+        let (records, _) = read(&netflow(&[set(0, &template), set(300, &data)]));
+        ["src_packets", "src_bytes"].map(|name| records[0][name].clone())
+    };
+    assert_eq!(counts(&[(24, 4), (23, 4)], &[(3, 4), (300, 4)]), [3, 300]);
+    let both = [(23, 4), (1, 4), (2, 4), (24, 4)];
+    assert_eq!(counts(&both, &[(300, 4), (200, 4), (2, 4), (3, 4)]), [2, 200]);
+}
+
 #[test]
 fn damaged_messages_say_where() {
     let good = ipfix(&[set(2, &template(256, &KEY)), set(256, &bytes(&key()))]);
