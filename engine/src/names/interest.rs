@@ -4,7 +4,7 @@
 //! need costs a copy; what it says no to is lost for names.
 
 use super::NameService;
-use super::parse::{gquic, greeting, http, quic, ssh};
+use super::parse::{gquic, greeting, http, quic, ssh, tls};
 use crate::flow::protocol::{TCP, UDP};
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
 
@@ -48,11 +48,19 @@ pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32, is_n
 }
 
 /// How many payloads are wanted behind one of TCP that is, so that there are [`NAME_PAYLOADS`] of
-/// them; none behind a greeting, which is read by itself.
+/// them; none behind one in which all is that is read.
 #[must_use]
 #[inline]
 pub fn follow_ups(bytes: &[u8]) -> u32 {
-    if greeting::may_begin(bytes) { 0 } else { NAME_PAYLOADS - 1 }
+    let is_whole = match beginning(bytes) {
+        Some(Beginning::Tls) => tls::is_whole(bytes),
+        Some(Beginning::Http) => http::is_whole(bytes),
+        Some(Beginning::Ssh) => ssh::is_whole(bytes),
+        // It is read by itself.
+        Some(Beginning::Greeting) => true,
+        None => false,
+    };
+    if is_whole { 0 } else { NAME_PAYLOADS - 1 }
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
@@ -205,6 +213,12 @@ mod tests {
             assert_eq!(follow_ups(greeting), 0);
         }
         assert_eq!(follow_ups(b"\x16\x03\x01\x02"), NAME_PAYLOADS - 1);
+        for whole in
+            [&b"\x16\x03\x01\0\x04\x01\0\0\0"[..], b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n"]
+        {
+            assert_eq!(follow_ups(whole), 0);
+            assert_eq!(follow_ups(&whole[..whole.len() - 1]), NAME_PAYLOADS - 1);
+        }
         assert!(wants(TCP, [443, 40_000], b"overtaken", 1, false), "a port of TLS");
         assert!(!wants(TCP, [443, 40_000], b"it follows", 1, true));
         assert!(wants(TCP, [40_000, 53], b"\0\x20", 100, true));

@@ -19,6 +19,11 @@ pub(crate) fn may_begin(stream: &[u8]) -> bool {
     stream.first_chunk::<4>().is_some_and(|first| METHODS.contains(&first))
 }
 
+/// Whether a request that begins a stream surely ends in these bytes of it, in constant time.
+pub(crate) fn is_whole(stream: &[u8]) -> bool {
+    stream.ends_with(b"\r\n\r\n")
+}
+
 /// Reads the request that begins `stream`. If nothing can follow, as the rest `is_cut`, the whole
 /// lines that are there count.
 pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {

@@ -13,14 +13,23 @@ pub(crate) fn may_begin(stream: &[u8]) -> bool {
     stream.first_chunk::<4>() == Some(BEGINNING)
 }
 
+/// Whether it ends in these bytes.
+pub(crate) fn is_whole(stream: &[u8]) -> bool {
+    end(stream).is_some()
+}
+
 /// The line that begins `stream`, without its end.
 pub(crate) fn read(stream: &[u8]) -> Read<Box<str>> {
     let line = &stream[..stream.len().min(LINE_BYTES)];
-    match line.iter().position(|&byte| byte == b'\n') {
+    match end(line) {
         Some(end) => Read::Done(text(line[..end].trim_ascii_end())),
         None if line.len() < LINE_BYTES => Read::More,
         None => Read::No,
     }
+}
+
+fn end(stream: &[u8]) -> Option<usize> {
+    stream.iter().take(LINE_BYTES).position(|&byte| byte == b'\n')
 }
 
 #[cfg(test)]

@@ -72,11 +72,41 @@ fn with_certificate(
     Read::Done(facts)
 }
 
+/// So many records are looked at to tell whether more are of use.
+const LOOKED_AT: usize = 4;
+
+/// Whether the records that begin `stream` surely have all that is read of them: a ClientHello, or
+/// what comes before something else than a handshake. In constant time.
+pub(crate) fn is_whole(stream: &[u8]) -> bool {
+    let mut rest = stream;
+    for nth in 0..LOOKED_AT {
+        let Some(header) = rest.first_chunk() else { return false };
+        let Some(length) = of_handshake(header) else { return nth > 0 };
+        let end = RECORD_HEADER + length;
+        let Some(content) = rest.get(RECORD_HEADER..end) else { return false };
+        if nth == 0
+            && content.first() == Some(&CLIENT_HELLO)
+            && be24(content, 1).is_some_and(|length| MESSAGE_HEADER + length <= content.len())
+        {
+            return true;
+        }
+        rest = &rest[end..];
+    }
+    false
+}
+
 /// Messages of a handshake.
 struct Handshake<'a> {
     content: Cow<'a, [u8]>,
     /// Something else follows.
     is_over: bool,
+}
+
+/// The length of the record that this is the header of, if it is of a handshake.
+fn of_handshake(header: &[u8; RECORD_HEADER]) -> Option<usize> {
+    let [HANDSHAKE, 3, _, high, low] = *header else { return None };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    (1..=RECORD_BYTES).contains(&length).then_some(length)
 }
 
 /// What the handshake records that begin `stream` hold, without their headers; `None` if it does
@@ -88,12 +118,11 @@ fn handshake(stream: &[u8]) -> Option<Handshake<'_>> {
     while let [ALERT, 3, _, 0, 2, WARNING, _, behind @ ..] = rest {
         rest = behind;
     }
-    while let Some(header) = rest.first_chunk::<RECORD_HEADER>() {
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        if header[0] != HANDSHAKE || header[1] != 3 || !(1..=RECORD_BYTES).contains(&length) {
+    while let Some(header) = rest.first_chunk() {
+        let Some(length) = of_handshake(header) else {
             // What else follows a message is no part of it; an alert may stand inside of none.
             return (!message.is_empty()).then_some(Handshake { content: message, is_over: true });
-        }
+        };
         let end = rest.len().min(RECORD_HEADER + length);
         let content = &rest[RECORD_HEADER..end];
         if message.is_empty() {

@@ -144,3 +144,30 @@ proptest! {
         let _ = read(&bytes, cut);
     }
 }
+
+proptest! {
+    /// Where more is said to be of no use, it is of none; a hello that is whole wants no more.
+    #[test]
+    fn what_follows_a_whole_one_changes_nothing(
+        record in 20usize..400, cut in any::<prop::sample::Index>(), is_client: bool,
+        flip in prop::option::of((0usize..9, 0u32..8)), behind in prop::sample::select(vec![20, 22, 23]),
+        more in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let hello = if is_client { browser() } else { server_hello() };
+        let mut stream = records(&hello, record);
+        if is_client && record >= hello.len() {
+            prop_assert!(is_whole(&stream));
+        }
+        let ended = [&stream[..], &[20, 3, 3, 0, 1]].concat();
+        prop_assert_eq!(is_whole(&ended), hello.len().div_ceil(record) < LOOKED_AT);
+        stream.extend([behind, 3, 3, 0, 1, 1]);
+        stream.truncate(cut.index(stream.len()) + 1);
+        if let Some((at, bit)) = flip.filter(|(at, _)| *at < stream.len()) {
+            stream[at] ^= 1 << bit;
+        }
+        if is_whole(&stream) {
+            let followed = [&stream[..], &more].concat();
+            prop_assert_eq!(read(&followed, false), read(&stream, false));
+        }
+    }
+}
