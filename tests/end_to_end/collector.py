@@ -1,9 +1,10 @@
-"""Reads the files that nfcapd has written, by nfdump, or what it would have received, by tshark, and
-a JSON lines file of the run that sent the records, and compares them.
+"""Reads the files that nfcapd has written, by nfdump, or what it would have received, by tshark, or
+what nfacctd has stored, and a JSON lines file of the run that sent the records, and compares them.
 
-Arguments: nfcapd's folder or a capture (.pcap), the JSON lines. A record of nfcapd's has one
-direction, or with it the packets and bytes of the other. Prints how many records of ours agree; exits
-with 1 if any does not.
+Arguments: nfcapd's folder, a capture (.pcap) or nfacctd's file (.json), the JSON lines; `first` if
+that has the first direction of each record only. A record of nfcapd's has one direction, or with it
+the packets and bytes of the other. Prints how many records of ours agree; exits with 1 if any does
+not.
 """
 
 import json
@@ -74,12 +75,35 @@ def by_tshark(capture):
             yield record
 
 
+def by_nfacctd(path):
+    with open(path, encoding="utf-8") as lines:
+        for flow in map(json.loads, lines):
+            record = {
+                "start": flow["timestamp_start"][:23],
+                "end": flow["timestamp_end"][:23],
+                "protocol": int(flow["ip_proto"]),
+                "src_ip": flow["ip_src"],
+                "dst_ip": flow["ip_dst"],
+                "src_packets": flow["packets"],
+                "src_bytes": flow["bytes"],
+                "src_mac": flow["mac_src"],
+                "dst_mac": flow["mac_dst"],
+                "vlan": flow["vlan"],
+            }
+            # It reads flags of one byte only, and IPFIX's have two.
+            if flow["export_proto_version"] == 9:
+                record["src_tcp_flags"] = int(flow["tcp_flags"])
+            if record["protocol"] in (6, 17, 132):
+                record |= {"src_port": flow["port_src"], "dst_port": flow["port_dst"]}
+            yield record
+
+
 def flags(text):
     return sum(1 << 7 - place for place, letter in enumerate(text) if letter == FLAGS[place])
 
 
 def directions(record, are_both):
-    """A record of ours as nfcapd has it, with the directions that sent anything."""
+    """A record of ours as collectors have it, with the directions that sent anything."""
     sides = ("src", "dst")
     common = {
         # A millisecond is the finest that it has.
@@ -96,6 +120,9 @@ def directions(record, are_both):
             "src_packets": record[f"{side}_packets"],
             "src_bytes": record[f"{side}_bytes"],
             "src_tcp_flags": record.get(f"{side}_tcp_flags", 0),
+            "src_mac": record.get(f"{side}_mac", "00:00:00:00:00:00"),
+            "dst_mac": record.get(f"{other}_mac", "00:00:00:00:00:00"),
+            "vlan": record.get("vlan", [0])[0],
         }
         if record["protocol"] in (6, 17, 132):
             direction |= {"src_port": record[f"{side}_port"], "dst_port": record[f"{other}_port"]}
@@ -110,8 +137,9 @@ def directions(record, are_both):
 
 
 def main():
-    read, ours = sys.argv[1:]
-    theirs = list(by_tshark(read)) if read.endswith(".pcap") else by_nfdump(read)
+    read, ours, *which = sys.argv[1:]
+    by = {".pcap": by_tshark, ".json": by_nfacctd}.get(os.path.splitext(read)[1], by_nfdump)
+    theirs = list(by(read))
     with open(ours, encoding="utf-8") as lines:
         records = [json.loads(line) for line in lines]
     are_both = any("dst_packets" in record for record in theirs)
@@ -119,8 +147,11 @@ def main():
         # It has room for the flags of one direction, and keeps those that it read last.
         for record in theirs:
             del record["src_tcp_flags"]
-    ours = [direction for record in records for direction in directions(record, are_both)]
-    compare(theirs, ours)
+    most = 1 if which == ["first"] else 2
+    ours = [it for record in records for it in list(directions(record, are_both))[:most]]
+    # Not all of them tell of MAC addresses and VLANs, or of flags.
+    told = set().union(*theirs)
+    compare(theirs, [{name: it[name] for name in it if name in told} for it in ours])
     print(len(records))
 
 

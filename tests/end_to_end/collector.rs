@@ -342,13 +342,14 @@ fn by_nfcapd(protocol: &str, arguments: &[&str]) -> Outcome {
     command.args(["read", "-q", "--strict", "-o", &url, "-o"]).arg(&jsonl).args(arguments);
     Run::of(command.arg(&made.capture)).expect(0)?;
     drop(nfcapd);
-    has_directions(&received, &jsonl)
+    has_directions(&received, &jsonl, &[])
 }
 
-/// Whether nfdump or tshark reads in the one what stands in the other.
-fn has_directions(received: &Path, jsonl: &Path) -> Outcome {
+/// Whether nfdump, tshark or nfacctd reads in the one what stands in the other: `first` if only the
+/// first direction of each record.
+pub(crate) fn has_directions(received: &Path, jsonl: &Path, which: &[&str]) -> Outcome {
     let mut command = Command::new("python3");
-    let run = Run::of(command.arg(COMPARE).arg(received).arg(jsonl)).expect(0)?;
+    let run = Run::of(command.arg(COMPARE).arg(received).arg(jsonl).args(which)).expect(0)?;
     let records: usize = run.stdout.trim().parse()?;
     ensure(records >= 250, format!("{records} records, fewer than 250"))
 }
@@ -375,7 +376,7 @@ fn netflow() -> Outcome {
         frames.push(frame);
     }
     fs::write(&pcap, crate::jumbo::pcap(&frames))?;
-    has_directions(&pcap, &jsonl)
+    has_directions(&pcap, &jsonl, &[])
 }
 
 /// All that a socket has: nothing comes after the program has ended.

@@ -26,6 +26,7 @@ mod live;
 mod messages;
 mod names;
 mod nats;
+mod nfacctd;
 mod observe;
 mod observe_xdp;
 mod outage;
@@ -85,6 +86,7 @@ fn main() {
     trials.extend(foreign::trials());
     trials.extend(convert::trials());
     trials.extend(collector::trials());
+    trials.extend(nfacctd::trials());
     trials.extend(tls::trials());
     trials.extend(spool::trials());
     trials.extend(nats::trials());
