@@ -33,16 +33,19 @@ const TEMPLATES: [(u16, &[u16]); 3] = [
     (144, &[166, 167, 168]),
 ];
 
-/// A message that says what totals there are.
+/// A message that says what totals there are. Each template is in a set of its own: nfacctd 1.7.7
+/// finds no second one in a set, as it adds the scope's count to one that has it.
 pub(super) fn templates() -> Told {
-    let mut set = Vec::new();
+    let mut sets = Vec::new();
     for (which, (scope, counters)) in (1..).zip(TEMPLATES) {
         let count = u16::try_from(counters.len()).expect("there are few");
         let header = [number_of_options(which), count + 1, 1, scope, 4];
         let counters = counters.iter().flat_map(|&counter| [counter, 8]);
-        header.into_iter().chain(counters).for_each(|number| set.extend(number.to_be_bytes()));
+        let template: Vec<_> =
+            header.into_iter().chain(counters).flat_map(u16::to_be_bytes).collect();
+        Dialect::Ipfix.write_set(OPTIONS_SET, &template, &mut sets);
     }
-    Told { bytes: Dialect::Ipfix.message(OPTIONS_SET, &set, 0), records: 0 }
+    Told { bytes: with_header(sets), records: 0 }
 }
 
 /// A message with the totals.
@@ -60,8 +63,13 @@ pub(in crate::export) fn totals(totals: &Totals) -> Told {
         let record: Vec<_> = scope.to_be_bytes().into_iter().chain(counters).collect();
         Dialect::Ipfix.write_set(number_of_options(which), &record, &mut sets);
     }
+    Told { bytes: with_header(sets), records: 3 }
+}
+
+/// A message of these sets.
+fn with_header(mut sets: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     Dialect::Ipfix.write_header(sets.len(), 0, &mut bytes);
     bytes.append(&mut sets);
-    Told { bytes, records: 3 }
+    bytes
 }
