@@ -66,7 +66,7 @@ impl SpoolOptions {
 }
 
 /// Where an entry is, and what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// The number of its segment.
     pub(super) segment: u64,

@@ -4,13 +4,17 @@
 //! is what goes next, behind it is what the spool has that was not read, behind that `late`, which is
 //! still to go to disk or to `waiting`. With a collector that takes all, nothing goes to disk.
 
+mod parts;
+
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::time::Instant;
 
+use self::parts::Split;
 use super::backoff::Backoff;
-use super::message::{Kept, Message, Whole};
+use super::connection::TOO_LONG;
+use super::message::{Kept, Message};
 use crate::export::SinkAccount;
 use crate::export::account::SpoolAccount;
 use crate::export::spool::{self, Lost, Spool};
@@ -36,6 +40,7 @@ pub(super) struct Backlog {
 
 struct Disk {
     spool: Spool,
+    split: Split,
     /// When to try again, if it does not take anything.
     trouble: Option<Backoff>,
     /// It was told that the oldest goes.
@@ -64,6 +69,7 @@ impl Backlog {
         }
         let disk = spool.map(|spool| Disk {
             spool,
+            split: Split::default(),
             trouble: None,
             is_told_full: false,
             scratch: Vec::new(),
@@ -122,40 +128,52 @@ impl Backlog {
     /// A message has arrived.
     pub(super) fn arrived(&mut self, message: &Message) {
         self.sent_bytes += message.bytes.len() as u64;
-        let (flows, bytes) = (message.flows.into(), self.sent_bytes);
+        let bytes = self.sent_bytes;
         match (message.kept, &mut self.disk) {
             (Kept::Disk(place), Some(disk)) => {
-                self.account.spool_sent(flows, place.is_former, bytes);
-                if !message.has_more {
+                let settled = disk.split.arrived(place, message.flows);
+                let arrived = settled.map_or(0, |parts| parts.arrived.into());
+                self.account.spool_sent(arrived, place.is_former, bytes);
+                if let Some(parts) = settled {
+                    self.account.spool_lost(TOO_LONG, parts.too_long.into(), place.is_former);
                     disk.spool.done(&place);
                     disk.is_told_full &= !disk.spool.is_empty();
                     disk.tell_size(&self.account);
                 }
             }
-            (Kept::Gone { is_former }, _) => self.account.spool_sent(flows, is_former, bytes),
-            _ => self.account.written(flows, bytes, true),
+            (Kept::Gone { is_former }, _) => {
+                self.account.spool_sent(message.flows.into(), is_former, bytes);
+            }
+            _ => self.account.written(message.flows.into(), bytes, true),
         }
     }
 
-    /// Puts pieces in the place of a message that went next: with `lost` flow records less, for this
-    /// cause.
-    pub(super) fn replace(&mut self, of: &Whole, pieces: Vec<Message>, lost: u32, cause: &str) {
-        let is_gone = pieces.is_empty();
+    /// Puts pieces in the place of a message that went next, and is `kept` like this: with `lost` flow
+    /// records less, which are too long. Whether all before it has arrived (`is_oldest`) says whether a
+    /// later run need not find it again, if nothing is left of it.
+    pub(super) fn replace(&mut self, kept: Kept, pieces: Vec<Message>, lost: u32, is_oldest: bool) {
+        let count = pieces.len();
         for piece in pieces.into_iter().rev() {
             self.bytes += in_memory(&piece);
             self.waiting.push_front(piece);
         }
-        let lost = lost.into();
-        match (of.kept, &mut self.disk) {
+        match (kept, &mut self.disk) {
             (Kept::Disk(place), Some(disk)) => {
-                self.account.spool_lost(cause, lost, place.is_former);
-                if is_gone && !of.has_more {
-                    disk.spool.give_up(&place);
+                if let Some(parts) = disk.split.split(place, count, lost) {
+                    let (arrived, is_former) = (parts.arrived.into(), place.is_former);
+                    self.account.spool_sent(arrived, is_former, self.sent_bytes);
+                    self.account.spool_lost(TOO_LONG, parts.too_long.into(), is_former);
+                    match is_oldest {
+                        true => disk.spool.done(&place),
+                        false => disk.spool.give_up(&place),
+                    }
+                    disk.tell_size(&self.account);
                 }
-                disk.tell_size(&self.account);
             }
-            (Kept::Gone { is_former }, _) => self.account.spool_lost(cause, lost, is_former),
-            _ => self.account.not_written(cause, lost),
+            (Kept::Gone { is_former }, _) => {
+                self.account.spool_lost(TOO_LONG, lost.into(), is_former);
+            }
+            _ => self.account.not_written(TOO_LONG, lost.into()),
         }
     }
 
@@ -272,7 +290,12 @@ impl Backlog {
             on_their_way += u64::from(message.flows);
         }
         self.waiting.retain(|message| !is_of_it(message));
-        self.account.spool_lost(spool::FULL, lost.records - on_their_way, lost.is_former);
+        let split = self.disk.as_mut().map(|disk| disk.split.take(lost.segment));
+        let (arrived, too_long) = split.unwrap_or_default();
+        let rest = lost.records - on_their_way - arrived - too_long;
+        self.account.spool_sent(arrived, lost.is_former, self.sent_bytes);
+        self.account.spool_lost(TOO_LONG, too_long, lost.is_former);
+        self.account.spool_lost(spool::FULL, rest, lost.is_former);
         if let Some(disk) = &mut self.disk
             && !mem::replace(&mut disk.is_told_full, true)
         {

@@ -21,14 +21,6 @@ pub(super) struct Message {
     pub(super) flows: u32,
     pub(super) definitions: Vec<Definition>,
     pub(super) kept: Kept,
-    /// Whether more of the same entry on disk comes behind it, which counts for both.
-    pub(super) has_more: bool,
-}
-
-/// What pieces are of.
-pub(super) struct Whole {
-    pub(super) kept: Kept,
-    pub(super) has_more: bool,
 }
 
 /// Where a message is beside memory.
@@ -52,7 +44,6 @@ impl Message {
             flows: packed.flows,
             definitions: packed.templates().map(Definition::Ours).collect(),
             kept: Kept::Memory,
-            has_more: false,
         }
     }
 
@@ -101,35 +92,22 @@ impl Message {
             flows: entry.place.records,
             definitions,
             kept: Kept::Disk(entry.place),
-            has_more: false,
         })
-    }
-
-    /// What pieces of it are of.
-    pub(super) fn whole(&self) -> Whole {
-        Whole { kept: self.kept, has_more: self.has_more }
     }
 
     /// The same in messages of up to `most` bytes; and how many flow records are in none, as a data
     /// record alone is longer. Which data records a flow has is not known where it may have two, so one
     /// that lacks one counts.
     pub(super) fn split(self, dialect: Dialect, pen: Option<u32>, most: usize) -> (Vec<Self>, u32) {
-        let Self { bytes, records, flows, definitions, kept, has_more } = self;
+        let Self { bytes, records, flows, definitions, kept } = self;
         let pieces = ipfix::split(dialect, &bytes, &definitions, pen, most);
         let there: u32 = pieces.iter().map(|piece| piece.records).sum();
         let lost = records.saturating_sub(there).min(flows);
-        // All of an entry on disk is done with at once.
-        let is_one = kept != Kept::Memory;
         let (last, mut left) = (pieces.len().saturating_sub(1), flows - lost);
         let piece = |(place, ipfix::Piece { bytes, records })| {
-            let flows = match place == last {
-                true => left,
-                false if is_one => 0,
-                false => left.min(records),
-            };
+            let flows = if place == last { left } else { left.min(records) };
             left -= flows;
-            let (definitions, has_more) = (definitions.clone(), has_more || is_one && place < last);
-            Self { bytes, records, flows, definitions, kept, has_more }
+            Self { bytes, records, flows, definitions: definitions.clone(), kept }
         };
         let pieces: Vec<_> = pieces.into_iter().enumerate().map(piece).collect();
         // Nothing of it is left: then all is lost.
@@ -168,7 +146,7 @@ mod tests {
     fn message(templates: &[Template]) -> Message {
         let definitions = templates.iter().copied().map(Definition::Ours).collect();
         let (bytes, kept) = (vec![7; 50], Kept::Memory);
-        Message { bytes, records: 3, flows: 2, definitions, kept, has_more: false }
+        Message { bytes, records: 3, flows: 2, definitions, kept }
     }
 
     #[test]
@@ -224,11 +202,7 @@ mod tests {
                 assert_eq!(pieces.iter().map(|it| it.flows).sum::<u32>(), 60);
                 assert_eq!(pieces.iter().map(|it| it.records).sum::<u32>(), records);
                 assert!(pieces.iter().all(|it| it.bytes.len() <= 700 && it.kept == kept));
-                // On disk there is one entry, which is done with when the last of them has arrived.
-                let is_one = kept != Kept::Memory;
-                let (last, others) = pieces.split_last().unwrap();
-                assert!(!last.has_more && others.iter().all(|it| it.has_more == is_one));
-                assert!(others.iter().all(|it| it.flows <= if is_one { 0 } else { it.records }));
+                assert!(pieces.iter().all(|it| it.flows <= it.records));
             }
             let (pieces, lost) = packed(dialect, 60).split(dialect, None, 50);
             assert_eq!((pieces, lost), (vec![], 60));

@@ -2,7 +2,6 @@
 //! takes is known from then on (RFC 1191, RFC 8201). Messages are split by their records and sent again,
 //! later ones are packed shorter. What cannot be split further is counted, and others go on.
 
-use super::connection::TOO_LONG;
 use super::{Exporter, packer};
 use crate::limits::DATAGRAM_BYTES_BOUNDS;
 
@@ -45,16 +44,21 @@ impl Exporter {
     /// Puts pieces that the path takes in the place of the next message.
     pub(super) fn split_next(&mut self) {
         let Some(message) = self.backlog.pop() else { return };
-        let whole = message.whole();
+        let (kept, is_oldest) = (message.kept, self.is_oldest());
         let (pieces, lost) = message.split(self.endpoint.dialect(), self.pen, self.most_bytes);
-        self.backlog.replace(&whole, pieces, lost, TOO_LONG);
+        self.backlog.replace(kept, pieces, lost, is_oldest);
         self.tell_lost(lost);
+    }
+
+    /// Whether all before the next message has arrived.
+    fn is_oldest(&self) -> bool {
+        self.session.as_ref().is_none_or(|session| session.unsettled().next().is_none())
     }
 
     fn lose_next(&mut self) {
         self.refusals = 0;
         let Some(message) = self.backlog.pop() else { return };
-        self.backlog.replace(&message.whole(), Vec::new(), message.flows, TOO_LONG);
+        self.backlog.replace(message.kept, Vec::new(), message.flows, self.is_oldest());
         self.tell_lost(message.flows);
     }
 
