@@ -228,6 +228,13 @@ pub const STREAM_MESSAGE_BYTES: usize = 64 << 10;
 /// connection.
 pub const STREAM_ANSWER: Duration = Duration::from_secs(5);
 
+/// How long messages of a subject that a broker has refused must be taken until that counts as over.
+pub const STREAM_STANDS: Duration = Duration::from_secs(10);
+
+/// Of what is under way to a broker, a subject leaves so much to others, if there are any: it has no
+/// more than so many times what is free beside one.
+pub const STREAM_SHARE: usize = 7;
+
 /// Of [`COLLECTOR_SPOOL_BYTES`], what messages of subjects that a broker refuses may keep from those
 /// of others.
 pub const STREAM_REFUSED_BYTES: usize = COLLECTOR_SPOOL_BYTES / 2;

@@ -73,6 +73,8 @@ impl Nats {
             .name("flowtap")
             .connection_timeout(COLLECTOR_CONNECT)
             .ignore_discovered_servers()
+            // A connection that is dead is noticed though nothing is heard of a subject.
+            .ping_interval(STREAM_ANSWER)
             .client_capacity(self.in_flight + COMMANDS)
             .subscription_capacity(self.in_flight + COMMANDS)
             .event_callback(move |event| {

@@ -15,7 +15,9 @@ use crate::export::collector::Failure;
 use crate::export::collector::backoff::Backoff;
 use crate::export::queue::{Batch, Message as Task, Queue};
 use crate::export::{Context, Encoder};
-use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE, STREAM_ANSWER, STREAM_IDLE_LOOK};
+use crate::limits::{
+    COLLECTOR_LOOK, COLLECTOR_PATIENCE, STREAM_ANSWER, STREAM_IDLE_LOOK, STREAM_STANDS,
+};
 use crate::sync::{Arc, thread};
 
 /// The thread's part.
@@ -197,13 +199,16 @@ impl Publisher {
         self.look_for_late();
     }
 
-    /// What is not answered is sent again over another connection; unless what was sent later is: then
-    /// it is its subject that nobody answers on.
+    /// What is not answered is sent again over another connection; unless what was sent later is, or it
+    /// was so there: then it is its subject that nobody answers on.
     fn look_for_late(&mut self) {
         if Instant::now() < self.look {
             return;
         }
         self.look = Instant::now() + COLLECTOR_LOOK;
+        for subject in self.outbox.standing(STREAM_STANDS) {
+            self.tell(&subject, STORES);
+        }
         let late = self.outbox.late(STREAM_ANSWER);
         if late.is_empty() {
             return;
@@ -213,25 +218,31 @@ impl Publisher {
             STREAM_ANSWER.as_secs()
         );
         let failure = Failure { cause: "not acknowledged".to_owned(), text };
-        for &(number, _) in late.iter().filter(|(_, is_passed_by)| *is_passed_by) {
-            self.refuse(number, failure.clone());
+        // Over a connection that has said nothing yet it is no news either. One that is dead is noticed
+        // by the link.
+        let is_down = self.down.is_some();
+        let (of_subjects, others): (Vec<_>, Vec<_>) =
+            late.into_iter().partition(|it| is_down || it.is_of_subject);
+        for late in of_subjects {
+            let subject = self.outbox.refuse_late(late.number, failure.clone(), !is_down);
+            self.tell_refused(subject, &failure);
         }
-        if late.iter().any(|(_, is_passed_by)| !is_passed_by) {
+        if !others.is_empty() {
             self.disconnect(failure);
         }
     }
 
     fn publish(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let most = match &self.down {
-            None => self.in_flight,
-            // One message finds out whether it is over.
-            Some(_) if Instant::now() >= self.backoff.next() => 1,
-            Some(_) => 0,
-        };
         // One that nobody has refused yet, if there is any.
         let tries_refused = self.down.is_none() || !self.outbox.has_waiting();
-        let messages = self.outbox.send(most, tries_refused);
+        let messages = match &self.down {
+            None => self.outbox.send(self.in_flight, tries_refused),
+            Some(_) if Instant::now() >= self.backoff.next() => {
+                self.outbox.probe(self.in_flight, tries_refused)
+            }
+            Some(_) => return,
+        };
         if !messages.is_empty()
             && let Err(failure) = link.publish(&messages)
         {
@@ -268,11 +279,11 @@ impl Publisher {
         match answer {
             Answer::Stored => {
                 self.is_up(Some(STORES));
-                if let Some(message) = self.outbox.settle(number) {
+                if let Some((message, is_news)) = self.outbox.stored(number) {
                     self.stored_bytes += message.text.len() as u64;
                     self.queue.account.written(message.records, self.stored_bytes, true);
                     self.last_settled = Instant::now();
-                    if self.outbox.accept(&message.subject) {
+                    if is_news {
                         self.tell(&message.subject, STORES);
                     }
                 }
@@ -280,11 +291,12 @@ impl Publisher {
             Answer::NotNow(failure) => {
                 // It answers, which is what was not known.
                 self.is_up(None);
-                self.refuse(number, failure);
+                let subject = self.outbox.refuse(number, failure.clone(), true);
+                self.tell_refused(subject, &failure);
             }
             Answer::Never(failure) => {
                 self.is_up(None);
-                if let Some(message) = self.outbox.settle(number) {
+                if let Some(message) = self.outbox.give_up(number) {
                     self.lose(message.records, &failure);
                     self.last_settled = Instant::now();
                 }
@@ -292,11 +304,10 @@ impl Publisher {
         }
     }
 
-    /// The broker does not take a message now, nor others of its subject.
-    fn refuse(&mut self, number: u64, failure: Failure) {
-        let text = format!("{}; trying again", failure.text);
-        if let Some(subject) = self.outbox.refuse(number, failure) {
-            self.tell(&subject, &text);
+    /// The broker takes nothing of a subject at present, if there is one of which that is news.
+    fn tell_refused(&self, subject: Option<Arc<str>>, failure: &Failure) {
+        if let Some(subject) = subject {
+            self.tell(&subject, &format!("{}; trying again", failure.text));
         }
     }
 

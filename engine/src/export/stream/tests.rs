@@ -11,7 +11,7 @@ use crate::export::collector::Failure;
 use crate::export::queue::{Batch, Message as Task, Progress, Queue};
 use crate::export::tests::{empty_context, tcp_record};
 use crate::export::{Context, Format, SinkAccount, SinkOptions, WhenFull};
-use crate::flow::FeaturesSet;
+use crate::flow::{FeaturesSet, FlowRecord};
 use crate::sync::{Arc, thread};
 
 /// What the broker does with a message.
@@ -24,6 +24,8 @@ enum Deed {
     Lose,
     NotNow,
     Never,
+    /// Nobody hears of it.
+    Ignore,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +36,8 @@ struct State {
     deeds: VecDeque<Deed>,
     /// Subjects of which nothing is taken, ever.
     refused: BTreeSet<&'static str>,
+    /// Subjects on which nobody answers, ever.
+    silent: BTreeSet<&'static str>,
     /// How often nobody is there at first.
     absences: u32,
     connections: u32,
@@ -73,6 +77,8 @@ impl Link for FakeLink {
         for (number, message) in messages {
             let deed = if self.is_gone {
                 Deed::Lose
+            } else if state.silent.contains(&*message.subject) {
+                Deed::Ignore
             } else if state.refused.contains(&*message.subject) {
                 Deed::NotNow
             } else {
@@ -85,6 +91,7 @@ impl Link for FakeLink {
                 Deed::Keep => self.answers.push((*number, Answer::Stored)),
                 Deed::KeepSilently | Deed::Lose => self.is_gone = true,
                 Deed::NotNow => self.answers.push((*number, Answer::NotNow(failure("full")))),
+                Deed::Ignore => {}
                 Deed::Never => self.answers.push((*number, Answer::Never(failure("too long")))),
             }
         }
@@ -110,8 +117,16 @@ fn send(fake: &Fake, records: u32, in_flight: usize) -> Arc<SinkAccount> {
     send_as(fake, "flows", records, in_flight)
 }
 
-/// The same under subjects, of two interfaces in turn.
-fn send_as(fake: &Fake, subject: &str, records: u32, in_flight: usize) -> Arc<SinkAccount> {
+/// A record of a flow's part, of two interfaces in turn.
+fn record(part: u32) -> FlowRecord {
+    let mut record = tcp_record();
+    record.total.part = part;
+    record.total.opening.as_mut().unwrap().interface = u16::from(part % 2 == 1);
+    record
+}
+
+/// The sink's thread, and the queue that it takes from.
+fn begin(fake: &Fake, subject: &str, in_flight: usize) -> (Arc<Queue>, thread::JoinHandle<()>) {
     let address = Address::parse(&format!("nats://host/{subject}")).unwrap();
     let options = StreamOptions { in_flight, ..StreamOptions::default() };
     let queue = Arc::new(Queue::new(address.to_string()));
@@ -121,16 +136,15 @@ fn send_as(fake: &Fake, subject: &str, records: u32, in_flight: usize) -> Arc<Si
     let broker = Box::new(fake.clone());
     let publisher =
         Publisher::new(&address, broker, encoder, &options, Arc::clone(&queue), context);
-    let runner = thread::spawn(move || publisher.run());
+    (queue, thread::spawn(move || publisher.run()))
+}
+
+/// The same under subjects.
+fn send_as(fake: &Fake, subject: &str, records: u32, in_flight: usize) -> Arc<SinkAccount> {
+    let (queue, runner) = begin(fake, subject, in_flight);
     let parts: Vec<_> = (0..records).collect();
     for parts in parts.chunks(10) {
-        let record = |&part: &u32| {
-            let mut record = tcp_record();
-            record.total.part = part;
-            record.total.opening.as_mut().unwrap().interface = u16::from(part % 2 == 1);
-            record
-        };
-        let records = parts.iter().map(record).collect();
+        let records = parts.iter().map(|&part| record(part)).collect();
         queue.offer(&Arc::new(Batch { records, ..Batch::default() }), WhenFull::Wait);
     }
     queue.end(Task::Finish);
@@ -203,4 +217,41 @@ fn a_subject_that_is_refused_holds_up_nothing_of_another() {
         assert_eq!(said, ["nats://host:4222/f.{interface}: f.eth0: full, in full; trying again"]);
         assert!(account.failure().is_some_and(|error| error.to_string().contains("full, in full")));
     }
+}
+
+/// As if nobody acknowledged what comes under one of them.
+#[test]
+fn a_subject_on_which_nobody_answers_holds_up_nothing_of_another() {
+    for in_flight in [2, 100] {
+        let fake = Fake::default();
+        fake.0.lock().unwrap().silent = ["f.eth0"].into();
+        let account = send_as(&fake, "f.{interface}", 300, in_flight);
+        assert_eq!(account.records(), 150, "{in_flight} under way");
+        assert_eq!(account.not_sent(), BTreeMap::from([("not acknowledged".to_owned(), 150)]));
+    }
+}
+
+/// Nor does it if its messages are the only ones that a connection had.
+#[test]
+fn one_that_is_silent_alone_is_found_out() {
+    let fake = Fake::default();
+    fake.0.lock().unwrap().silent = ["f.eth0"].into();
+    let (queue, runner) = begin(&fake, "f.{interface}", 2);
+    let offer = |part| {
+        let batch = Arc::new(Batch { records: vec![record(part)], ..Batch::default() });
+        queue.offer(&batch, WhenFull::Wait);
+    };
+    offer(0);
+    let connections = || fake.0.lock().unwrap().connections;
+    while connections() < 2 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    // Behind it over the next connection, which is kept.
+    offer(1);
+    while queue.account.records() == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(connections(), 2);
+    queue.end(Task::Leave);
+    runner.join().unwrap();
 }
