@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("spool::one_that_is_away_for_long_gets_all", away_for_long),
         Trial::test("spool::one_that_takes_nothing_for_a_while_gets_all", takes_nothing),
         Trial::test("spool::a_run_that_is_killed_leaves_all_to_the_next", killed),
+        Trial::test("spool::a_run_that_ends_leaves_all_to_the_next", left_at_the_end),
         Trial::test("spool::what_finds_no_room_is_counted", limit),
         Trial::test("spool::a_damaged_end_is_told_and_never_sent", damaged),
         Trial::test("spool::two_do_not_use_one_folder", two_at_a_time),
@@ -53,6 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trials.extend([
             Trial::test("spool::a_full_disk_is_told_once_and_loses_nothing", full_disk),
             Trial::test("spool::a_capture_without_privileges_spools", capture),
+            Trial::test("spool::a_link_of_somebody_else_on_the_way_is_not_followed", hostile_link),
         ]);
     } else {
         trials.extend(not_here("spool_as_root", "needs root to mount a small disk"));
@@ -414,6 +416,33 @@ fn killed() -> Outcome {
     nothing_is_left(&spool)
 }
 
+/// Its collector is not there, and is for the next one, which has records of its own.
+fn left_at_the_end() -> Outcome {
+    let (folder, address) = (folder(), free_address()?);
+    let spool = folder.path().join("spool");
+    let run = |made: &Generated| -> Result<(Value, String, Vec<Value>), Failed> {
+        let mut feeding = Feeding::start(address, &spool, &[])?;
+        feeding.feed(&fs::read(&made.capture)?);
+        feeding.finish()
+    };
+    let (ledger, said, first) = run(&generate_scan(20_000))?;
+    let (sink, flows) = (&ledger["sinks"][0], &ledger["flows"]);
+    let left = first.len() as u64;
+    ensure(left > 10_000 && sink["spooled"] == left && sink["records"] == 0, sink.to_string())?;
+    ensure(flows["not_sent"] == serde_json::json!({}), flows.to_string())?;
+    ensure(said.contains(&format!("{left} records are spooled for the next run")), said)?;
+    let collector = Collector::start(address)?;
+    let (ledger, _, second) = run(&generate(2_000, 100, 48))?;
+    let (sink, state) = (&ledger["sinks"][0], &ledger["sinks"][0]["spool"]);
+    ensure(state["found"] == left && state["sent"] == left, sink.to_string())?;
+    ensure(state["left"] == 0 && state["not_sent"] == serde_json::json!({}), sink.to_string())?;
+    let is_sent = number(&sink["records"]) == second.len() as u64 && sink["spooled"] == 0;
+    ensure(is_sent, sink.to_string())?;
+    let all = [ids(&first), ids(&second)].concat();
+    same(&all, &received(&collector.finish()?)?)?;
+    nothing_is_left(&spool)
+}
+
 fn limit() -> Outcome {
     let (folder, address) = (folder(), free_address()?);
     let spool = folder.path().join("spool");
@@ -520,6 +549,30 @@ fn full_disk() -> Outcome {
 
 /// Somebody else than root.
 const NOBODY: u32 = 65_534;
+
+/// In a folder like `/tmp`, where anybody may put a link, but nobody change another's.
+fn hostile_link() -> Outcome {
+    let folder = folder();
+    let [open, elsewhere] = ["open", "elsewhere"].map(|name| folder.path().join(name));
+    fs::create_dir(&open)?;
+    fs::create_dir(&elsewhere)?;
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777))?;
+    let link = open.join("link");
+    symlink(&elsewhere, &link)?;
+    let capture = generate(200, 10, 49).capture.display().to_string();
+    let url = format!("ipfix+tcp://{}", free_address()?);
+    let spool = link.join("spool").display().to_string();
+    let run = || flowtap(["read", "-q", "-o", &url, "--spool", &spool, &capture]);
+    lchown(&link, Some(NOBODY), Some(NOBODY))?;
+    let refused = run().expect(2)?;
+    let is_said = refused.stderr.contains("link is a link that others may have put there");
+    ensure(is_said && refused.stderr.contains("give --spool"), refused.stderr)?;
+    ensure(fs::read_dir(&elsewhere)?.next().is_none(), "something was made elsewhere")?;
+    // Root's own is followed.
+    lchown(&link, Some(0), Some(0))?;
+    run().expect(0)?;
+    ensure(!segments(&elsewhere.join("spool"))?.is_empty(), "nothing was made")
+}
 
 /// As another user, and with few folders to write to; on the loopback interface of a namespace of its
 /// own, where nobody listens.

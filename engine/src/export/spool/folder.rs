@@ -4,11 +4,10 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, User, unlinkat};
 use xxhash_rust::xxh3::xxh3_64;
@@ -48,7 +47,7 @@ pub(super) fn path_of(folder: &Path, sink: &str) -> PathBuf {
 /// Makes it and the one around it, unless they are there; what was made is `owner`'s.
 pub(super) fn make(folder: &Path, sink: &str, owner: Option<&str>) -> Result<()> {
     let owner = owner.and_then(|name| User::from_name(name).ok().flatten());
-    let make = |at: BorrowedFd<'_>, name: &Path| {
+    let make = |at: &File, name: &Path| {
         let (made, is_new) = folders::make_at(at, name, Mode::S_IRWXU)?;
         match &owner {
             Some(user) if is_new => folders::give(&made, user.uid, user.gid)?,
@@ -62,14 +61,18 @@ pub(super) fn make(folder: &Path, sink: &str, owner: Option<&str>) -> Result<()>
             "give --spool a folder of yours that is no link, or a name for one beside others of yours",
         )
     };
-    let around = make(AT_FDCWD, &plain(folder)).map_err(|error| fail(folder, error))?;
-    make(around.as_fd(), name_in(&path)).map_err(|error| fail(&path, error))?;
+    let (way, name) = split(folder);
+    let around = folders::find(way).and_then(|at| make(&at, name));
+    let around = around.map_err(|error| fail(folder, error))?;
+    make(&around, name_in(&path)).map_err(|error| fail(&path, error))?;
     Ok(())
 }
 
-/// Without what would have a link followed: a slash at the end.
-fn plain(folder: &Path) -> PathBuf {
-    folder.components().collect()
+/// The way to a folder, and its name there, if it has one. A slash at the end, which would have a link
+/// followed, is no part of it.
+fn split(folder: &Path) -> (&Path, &Path) {
+    let its = folder.parent().zip(folder.file_name());
+    its.map_or((folder, Path::new(".")), |(way, name)| (way, Path::new(name)))
 }
 
 /// Its name in the folder around it.
@@ -80,7 +83,8 @@ fn name_in(path: &Path) -> &Path {
 /// Opens the folder itself, and the one around it.
 fn open_folder(path: &Path) -> io::Result<File> {
     let around = path.parent().expect("a sink's folder is in another");
-    folders::open_at(folders::open_at(AT_FDCWD, &plain(around))?, name_in(path))
+    let (way, name) = split(around);
+    folders::open_at(folders::open_at(folders::find(way)?, name)?, name_in(path))
 }
 
 /// Opens one of its files, and nothing else.
