@@ -26,11 +26,18 @@ pub(crate) fn trials() -> Vec<Trial> {
     if is_root() {
         trials.extend([
             Trial::test("outage::a_full_disk_is_told_once_and_loses_nothing", full_disk),
-            Trial::test("outage::what_a_full_disk_keeps_out_is_counted", counted),
+            Trial::test("outage::what_a_full_disk_keeps_out_is_counted", || {
+                let disk = SmallDisk::with("size=256k")?;
+                counted(disk.path(), ["no storage space", "no space left"])
+            }),
             Trial::test("outage::a_folder_that_is_closed_loses_nothing", closed_folder),
         ]);
         if has_btrfs() {
             trials.push(Trial::test("outage::a_quota_is_told_once_and_loses_nothing", quota));
+            trials.push(Trial::test("outage::what_a_quota_keeps_out_is_counted", || {
+                let disk = QuotaDisk::new("256k")?;
+                counted(&disk.path(), ["quota exceeded", "quota"])
+            }));
         } else {
             let reason = "needs btrfs, loop devices and mkfs.btrfs (scripts/setup)";
             trials.extend(not_here("outage_by_quota", reason));
@@ -173,11 +180,11 @@ fn full_disk() -> Outcome {
     Ok(())
 }
 
-/// A folder that a quota of 32 MiB is on; its file system goes when dropped.
+/// A folder that a quota is on; its file system goes when dropped.
 struct QuotaDisk(tempfile::TempDir);
 
 impl QuotaDisk {
-    fn new() -> Result<Self, Failed> {
+    fn new(quota: &str) -> Result<Self, Failed> {
         let folder = folder();
         let (image, mounted) = (folder.path().join("image"), folder.path().join("mounted"));
         fs::File::create(&image)?.set_len(256 << 20)?;
@@ -187,7 +194,7 @@ impl QuotaDisk {
         let this = Self(folder);
         this.btrfs(&["subvolume", "create"], &this.path())?;
         this.btrfs(&["quota", "enable"], &mounted)?;
-        this.btrfs(&["qgroup", "limit", "32M"], &this.path())?;
+        this.btrfs(&["qgroup", "limit", quota], &this.path())?;
         Ok(this)
     }
 
@@ -207,7 +214,7 @@ impl Drop for QuotaDisk {
 }
 
 fn quota() -> Outcome {
-    let disk = QuotaDisk::new()?;
+    let disk = QuotaDisk::new("32M")?;
     let out = disk.path().join("flows.jsonl");
     let mut halves = Halves::start(&out, &["--checkpoint", "100ms"], false)?;
     ensure(wait_for(|| halves.is("records", 1_000)), "no records")?;
@@ -224,26 +231,26 @@ fn quota() -> Outcome {
     hold(&disk.path(), "jsonl", &want, 2)
 }
 
-/// A disk that stays full: what does not fit is counted, the rest stands as whole lines.
-fn counted() -> Outcome {
-    let disk = SmallDisk::with("size=256k")?;
-    let out = disk.path().join("flows.jsonl");
+/// A disk or quota that stays full: what does not fit is counted by this cause, and told by this
+/// word; the rest stands as whole lines.
+fn counted(disk: &Path, [cause, word]: [&str; 2]) -> Outcome {
+    let out = disk.join("flows.jsonl");
     let mut halves = Halves::start(&out, &["--max-flows", "3000"], false)?;
     halves.feed();
     let Halves { child, work, .. } = halves;
     let run = Run::from(child.wait_with_output()?).expect(2)?;
-    let told = run.stderr.lines().filter(|line| line.contains("no space left")).count();
+    let told = run.stderr.lines().filter(|line| line.contains(word)).count();
     ensure(told == 2, format!("not once, and at the end: {}", run.stderr))?;
     let ledger = json_file(&work.path().join("stats.json"))?;
     let lost = ledger["flows"]["not_sent"].as_object().ok_or("no causes")?;
-    let cause = format!("{}: no storage space", out.display());
+    let cause = format!("{}: {cause}", out.display());
     ensure(lost.len() == 1 && lost.contains_key(&cause), format!("{ledger}"))?;
     let written = ledger["sinks"][0]["records"].as_u64().unwrap_or(0);
     let created = ledger["flows"]["created"].as_u64().unwrap_or(0);
     ensure(lost[&cause].as_u64() == Some(created - written), format!("{ledger}"))?;
     ensure(ledger["residuals"]["flows"] == 0, format!("{ledger}"))?;
     ensure(!out.exists(), "a file that is not complete has its name")?;
-    let left = fs::read_to_string(disk.path().join("flows.jsonl.part"))?;
+    let left = fs::read_to_string(disk.join("flows.jsonl.part"))?;
     ensure(left.ends_with('\n'), "half a line is left")?;
     ensure(left.lines().count() as u64 == written && written > 0, format!("{ledger}"))
 }
