@@ -31,6 +31,7 @@ mod observe;
 mod observe_xdp;
 mod outage;
 mod parquet;
+mod planted;
 mod program;
 mod prometheus;
 mod rotation;
@@ -92,6 +93,7 @@ fn main() {
     trials.extend(nats::trials());
     trials.extend(rotation::trials());
     trials.extend(outage::trials());
+    trials.extend(planted::trials());
     trials.extend(crash::trials());
     trials.extend(prometheus::trials());
     trials.extend(intervals::trials());

@@ -15,6 +15,14 @@ pub(crate) struct Completed {
     has_forgotten: bool,
 }
 
+/// What a file is to be called.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) name: PathBuf,
+    /// Whether that of an earlier run, which has the name, goes.
+    pub(crate) replaces: bool,
+}
+
 impl Completed {
     /// `name`, or `name` with a number before its first dot's ending if a file of this run has it
     /// and nobody has moved it away: `flows.jsonl`, `flows-2.jsonl`. Numbers only rise. If it
@@ -24,7 +32,7 @@ impl Completed {
         name: &Path,
         keeps_all: bool,
         is_there: impl Fn(&Path) -> bool,
-    ) -> PathBuf {
+    ) -> Chosen {
         let known = self.names.get(name).copied();
         let may_be_ours = keeps_all || known.is_some() || self.has_forgotten;
         let last = known.unwrap_or(1);
@@ -40,7 +48,7 @@ impl Completed {
             }
         }
         self.names.insert(name.to_owned(), number);
-        chosen
+        Chosen { name: chosen, replaces: !may_be_ours }
     }
 }
 
@@ -65,11 +73,11 @@ mod tests {
         let mut completed = Completed::default();
         let (there, looks) = (RefCell::new(HashSet::<PathBuf>::new()), Cell::new(0));
         for _ in 0..10_000 {
-            let name = completed.choose(Path::new("d/flows.csv.gz"), false, |path| {
+            let chosen = completed.choose(Path::new("d/flows.csv.gz"), false, |path| {
                 looks.set(looks.get() + 1);
                 there.borrow().contains(path)
             });
-            assert!(there.borrow_mut().insert(name), "replaced");
+            assert!(there.borrow_mut().insert(chosen.name), "replaced");
         }
         assert!(there.borrow().contains(Path::new("d/flows-10000.csv.gz")));
         assert!(looks.get() <= 20_000, "{} looks", looks.get());
@@ -82,7 +90,7 @@ mod tests {
         for number in 0..3 * COMPLETED_NAMES {
             let name = format!("{}.csv", number % (2 * COMPLETED_NAMES));
             let chosen = completed.choose(Path::new(&name), false, |path| there.contains(path));
-            assert!(there.insert(chosen), "{name} was replaced");
+            assert!(there.insert(chosen.name), "{name} was replaced");
             assert!(completed.names.len() <= COMPLETED_NAMES);
         }
     }
@@ -91,8 +99,9 @@ mod tests {
     fn files_of_other_runs_are_replaced_only_under_a_name_that_was_given() {
         let name = Path::new("flows-20260301.csv");
         let is_there = |path: &Path| path == name;
-        assert_eq!(Completed::default().choose(name, false, is_there), name);
-        let chosen = Completed::default().choose(name, true, is_there);
-        assert_eq!(chosen, Path::new("flows-20260301-2.csv"));
+        let choose = |keeps_all| Completed::default().choose(name, keeps_all, is_there);
+        assert_eq!(choose(false), Chosen { name: name.to_owned(), replaces: true });
+        let numbered = PathBuf::from("flows-20260301-2.csv");
+        assert_eq!(choose(true), Chosen { name: numbered, replaces: false });
     }
 }

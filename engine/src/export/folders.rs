@@ -1,18 +1,77 @@
-//! Folders below open ones. Whoever may write to a folder may put anything in the place of what we
-//! have made there: so it is opened and given away by what is open, never by its name, and no link
-//! is followed; on the way there those that others cannot have put there are.
+//! Folders below open ones, and files in them. Whoever may write to a folder may put anything in the
+//! place of what we have made there: so it is opened and given away by what is open, never by its
+//! name, and no link is followed; on the way there those that others cannot have put there are.
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::fcntl::{
+    AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, readlinkat, renameat, renameat2,
+};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+
+/// To make something in it, a folder need not be readable.
+const TO_ENTER: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// The folder of this name, wherever that leads: somebody has given it.
+pub(super) fn at(folder: &Path) -> io::Result<OwnedFd> {
+    Ok(open(folder, TO_ENTER, Mode::empty())?)
+}
+
+/// A folder that is there, and no link to one; to make something in it.
+pub(super) fn enter(at: impl AsFd, name: &Path) -> io::Result<OwnedFd> {
+    openat(at, name, TO_ENTER | OFlag::O_NOFOLLOW, Mode::empty()).map_err(|errno| match errno {
+        Errno::ENOTDIR | Errno::ELOOP => {
+            let text = format!("{} is a symbolic link, or no directory", name.display());
+            io::Error::new(io::ErrorKind::NotADirectory, text)
+        }
+        errno => errno.into(),
+    })
+}
+
+/// Creates a file that is not there, or anew: what is there is removed, and no link followed.
+pub(super) fn create_at(at: impl AsFd, name: &Path) -> io::Result<File> {
+    match unlinkat(&at, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+    Ok(openat(at, name, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o666))?.into())
+}
+
+/// Gives a file another name, which nothing has yet: where the kernel sees to that, also if another
+/// process is about to give that name.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if something has it.
+pub(super) fn rename_anew_at(at: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
+    let tried = renameat2(&at, from, &at, to, RenameFlags::RENAME_NOREPLACE);
+    or_by_looking(tried, at, from, to)
+}
+
+/// The same of paths.
+pub(super) fn rename_anew(from: &Path, to: &Path) -> io::Result<()> {
+    rename_anew_at(AT_FDCWD, from, to)
+}
+
+/// What was tried; or what can be done about it where the file system cannot do it.
+fn or_by_looking(tried: nix::Result<()>, at: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
+    match tried {
+        Err(Errno::EINVAL | Errno::ENOSYS) => {
+            match fstatat(&at, to, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => Ok(renameat(&at, from, &at, to)?),
+            }
+        }
+        tried => Ok(tried?),
+    }
+}
 
 /// As many links on one way as the kernel follows.
 const LINKS: usize = 40;
@@ -93,6 +152,13 @@ pub(super) fn give(folder: &File, uid: Uid, gid: Gid) -> io::Result<()> {
     Ok(fchown(folder, Some(uid), Some(gid))?)
 }
 
+/// So that after a crash a folder has the names that it has now. Not every file system can do it.
+pub(super) fn sync(folder: impl AsFd) {
+    if let Ok(folder) = open_at(folder, Path::new(".")) {
+        let _ = folder.sync_all();
+    }
+}
+
 /// What is in a folder.
 pub(super) fn names(folder: &File) -> io::Result<impl Iterator<Item = String>> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -125,6 +191,44 @@ mod tests {
         fs::write(around.path().join("made/secret"), "").unwrap();
         assert!(give_to_ourselves(&made).is_err());
         assert_eq!(names(&made).unwrap().collect::<Vec<_>>(), ["secret"]);
+        assert!(enter(&at, Path::new("made")).is_ok());
+        let refusal = enter(&at, Path::new("link")).unwrap_err().to_string();
+        assert_eq!(refusal, "link is a symbolic link, or no directory");
+    }
+
+    #[test]
+    fn a_file_is_created_in_the_place_of_a_link() {
+        let around = tempfile::tempdir().unwrap();
+        let [secret, part] = ["secret", "a.part"].map(|name| around.path().join(name));
+        fs::write(&secret, "kept").unwrap();
+        symlink("secret", &part).unwrap();
+        create_at(at(around.path()).unwrap(), Path::new("a.part")).unwrap();
+        assert!(fs::symlink_metadata(part).unwrap().is_file());
+        assert_eq!(fs::read(secret).unwrap(), b"kept");
+    }
+
+    /// Also where the file system has no such flag.
+    #[test]
+    fn a_new_name_replaces_nothing() {
+        let around = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| around.path().join(name));
+        for errno in [None, Some(Errno::EINVAL), Some(Errno::ENOSYS)] {
+            let rename = |from: &Path, to: &Path| match errno {
+                None => rename_anew(from, to),
+                Some(errno) => or_by_looking(Err(errno), AT_FDCWD, from, to),
+            };
+            fs::write(&a, "a").unwrap();
+            rename(&a, &b).unwrap();
+            fs::write(&a, "later").unwrap();
+            let refusal = rename(&a, &b).unwrap_err();
+            assert_eq!(refusal.kind(), io::ErrorKind::AlreadyExists, "{errno:?}");
+            assert_eq!(fs::read(&b).unwrap(), b"a");
+            fs::remove_file(&b).unwrap();
+            // A link that leads nowhere is something, too.
+            symlink("nowhere", &b).unwrap();
+            assert!(rename(&a, &b).is_err());
+            fs::remove_file(&b).unwrap();
+        }
     }
 
     #[test]

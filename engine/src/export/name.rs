@@ -6,10 +6,10 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Gid, Uid};
 
@@ -138,29 +138,31 @@ pub(super) fn sync(folder: &Path) {
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
-/// Makes the folders of a name that a pattern has made, each its parent's owner's: what runs as
-/// another user later goes on to write there. After a crash they are there too.
-pub(super) fn make_folders(name: &Path) -> io::Result<()> {
-    let Some(folder) = name.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    if folder.is_dir() {
-        return Ok(());
+/// The folder of a name that a pattern has made. Those below `root` are made, each its parent's
+/// owner's: what runs as another user later goes on to write there. None may be a link, as whoever
+/// may write there would lead us elsewhere.
+pub(super) fn make_folders(root: &Path, name: &Path) -> io::Result<OwnedFd> {
+    let below = folder_of(name);
+    let below = below.strip_prefix(root).unwrap_or(below);
+    let mut folder = folders::at(root)?;
+    for part in below {
+        folder = match folders::enter(&folder, part.as_ref()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&folder, part.as_ref())?,
+            entered => entered?,
+        };
     }
-    make_folders(folder)?;
-    let Some(its) = folder.file_name() else { return Ok(()) };
-    // Its owner may be allowed to enter it, and nobody to read it.
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let parent = open(folder_of(folder), flags, Mode::empty())?;
-    let (made, is_new) =
-        folders::make_at(&parent, Path::new(its), Mode::from_bits_truncate(0o777))?;
-    if is_new && let Ok(parent) = fstat(&parent) {
+    Ok(folder)
+}
+
+fn make(parent: &OwnedFd, name: &Path) -> io::Result<OwnedFd> {
+    let (made, is_new) = folders::make_at(parent, name, Mode::from_bits_truncate(0o777))?;
+    if is_new && let Ok(parent) = fstat(parent) {
         // Who may not give it away owns it, as they do the parent.
         let (uid, gid) = (Uid::from_raw(parent.st_uid), Gid::from_raw(parent.st_gid));
         let _ = folders::give(&made, uid, gid);
     }
-    sync(folder_of(folder));
-    Ok(())
+    folders::sync(parent);
+    Ok(made.into())
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::export::completed::Completed;
+use crate::export::completed::{Chosen, Completed};
 use crate::export::compress::Compressor;
 use crate::export::queue::Progress;
-use crate::export::target::{Place, create_anew, open};
-use crate::export::{Compression, SinkSpec, name};
+use crate::export::target::{Place, create_anew, file_name, open};
+use crate::export::{Compression, SinkSpec, folders, name};
 use crate::sync::Arc;
 
 /// Bytes that a compressor has given and that are written at once.
@@ -22,6 +22,9 @@ const BUFFER_BYTES: usize = 1 << 16;
 /// Bytes written at once to what is not a file. A pipe takes all of a write before that
 /// returns, so a larger one would hide for long that a slow reader does read.
 const PIPE_BYTES: usize = 1 << 14;
+
+/// How often another may take the name that was free a moment before, until that is a fault.
+const RENAME_TRIES: u32 = 100;
 
 /// Bytes copied at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -250,8 +253,7 @@ impl Output {
         }
         // What a pattern has named may be of a run before, of the same day.
         let keeps_all = place.root.is_some();
-        let name = completed.choose(&place.name, keeps_all, Path::exists);
-        fs::rename(&place.part, &name).map_err(Fault::Later)?;
+        let name = rename(&place.part, &place.name, completed, keeps_all).map_err(Fault::Later)?;
         sync_folder(&name);
         Ok(Some(name))
     }
@@ -273,10 +275,11 @@ impl Output {
     /// Makes the file anew from what nobody else can read any more.
     fn copy_to(&self, place: &Place) -> io::Result<File> {
         let part = &place.part;
-        if place.root.as_deref().is_some_and(Path::is_dir) {
-            name::make_folders(part)?;
-        }
-        let copy = create_anew(part)?;
+        let folder = match &place.root {
+            Some(root) => name::make_folders(root, part)?,
+            None => folders::at(name::folder_of(part))?,
+        };
+        let copy = folders::create_at(folder, file_name(part))?;
         let mut chunk = vec![0; COPY_BYTES];
         let copied = (0..self.bytes).step_by(COPY_BYTES).try_for_each(|offset| {
             let left = usize::try_from(self.bytes - offset).unwrap_or(COPY_BYTES);
@@ -296,6 +299,29 @@ impl Output {
     }
 }
 
+/// Gives a file its name, or one with a number: that of another which is not to be replaced is
+/// found in use by looking, or if somebody was faster, by trying.
+fn rename(
+    part: &Path,
+    name: &Path,
+    completed: &mut Completed,
+    keeps_all: bool,
+) -> io::Result<PathBuf> {
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    for _ in 0..RENAME_TRIES {
+        let Chosen { name, replaces } = completed.choose(name, keeps_all, is_there);
+        let done = match replaces {
+            true => fs::rename(part, &name),
+            false => folders::rename_anew(part, &name),
+        };
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            done => return done.map(|()| name),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 fn removed() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it or its folder was removed")
 }
@@ -310,6 +336,30 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+
+    #[test]
+    fn of_several_that_complete_one_name_at_once_all_stay() {
+        const ALL: usize = 8;
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let name = folder.path().join(format!("{round}.csv"));
+            let start = std::sync::Barrier::new(ALL);
+            let complete = &|which: usize| {
+                let part = folder.path().join(format!("{which}.part"));
+                fs::write(&part, which.to_string()).unwrap();
+                start.wait();
+                rename(&part, &name, &mut Completed::default(), true).unwrap()
+            };
+            std::thread::scope(|scope| {
+                let all: Vec<_> =
+                    (0..ALL).map(|which| scope.spawn(move || complete(which))).collect();
+                for (which, thread) in all.into_iter().enumerate() {
+                    let name = thread.join().unwrap();
+                    assert_eq!(fs::read_to_string(name).unwrap(), which.to_string());
+                }
+            });
+        }
+    }
 
     #[test]
     fn want_of_room_passes_and_damage_does_not() {

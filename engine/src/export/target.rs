@@ -1,17 +1,18 @@
 //! Opens what a sink writes to: a file under the name that it has while it is written, or a pipe,
 //! a device or standard output as they are.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{AtFlags, FcntlArg, OFlag, fcntl, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
-use crate::export::{Target, name};
+use crate::export::{Target, folders, name};
 
 /// A file that is written under a name of its own until it is complete.
 #[derive(Debug)]
@@ -47,33 +48,53 @@ pub(crate) fn part_of(path: &Path) -> PathBuf {
 /// Creates a file that is not there, or anew: never through a link that somebody who may write
 /// to the folder has put there for us to follow.
 pub(crate) fn create_anew(part: &Path) -> io::Result<File> {
-    match fs::remove_file(part) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => File::options().read(true).write(true).create_new(true).open(part),
-    }
+    folders::create_at(folders::at(name::folder_of(part))?, file_name(part))
 }
 
-/// Opens a pipe or a device, without waiting for a reader that may never come.
-fn open_special(path: &Path) -> io::Result<File> {
-    let file = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+/// The last part of a path.
+pub(super) fn file_name(path: &Path) -> &Path {
+    path.file_name().map_or(path, Path::new)
+}
+
+fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// Opens a pipe or a device, without waiting for a reader that may never come. Root is not led to
+/// one by a link that somebody else has put there, or may.
+fn open_special(folder: &OwnedFd, name: &Path) -> io::Result<File> {
+    let (around, there) = (fstat(folder)?, fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?);
+    let is_roots = around.st_uid == 0 && there.st_uid == 0;
+    let is_link = kind_of(&there) == SFlag::S_IFLNK;
+    let mut flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    flags.set(OFlag::O_NOFOLLOW, geteuid().is_root() && !(is_link && is_roots));
+    let file = openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
+        Errno::ELOOP if is_link && !is_roots => {
+            io::Error::other("it is a symbolic link, and not root's alone")
+        }
+        errno => errno.into(),
+    })?;
     // From here on a slow reader may make us wait.
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
-    Ok(file)
+    Ok(file.into())
 }
 
 /// Moves what an earlier run left unfinished out of the way: it may be all that is left of
 /// its records.
-fn keep_older(part: &Path) -> io::Result<()> {
-    if !fs::metadata(part).is_ok_and(|there| there.is_file() && there.len() > 0) {
+fn keep_older(folder: &OwnedFd, part: &Path) -> io::Result<()> {
+    let there = fstatat(folder, part, AtFlags::AT_SYMLINK_NOFOLLOW);
+    if !there.is_ok_and(|there| kind_of(&there) == SFlag::S_IFREG && there.st_size > 0) {
         return Ok(());
     }
-    let numbered = (1..).map(|number| {
+    let mut numbered = (1..).map(|number| {
         let mut name = part.as_os_str().to_owned();
         name.push(format!(".{number}"));
-        PathBuf::from(name)
+        folders::rename_anew_at(folder, part, Path::new(&name))
     });
-    let free = numbered.into_iter().find(|name| !name.exists());
-    fs::rename(part, free.expect("there is always a higher number"))
+    let is_taken = |done: &io::Result<()>| {
+        done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+    };
+    numbered.find(|done| !is_taken(done)).expect("there is always a higher number")
 }
 
 /// Standard output as a file of our own: the one of the standard library keeps some bytes
@@ -88,31 +109,37 @@ fn open_named(pattern: &Path, interfaces: &[String]) -> Result<(File, Option<Pla
     let fail = |cause: String| Error::new(format!("create {}", pattern.display()), cause);
     let path = name::name(pattern, interfaces, jiff::Timestamp::now()).map_err(fail)?;
     let root = name::root(pattern);
-    let make_folders = || {
-        fs::metadata(&root)?;
-        name::make_folders(&path)
-    };
-    make_folders().map_err(|error| {
+    let folder = name::make_folders(&root, &path).map_err(|error| {
         Error::new(format!("create the folders of {}", path.display()), error)
             .advise("choose a folder that exists and that you may write to")
     })?;
-    let (file, place) = open_file(&path)?;
+    let (file, place) = open_in(&folder, &path)?;
     Ok((file, place.map(|place| Place { root: Some(root), ..place })))
 }
 
 fn open_file(path: &Path) -> Result<(File, Option<Place>)> {
+    let folder = folders::at(name::folder_of(path)).map_err(|error| {
+        Error::new(format!("create {}", part_of(path).display()), error)
+            .advise("choose a folder that exists and that you may write to")
+    })?;
+    open_in(&folder, path)
+}
+
+/// A path in its folder.
+fn open_in(folder: &OwnedFd, path: &Path) -> Result<(File, Option<Place>)> {
     let fail = |shown: &Path, cause: io::Error| {
         Error::new(format!("create {}", shown.display()), cause)
             .advise("choose a folder that exists and that you may write to")
     };
-    match fs::metadata(path) {
-        Ok(there) if there.is_dir() => {
+    let name = file_name(path);
+    match fstatat(folder, name, AtFlags::empty()).as_ref().map(kind_of) {
+        Ok(SFlag::S_IFDIR) => {
             return Err(Error::new(format!("create {}", path.display()), "it is a directory")
                 .advise("give the name of a file"));
         }
         // A pipe or a device is written to, not replaced.
-        Ok(there) if !there.is_file() => {
-            let file = open_special(path).map_err(|e| match Errno::try_from(e) {
+        Ok(kind) if kind != SFlag::S_IFREG => {
+            let file = open_special(folder, name).map_err(|e| match Errno::try_from(e) {
                 Ok(Errno::ENXIO) => {
                     Error::new(format!("open {}", path.display()), "nobody reads it")
                         .advise("start the reader first")
@@ -125,7 +152,10 @@ fn open_file(path: &Path) -> Result<(File, Option<Place>)> {
         _ => {}
     }
     let part = part_of(path);
-    keep_older(&part).map_err(|e| fail(&part, e))?;
-    let file = create_anew(&part).map_err(|e| fail(&part, e))?;
+    let create = || {
+        keep_older(folder, file_name(&part))?;
+        folders::create_at(folder, file_name(&part))
+    };
+    let file = create().map_err(|e| fail(&part, e))?;
     Ok((file, Some(Place { part, name: path.to_owned(), root: None })))
 }
