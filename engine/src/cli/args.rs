@@ -73,6 +73,9 @@ pub(crate) struct ConvertArguments {
     /// Begin another file when one has so many bytes (k, M, G: 1,000, and so on).
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     rotate_size: Option<u64>,
+    /// IPFIX: give what has no element of IANA's as elements of this private enterprise number.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pen: Option<u32>,
     /// Say only what went wrong.
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -83,7 +86,11 @@ impl ConvertArguments {
         let to_stdout = || vec!["-".to_owned()];
         Options {
             outputs: if self.outputs.is_empty() { to_stdout() } else { self.outputs.clone() },
-            sink: SinkOptions { rotate_size: self.rotate_size, ..SinkOptions::default() },
+            sink: SinkOptions {
+                rotate_size: self.rotate_size,
+                pen: self.pen,
+                ..SinkOptions::default()
+            },
             inputs: self.files.clone(),
             ..Options::default()
         }

@@ -27,6 +27,14 @@ pub enum Sighting {
 }
 
 impl Sighting {
+    const ALL: [Self; 5] = [Self::Dhcp, Self::Arp, Self::Ndp, Self::Nbns, Self::Frame];
+
+    /// The one that records call so.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
     /// As records show it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -61,6 +69,15 @@ pub enum HostNameSource {
 }
 
 impl HostNameSource {
+    const ALL: [Self; 7] =
+        [Self::Dhcp, Self::DhcpFqdn, Self::Mdns, Self::Nbns, Self::Llmnr, Self::Lldp, Self::Cdp];
+
+    /// The one that records call so.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
     /// As records show it.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,98 +1,149 @@
 //! A record of the engine made of one that was read back, for the format that is written from
 //! those: IPFIX. What was not known is 0 there, and what it has no element for is not looked at.
 
+mod labels;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::export::Rows;
 use crate::export::values::{InSet, Value, Values};
 use crate::flow::{
     Delta, Direction, Encapsulation, Encapsulations, EndReason, Endpoint, FlowKey, FlowRecord,
-    Opening, PortKind, RecordKind, Sampling, SamplingUnit, SideCounts,
+    Opening, PortKind, RecordKind, RoundTrip, Sampling, SamplingUnit, SideCounts, TcpEvents,
+    Tunnel,
 };
 use crate::limits::KEY_VLANS;
+use crate::names::Labels;
 use crate::time::Timestamp;
 
 /// Gives the records as the engine's, those that follow each other and are sampled alike together.
 pub(super) fn rebuilt(records: &[InSet<'_>], mut give: impl FnMut(&Rows<'_>)) {
-    let list = Encapsulations::default();
-    let all: Vec<_> = records.iter().map(|record| rebuild(record, &list)).collect();
-    for alike in all.chunk_by(|one, other| one.2 == other.2) {
-        let ids: Vec<_> = alike.iter().map(|one| one.1).collect();
-        let records: Vec<_> = alike.iter().map(|one| one.0).collect();
+    let mut run = Run::default();
+    let all: Vec<_> = records.iter().map(|record| run.rebuild(record.record)).collect();
+    for alike in all.chunk_by(|one, other| one.sampling == other.sampling) {
+        let ids: Vec<_> = alike.iter().map(|one| one.flow_id).collect();
+        let records: Vec<_> = alike.iter().map(|one| one.record).collect();
+        let labels = (0..).zip(alike).filter_map(|(place, one)| Some((place, one.labels.clone()?)));
         give(&Rows {
             records: &records,
             flow_ids: Some(&ids),
             features: None,
-            labels: &[],
+            labels: &labels.collect::<Vec<_>>(),
             transactions: &[],
             intervals: &[],
-            interfaces: &[],
+            interfaces: &run.interfaces,
             interface_indexes: &[],
-            encapsulations: Some(&list),
-            sampling: alike[0].2,
+            encapsulations: Some(&run.encapsulations),
+            sampling: alike[0].sampling,
         });
     }
 }
 
-/// The record, and what it is sampled by. Its identifier is another, if it had one.
-fn rebuild(from: &InSet<'_>, list: &Encapsulations) -> (FlowRecord, Option<u64>, Sampling) {
-    let record = from.record;
-    let [src, dst] = ["src_", "dst_"].map(|side| endpoint(record, side));
-    let version = if src.1 || dst.1 { 6 } else { 4 };
-    let protocol = byte(record, "protocol").unwrap_or(0);
-    let icmp = byte(record, "icmp_type").zip(byte(record, "icmp_code"));
-    let kind = match record.number("src_port") {
-        Some(_) => PortKind::Ports,
-        None => PortKind::None,
-    };
-    let vlan = match record.get("vlan") {
-        Value::Vlans(vlans) => *vlans,
-        _ => [0; KEY_VLANS],
-    };
-    let (key, way) = FlowKey::canonical(src.0, dst.0, version, protocol, kind, vlan);
-    let mut total = Delta::EMPTY;
-    total.sides[way.idx()] = side(record, "src_");
-    total.sides[way.opposite().idx()] = side(record, "dst_");
-    if let (Value::Time(start), Value::Time(end)) = (record.get("start"), record.get("end")) {
-        (total.first, total.last) = (*start, *end);
-    }
-    total.part = record.number("part").and_then(|part| part.try_into().ok()).unwrap_or(0);
-    total.end = end_reason(record.text("end_reason"));
-    total.opening = Some(opening(record, way, icmp, total.first, list));
-    let is_overflow = record.text("kind") == Some("overflow");
-    let kind = if is_overflow { RecordKind::Overflow } else { RecordKind::Flow };
-    let flow_id = match record.get("flow_id") {
-        Value::Word(id) => Some(*id),
-        _ => None,
-    };
-    (FlowRecord { kind, ..FlowRecord::flow(key, total) }, flow_id, sampling(record))
+/// What a run's records have in lists.
+#[derive(Default)]
+struct Run {
+    encapsulations: Encapsulations,
+    interfaces: Vec<String>,
 }
 
-fn opening(
-    record: &Values,
-    way: Direction,
-    icmp: Option<(u8, u8)>,
-    start: Timestamp,
-    list: &Encapsulations,
-) -> Opening {
-    let mac = |name: &str| match record.get(name) {
-        Value::Mac(mac) => Some(*mac),
-        _ => None,
-    };
-    Opening {
-        flow_start: Some(start),
-        ordinal: 0,
-        initiator: way,
-        macs: [mac("src_mac"), mac("dst_mac")],
-        first_packet: way,
-        icmp,
-        interface: 0,
-        encapsulation: match record.get("mpls") {
-            Value::Mpls(labels) => {
-                list.number(&Encapsulation { labels: *labels, ..Encapsulation::default() })
-            }
+struct Rebuilt {
+    record: FlowRecord,
+    /// Another than the record's own, if it had one.
+    flow_id: Option<u64>,
+    labels: Option<Labels>,
+    sampling: Sampling,
+}
+
+impl Run {
+    fn rebuild(&mut self, from: &Values) -> Rebuilt {
+        let flow_id = match from.get("flow_id") {
+            Value::Word(id) => Some(*id),
             _ => None,
-        },
+        };
+        Rebuilt {
+            record: self.record(from),
+            flow_id,
+            labels: labels::labels(from),
+            sampling: sampling(from),
+        }
+    }
+
+    fn interface(&mut self, from: &Values) -> u16 {
+        // None has the last number: a batch has fewer records.
+        let Some(name) = from.text("interface") else { return u16::MAX };
+        let known = self.interfaces.iter().position(|known| known == name);
+        let place = known.unwrap_or_else(|| {
+            self.interfaces.push(name.to_owned());
+            self.interfaces.len() - 1
+        });
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+
+    fn record(&mut self, from: &Values) -> FlowRecord {
+        let [src, dst] = ["src_", "dst_"].map(|side| endpoint(from, side));
+        let version = if src.1 || dst.1 { 6 } else { 4 };
+        let protocol = byte(from, "protocol").unwrap_or(0);
+        let kind = match from.number("src_port") {
+            Some(_) => PortKind::Ports,
+            None => PortKind::None,
+        };
+        let vlan = match from.get("vlan") {
+            Value::Vlans(vlans) => *vlans,
+            _ => [0; KEY_VLANS],
+        };
+        let (mut key, way) = FlowKey::canonical(src.0, dst.0, version, protocol, kind, vlan);
+        if let Value::Tunnel(tunnel) = from.get("tunnel") {
+            key = key.in_tunnel(Tunnel::of(tunnel.tunnel.kind));
+        }
+        let mut total = Delta::EMPTY;
+        total.sides[way.idx()] = side(from, "src_");
+        total.sides[way.opposite().idx()] = side(from, "dst_");
+        if let (Value::Time(start), Value::Time(end)) = (from.get("start"), from.get("end")) {
+            (total.first, total.last) = (*start, *end);
+        }
+        total.part = from.number("part").and_then(|part| part.try_into().ok()).unwrap_or(0);
+        total.end = end_reason(from.text("end_reason"));
+        total.handshake = ["rtt_server_ns", "rtt_client_ns"]
+            .map(|name| from.number(name).map_or(RoundTrip::UNKNOWN, RoundTrip::measured));
+        // The other states are what flags say.
+        if from.text("tcp_state") == Some("closed") {
+            total.tcp.insert(TcpEvents::CLOSED);
+        }
+        total.opening = Some(self.opening(from, way, total.first));
+        let is_overflow = from.text("kind") == Some("overflow");
+        let kind = if is_overflow { RecordKind::Overflow } else { RecordKind::Flow };
+        FlowRecord { kind, ..FlowRecord::flow(key, total) }
+    }
+
+    fn opening(&mut self, from: &Values, way: Direction, start: Timestamp) -> Opening {
+        let mac = |name: &str| match from.get(name) {
+            Value::Mac(mac) => Some(*mac),
+            _ => None,
+        };
+        Opening {
+            flow_start: Some(start),
+            ordinal: 0,
+            initiator: way,
+            macs: [mac("src_mac"), mac("dst_mac")],
+            first_packet: way,
+            icmp: byte(from, "icmp_type").zip(byte(from, "icmp_code")),
+            interface: self.interface(from),
+            encapsulation: Some(encapsulation(from))
+                .filter(|all| !all.is_empty())
+                .and_then(|all| self.encapsulations.number(&all)),
+        }
+    }
+}
+
+/// What carried the packets, with the tunnel's identifier.
+fn encapsulation(from: &Values) -> Encapsulation {
+    let labels = match from.get("mpls") {
+        Value::Mpls(labels) => *labels,
+        _ => Default::default(),
+    };
+    match from.get("tunnel") {
+        Value::Tunnel(tunnel) => Encapsulation { ends: tunnel.ends, id: tunnel.tunnel.id, labels },
+        _ => Encapsulation { labels, ..Encapsulation::default() },
     }
 }
 
@@ -119,6 +170,7 @@ fn byte(record: &Values, name: &str) -> Option<u8> {
 fn side(record: &Values, side: &str) -> SideCounts {
     let count = |name: &str| record.number(&format!("{side}{name}")).unwrap_or(0);
     let byte = |name: &str| byte(record, &format!("{side}{name}"));
+    let segments = |name: &str| u32::try_from(count(name)).unwrap_or(u32::MAX);
     SideCounts {
         packets: count("packets"),
         bytes: count("bytes"),
@@ -128,7 +180,10 @@ fn side(record: &Values, side: &str) -> SideCounts {
         ttl_min: byte("ttl_min").unwrap_or(SideCounts::EMPTY.ttl_min),
         ttl_max: byte("ttl_max").unwrap_or(SideCounts::EMPTY.ttl_max),
         dscp: byte("dscp").unwrap_or(SideCounts::NO_DSCP),
-        ..SideCounts::EMPTY
+        fragments: count("fragments"),
+        retransmits: segments("retransmits"),
+        out_of_order: segments("out_of_order"),
+        zero_windows: segments("zero_windows"),
     }
 }
 

@@ -111,7 +111,7 @@ impl Value {
 }
 
 impl Device {
-    fn row(&self) -> RowDevice<'_> {
+    pub(super) fn row(&self) -> RowDevice<'_> {
         let Self { mac, vendor, hostname, source } = self;
         RowDevice { mac: *mac, vendor: vendor.as_deref(), hostname: hostname.as_deref(), source }
     }

@@ -44,6 +44,31 @@ pub enum App {
 }
 
 impl App {
+    const ALL: [Self; 16] = [
+        Self::Tls,
+        Self::Https,
+        Self::Quic,
+        Self::Http,
+        Self::Dns,
+        Self::Mdns,
+        Self::Llmnr,
+        Self::Nbns,
+        Self::Dhcp,
+        Self::DhcpV6,
+        Self::Ssdp,
+        Self::Ssh,
+        Self::Smtp,
+        Self::Imap,
+        Self::Pop3,
+        Self::Ftp,
+    ];
+
+    /// The one that records call so.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|app| app.name() == name)
+    }
+
     /// Its name in records.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -11,6 +11,7 @@ use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::aging::Aging;
 use crate::names::apps::is_http;
 use crate::names::parse::tls;
+pub(crate) use crate::names::parse::tls::{cipher_by_name, version_by_name};
 use crate::names::recordings::Place;
 use crate::names::{App, FlowFact};
 use crate::sync::Arc;

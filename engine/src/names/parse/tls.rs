@@ -258,6 +258,20 @@ pub(crate) fn version_name(version: u16) -> Cow<'static, str> {
     .into()
 }
 
+/// The version of that name.
+pub(crate) fn version_by_name(name: &str) -> Option<u16> {
+    (0x0300..=0x0304).find(|&version| version_name(version) == name).or_else(|| number(name))
+}
+
+fn number(hexadecimal: &str) -> Option<u16> {
+    u16::from_str_radix(hexadecimal.strip_prefix("0x")?, 16).ok()
+}
+
+/// The cipher suite of that name.
+pub(crate) fn cipher_by_name(name: &str) -> Option<u16> {
+    TlsCipherSuite::from_name(name).map(|suite| suite.id.0).or_else(|| number(name))
+}
+
 /// A cipher suite as the IANA calls it; in hexadecimal if it does not.
 pub(crate) fn cipher_name(cipher: u16) -> Cow<'static, str> {
     match TlsCipherSuite::from_id(cipher) {

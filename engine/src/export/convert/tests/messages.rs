@@ -198,6 +198,21 @@ fn own_elements_are_what_was_said_first() {
     assert_eq!((&records[0]["sni"], records[0].get("ja4")), (&json!("name"), None));
 }
 
+/// The same as of the engine's own records.
+#[test]
+fn own_elements_are_made_of_lines_too() {
+    let folder = Folder::new();
+    let options = SinkOptions { pen: Some(54_321), ..SinkOptions::default() };
+    let lines = encoded(Format::JsonLines, FeaturesSet::Basic);
+    let path = folder.path("a.ipfix");
+    let spec =
+        SinkSpec { options: options.clone(), ..SinkSpec::parse(path.to_str().unwrap()).unwrap() };
+    convert(&[folder.file("a.jsonl", &lines)], &[spec], None).unwrap();
+    let (made, _) = read(&fs::read(path).unwrap());
+    let (engines, _) = read(&encoded_with(Format::Ipfix, FeaturesSet::Basic, &options));
+    assert_eq!(made, engines);
+}
+
 /// Under whatever number, as the file says what they are.
 #[test]
 fn own_elements_come_back_too() {
