@@ -127,10 +127,12 @@ impl Run<'_> {
             batch.clear();
             let end = loop {
                 match reader.next(left_out) {
-                    Record::One(record) if batch.len() + 1 < BATCH_RECORDS => batch.push(record),
-                    Record::One(record) => {
+                    Record::One(mut record) => {
+                        record.set_community_id(false);
                         batch.push(record);
-                        break None;
+                        if batch.len() == BATCH_RECORDS {
+                            break None;
+                        }
                     }
                     end => break Some(end),
                 }

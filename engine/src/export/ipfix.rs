@@ -22,7 +22,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub(super) use self::definition::Definition;
+pub(super) use self::definition::{Definition, Recognised, recognise};
 pub(super) use self::message::{Dialect, stamp};
 #[cfg(test)]
 pub(super) use self::own::own_names;

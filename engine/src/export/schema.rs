@@ -544,7 +544,6 @@ impl<'a> Row<'a> {
         self.sampling.is_some().then_some(self.sampling)
     }
 
-    /// Community ID version 1, seed 0 (<https://github.com/corelight/community-id-spec>).
     fn community_id(&self) -> Option<String> {
         if !self.is_flow() {
             return None;
@@ -554,21 +553,23 @@ impl<'a> Row<'a> {
         // ICMP's type and code stand in for ports, in the way that the first packet went.
         let first = opening.first_packet;
         let (from, ports) = match self.icmp() {
-            Some((kind, code)) => (first, (Some(kind.into()), Some(code.into()))),
+            Some((kind, code)) => (first, [Some(kind.into()), Some(code.into())]),
             None => {
                 let from = self.direction(Side::Src);
-                (from, (key.source_port(from), key.source_port(from.opposite())))
+                (from, [from, from.opposite()].map(|from| key.source_port(from)))
             }
         };
-        community_id::calculate_community_id(
-            0,
-            key.source_ip(from),
-            key.source_ip(from.opposite()),
-            ports.0,
-            ports.1,
-            key.protocol(),
-            false,
-        )
-        .ok()
+        let ends = [from, from.opposite()].map(|from| key.source_ip(from));
+        community_id(ends, ports, key.protocol())
     }
+}
+
+/// Community ID version 1, seed 0 (<https://github.com/corelight/community-id-spec>), of two ends
+/// in either order; of ICMP type and code stand for ports, and the first end has sent them.
+pub(super) fn community_id(
+    [from, to]: [IpAddr; 2],
+    [port, to_port]: [Option<u16>; 2],
+    protocol: u8,
+) -> Option<String> {
+    community_id::calculate_community_id(0, from, to, port, to_port, protocol, false).ok()
 }

@@ -6,7 +6,7 @@
 
 use crate::export::csv::Csv;
 use crate::export::jsonl::JsonLines;
-use crate::export::schema::Fields;
+use crate::export::schema::{self, Fields};
 use crate::export::{Encoder, InSet, Rows};
 use crate::names::transactions::TransactionEnd;
 use crate::names::{DnsRecord, DnsSection, DnsTransaction, NameService};
@@ -99,9 +99,9 @@ fn section_name(section: DnsSection) -> &'static str {
 fn community_id(transaction: &DnsTransaction) -> Option<String> {
     use crate::flow::Direction::{Forward, Reverse};
     let key = &transaction.flow;
-    let (from, to) = (key.source_ip(Forward), key.source_ip(Reverse));
-    let ports = (key.source_port(Forward), key.source_port(Reverse));
-    community_id::calculate_community_id(0, from, to, ports.0, ports.1, key.protocol(), false).ok()
+    let ends = [Forward, Reverse].map(|from| key.source_ip(from));
+    let ports = [Forward, Reverse].map(|from| key.source_port(from));
+    schema::community_id(ends, ports, key.protocol())
 }
 
 fn records(transaction: &DnsTransaction) -> &[DnsRecord] {

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::export::schema::{Fields, Kind, RowDevice, RowTunnel, Visit, kinds};
+use crate::export::schema::{Fields, Kind, RowDevice, RowTunnel, Visit, community_id, kinds};
 use crate::flow::features::{BINS, Thousandths};
-use crate::flow::{FeaturesSet, MplsLabels, Tunnel, TunnelKind};
+use crate::flow::{FeaturesSet, MplsLabels, Tunnel, TunnelKind, protocol};
 use crate::limits::{KEY_VLANS, RECORD_LABELS};
 use crate::sync::Arc;
 use crate::time::Timestamp;
@@ -213,6 +213,54 @@ impl Values {
             Value::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// The responder has sent nothing: of what is counted of the initiator it has 0.
+    pub(super) fn set_silent_responder(&mut self) {
+        let counts = [
+            ("src_packets", "dst_packets"),
+            ("src_bytes", "dst_bytes"),
+            ("src_frame_bytes", "dst_frame_bytes"),
+            ("src_payload_bytes", "dst_payload_bytes"),
+            ("src_fragments", "dst_fragments"),
+            ("src_tcp_flags", "dst_tcp_flags"),
+            ("src_retransmits", "dst_retransmits"),
+            ("src_out_of_order", "dst_out_of_order"),
+            ("src_zero_windows", "dst_zero_windows"),
+        ];
+        for (of_initiator, of_responder) in counts {
+            if self.number(of_initiator).is_some() {
+                self.set_named(of_responder, Value::Number(0));
+            }
+        }
+    }
+
+    /// Adds the Community ID, where it is absent and what it is made of is known. Ports that are
+    /// absent are known not to be there if the record `is_ours`.
+    pub(super) fn set_community_id(&mut self, is_ours: bool) {
+        let is_wanted = matches!(self.get("community_id"), Value::Absent)
+            && self.text("kind") != Some("overflow");
+        if let Some(id) = is_wanted.then(|| self.community_id(is_ours)).flatten() {
+            self.set_named("community_id", Value::Text(id));
+        }
+    }
+
+    fn community_id(&self, is_ours: bool) -> Option<String> {
+        let (Value::Address(src), Value::Address(dst)) = (self.get("src_ip"), self.get("dst_ip"))
+        else {
+            return None;
+        };
+        let (ends, protocol) = ([*src, *dst], self.number("protocol")?.try_into().ok()?);
+        let ports = match protocol {
+            protocol::ICMP | protocol::ICMPV6 => ["icmp_type", "icmp_code"],
+            protocol::TCP | protocol::UDP | protocol::UDP_LITE => ["src_port", "dst_port"],
+            protocol::SCTP | protocol::DCCP => ["src_port", "dst_port"],
+            // Where there are none, some say that they are 0.
+            _ => return community_id(ends, [None, None], protocol),
+        };
+        let ports = ports.map(|name| self.number(name)?.try_into().ok());
+        let is_known = is_ours || ports.iter().all(Option::is_some);
+        is_known.then(|| community_id(ends, ports, protocol)).flatten()
     }
 
     /// Whether nothing is known.

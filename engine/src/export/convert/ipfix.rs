@@ -10,6 +10,7 @@ use std::io::{self, BufRead, Read};
 use super::elements::{Known, Meaning, meaning, put};
 use super::own::OwnElements;
 use super::{Bytes, LeftOut, Reader, Record};
+use crate::export::ipfix::{Recognised, recognise};
 use crate::export::values::{Places, Value, Values};
 use crate::limits::CONVERT_TEMPLATES;
 use crate::sync::Arc;
@@ -46,9 +47,16 @@ impl Field {
 }
 
 enum Template {
-    Data(Vec<Field>),
+    Data(Layout),
     /// Without fields where they cannot be told apart.
     Options(Vec<Field>),
+}
+
+/// What records of data have.
+struct Layout {
+    fields: Vec<Field>,
+    /// If they are ours.
+    recognised: Option<Recognised>,
 }
 
 /// Reads messages.
@@ -167,6 +175,7 @@ impl Messages {
         let mut set = self.set.as_slice();
         // What is shorter than a template is padding.
         while set.len() >= 4 {
+            let start = set;
             let number = take_short(&mut set)?;
             let count = take_short(&mut set)?;
             if number < FIRST_DATA_SET {
@@ -189,7 +198,10 @@ impl Messages {
                     Template::Options(self.fields(&mut set, count)?)
                 }
             } else {
-                Template::Data(self.fields(&mut set, count)?)
+                let fields = self.fields(&mut set, count)?;
+                let record = &start[..start.len() - set.len()];
+                let recognised = recognise(record).filter(|_| !self.is_netflow);
+                Template::Data(Layout { fields, recognised })
             };
             if self.templates.len() >= CONVERT_TEMPLATES && !self.templates.contains_key(&key) {
                 return Err(format!("more than {CONVERT_TEMPLATES} templates"));
@@ -208,7 +220,7 @@ impl Messages {
         let Some(Template::Options(fields)) = self.templates.get(&template) else { return Ok(()) };
         if self.own.learn(fields, &self.set, &self.places)? {
             for template in self.templates.values_mut() {
-                let (Template::Data(fields) | Template::Options(fields)) = template;
+                let (Template::Data(Layout { fields, .. }) | Template::Options(fields)) = template;
                 for field in fields {
                     field.meaning = field.element.meaning(&self.own);
                 }
@@ -221,7 +233,7 @@ impl Messages {
     fn begin_data(&mut self, number: u16, left_out: &mut LeftOut) -> Result<(), String> {
         let key = (self.domain, number);
         match self.templates.get(&key) {
-            Some(Template::Data(fields)) if least(fields) == 0 => {
+            Some(Template::Data(it)) if least(&it.fields) == 0 => {
                 return Err(format!("template {number} has no bytes"));
             }
             Some(Template::Data(_)) => (self.data, self.at) = (Some(key), 0),
@@ -237,9 +249,10 @@ impl Messages {
     /// The next record of the set, if there is one.
     fn record(&mut self, left_out: &mut LeftOut) -> Result<Option<Values>, String> {
         let template = self.data.and_then(|key| self.templates.get(&key));
-        let (Some(Template::Data(fields)), mut set) = (template, &self.set[self.at..]) else {
+        let (Some(Template::Data(layout)), mut set) = (template, &self.set[self.at..]) else {
             return Ok(None);
         };
+        let Layout { fields, recognised } = layout;
         // What is shorter than a record is padding.
         if set.len() < least(fields) {
             return Ok(None);
@@ -264,6 +277,10 @@ impl Messages {
         }
         known.settle_tunnel(&mut record);
         complete(&mut record);
+        if recognised.is_some_and(|ours| ours.is_of_silent_responder) {
+            record.set_silent_responder();
+        }
+        record.set_community_id(recognised.is_some());
         self.at = self.set.len() - set.len();
         Ok(Some(record))
     }
@@ -271,8 +288,8 @@ impl Messages {
 
 /// An element as a template names it (RFC 7011 section 3.2).
 pub(in crate::export) struct Element {
-    enterprise: Option<u32>,
-    number: u16,
+    pub(in crate::export) enterprise: Option<u32>,
+    pub(in crate::export) number: u16,
     /// Of its value, or that its length stands before each.
     pub(in crate::export) bytes: u16,
 }

@@ -8,7 +8,7 @@ use crate::limits::RECORD_LABELS;
 
 /// RFC 5103 section 6.1: the enterprise number whose elements are those of the reverse
 /// direction.
-const REVERSE_PEN: u32 = 29_305;
+pub(super) const REVERSE_PEN: u32 = 29_305;
 const ENTERPRISE: u16 = 0x8000;
 
 /// What a record has. The lower 16 bits are of the record, and give the number of its template;

@@ -72,6 +72,7 @@ fn netflow_counts_time_from_the_start_of_the_device() {
             "end": "2023-11-14T21:13:22.500000000Z", "duration_ns": 1_500_000_000, "ip_version": 4,
             "protocol": 17, "src_ip": "192.0.2.1", "dst_ip": "192.0.2.2", "src_port": 1024,
             "dst_port": 53, "src_packets": 3, "src_bytes": 300, "src_dscp": 46,
+            "community_id": "1:T7A8i/+vKgxK357yO3qrtwZAUug=",
         })
     );
 }
@@ -102,6 +103,7 @@ fn ipfix_of_others_has_lengths_enterprises_and_units_of_its_own() {
             "kind": "flow", "interface": "eth0", "start": "2020-09-13T12:26:40.000000000Z",
             "ip_version": 4, "protocol": 17, "src_ip": "192.0.2.1", "dst_ip": "192.0.2.2",
             "src_port": 1024, "dst_port": 53, "vlan": [100], "dst_packets": 5,
+            "community_id": "1:T7A8i/+vKgxK357yO3qrtwZAUug=",
         })]
     );
 }
@@ -169,6 +171,72 @@ fn ours_come_back_as_far_as_there_are_elements() {
             assert_eq!(Some(value), ours.get(name), "{name}");
         }
         assert!(back.len() > 15, "{back:?}");
+    }
+}
+
+/// Its counts, all 0, are left out of the file.
+#[test]
+fn a_responder_that_sent_nothing_comes_back_as_such() {
+    let folder = Folder::new();
+    let lines = encoded(Format::JsonLines, FeaturesSet::Basic);
+    let tcp = str::from_utf8(&lines).unwrap().lines().next().unwrap();
+    let mut tcp: serde_json::Map<String, Json> = serde_json::from_str(tcp).unwrap();
+    let counts: Vec<String> =
+        tcp.keys().filter(|name| name.starts_with("dst_")).map(String::clone).collect();
+    for name in counts {
+        match name.as_str() {
+            "dst_ip" | "dst_port" | "dst_mac" | "dst_device" => {}
+            "dst_ttl_min" | "dst_ttl_max" | "dst_dscp" => _ = tcp.remove(&name),
+            _ => tcp[&name] = json!(0),
+        }
+    }
+    let start = folder.file("a.jsonl", Json::Object(tcp.clone()).to_string());
+    for pen in [None, Some(54_321)] {
+        let there = folder.path("a.ipfix");
+        let mut spec = SinkSpec::parse(there.to_str().unwrap()).unwrap();
+        spec.options.pen = pen;
+        assert_eq!(convert(std::slice::from_ref(&start), &[spec], None).unwrap().errors, []);
+        let back = fs::read_to_string(folder.through(&there, "b.jsonl")).unwrap();
+        let back: serde_json::Map<String, Json> = serde_json::from_str(&back).unwrap();
+        let own = ["dst_fragments", "dst_retransmits", "dst_out_of_order", "dst_zero_windows"];
+        for (name, value) in tcp.iter().filter(|(name, _)| name.starts_with("dst_")) {
+            let is_there = pen.is_some() || !own.contains(&name.as_str()) && name != "dst_device";
+            assert_eq!(back.get(name), Some(value).filter(|_| is_there), "{name}, {pen:?}");
+        }
+        assert_eq!(back["community_id"], tcp["community_id"]);
+    }
+}
+
+/// Of ports it has to be known that there are none.
+#[test]
+fn community_ids_are_made_of_what_is_known() {
+    let folder = Folder::new();
+    let header = "src_ip,dst_ip,protocol,src_port,dst_port,icmp_type,icmp_code,kind";
+    let [tcp, icmp, sctp, gre] = [
+        "1:wCb3OG7yAFWelaUydu0D+125CLM=",
+        "1:crodRHL2FEsHjbv3UkRrfbs4bZ0=",
+        "1:EKt4MsxuyaE6mL+hmrEkQ9csDD8=",
+        "1:+mluqz76jObh6dJLwnhX08n5St4=",
+    ];
+    let cases = [
+        ("1.2.3.4,5.6.7.8,6,1122,3344,,,flow", Some(tcp)),
+        ("5.6.7.8,1.2.3.4,6,3344,1122,,,", Some(tcp)),
+        ("1.2.3.4,5.6.7.8,132,1122,3344,,,", Some(sctp)),
+        ("1.2.3.4,5.6.7.8,1,,,8,0,", Some(icmp)),
+        ("1.2.3.4,5.6.7.8,47,0,0,,,", Some(gre)),
+        ("1.2.3.4,5.6.7.8,47,,,,,", Some(gre)),
+        ("1.2.3.4,5.6.7.8,6,,,,,", None),
+        ("1.2.3.4,5.6.7.8,1,0,2048,,,", None),
+        ("1.2.3.4,5.6.7.8,,1122,3344,,,", None),
+        ("1.2.3.4,,6,1122,3344,,,", None),
+        ("1.2.3.4,5.6.7.8,6,1122,3344,,,overflow", None),
+    ];
+    let lines: Vec<_> = cases.iter().map(|(line, _)| *line).collect();
+    let start = folder.file("a.csv", format!("{header}\n{}\n", lines.join("\n")));
+    let back = fs::read_to_string(folder.through(&start, "b.jsonl")).unwrap();
+    for (line, (case, want)) in back.lines().zip(cases) {
+        let record: Json = serde_json::from_str(line).unwrap();
+        assert_eq!(record["community_id"].as_str(), want, "{case}");
     }
 }
 
