@@ -559,7 +559,8 @@ fn hostile_link() -> Outcome {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o1777))?;
     let link = open.join("link");
     symlink(&elsewhere, &link)?;
-    let capture = generate(200, 10, 49).capture.display().to_string();
+    let made = generate(200, 10, 49);
+    let capture = made.capture.display().to_string();
     let url = format!("ipfix+tcp://{}", free_address()?);
     let spool = link.join("spool").display().to_string();
     let run = || flowtap(["read", "-q", "-o", &url, "--spool", &spool, &capture]);
