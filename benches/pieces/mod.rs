@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod table;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::hint::black_box;
 
 use flowtap::flow::{FlowRecord, KeyHasher};
 use flowtap::global::Ended;
@@ -47,7 +48,8 @@ impl Outlet for Sum {
 
     fn publish(&mut self, _hash: u64, published: FlowRecord) {
         self.taken += 1;
-        self.packets += published.total.packets();
+        // It is made whole, as where it is sent.
+        self.packets += black_box(published).total.packets();
     }
 }
 

@@ -50,7 +50,7 @@ pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32, is_n
 /// How many payloads are wanted behind one of TCP that is, so that there are [`NAME_PAYLOADS`] of
 /// them; none behind one in which all is that is read.
 #[must_use]
-#[inline]
+#[inline(never)]
 pub fn follow_ups(bytes: &[u8]) -> u32 {
     let is_whole = match beginning(bytes) {
         Some(Beginning::Tls) => tls::is_whole(bytes),
