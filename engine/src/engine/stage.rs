@@ -91,7 +91,8 @@ impl<'a> Core<'a> {
         self.table.ahead()
     }
 
-    /// Counts a batch. Never waits: with the rings full, flows are closed later.
+    /// Counts a batch. With the rings full, flows are closed later; so this never waits, unless it
+    /// [`Core::may_wait`].
     pub(super) fn count(&mut self, packets: &[Packet]) {
         self.follow_grid();
         let start = Instant::now();
@@ -102,6 +103,11 @@ impl<'a> Core<'a> {
             intervals.measure(packets, ns);
             self.reach();
         }
+    }
+
+    /// Whether it may wait for `merge` to take what was measured.
+    pub(super) fn may_wait(&self) -> bool {
+        self.intervals.as_ref().is_some_and(CoreIntervals::may_wait)
     }
 
     /// Goes on in other intervals where the clock that they are aligned to was put.

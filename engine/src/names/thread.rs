@@ -122,7 +122,9 @@ impl NamesThread {
                 Round::Full => idle.reset(),
                 Round::Some => {
                     idle.reset();
-                    thread::park_timeout(GATHER);
+                    if !self.receivers.iter().any(PayloadReceiver::is_behind) {
+                        thread::park_timeout(GATHER);
+                    }
                 }
                 Round::Nothing if is_last => {
                     self.transactions.iter_mut().for_each(Transactions::finish);

@@ -62,7 +62,14 @@ impl Reader<'_> {
         let mut errors = Vec::new();
         let mut opened = Some(first);
         for (idx, path) in self.files.iter().enumerate() {
-            let file = opened.take().map_or_else(|| CaptureFile::open(path, &self.shared.stop), Ok);
+            let file = opened.take().map_or_else(
+                || {
+                    // A pipe may let us wait.
+                    packets.pause();
+                    CaptureFile::open(path, &self.shared.stop)
+                },
+                Ok,
+            );
             let result = file.and_then(|mut file| {
                 let result = self.run_file(idx, &mut file, &mut state, packets);
                 self.accounts.sources[idx].untimed.set(file.untimed_frames());

@@ -73,7 +73,12 @@ impl PacketSink for Counting<'_> {
     #[inline]
     fn keep(&mut self) {
         if self.batch.keep() {
-            self.payloads.iter_mut().for_each(Payloads::flush_unless_behind);
+            if self.core.may_wait() {
+                // For who waits for these.
+                self.payloads.iter_mut().for_each(Payloads::flush_all);
+            } else {
+                self.payloads.iter_mut().for_each(Payloads::flush_unless_behind);
+            }
             self.count();
         }
     }
@@ -114,6 +119,11 @@ impl Dealing<'_> {
     pub(super) fn finish(mut self, end: Tick) {
         self.end = end;
         self.payloads.iter_mut().for_each(Payloads::flush_all);
+        self.send_all();
+    }
+
+    /// Waits until the workers have all, which takes no payload any more.
+    fn send_all(&mut self) {
         while !self.to_workers.flush(self.last) {
             thread::park_timeout(WAIT);
         }
@@ -186,6 +196,6 @@ impl PacketSink for Dealing<'_> {
 
     fn pause(&mut self) {
         self.payloads.iter_mut().for_each(Payloads::flush_all);
-        self.to_workers.flush(self.last);
+        self.send_all();
     }
 }

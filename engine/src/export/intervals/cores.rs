@@ -147,6 +147,11 @@ impl CoreIntervals {
         below > self.told
     }
 
+    /// Whether measuring may wait for room.
+    pub fn may_wait(&self) -> bool {
+        self.meters.as_ref().is_some_and(|meters| meters.when_full == WhenFull::Wait)
+    }
+
     /// All deltas of the intervals below this one are sent.
     pub fn reach(&mut self, below: u32) {
         if let Some(meters) = &mut self.meters

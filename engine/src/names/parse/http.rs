@@ -19,9 +19,14 @@ pub(crate) fn may_begin(stream: &[u8]) -> bool {
     stream.first_chunk::<4>().is_some_and(|first| METHODS.contains(&first))
 }
 
-/// Whether a request that begins a stream surely ends in these bytes of it, in constant time.
+/// Whether a request that begins a stream surely ends in these bytes of it, and can be read.
 pub(crate) fn is_whole(stream: &[u8]) -> bool {
-    stream.ends_with(b"\r\n\r\n")
+    let line = stream.iter().position(|&byte| byte == b'\n').map(|end| &stream[..end]);
+    let is_read = line.is_some_and(|line| {
+        line.iter().filter(|&&byte| byte == b' ').count() == 2
+            && [&b" HTTP/1.1\r"[..], b" HTTP/1.0\r"].iter().any(|end| line.ends_with(end))
+    });
+    is_read && stream.ends_with(b"\r\n\r\n")
 }
 
 /// Reads the request that begins `stream`. If nothing can follow, as the rest `is_cut`, the whole
@@ -90,6 +95,15 @@ mod tests {
             }
         }
         said
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_whole() {
+        let is_whole = |line: &str| is_whole(format!("{line}\r\nHost: x\r\n\r\n").as_bytes());
+        assert!(is_whole("GET / HTTP/1.1") && is_whole("POST /a?b HTTP/1.0"));
+        assert!(
+            !is_whole("GET /a b HTTP/1.1") && !is_whole("OPTIONS * RTSP/1.0") && !is_whole("GET /")
+        );
     }
 
     #[test]

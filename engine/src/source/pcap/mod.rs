@@ -161,8 +161,7 @@ impl CaptureFile {
         }
     }
 
-    /// Whether the next frame, or what comes before it, is had without waiting for whoever writes
-    /// to a pipe.
+    /// Whether the next frame is surely had without waiting for whoever writes to a pipe.
     #[inline]
     #[must_use]
     pub fn is_next_here(&self) -> bool {
@@ -172,7 +171,9 @@ impl CaptureFile {
                 Format::Classic(classic) => {
                     classic.record_bytes(&self.window).is_some_and(is_whole)
                 }
-                Format::Pcapng(pcapng) => pcapng.block_bytes(&self.window).is_some_and(is_whole),
+                Format::Pcapng(pcapng) => {
+                    pcapng.packet_block_bytes(&self.window).is_some_and(is_whole)
+                }
                 Format::Ended => true,
             }
     }

@@ -57,10 +57,11 @@ impl Pcapng {
         Pcapng { order: Order::Little, interfaces: Vec::new() }
     }
 
-    /// How long the block at the start of the window is, if that is there to read.
-    pub(super) fn block_bytes(&self, window: &Window) -> Option<usize> {
-        let [_, bytes] = self.order.words(window.rest())?;
-        Some(bytes as usize)
+    /// How long the packet's block at the start of the window is, if there is one, and that to read.
+    pub(super) fn packet_block_bytes(&self, window: &Window) -> Option<usize> {
+        let [kind, bytes] = self.order.words(window.rest())?;
+        let is_packet = [ENHANCED_PACKET, OBSOLETE_PACKET, SIMPLE_PACKET].contains(&kind);
+        is_packet.then_some(bytes as usize)
     }
 
     /// The next packet, `None` at the end.
