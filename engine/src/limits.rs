@@ -215,8 +215,9 @@ pub const COLLECTOR_LOOK: Duration = Duration::from_millis(20);
 /// Messages to a broker that may wait for being acknowledged, unless the user says how many.
 pub const STREAM_IN_FLIGHT: usize = 1_024;
 
-/// How many the user may choose.
-pub const STREAM_IN_FLIGHT_BOUNDS: std::ops::RangeInclusive<usize> = 1..=16_384;
+/// How many the user may choose: with one alone, who finds out about a subject that takes nothing
+/// would hold up all others.
+pub const STREAM_IN_FLIGHT_BOUNDS: std::ops::RangeInclusive<usize> = 2..=16_384;
 
 /// How many records there may be in a message to a broker.
 pub const STREAM_BATCH_BOUNDS: std::ops::RangeInclusive<usize> = 1..=1_000;

@@ -79,7 +79,9 @@ const LINKS: usize = 40;
 /// What a path leads to, without a link that somebody else than root and we may have put there. It can
 /// be used to open what is in it.
 pub(super) fn find(path: &Path) -> io::Result<File> {
-    find_at(look_at(AT_FDCWD, Path::new("."))?, path, &mut 0)
+    // Who may not enter the working directory can still say where a folder is from the root.
+    let start = Path::new(if path.is_absolute() { "/" } else { "." });
+    find_at(look_at(AT_FDCWD, start)?, path, &mut 0)
 }
 
 fn find_at(mut at: File, path: &Path, links: &mut usize) -> io::Result<File> {

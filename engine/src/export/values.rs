@@ -251,15 +251,21 @@ impl Values {
             return None;
         };
         let (ends, protocol) = ([*src, *dst], self.number("protocol")?.try_into().ok()?);
-        let ports = match protocol {
-            protocol::ICMP | protocol::ICMPV6 => ["icmp_type", "icmp_code"],
-            protocol::TCP | protocol::UDP | protocol::UDP_LITE => ["src_port", "dst_port"],
-            protocol::SCTP | protocol::DCCP => ["src_port", "dst_port"],
-            // Where there are none, some say that they are 0.
+        let (ports, of_fragments) = match protocol {
+            protocol::ICMP | protocol::ICMPV6 => (["icmp_type", "icmp_code"], None),
+            protocol::TCP
+            | protocol::UDP
+            | protocol::UDP_LITE
+            | protocol::SCTP
+            | protocol::DCCP => {
+                // Where there are none, some say that they are 0.
+                (["src_port", "dst_port"], Some([Some(0); 2]))
+            }
             _ => return community_id(ends, [None, None], protocol),
         };
         let ports = ports.map(|name| self.number(name)?.try_into().ok());
-        let is_known = is_ours || ports.iter().all(Option::is_some);
+        let is_known =
+            is_ours || (ports.iter().all(Option::is_some) && Some(ports) != of_fragments);
         is_known.then(|| community_id(ends, ports, protocol)).flatten()
     }
 

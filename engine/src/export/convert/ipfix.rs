@@ -12,6 +12,7 @@ use super::own::OwnElements;
 use super::{Bytes, LeftOut, Reader, Record};
 use crate::export::ipfix::{Recognised, recognise};
 use crate::export::values::{Places, Value, Values};
+use crate::flow::protocol;
 use crate::limits::CONVERT_TEMPLATES;
 use crate::sync::Arc;
 use crate::time::SECOND_NS;
@@ -342,6 +343,16 @@ fn settle_uptimes(record: &mut Values, started: Option<i64>) {
     }
 }
 
+/// Routers have long given ICMP's type and code as the destination's port.
+fn settle_icmp(record: &mut Values) {
+    if record.number("icmp_type").is_none()
+        && let Some(both) = record.number("dst_port")
+    {
+        record.set_named("icmp_type", Value::Number(both >> 8));
+        record.set_named("icmp_code", Value::Number(both & 0xff));
+    }
+}
+
 /// What other fields say.
 fn complete(record: &mut Values) {
     if record.text("kind").is_none() {
@@ -353,6 +364,16 @@ fn complete(record: &mut Values) {
         let version = if address.is_ipv4() { 4 } else { 6 };
         record.set_named("ip_version", Value::Number(version));
     }
+    // Some give ports and types in every record.
+    let without = match record.number("protocol").and_then(|it| u8::try_from(it).ok()) {
+        None => &[][..],
+        Some(protocol::ICMP | protocol::ICMPV6) => {
+            settle_icmp(record);
+            &["src_port", "dst_port"][..]
+        }
+        Some(_) => &["icmp_type", "icmp_code"][..],
+    };
+    without.iter().for_each(|name| record.set_named(name, Value::Absent));
     if let (Value::Time(start), Value::Time(end)) = (record.get("start"), record.get("end")) {
         let duration = end.checked_sub(*start).and_then(|ns| u64::try_from(ns).ok());
         record.set_named("duration_ns", duration.map_or(Value::Absent, Value::Number));

@@ -159,7 +159,7 @@ fn damage_is_told_with_its_place_and_what_was_before_is_kept() {
         ("{\"vlan\":[1,2,3]}\n", "line 2", "vlan has a wrong value"),
         ("{\"tunnel\":{\"type\":\"wire\"}}\n", "line 2", "tunnel has a wrong value"),
         ("{\"src_length_histogram\":[1]}\n", "line 2", "histogram has a wrong value"),
-        ("{}\n", "line 2", "no field"),
+        ("{\"src_port\":1}\n", "line 2", "neither kind nor addresses"),
         ("[1]\n", "line 2", "expected an object"),
         ("\"\u{1b}\"\n", "line 2", "column 2"),
     ] {

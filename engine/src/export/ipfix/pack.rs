@@ -126,11 +126,16 @@ impl Packer {
         for row in rows.iter() {
             let template = template_of(&row, self.has_own);
             if self.is_uniflow {
-                self.add(&row, template & !REVERSE, 1, give);
-                if let Some(record) = turned(row.record).filter(|_| template & REVERSE != 0) {
+                let turned = turned(row.record).filter(|_| template & REVERSE != 0);
+                let is_silent = turned.is_some() && is_silent(row.record);
+                if !is_silent {
+                    self.add(&row, template & !REVERSE, 1, give);
+                }
+                if let Some(record) = turned {
                     // What the initiator said, and to whom, belongs to its direction.
                     let row = Row { record: &record, labels: None, ..row };
-                    self.add(&row, template_of(&row, self.has_own) & !REVERSE, 0, give);
+                    let template = template_of(&row, self.has_own) & !REVERSE;
+                    self.add(&row, template, u32::from(is_silent), give);
                 }
             } else {
                 self.add(&row, template, 1, give);
@@ -196,6 +201,11 @@ impl Packer {
             self.sets.len() - 1
         })
     }
+}
+
+/// Whether nothing came from the initiator: the first packet told that it was the other one's.
+fn is_silent(record: &FlowRecord) -> bool {
+    record.total.sides[record.initiator().idx()].packets == 0
 }
 
 /// The record as its responder sees it, if it is known who that is.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::message::Message;
 use super::publisher::Publisher;
@@ -243,14 +243,17 @@ fn one_that_is_silent_alone_is_found_out() {
     };
     offer(0);
     let connections = || fake.0.lock().unwrap().connections;
-    while connections() < 2 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    let until = |is_so: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not found out");
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    until(&|| connections() >= 2);
     // Behind it over the next connection, which is kept.
     offer(1);
-    while queue.account.records() == 0 {
-        thread::sleep(Duration::from_millis(1));
-    }
+    until(&|| queue.account.records() > 0);
     assert_eq!(connections(), 2);
     queue.end(Task::Leave);
     runner.join().unwrap();

@@ -108,6 +108,21 @@ fn ipfix_of_others_has_lengths_enterprises_and_units_of_its_own() {
     );
 }
 
+/// nfreplay gives all of them in every record.
+#[test]
+fn ports_and_types_are_of_protocols_that_have_them() {
+    let of = |protocol: u64, more: &[(u64, u64)], values: &[(u64, usize)]| {
+        let template = template(300, &[&KEY[..], more].concat());
+        let key = [&key()[..4], &[(protocol, 1)], values].concat();
+        let (records, _) = read(&netflow(&[set(0, &template), set(300, &bytes(&key))]));
+        ["src_port", "dst_port", "icmp_type", "icmp_code"]
+            .map(|name| records[0].get(name).and_then(Json::as_u64))
+    };
+    assert_eq!(of(6, &[(32, 2)], &[(0x0803, 2)]), [Some(1_024), Some(53), None, None]);
+    assert_eq!(of(1, &[(32, 2)], &[(0x0803, 2)]), [None, None, Some(8), Some(3)]);
+    assert_eq!(of(1, &[], &[]), [None, None, Some(0), Some(53)]);
+}
+
 /// Counts of what goes on (OUT_BYTES, OUT_PKTS) stand for those of what came, if there are none.
 #[test]
 fn counts_behind_a_router_are_better_than_none() {
@@ -226,6 +241,7 @@ fn community_ids_are_made_of_what_is_known() {
         ("1.2.3.4,5.6.7.8,47,0,0,,,", Some(gre)),
         ("1.2.3.4,5.6.7.8,47,,,,,", Some(gre)),
         ("1.2.3.4,5.6.7.8,6,,,,,", None),
+        ("1.2.3.4,5.6.7.8,17,0,0,,,", None),
         ("1.2.3.4,5.6.7.8,1,0,2048,,,", None),
         ("1.2.3.4,5.6.7.8,,1122,3344,,,", None),
         ("1.2.3.4,,6,1122,3344,,,", None),
@@ -234,6 +250,7 @@ fn community_ids_are_made_of_what_is_known() {
     let lines: Vec<_> = cases.iter().map(|(line, _)| *line).collect();
     let start = folder.file("a.csv", format!("{header}\n{}\n", lines.join("\n")));
     let back = fs::read_to_string(folder.through(&start, "b.jsonl")).unwrap();
+    assert_eq!(back.lines().count(), cases.len());
     for (line, (case, want)) in back.lines().zip(cases) {
         let record: Json = serde_json::from_str(line).unwrap();
         assert_eq!(record["community_id"].as_str(), want, "{case}");
