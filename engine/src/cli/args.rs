@@ -103,7 +103,8 @@ impl ConvertArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArguments {
-    /// The file, whose name ends in .part or .part.1: it is read only.
+    /// The file, whose name ends in .part or .part.1: it is read only. zeek:, zeek-json: or eve:
+    /// may stand before it, as before the output's name.
     #[arg(value_name = "FILE.part")]
     pub(crate) part: PathBuf,
     /// The new file, of the same format; compressed as its name says. Without it: the name that

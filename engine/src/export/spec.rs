@@ -157,6 +157,11 @@ impl SinkSpec {
             });
         }
         let (given, path) = with_prefix(argument);
+        Self::parse_as(given, path, argument)
+    }
+
+    /// What a name means, of this format if one is given; `argument` is what was typed.
+    pub(super) fn parse_as(given: Option<Format>, path: &str, argument: &str) -> Result<Self> {
         if path == "-" {
             return Ok(Self::stdout(given.unwrap_or(Format::JsonLines)));
         }
@@ -270,7 +275,7 @@ impl SinkSpec {
 }
 
 /// A name without what its compression adds.
-fn uncompressed(path: &str) -> (&str, Compression) {
+pub(super) fn uncompressed(path: &str) -> (&str, Compression) {
     if let Some(name) = path.strip_suffix(".gz") {
         (name, Compression::Gzip)
     } else if let Some(name) = path.strip_suffix(".zst") {
@@ -281,7 +286,7 @@ fn uncompressed(path: &str) -> (&str, Compression) {
 }
 
 /// What stands before a name, for formats whose files have any ending.
-fn with_prefix(argument: &str) -> (Option<Format>, &str) {
+pub(super) fn with_prefix(argument: &str) -> (Option<Format>, &str) {
     let prefixes =
         [("zeek:", Format::Zeek), ("zeek-json:", Format::ZeekJson), ("eve:", Format::Eve)];
     let given = |(prefix, format)| Some((Some(format), argument.strip_prefix(prefix)?));
