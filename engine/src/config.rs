@@ -1,5 +1,7 @@
 //! From what the user typed to what the engine is told: durations, numbers, sinks.
 
+mod heeded;
+
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -366,11 +368,7 @@ impl Options {
             Target::File(path) => self.sink.keep.check(path),
             _ => Ok(()),
         })?;
-        let is_collector = |sink: &SinkSpec| matches!(sink.target, Target::Collector(_));
-        if self.sink.spool.is_some() && !sinks.iter().any(is_collector) {
-            return Err(Error::new("--spool", "no output is a collector")
-                .advise("leave it out: records wait on disk for collectors only"));
-        }
+        heeded::check(&self.sink, all())?;
         let outputs = all().map(|sink| match &sink.target {
             Target::Stdout => PathBuf::from("-"),
             Target::File(path) => path.clone(),
