@@ -21,7 +21,7 @@ mod session;
 mod shorten;
 mod tls;
 
-pub(super) use self::connection::Failure;
+pub(super) use self::connection::{Failure, NAME_NOT_FOUND, NOT_AUTHORIZED};
 pub(super) use self::endpoint::{HostPort, host_and_port};
 pub(super) use self::tls::{TlsConfig, refusal};
 pub use endpoint::{Endpoint, Protocol, Transport};

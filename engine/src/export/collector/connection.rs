@@ -27,6 +27,23 @@ pub(in crate::export) struct Failure {
     pub(in crate::export) text: String,
 }
 
+/// A failure's cause: nobody knows the host by its name.
+pub(in crate::export) const NAME_NOT_FOUND: &str = "name not found";
+
+/// A failure's cause: we are not whom it lets in.
+pub(in crate::export) const NOT_AUTHORIZED: &str = "not authorized";
+
+impl Failure {
+    /// What the user can do about it; `peer` is what we wanted to speak to.
+    pub(in crate::export) fn advice(&self, peer: &str) -> String {
+        match self.cause.as_str() {
+            NAME_NOT_FOUND => "check the name".to_owned(),
+            NOT_AUTHORIZED => "check user and password, token or key".to_owned(),
+            _ => format!("see that the {peer} runs there"),
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let cause = error.kind().to_string();
@@ -69,7 +86,7 @@ impl Connection {
         waits: bool,
     ) -> Result<Self, Failure> {
         let looked_up = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
-        let not_found = |text: String| Failure { cause: "name not found".to_owned(), text };
+        let not_found = |text: String| Failure { cause: NAME_NOT_FOUND.to_owned(), text };
         let addresses = looked_up.map_err(|error| not_found(error.to_string()))?;
         let mut failure = not_found("the name has no address".to_owned());
         for address in addresses {
@@ -256,4 +273,18 @@ fn is_closed(stream: &mut TcpStream) -> io::Result<bool> {
         return Ok(false);
     }
     Ok(stream.read(&mut [0; 512])? == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_on_what_has_failed() {
+        let advice =
+            |cause: &str| Failure { cause: cause.to_owned(), text: String::new() }.advice("server");
+        assert_eq!(advice(NAME_NOT_FOUND), "check the name");
+        assert_eq!(advice(NOT_AUTHORIZED), "check user and password, token or key");
+        assert_eq!(advice("connection refused"), "see that the server runs there");
+    }
 }

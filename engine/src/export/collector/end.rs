@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Exporter;
 use super::backlog::Window;
+use super::connection::Failure;
 use super::session::Session;
 use crate::error::Error;
 use crate::limits::{COLLECTOR_LOOK, COLLECTOR_PATIENCE};
@@ -83,11 +84,15 @@ impl Exporter {
     fn give_up(&mut self) {
         let (left, _) = self.left();
         let account = &self.queue.account;
-        let (cause, text) = match &self.down {
-            Some((_, failure)) => (failure.cause.as_str(), failure.text.as_str()),
-            None => ("not acknowledged", "the collector does not take all that was sent"),
-        };
-        let error = Error::new(format!("send to {}", self.endpoint), text);
-        account.failed(error.advise("see that the collector runs there"), cause, left, false);
+        let failure = self.down.as_ref().map_or_else(
+            || Failure {
+                cause: "not acknowledged".to_owned(),
+                text: "the collector does not take all that was sent".to_owned(),
+            },
+            |(_, failure)| failure.clone(),
+        );
+        let error = Error::new(format!("send to {}", self.endpoint), &failure.text);
+        let error = error.advise(failure.advice("collector"));
+        account.failed(error, &failure.cause, left, false);
     }
 }

@@ -13,8 +13,8 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, Error as TlsError, ProtocolVersion,
-    RootCertStore, crypto,
+    CertificateError, ClientConfig, ClientConnection, Error as TlsError, OtherError,
+    ProtocolVersion, RootCertStore, crypto,
 };
 
 use super::connection::Failure;
@@ -235,6 +235,14 @@ pub(in crate::export) fn refusal(error: &TlsError, host: &str) -> Failure {
                 | CertificateError::NotValidForNameContext { .. } => {
                     format!("its certificate is not for {host}")
                 }
+                // What checks certificates has errors of its own, which are known by their names only.
+                CertificateError::Other(OtherError(inner))
+                    if inner.to_string() == "CaUsedAsEndEntity" =>
+                {
+                    "its certificate is an authority's, which cannot be a collector's or a \
+                     server's own; make one for it that the authority signs"
+                        .to_owned()
+                }
                 other => format!("its certificate is refused: {other}"),
             },
         ),
@@ -245,4 +253,36 @@ pub(in crate::export) fn refusal(error: &TlsError, host: &str) -> Failure {
         other => ("no TLS", other.to_string()),
     };
     Failure { cause: cause.to_owned(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+
+    /// As `openssl req -x509` makes one that is its own authority.
+    #[test]
+    fn an_authority_is_no_collector() {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let cert = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(cert.der().clone()).unwrap();
+        let provider = Arc::new(crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let name = ServerName::try_from("localhost").unwrap();
+        let refused = verifier.build().unwrap().verify_server_cert(
+            cert.der(),
+            &[],
+            &name,
+            &[],
+            UnixTime::now(),
+        );
+        let failure = refusal(&refused.unwrap_err(), "localhost");
+        assert_eq!(failure.cause, "certificate refused");
+        assert!(failure.text.contains("is an authority's"), "{}", failure.text);
+    }
 }

@@ -33,7 +33,9 @@ use self::answer::{answer, too_long};
 use super::address::Address;
 use super::message::Message;
 use super::{Answer, Connect, Link};
-use crate::export::collector::{Failure, HostPort, TlsConfig, refusal};
+use crate::export::collector::{
+    Failure, HostPort, NAME_NOT_FOUND, NOT_AUTHORIZED, TlsConfig, refusal,
+};
 use crate::export::queue::Progress;
 use crate::limits::{COLLECTOR_CONNECT, COLLECTOR_STANDS, STREAM_ANSWER};
 use crate::sync::Arc;
@@ -279,17 +281,17 @@ fn not_connected(error: &ConnectError, address: &Address) -> Failure {
     let advice = "give a user, a token or a key with --nats-creds";
     match error.kind() {
         ConnectErrorKind::AuthorizationViolation => {
-            return failed("not authorized", format!("the server refuses who we are; {advice}"));
+            return failed(NOT_AUTHORIZED, format!("the server refuses who we are; {advice}"));
         }
         ConnectErrorKind::Authentication => {
             let text = "what --nats-creds has cannot answer the server's challenge".to_owned();
-            return failed("not authorized", text);
+            return failed(NOT_AUTHORIZED, text);
         }
         ConnectErrorKind::TimedOut => {
             return Failure::from(io::Error::from(io::ErrorKind::TimedOut));
         }
         ConnectErrorKind::Dns => {
-            return failed("name not found", format!("{servers}: {}", root(error)));
+            return failed(NAME_NOT_FOUND, format!("{servers}: {}", root(error)));
         }
         _ => {}
     }

@@ -376,15 +376,17 @@ impl Publisher {
     /// Counts what is left, each subject's by why that is refused.
     fn give_up(&self) {
         for (refused, records) in self.outbox.left() {
-            let (cause, text) = match refused.or(self.down.as_ref().map(|(_, failure)| failure)) {
-                Some(failure) => (failure.cause.as_str(), failure.text.as_str()),
-                None => ("not acknowledged", "the broker does not acknowledge all that was sent"),
+            let unanswered = Failure {
+                cause: "not acknowledged".to_owned(),
+                text: "the broker does not acknowledge all that was sent".to_owned(),
             };
-            let mut error = Error::new(format!("send to {}", self.name), text);
+            let down = self.down.as_ref().map(|(_, failure)| failure);
+            let failure = refused.or(down).unwrap_or(&unanswered);
+            let mut error = Error::new(format!("send to {}", self.name), &failure.text);
             if self.link.is_none() {
-                error = error.advise("see that the server runs there");
+                error = error.advise(failure.advice("server"));
             }
-            self.queue.account.failed(error, cause, records, false);
+            self.queue.account.failed(error, &failure.cause, records, false);
         }
     }
 }
