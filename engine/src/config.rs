@@ -286,9 +286,17 @@ impl Options {
     pub fn ledger_files(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for path in &self.stats {
-            if SinkSpec::parse_intervals(path)?.is_none() {
-                files.push(path.clone());
+            if SinkSpec::parse_intervals(path)?.is_some() {
+                continue;
             }
+            if path.extension().is_some_and(|ending| ending == "gz" || ending == "zst") {
+                let cause = "the ledger is not compressed";
+                return Err(Error::new(format!("--stats {}", path.display()), cause).advise(
+                    "use a name that ends in .json or .prom; or for statistics of intervals in \
+                     .jsonl, .csv or .hlog, with .zst or .gz if you like",
+                ));
+            }
+            files.push(path.clone());
         }
         Ok(files)
     }
@@ -433,6 +441,19 @@ mod tests {
         assert_eq!(parse_timeout("off"), Ok(Timeouts::NEVER));
         for wrong in ["", "5", "s", "-5s", "5 parsecs", "999999999999h", "off"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_ledger_has_no_compressed_name() {
+        let files =
+            |name: &str| Options { stats: vec![name.into()], ..Options::default() }.ledger_files();
+        for name in ["s.json.gz", "x.prom.gz", "s.json.zst", "s.gz"] {
+            let error = files(name).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(".json or .prom"), "{error}");
+        }
+        for (name, number) in [("s.json", 1), ("x.prom", 1), ("s.jsonl.gz", 0), ("s.hlog.zst", 0)] {
+            assert_eq!(files(name).map(|files| files.len()), Ok(number), "{name}");
         }
     }
 
