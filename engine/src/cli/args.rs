@@ -205,8 +205,8 @@ pub(crate) enum FeaturesSet {
     /// Counts, times and flags.
     Basic,
     /// These, and per direction minimum, maximum, mean, standard deviation and a histogram of
-    /// packet lengths and of times between packets, in all formats but IPFIX. Takes 256
-    /// bytes more for each of --max-flows, and 1.7 times the time to count a packet.
+    /// packet lengths and of times between packets, in JSON lines, CSV, Parquet and Arrow. Takes
+    /// 256 bytes more for each of --max-flows, and 1.7 times the time to count a packet.
     Extended,
 }
 
