@@ -41,6 +41,11 @@ pub(super) fn create_at(at: impl AsFd, name: &Path) -> io::Result<File> {
         Ok(()) | Err(Errno::ENOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
+    create_new_at(at, name)
+}
+
+/// Creates a file that is not there.
+pub(super) fn create_new_at(at: impl AsFd, name: &Path) -> io::Result<File> {
     let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
     Ok(openat(at, name, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o666))?.into())
 }

@@ -30,6 +30,7 @@ mod outage;
 pub mod output;
 #[cfg(feature = "columnar")]
 mod parquet;
+mod part;
 mod picked;
 mod queue;
 mod rebuild;

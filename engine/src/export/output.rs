@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::export::completed::{Chosen, Completed};
 use crate::export::compress::Compressor;
+use crate::export::part::Older;
 use crate::export::queue::Progress;
-use crate::export::target::{Place, create_anew, file_name, open};
-use crate::export::{Compression, SinkSpec, folders, name};
+use crate::export::target::{Place, create_anew, open};
+use crate::export::{Compression, SinkSpec, folders, name, part};
 use crate::sync::Arc;
 
 /// Bytes that a compressor has given and that are written at once.
@@ -111,7 +112,7 @@ impl Output {
         part.push(".new");
         let part = PathBuf::from(part);
         let file = create_anew(&part)?;
-        let place = Some(Place { part, name: name.to_owned(), root: None });
+        let place = Some(Place { part, name: name.to_owned(), older: None, root: None });
         let (compressor, progress) = (Compressor::new(compression)?, Arc::new(Progress::new()));
         let pending = Vec::new();
         Ok(Self { file, place, compressor, pending, bytes: 0, is_listed: false, progress })
@@ -222,9 +223,11 @@ impl Output {
 
     /// Gives the file up before anything was exported: as if it had not been opened.
     pub(crate) fn discard(self) {
-        if let Some(place) = self.place {
+        if let Some(place) = &self.place
+            && self.presence(place) == Presence::There
+        {
             // A leftover `.part` is no harm.
-            let _ = fs::remove_file(place.part);
+            let _ = fs::remove_file(&place.part);
         }
     }
 
@@ -243,43 +246,51 @@ impl Output {
         let Some(place) = &self.place else { return Ok(None) };
         let mut presence = self.presence(place);
         if presence == Presence::Gone {
-            self.file = self.copy_to(place).map_err(Fault::Later)?;
+            let (copy, part) = self.copy_to(place).map_err(Fault::Later)?;
+            self.file = copy;
+            self.place.as_mut().expect("it was there just now").part = part;
             presence = Presence::There;
         }
         // On the disk before it has its name: a crash leaves no half file under it.
         self.sync()?;
+        let Some(place) = &self.place else { return Ok(None) };
         if presence == Presence::Elsewhere || !is_wanted() {
             return Ok(None);
         }
-        // What a pattern has named may be of a run before, of the same day.
-        let keeps_all = place.root.is_some();
+        // What a pattern has named may be of a run before, of the same day; and what came while this
+        // was written is of another run.
+        let is_older = place.older.is_some() && place.older == Older::find(&place.name);
+        let keeps_all = place.root.is_some() || !is_older;
         let name = rename(&place.part, &place.name, completed, keeps_all).map_err(Fault::Later)?;
         sync_folder(&name);
         Ok(Some(name))
     }
 
-    /// Completes a file that was [created](Self::create).
-    pub(super) fn finish_new(mut self) -> std::result::Result<(), Fault> {
-        self.finish(&mut Completed::default(), || true).map(drop)
+    /// Completes a file that was [created](Self::create), and says its name if nobody moved it.
+    pub(super) fn finish_new(mut self) -> std::result::Result<Option<PathBuf>, Fault> {
+        self.finish(&mut Completed::default(), || true)
     }
 
     fn presence(&self, place: &Place) -> Presence {
-        let Ok(ours) = self.file.metadata() else { return Presence::There };
-        match fs::symlink_metadata(&place.part) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => Presence::There,
-            Err(_) if ours.nlink() == 0 => Presence::Gone,
+        match (self.file.metadata(), fs::symlink_metadata(&place.part)) {
+            (Err(_), _) => Presence::There,
+            // Whoever has its name now.
+            (Ok(ours), _) if ours.nlink() == 0 => Presence::Gone,
+            (Ok(ours), Ok(there)) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                Presence::There
+            }
             _ => Presence::Elsewhere,
         }
     }
 
     /// Makes the file anew from what nobody else can read any more.
-    fn copy_to(&self, place: &Place) -> io::Result<File> {
+    fn copy_to(&self, place: &Place) -> io::Result<(File, PathBuf)> {
         let part = &place.part;
         let folder = match &place.root {
             Some(root) => name::make_folders(root, part)?,
             None => folders::at(name::folder_of(part))?,
         };
-        let copy = folders::create_at(folder, file_name(part))?;
+        let (copy, part) = part::make(&folder, part)?;
         let mut chunk = vec![0; COPY_BYTES];
         let copied = (0..self.bytes).step_by(COPY_BYTES).try_for_each(|offset| {
             let left = usize::try_from(self.bytes - offset).unwrap_or(COPY_BYTES);
@@ -289,10 +300,10 @@ impl Output {
             copy.write_all_at(chunk, offset)
         });
         match copied {
-            Ok(()) => Ok(copy),
+            Ok(()) => Ok((copy, part)),
             Err(error) => {
                 // It will be tried again.
-                let _ = fs::remove_file(part);
+                let _ = fs::remove_file(&part);
                 Err(error)
             }
         }
@@ -337,18 +348,23 @@ mod tests {
 
     use super::*;
 
+    /// Those of the runs, and of a run before what none of them may replace.
     #[test]
     fn of_several_that_complete_one_name_at_once_all_stay() {
         const ALL: usize = 8;
         let folder = tempfile::tempdir().unwrap();
         for round in 0..50 {
             let name = folder.path().join(format!("{round}.csv"));
+            if round % 2 == 0 {
+                fs::write(&name, "of an earlier run").unwrap();
+            }
+            let spec = SinkSpec::parse(name.to_str().unwrap()).unwrap();
             let start = std::sync::Barrier::new(ALL);
             let complete = &|which: usize| {
-                let part = folder.path().join(format!("{which}.part"));
-                fs::write(&part, which.to_string()).unwrap();
+                let mut output = open_output(&spec);
+                output.take(which.to_string().as_bytes());
                 start.wait();
-                rename(&part, &name, &mut Completed::default(), true).unwrap()
+                output.finish(&mut Completed::default(), || true).unwrap().unwrap()
             };
             std::thread::scope(|scope| {
                 let all: Vec<_> =
@@ -358,7 +374,25 @@ mod tests {
                     assert_eq!(fs::read_to_string(name).unwrap(), which.to_string());
                 }
             });
+            assert_ne!(fs::read_to_string(&name).unwrap(), "of an earlier run");
         }
+    }
+
+    fn open_output(spec: &SinkSpec) -> Output {
+        Output::open(spec, &[], &Arc::new(Progress::new())).unwrap()
+    }
+
+    #[test]
+    fn what_was_removed_is_written_anew_though_another_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let [name, part] = ["a.csv", "a.csv.part"].map(|name| folder.path().join(name));
+        let mut output = open_output(&SinkSpec::parse(name.to_str().unwrap()).unwrap());
+        output.take(b"ours");
+        fs::remove_file(&part).unwrap();
+        fs::write(&part, "another's").unwrap();
+        let finished = output.finish(&mut Completed::default(), || true).unwrap().unwrap();
+        assert_eq!(fs::read(finished).unwrap(), b"ours");
+        assert_eq!(fs::read(part.with_extension("part.1")).unwrap(), b"another's");
     }
 
     #[test]

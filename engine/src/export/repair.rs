@@ -115,8 +115,8 @@ pub fn repair(part: &Path, out: Option<&Path>) -> Result<Repaired> {
         output.discard();
         return Err(fail("it has no whole record"));
     }
-    output.finish_new().map_err(|fault| not_written(fault.error()))?;
-    Ok(Repaired { file: out, records, cut })
+    let name = output.finish_new().map_err(|fault| not_written(fault.error()))?;
+    Ok(Repaired { file: name.unwrap_or(out), records, cut })
 }
 
 /// The format that stands before a name, if one does, and the name.

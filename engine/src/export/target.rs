@@ -12,7 +12,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Result};
-use crate::export::{Target, folders, name};
+use crate::export::part::Older;
+use crate::export::{Target, folders, name, part};
 
 /// A file that is written under a name of its own until it is complete.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Place {
     pub(super) part: PathBuf,
     /// Where it goes when complete.
     pub(super) name: PathBuf,
+    /// What the complete file replaces.
+    pub(super) older: Option<Older>,
     /// The folder below which folders are made as they are needed.
     pub(super) root: Option<PathBuf>,
 }
@@ -56,6 +59,11 @@ pub(super) fn file_name(path: &Path) -> &Path {
     path.file_name().map_or(path, Path::new)
 }
 
+/// Whether it is a file, and no link, folder, pipe or device.
+pub(super) fn is_regular(stat: &FileStat) -> bool {
+    kind_of(stat) == SFlag::S_IFREG
+}
+
 fn kind_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
@@ -77,24 +85,6 @@ fn open_special(folder: &OwnedFd, name: &Path) -> io::Result<File> {
     // From here on a slow reader may make us wait.
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(file.into())
-}
-
-/// Moves what an earlier run left unfinished out of the way: it may be all that is left of
-/// its records.
-fn keep_older(folder: &OwnedFd, part: &Path) -> io::Result<()> {
-    let there = fstatat(folder, part, AtFlags::AT_SYMLINK_NOFOLLOW);
-    if !there.is_ok_and(|there| kind_of(&there) == SFlag::S_IFREG && there.st_size > 0) {
-        return Ok(());
-    }
-    let mut numbered = (1..).map(|number| {
-        let mut name = part.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        folders::rename_anew_at(folder, part, Path::new(&name))
-    });
-    let is_taken = |done: &io::Result<()>| {
-        done.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
-    };
-    numbered.find(|done| !is_taken(done)).expect("there is always a higher number")
 }
 
 /// Standard output as a file of our own: the one of the standard library keeps some bytes
@@ -152,10 +142,8 @@ fn open_in(folder: &OwnedFd, path: &Path) -> Result<(File, Option<Place>)> {
         _ => {}
     }
     let part = part_of(path);
-    let create = || {
-        keep_older(folder, file_name(&part))?;
-        folders::create_at(folder, file_name(&part))
-    };
-    let file = create().map_err(|e| fail(&part, e))?;
-    Ok((file, Some(Place { part, name: path.to_owned(), root: None })))
+    let (file, made) = part::make(folder, &part).map_err(|e| fail(&part, e))?;
+    // Who writes with a number leaves the name's file to the one that writes without.
+    let older = if made == part { Older::find(path) } else { None };
+    Ok((file, Some(Place { part: made, name: path.to_owned(), older, root: None })))
 }
