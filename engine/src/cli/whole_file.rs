@@ -1,11 +1,11 @@
 //! Files that are replaced atomically: whoever reads one finds all of the old or all of the new.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::export::target::{create_anew, part_of};
+use crate::export::target::{create_anew, open_special_at, part_of};
 
 /// Whether `path`, which the user gave as `option`, could be written: better told now than after a
 /// day.
@@ -43,7 +43,7 @@ fn fail(path: &Path, option: &str, error: io::Error) -> Error {
 pub(crate) fn write(path: &Path, text: &[u8], option: &str) -> Result<()> {
     // A pipe or a device is written to, not replaced.
     if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        let mut file = File::options().write(true).open(path).map_err(|e| fail(path, option, e))?;
+        let mut file = open_special_at(path)?;
         return file.write_all(text).map_err(|e| fail(path, option, e));
     }
     let part = part_of(path);

@@ -2,7 +2,7 @@
 //! place of what we have made there: so it is opened and given away by what is open, never by its
 //! name, and no link is followed; on the way there those that others cannot have put there are.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{
     AT_FDCWD, AtFlags, OFlag, RenameFlags, open, openat, readlinkat, renameat, renameat2,
 };
-use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 /// To make something in it, a folder need not be readable.
@@ -71,7 +71,8 @@ fn or_by_looking(tried: nix::Result<()>, at: impl AsFd, from: &Path, to: &Path) 
         Err(Errno::EINVAL | Errno::ENOSYS) => {
             match fstatat(&at, to, AtFlags::AT_SYMLINK_NOFOLLOW) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(_) => Ok(renameat(&at, from, &at, to)?),
+                Err(Errno::ENOENT) => Ok(renameat(&at, from, &at, to)?),
+                Err(errno) => Err(errno.into()),
             }
         }
         tried => Ok(tried?),
@@ -105,7 +106,7 @@ fn find_at(mut at: File, path: &Path, links: &mut usize) -> io::Result<File> {
         if *links > LINKS {
             return Err(Errno::ELOOP.into());
         }
-        if !is_ours(&found, &at.metadata()?) {
+        if !is_ours(&fstat(&next)?, &fstat(&at)?) {
             let text = format!(
                 "{} is a link that others may have put there; give the path without it",
                 name.display()
@@ -127,9 +128,9 @@ fn look_at(at: impl AsFd, name: &Path) -> io::Result<File> {
 
 /// Whether nobody but root and we can have put a link into the folder around it, or taken another's
 /// place there: where all may write, but each change only their own, its owner says so.
-fn is_ours(link: &Metadata, around: &Metadata) -> bool {
-    let is_ours = |it: &Metadata| [0, Uid::effective().as_raw()].contains(&it.uid());
-    let (all_write, only_own) = (around.mode() & 0o022 != 0, around.mode() & 0o1000 != 0);
+pub(super) fn is_ours(link: &FileStat, around: &FileStat) -> bool {
+    let is_ours = |it: &FileStat| [0, Uid::effective().as_raw()].contains(&it.st_uid);
+    let (all_write, only_own) = (around.st_mode & 0o022 != 0, around.st_mode & 0o1000 != 0);
     is_ours(link) && is_ours(around) && (!all_write || only_own)
 }
 
@@ -212,6 +213,16 @@ mod tests {
         create_at(at(around.path()).unwrap(), Path::new("a.part")).unwrap();
         assert!(fs::symlink_metadata(part).unwrap().is_file());
         assert_eq!(fs::read(secret).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_replaced() {
+        let around = tempfile::tempdir().unwrap();
+        let tried = Err(Errno::EINVAL);
+        let to = around.path().join("b".repeat(300));
+        let refusal = or_by_looking(tried, AT_FDCWD, &around.path().join("a"), &to).unwrap_err();
+        // There is no `a`: to rename it would have failed otherwise.
+        assert_eq!(refusal.raw_os_error(), Some(Errno::ENAMETOOLONG as i32));
     }
 
     /// Also where the file system has no such flag.

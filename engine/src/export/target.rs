@@ -72,19 +72,39 @@ fn kind_of(stat: &FileStat) -> SFlag {
 /// one by a link that somebody else has put there, or may.
 fn open_special(folder: &OwnedFd, name: &Path) -> io::Result<File> {
     let (around, there) = (fstat(folder)?, fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?);
-    let is_roots = around.st_uid == 0 && there.st_uid == 0;
+    let is_ours = folders::is_ours(&there, &around);
     let is_link = kind_of(&there) == SFlag::S_IFLNK;
     let mut flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    flags.set(OFlag::O_NOFOLLOW, geteuid().is_root() && !(is_link && is_roots));
+    flags.set(OFlag::O_NOFOLLOW, geteuid().is_root() && !(is_link && is_ours));
     let file = openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::ELOOP if is_link && !is_roots => {
-            io::Error::other("it is a symbolic link, and not root's alone")
+        Errno::ELOOP if is_link && !is_ours => {
+            io::Error::other("it is a symbolic link that others may have put there")
         }
         errno => errno.into(),
     })?;
     // From here on a slow reader may make us wait.
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty()))?;
     Ok(file.into())
+}
+
+/// Opens what has this name and is no file.
+///
+/// # Errors
+/// If nobody reads it, or only others' links lead there.
+pub(crate) fn open_special_at(path: &Path) -> Result<File> {
+    let folder = folders::at(name::folder_of(path));
+    let opened = folder.and_then(|folder| open_special(&folder, file_name(path)));
+    opened.map_err(|error| not_opened(path, &error))
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> Error {
+    let (cause, advice) = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENXIO) => ("nobody reads it".to_owned(), "start the reader first"),
+        Some(_) => (error.to_string(), "see that you may write to it"),
+        // Our own refusal.
+        None => (error.to_string(), "name the pipe or device itself, and not the link"),
+    };
+    Error::new(format!("open {}", path.display()), cause).advise(advice)
 }
 
 /// Standard output as a file of our own: the one of the standard library keeps some bytes
@@ -129,14 +149,7 @@ fn open_in(folder: &OwnedFd, path: &Path) -> Result<(File, Option<Place>)> {
         }
         // A pipe or a device is written to, not replaced.
         Ok(kind) if kind != SFlag::S_IFREG => {
-            let file = open_special(folder, name).map_err(|e| match Errno::try_from(e) {
-                Ok(Errno::ENXIO) => {
-                    Error::new(format!("open {}", path.display()), "nobody reads it")
-                        .advise("start the reader first")
-                }
-                Ok(errno) => fail(path, errno.into()),
-                Err(other) => fail(path, other),
-            })?;
+            let file = open_special(folder, name).map_err(|e| not_opened(path, &e))?;
             return Ok((file, None));
         }
         _ => {}
@@ -146,4 +159,27 @@ fn open_in(folder: &OwnedFd, path: &Path) -> Result<(File, Option<Place>)> {
     // Who writes with a number leaves the name's file to the one that writes without.
     let older = if made == part { Older::find(path) } else { None };
     Ok((file, Some(Place { part: made, name: path.to_owned(), older, root: None })))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn root_follows_no_link_that_others_may_have_put_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        symlink("/dev/null", &link).unwrap();
+        for (mode, is_followed) in [(0o755, true), (0o1777, true), (0o777, false), (0o775, false)] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            let opened = open_special_at(&link);
+            assert_eq!(opened.is_ok(), is_followed || !geteuid().is_root(), "{mode:o}");
+            if let Err(error) = opened {
+                assert!(error.to_string().contains("and not the link"), "{error}");
+            }
+        }
+    }
 }
