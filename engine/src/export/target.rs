@@ -68,13 +68,13 @@ fn kind_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
-/// Opens a pipe or a device, without waiting for a reader that may never come. Root is not led to
-/// one by a link that somebody else has put there, or may.
-fn open_special(folder: &OwnedFd, name: &Path) -> io::Result<File> {
+/// Opens a pipe or a device; with `O_NONBLOCK` without waiting for a reader that may never come. Root
+/// is not led to one by a link that somebody else has put there, or may.
+fn open_special(folder: &OwnedFd, name: &Path, waiting: OFlag) -> io::Result<File> {
     let (around, there) = (fstat(folder)?, fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW)?);
     let is_ours = folders::is_ours(&there, &around);
     let is_link = kind_of(&there) == SFlag::S_IFLNK;
-    let mut flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let mut flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | waiting;
     flags.set(OFlag::O_NOFOLLOW, geteuid().is_root() && !(is_link && is_ours));
     let file = openat(folder, name, flags, Mode::empty()).map_err(|errno| match errno {
         Errno::ELOOP if is_link && !is_ours => {
@@ -87,13 +87,13 @@ fn open_special(folder: &OwnedFd, name: &Path) -> io::Result<File> {
     Ok(file.into())
 }
 
-/// Opens what has this name and is no file.
+/// Opens what has this name and is no file; a pipe once somebody reads it.
 ///
 /// # Errors
-/// If nobody reads it, or only others' links lead there.
+/// If it cannot be written to, or is a link that others may have put there.
 pub(crate) fn open_special_at(path: &Path) -> Result<File> {
     let folder = folders::at(name::folder_of(path));
-    let opened = folder.and_then(|folder| open_special(&folder, file_name(path)));
+    let opened = folder.and_then(|folder| open_special(&folder, file_name(path), OFlag::empty()));
     opened.map_err(|error| not_opened(path, &error))
 }
 
@@ -149,7 +149,8 @@ fn open_in(folder: &OwnedFd, path: &Path) -> Result<(File, Option<Place>)> {
         }
         // A pipe or a device is written to, not replaced.
         Ok(kind) if kind != SFlag::S_IFREG => {
-            let file = open_special(folder, name).map_err(|e| not_opened(path, &e))?;
+            let file =
+                open_special(folder, name, OFlag::O_NONBLOCK).map_err(|e| not_opened(path, &e))?;
             return Ok((file, None));
         }
         _ => {}
