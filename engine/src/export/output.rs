@@ -271,6 +271,11 @@ impl Output {
         self.finish(&mut Completed::default(), || true)
     }
 
+    /// Whether somebody has removed the file: what was written to it is nowhere.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| self.presence(place) == Presence::Gone)
+    }
+
     fn presence(&self, place: &Place) -> Presence {
         match (self.file.metadata(), fs::symlink_metadata(&place.part)) {
             (Err(_), _) => Presence::There,

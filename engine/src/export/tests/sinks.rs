@@ -162,6 +162,24 @@ fn what_a_full_device_did_not_take_is_counted_as_not_sent() {
     }
 }
 
+/// Its folder is gone, and nobody makes it again.
+#[test]
+fn what_was_in_a_file_that_is_gone_is_counted_as_not_sent() {
+    let folder = Folder::new("gone");
+    fs::create_dir(folder.path("in")).unwrap();
+    let sink = start(&spec(&folder.path("in/flows.jsonl"), Compression::None));
+    send(&sink, 3, WhenFull::Wait);
+    let account = sink.account();
+    while account.records() < 3 {
+        thread::yield_now();
+    }
+    fs::remove_dir_all(folder.path("in")).unwrap();
+    finish(sink);
+    let not_sent = account.not_sent();
+    assert_eq!((account.records(), not_sent.len()), (0, 1), "{not_sent:?}");
+    assert_eq!(not_sent.values().sum::<u64>(), 3);
+}
+
 /// A named pipe, and one end that keeps it open and reads nothing.
 fn pipe(folder: &Folder) -> (PathBuf, File) {
     let path = folder.path("pipe");

@@ -117,6 +117,10 @@ impl SinkThread {
 
     /// Takes nothing more: what waits and what is unconfirmed was not sent, for `cause`.
     pub(super) fn give_up(&mut self, failure: Error, cause: &str, by_reader: bool) {
+        if self.output.as_ref().is_some_and(Output::is_gone) {
+            // Nor is what was written before.
+            self.queue.account.lost_after_all(cause, self.records);
+        }
         (self.output, self.outage, self.is_over) = (None, None, true);
         (self.unsafe_since, self.rotates) = (None, None);
         self.queue.account.failed(failure, cause, 0, by_reader);
