@@ -41,28 +41,49 @@ const TAGGED_TWICE: usize = TAGGED + TAG_BYTES;
 #[inline]
 pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Option<usize> {
     let header = frame.first_chunk::<TAGGED_TWICE>()?;
-    let ether_type = |at: usize| [header[at - 2], header[at - 1]];
-    let vlan = |at: usize| u16::from_be_bytes([header[at - 4], header[at - 3]]) & 0x0fff;
-    match ether_type(UNTAGGED) {
-        ether_type::IPV4 => ipv4::<UNTAGGED>(frame, [0; 2], tunnels, packet),
-        ether_type::IPV6 => ipv6::<UNTAGGED>(frame, [0; 2], tunnels, packet),
-        ether_type::VLAN | ether_type::SERVICE_VLAN => {
-            let outer = vlan(TAGGED);
-            match ether_type(TAGGED) {
-                ether_type::IPV4 => ipv4::<TAGGED>(frame, [outer, 0], tunnels, packet),
-                ether_type::IPV6 => ipv6::<TAGGED>(frame, [outer, 0], tunnels, packet),
-                // An outer tag that names no VLAN gives its place to the inner one.
-                ether_type::VLAN if outer != 0 => {
-                    let vlans = [outer, vlan(TAGGED_TWICE)];
-                    match ether_type(TAGGED_TWICE) {
-                        ether_type::IPV4 => ipv4::<TAGGED_TWICE>(frame, vlans, tunnels, packet),
-                        ether_type::IPV6 => ipv6::<TAGGED_TWICE>(frame, vlans, tunnels, packet),
-                        _ => None,
-                    }
-                }
-                _ => None,
-            }
+    match ether_type_at(header, UNTAGGED) {
+        ether_type::VLAN | ether_type::SERVICE_VLAN => tagged(frame, header, tunnels, packet),
+        _ => ip::<UNTAGGED>(frame, header, [0; 2], tunnels, packet),
+    }
+}
+
+/// The same behind one tag or two.
+#[inline]
+fn tagged(
+    frame: &[u8],
+    header: &[u8; TAGGED_TWICE],
+    tunnels: &Tunnels,
+    packet: &mut Packet,
+) -> Option<usize> {
+    let [outer, inner] = [TAGGED, TAGGED_TWICE]
+        .map(|at| u16::from_be_bytes([header[at - 4], header[at - 3]]) & 0x0fff);
+    match ether_type_at(header, TAGGED) {
+        // An outer tag that names no VLAN gives its place to the inner one: that is left.
+        ether_type::VLAN if outer != 0 => {
+            ip::<TAGGED_TWICE>(frame, header, [outer, inner], tunnels, packet)
         }
+        _ => ip::<TAGGED>(frame, header, [outer, 0], tunnels, packet),
+    }
+}
+
+/// The EtherType of what begins at `at`.
+#[inline]
+fn ether_type_at(header: &[u8; TAGGED_TWICE], at: usize) -> [u8; 2] {
+    [header[at - 2], header[at - 1]]
+}
+
+/// Whatever IP header is at `AT`.
+#[inline]
+fn ip<const AT: usize>(
+    frame: &[u8],
+    header: &[u8; TAGGED_TWICE],
+    vlans: [u16; KEY_VLANS],
+    tunnels: &Tunnels,
+    packet: &mut Packet,
+) -> Option<usize> {
+    match ether_type_at(header, AT) {
+        ether_type::IPV4 => ipv4::<AT>(frame, vlans, tunnels, packet),
+        ether_type::IPV6 => ipv6::<AT>(frame, vlans, tunnels, packet),
         _ => None,
     }
 }

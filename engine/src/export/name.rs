@@ -4,7 +4,6 @@
 //! at which the file was begun, in UTC, as strftime(3) writes it. Folders in a pattern are made as
 //! they are needed, below the last one without a brace.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -131,11 +130,6 @@ pub(super) fn root(pattern: &Path) -> PathBuf {
 pub(super) fn folder_of(name: &Path) -> &Path {
     let folder = name.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.unwrap_or(Path::new("."))
-}
-
-/// So that after a crash a folder has the names that it has now. Not every file system can do it.
-pub(super) fn sync(folder: &Path) {
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
 /// The folder of a name that a pattern has made. Those below `root` are made, each its parent's

@@ -342,9 +342,11 @@ fn removed() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it or its folder was removed")
 }
 
-/// So that after a crash the name is there too. Not every file system can do it.
+/// So that after a crash the name is there too.
 fn sync_folder(name: &Path) {
-    name::sync(name::folder_of(name));
+    if let Ok(folder) = folders::at(name::folder_of(name)) {
+        folders::sync(folder);
+    }
 }
 
 #[cfg(test)]

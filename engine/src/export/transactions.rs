@@ -9,7 +9,7 @@ use crate::export::jsonl::JsonLines;
 use crate::export::schema::{self, Fields};
 use crate::export::{Encoder, InSet, Rows};
 use crate::names::transactions::TransactionEnd;
-use crate::names::{DnsRecord, DnsSection, DnsTransaction, NameService};
+use crate::names::{DnsRecord, DnsSection, DnsTransaction};
 
 /// All columns, in the order of [`visit`].
 const COLUMNS: [&str; 23] = [
@@ -56,7 +56,7 @@ fn visit(transaction: &DnsTransaction, to: &mut impl TransactionFields) {
     to.plain("protocol", Some(transaction.protocol()));
     to.vlans("vlan", Some(flow.vlan()).filter(|vlans| vlans.iter().any(|&vlan| vlan != 0)));
     to.plain("community_id", community_id(transaction).as_deref());
-    to.plain("service", Some(service_name(transaction.service)));
+    to.plain("service", Some(transaction.service.name()));
     to.number("id", Some(transaction.id.into()));
     to.text("question", question.map(|question| &*question.name));
     to.plain("qtype", transaction.question_type().as_deref());
@@ -75,16 +75,6 @@ fn visit(transaction: &DnsTransaction, to: &mut impl TransactionFields) {
     let has_ended = |end| (transaction.end == end).then_some(true);
     to.flag("unanswered", has_ended(TransactionEnd::Unanswered));
     to.flag("unsolicited", has_ended(TransactionEnd::Unsolicited));
-}
-
-/// As `name_source` has it.
-fn service_name(service: NameService) -> &'static str {
-    match service {
-        NameService::Dns => "dns",
-        NameService::Mdns => "mdns",
-        NameService::Llmnr => "llmnr",
-        NameService::Nbns => "nbns",
-    }
 }
 
 fn section_name(section: DnsSection) -> &'static str {
@@ -175,6 +165,7 @@ mod tests {
     use super::*;
     use crate::export::tests::ROWS;
     use crate::flow::{Endpoint, FlowKey, PortKind};
+    use crate::names::NameService;
     use crate::names::transactions::{DnsQuestion, DnsReply};
 
     fn transaction() -> DnsTransaction {

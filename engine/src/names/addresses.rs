@@ -29,6 +29,26 @@ pub enum Doubt {
     Ambiguous,
 }
 
+impl Doubt {
+    const ALL: [Self; 3] = [Self::Stale, Self::OtherClient, Self::Ambiguous];
+
+    /// The one that records call so.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|doubt| doubt.name() == name)
+    }
+
+    /// As records have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::OtherClient => "other_client",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
 /// A name for an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddressName {

@@ -74,6 +74,27 @@ pub enum NameService {
     Nbns,
 }
 
+impl NameService {
+    const ALL: [Self; 4] = [Self::Dns, Self::Mdns, Self::Llmnr, Self::Nbns];
+
+    /// The one that records call so.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|service| service.name() == name)
+    }
+
+    /// As records have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Mdns => "mdns",
+            Self::Llmnr => "llmnr",
+            Self::Nbns => "nbns",
+        }
+    }
+}
+
 /// A message of a name service: a question, or the answer to one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsMessage {

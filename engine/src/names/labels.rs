@@ -11,13 +11,13 @@ use crate::devices::label::devices_of;
 use crate::devices::{DeviceLabel, DevicesView, Sightings};
 use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
 use crate::limits::DEVICE_SIGHTINGS_EVERY;
+use crate::names::App;
 use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
 use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
 use crate::names::recordings::nearest;
 use crate::names::spoken::SpokenView;
-use crate::names::{App, NameService};
 use crate::sync::ring::Producer;
 use crate::sync::snapshot::Snapshot;
 use crate::sync::{Arc, thread};
@@ -169,18 +169,9 @@ impl Labels {
             let known = self.name.as_ref()?;
             Some(BestName {
                 name: &known.name,
-                source: match known.service {
-                    NameService::Dns => "dns",
-                    NameService::Mdns => "mdns",
-                    NameService::Llmnr => "llmnr",
-                    NameService::Nbns => "nbns",
-                },
+                source: known.service.name(),
                 age_ns: Some(known.age_ns),
-                doubt: known.doubt.map(|doubt| match doubt {
-                    Doubt::Stale => "stale",
-                    Doubt::OtherClient => "other_client",
-                    Doubt::Ambiguous => "ambiguous",
-                }),
+                doubt: known.doubt.map(Doubt::name),
             })
         };
         sni.or_else(|| host.map(|name| of_flow(name, "http_host"))).or_else(of_address)

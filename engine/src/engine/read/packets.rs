@@ -74,11 +74,10 @@ impl PacketSink for Counting<'_> {
     fn keep(&mut self) {
         if self.batch.keep() {
             if self.core.may_wait() {
-                // For who waits for these.
-                self.payloads.iter_mut().for_each(Payloads::flush_all);
-            } else {
-                self.payloads.iter_mut().for_each(Payloads::flush_unless_behind);
+                // For who waits for payloads.
+                return self.flush();
             }
+            self.payloads.iter_mut().for_each(Payloads::flush_unless_behind);
             self.count();
         }
     }

@@ -41,19 +41,8 @@ fn facts(from: &Values) -> FlowFacts {
 
 /// The name, if it is one that was learned for the address.
 fn address_name(from: &Values) -> Option<AddressName> {
-    let service = match from.text("name_source")? {
-        "dns" => NameService::Dns,
-        "mdns" => NameService::Mdns,
-        "llmnr" => NameService::Llmnr,
-        "nbns" => NameService::Nbns,
-        _ => return None,
-    };
-    let doubt = match from.text("name_doubt") {
-        Some("stale") => Some(Doubt::Stale),
-        Some("other_client") => Some(Doubt::OtherClient),
-        Some("ambiguous") => Some(Doubt::Ambiguous),
-        _ => None,
-    };
+    let service = NameService::by_name(from.text("name_source")?)?;
+    let doubt = from.text("name_doubt").and_then(Doubt::by_name);
     let (name, age_ns) = (from.text("name")?.into(), from.number("name_age_ns").unwrap_or(0));
     Some(AddressName { name, service, age_ns, doubt })
 }
