@@ -171,3 +171,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_record_that_lacks_the_end_of_a_hello_is_not_whole() {
+    let hello = browser();
+    for lacking in 1..10 {
+        let first = records(&hello[..hello.len() - lacking], 1 << 14);
+        let first = &first[..RECORD_HEADER + hello.len() - lacking];
+        assert!(!is_whole(first), "{lacking} bytes are missing");
+    }
+    let warning = [ALERT, 3, 3, 0, 2, WARNING, 112];
+    assert!(!is_whole(&warning) && !is_whole(&[&warning[..], &records(&hello, 1 << 14)].concat()));
+}
