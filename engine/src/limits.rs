@@ -544,8 +544,11 @@ pub const DEVICE_NAMES: usize = 8;
 pub const DEVICE_IDENTITIES: usize = 8;
 
 /// How often an address may have gone to another device, and flows of that time still be labelled
-/// so.
-pub const ADDRESS_OWNERS: usize = 8;
+/// so however late they are.
+pub const ADDRESS_OWNERS: usize = 64;
+
+/// The same of all addresses together: some 150 bytes each.
+pub const PAST_OWNERS: usize = 65_536;
 
 /// Bytes of one registry of vendors that are read. The longest has three million.
 pub const VENDOR_FILE_BYTES: u64 = 64 << 20;

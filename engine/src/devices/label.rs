@@ -64,6 +64,11 @@ impl Span {
         Some(Self { start, last: total.last })
     }
 
+    /// Whether the flow began before.
+    pub(super) fn starts_before(self, time: Timestamp) -> bool {
+        self.start < time
+    }
+
     /// Of what was learned, in the order of its time.
     pub(super) fn choose<T>(self, learned: &[T], time: impl Fn(&T) -> Timestamp) -> Option<&T> {
         let before = learned.partition_point(|one| time(one) <= self.start);

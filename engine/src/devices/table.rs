@@ -3,8 +3,10 @@
 //!
 //! Whose an address is and what a device is called are kept with their times, so that a flow's ends
 //! are those of its first packet, however late it is labelled. The number of devices is bounded,
-//! and so is what is kept of each.
+//! and so is what is kept of each; what is not kept any more is known for a while yet of the time
+//! before.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::devices::device::{cut, is_of_a_host};
@@ -13,7 +15,7 @@ use crate::devices::{
     Device, DevicesSetup, HostNameSource, LocalNetworks, Mac, Sighting, Sightings, Vendors,
     is_of_one_device,
 };
-use crate::limits::{ADDRESS_OWNERS, KEY_VLANS};
+use crate::limits::{ADDRESS_OWNERS, KEY_VLANS, PAST_OWNERS};
 use crate::sync::Arc;
 use crate::sync::parts::Parts;
 use crate::time::Timestamp;
@@ -27,12 +29,18 @@ pub struct Place {
     pub address: IpAddr,
 }
 
-/// Whose an address was from which moment on.
+/// Whose an address was from which moment on, unless it went to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
     from: Timestamp,
+    /// From when on it is not kept that it is this one's: the latest time there is, if it is.
+    until: Timestamp,
     mac: Mac,
     sighting: Sighting,
+}
+
+impl Owner {
+    const KEPT: Timestamp = Timestamp::MAX;
 }
 
 /// One thing that a device said of itself to be recognised by.
@@ -86,7 +94,7 @@ impl DevicesView {
     /// Whose an address was, and how that is known.
     pub(super) fn owner(&self, place: &Place, span: Span) -> Option<(Mac, Sighting)> {
         let owner = span.choose(self.owners.get(place)?, |owner| owner.from)?;
-        Some((owner.mac, owner.sighting))
+        span.starts_before(owner.until).then_some((owner.mac, owner.sighting))
     }
 
     /// Who a device was.
@@ -101,6 +109,8 @@ impl DevicesView {
 pub struct Devices {
     view: DevicesView,
     max_devices: usize,
+    /// Whose addresses were and are not any more, by since when they were; the oldest first.
+    past: VecDeque<(Place, Timestamp)>,
     evicted: u64,
     is_changed: bool,
     is_stale: bool,
@@ -113,7 +123,9 @@ impl Devices {
         let DevicesSetup { networks, vendors, known } = setup;
         let (networks, vendors) = (Arc::clone(networks), Arc::clone(vendors));
         let view = DevicesView { networks, vendors, ..DevicesView::default() };
-        let mut devices = Self { view, max_devices, evicted: 0, is_changed: true, is_stale: false };
+        let (past, evicted) = Default::default();
+        let mut devices =
+            Self { view, max_devices, past, evicted, is_changed: true, is_stale: false };
         for device in known.iter() {
             devices.restore(device.clone());
         }
@@ -153,7 +165,8 @@ impl Devices {
     pub fn owner_at(&self, place: &Place, time: Timestamp) -> Option<Mac> {
         let owners = self.view.owners.get(place)?;
         let before = owners.partition_point(|owner| owner.from <= time);
-        Some(owners[before.checked_sub(1)?].mac)
+        let owner = owners[before.checked_sub(1)?];
+        (time < owner.until).then_some(owner.mac)
     }
 
     /// A device was seen at `time`, with an address that is its own. Nothing, if that is not
@@ -166,10 +179,10 @@ impl Devices {
         match device.see_address(place, sighting, time) {
             // It was seen before all that are kept: whose it is would never be forgotten.
             Some(gone) if gone == place => return,
-            Some(gone) => self.disown(mac, &gone),
+            Some(gone) => self.disown(mac, gone, time),
             None => {}
         }
-        self.own(place, Owner { from: time, mac, sighting });
+        self.own(place, Owner { from: time, until: Owner::KEPT, mac, sighting });
     }
 
     /// Devices were ends of flows. That moves no label.
@@ -215,7 +228,7 @@ impl Devices {
         self.is_stale = true;
         if self.view.devices.get(&mac).is_none() {
             if self.view.devices.len() >= self.max_devices {
-                self.evict();
+                self.evict(time);
             }
             let mut device = Device::new(mac, time);
             device.vendor = self.view.vendors.of(mac);
@@ -232,13 +245,13 @@ impl Devices {
             return;
         }
         if self.view.devices.len() >= self.max_devices {
-            self.evict();
+            self.evict(device.seen[1]);
         }
         device.vendor = self.view.vendors.of(device.mac).or(device.vendor);
         let device = device.restored();
         for address in &device.addresses {
-            let owner =
-                Owner { from: address.seen[0], mac: device.mac, sighting: address.sighting };
+            let (from, until) = (address.seen[0], Owner::KEPT);
+            let owner = Owner { from, until, mac: device.mac, sighting: address.sighting };
             self.own(address.place, owner);
         }
         self.view.devices.insert(device.mac, Arc::new(device));
@@ -248,7 +261,9 @@ impl Devices {
     fn own(&mut self, place: Place, owner: Owner) {
         let before = self.view.owners.get(&place).map(|owners| &**owners).unwrap_or_default();
         let at = before.partition_point(|other| other.from <= owner.from);
-        let is_known = at.checked_sub(1).is_some_and(|latest| before[latest].mac == owner.mac);
+        let is_known = at.checked_sub(1).is_some_and(|latest| {
+            before[latest].mac == owner.mac && owner.from < before[latest].until
+        });
         if is_known {
             return;
         }
@@ -258,27 +273,57 @@ impl Devices {
             Some(next) if next.mac == owner.mac => *next = owner,
             _ => owners.insert(at, owner),
         }
+        // Of these two one is past, unless this is the first.
+        let past = if at + 1 < owners.len() { Some(at) } else { at.checked_sub(1) };
+        let past = past.map(|idx| owners[idx].from);
         let surplus = owners.len().saturating_sub(ADDRESS_OWNERS);
         owners.drain(..surplus);
         self.view.owners.insert(place, owners.into());
         self.is_changed = true;
+        past.into_iter().for_each(|from| self.is_past(place, from));
     }
 
-    /// An address is not known of this device any more.
-    fn disown(&mut self, mac: Mac, place: &Place) {
-        let Some(owners) = self.view.owners.get(place) else { return };
-        let rest: Vec<_> = owners.iter().filter(|owner| owner.mac != mac).copied().collect();
+    /// From `time` on it is not kept that an address is this device's. Flows that began before may
+    /// be labelled later.
+    fn disown(&mut self, mac: Mac, place: Place, time: Timestamp) {
+        let Some(owners) = self.view.owners.get(&place) else { return };
+        let mut owners = owners.to_vec();
+        for owner in owners.iter_mut().filter(|owner| owner.mac == mac) {
+            owner.until = owner.until.min(time);
+        }
+        let latest = owners.last().filter(|owner| owner.mac == mac).map(|owner| owner.from);
+        self.view.owners.insert(place, owners.into());
+        self.is_changed = true;
+        latest.into_iter().for_each(|from| self.is_past(place, from));
+    }
+
+    /// An address is not any more whose it was since then. When there are too many of them, it is
+    /// forgotten of the oldest.
+    fn is_past(&mut self, place: Place, from: Timestamp) {
+        self.past.push_back((place, from));
+        if self.past.len() <= PAST_OWNERS {
+            return;
+        }
+        let Some((place, from)) = self.past.pop_front() else { return };
+        let Some(owners) = self.view.owners.get(&place) else { return };
+        let mut rest = owners.to_vec();
+        let latest = rest.len() - 1;
+        let is_past = |(idx, owner): (usize, &Owner)| {
+            owner.from == from && (idx < latest || owner.until != Owner::KEPT)
+        };
+        let Some(idx) = rest.iter().enumerate().position(is_past) else { return };
+        rest.remove(idx);
         if rest.is_empty() {
-            self.view.owners.remove(place);
+            self.view.owners.remove(&place);
         } else {
-            self.view.owners.insert(*place, rest.into());
+            self.view.owners.insert(place, rest.into());
         }
         self.is_changed = true;
     }
 
     /// Evicts those that were not seen for longest: one in sixteen at a time, as it takes a look
     /// at all.
-    fn evict(&mut self) {
+    fn evict(&mut self, time: Timestamp) {
         let mut ages: Vec<_> =
             self.view.devices.iter().map(|(mac, device)| (device.seen[1], *mac)).collect();
         let count = ages.len().div_ceil(16);
@@ -288,7 +333,7 @@ impl Devices {
         for (_, mac) in ages.drain(..count) {
             let Some(device) = self.view.devices.remove(&mac) else { continue };
             self.evicted += 1;
-            device.addresses.iter().for_each(|address| self.disown(mac, &address.place));
+            device.addresses.iter().for_each(|address| self.disown(mac, address.place, time));
         }
     }
 }

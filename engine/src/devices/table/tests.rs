@@ -247,7 +247,7 @@ fn what_one_device_may_have_is_bounded() {
     }
     let view = devices.view();
     assert!(
-        view.len() <= 10 && view.owners.len() <= 10 * DEVICE_ADDRESSES,
+        view.len() <= 10 && view.owners.len() <= 10 * DEVICE_ADDRESSES + devices.past.len(),
         "{}",
         view.owners.len()
     );
@@ -296,6 +296,40 @@ fn an_address_that_is_not_kept_has_no_owner() {
         devices.see_address(mac(1), place, Sighting::Arp, -i64::from(n) * SECOND);
     }
     assert_eq!(devices.view().owners.len(), DEVICE_ADDRESSES);
+}
+
+/// Whoever labels the flow late sees what he had seen at once, until that is long ago.
+#[test]
+fn whose_an_address_was_is_known_for_a_while_after_it_is_not_kept() {
+    use crate::limits::{DEVICE_ADDRESSES, PAST_OWNERS};
+    let mut devices = Devices::new(&DevicesSetup::default(), 10);
+    let at = |n: usize| {
+        let [_, b, c, d] = u32::try_from(n).unwrap().to_be_bytes();
+        Place { vlans: [0; 2], address: [10, b, c, d].into() }
+    };
+    let see = |devices: &mut Devices, n: usize| {
+        devices.see_address(mac(1), at(n), Sighting::Arp, n as i64 * SECOND);
+    };
+    let first = |devices: &Devices, begins: i64| {
+        ask(devices, ("10.0.0.0", "192.0.2.1"), 0, [begins, begins + 5])[0].clone()
+    };
+    for n in 0..DEVICE_ADDRESSES {
+        see(&mut devices, n);
+    }
+    let asked_at_once = [0, 9, 15].map(|begins| first(&devices, begins));
+    assert_eq!(asked_at_once, ["1 - arp"; 3]);
+    // It goes when there is one more.
+    see(&mut devices, DEVICE_ADDRESSES);
+    assert_eq!([0, 9, 15].map(|begins| first(&devices, begins)), asked_at_once);
+    assert_eq!([16, 17].map(|begins| first(&devices, begins)), [""; 2]);
+    // It comes back.
+    devices.see_address(mac(1), at(0), Sighting::Arp, 20 * SECOND);
+    assert_eq!([15, 19, 20].map(|begins| first(&devices, begins)), ["1 - arp", "", "1 - arp"]);
+    for n in 21..PAST_OWNERS + 100 {
+        see(&mut devices, n);
+    }
+    assert_eq!(first(&devices, 15), "");
+    assert_eq!(devices.view().owners.len(), PAST_OWNERS + DEVICE_ADDRESSES);
 }
 
 /// A flow of the device with the address 10.0.0.n, from one second to another.
