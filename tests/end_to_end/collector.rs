@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -17,8 +17,8 @@ use nix::sys::signal::Signal;
 use crate::ipfix::{PEN, agree, has_tshark};
 use crate::jumbo::pcap;
 use crate::program::{
-    FLOWTAP, Run, flowtap, flowtap_fed, folder, generate, generate_scan, is_root, json_file,
-    signal, wait_for,
+    FLOWTAP, Run, accept, flowtap, flowtap_fed, folder, generate, generate_scan, is_root,
+    json_file, signal, wait_for,
 };
 use crate::{Outcome, carried, ensure, not_here};
 
@@ -45,6 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Trial::test("collector::tshark_reads_datagrams_of_bounded_length", over_udp),
             Trial::test("collector::tshark_reads_netflow", netflow),
             Trial::test("collector::a_collector_that_comes_back_gets_the_rest", restart),
+            Trial::test("collector::one_that_is_missed_at_the_end_gets_all", missed_at_the_end),
         ]);
     } else {
         trials.extend(not_here("collector_tshark", "needs tshark (scripts/setup installs it)"));
@@ -139,7 +140,7 @@ fn receive(host: &str) -> Result<(String, Collector), Failed> {
     let url = format!("ipfix+tcp://{host}:{}", listener.local_addr()?.port());
     let receiver = thread::spawn(move || {
         let mut received = Vec::new();
-        listener.accept()?.0.read_to_end(&mut received)?;
+        accept(&listener)?.read_to_end(&mut received)?;
         Ok(received)
     });
     Ok((url, receiver))
@@ -275,9 +276,9 @@ fn restart() -> Outcome {
         .stderr(Stdio::piped())
         .spawn()?;
     let mut stdin = child.stdin.take().expect("it was piped");
-    let mut stderr = child.stderr.take().expect("it was piped");
+    let stderr = child.stderr.take().expect("it was piped");
     stdin.write_all(first)?;
-    let (mut connection, _) = listener.accept()?;
+    let mut connection = accept(&listener)?;
     connection.set_read_timeout(Some(Duration::from_secs(1)))?;
     let (mut received, mut piece) = (Vec::new(), [0; 65_536]);
     // Until nothing comes for a second, as then nothing is on its way.
@@ -290,16 +291,39 @@ fn restart() -> Outcome {
         let second = second.to_vec();
         move || stdin.write_all(&second)
     });
-    told(&mut stderr, "trying again")?;
-    let listener = TcpListener::bind(address)?;
-    let drain = thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
-    listener.accept()?.0.read_to_end(&mut received)?;
+    received.extend(come_when_missed(address, stderr)?);
     feeder.join().expect("it does not panic")?;
     let status = child.wait()?;
-    drain.join().expect("it does not panic")?;
     ensure(status.success(), format!("{status}: {}", json_file(&path("stats.json"))?["flows"]))?;
     fs::write(path("a.ipfix"), received)?;
     agree(&path("a.ipfix"), &path("a.jsonl"), 20_000)
+}
+
+/// Nothing is left but to wait for it, and the user is told so meanwhile.
+fn missed_at_the_end() -> Outcome {
+    let made = generate(2_000, 100, 33);
+    let [ipfix, jsonl] = ["a.ipfix", "a.jsonl"].map(|name| made.folder.path().join(name));
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let mut child = Command::new(FLOWTAP)
+        .args(["read", "--strict", "-o", &format!("ipfix+tcp://{address}"), "-o"])
+        .args([&jsonl, &made.capture])
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let received = come_when_missed(address, child.stderr.take().expect("it was piped"))?;
+    ensure(child.wait()?.success(), "it did not go on")?;
+    fs::write(&ipfix, received)?;
+    agree(&ipfix, &jsonl, 100)
+}
+
+/// A collector that is there once it is told that it is missed; all that it gets.
+fn come_when_missed(address: SocketAddr, mut stderr: ChildStderr) -> Result<Vec<u8>, Failed> {
+    told(&mut stderr, "trying again")?;
+    let listener = TcpListener::bind(address)?;
+    let drain = thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
+    let mut received = Vec::new();
+    accept(&listener)?.read_to_end(&mut received)?;
+    drain.join().expect("it does not panic")?;
+    Ok(received)
 }
 
 /// nfcapd on a port of its own; told to end when dropped.

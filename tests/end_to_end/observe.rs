@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use crate::ipfix::has_tshark;
 use crate::live::{Capture, Net, check_ledger, check_records};
-use crate::program::{Run, folder, generate, json_file, json_lines, signal, wait_for, xtask};
+use crate::program::{
+    Run, accept, folder, generate, json_file, json_lines, signal, wait_for, xtask,
+};
 use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-test";
@@ -239,7 +241,7 @@ pub(crate) fn talk() -> Result<(u64, u64), Failed> {
             let listener = TcpListener::bind(address)?;
             // Nobody is there to tell if it is gone.
             let _ = ready.send(());
-            let (mut stream, _) = listener.accept()?;
+            let mut stream = accept(&listener)?;
             let mut question = [0; 14];
             stream.read_exact(&mut question)?;
             stream.write_all(answer)

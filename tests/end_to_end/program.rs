@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -167,6 +168,23 @@ pub(crate) fn wait_for(mut is_so: impl FnMut() -> bool) -> bool {
         std::thread::park_timeout(Duration::from_millis(5));
     }
     true
+}
+
+/// The next connection; an error if there is none for too long.
+pub(crate) fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    listener.set_nonblocking(true)?;
+    let mut accepted = None;
+    let is_there = || match listener.accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+        result => {
+            accepted = Some(result);
+            true
+        }
+    };
+    if !wait_for(is_there) {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody has connected"));
+    }
+    accepted.expect("it is there").map(|(connection, _)| connection)
 }
 
 /// Whether we are root. Tests that need it say so.

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use crate::ipfix::{PEN, agree, has_tshark};
 use crate::program::{
-    FLOWTAP, Generated, Run, flowtap, folder, generate, generate_scan, is_root, json_file,
+    FLOWTAP, Generated, Run, accept, flowtap, folder, generate, generate_scan, is_root, json_file,
     json_lines, signal, wait_for,
 };
 use crate::sinks::SmallDisk;
@@ -83,7 +83,7 @@ impl Collector {
             move || {
                 let mut all = Vec::new();
                 loop {
-                    let (mut connection, _) = listener.accept()?;
+                    let mut connection = accept(&listener)?;
                     let mut received = Vec::new();
                     connection.read_to_end(&mut received)?;
                     // Our own connection has nothing; flowtap's may be looked at as late as that.
@@ -283,7 +283,7 @@ fn comes_later() -> Outcome {
 
 /// Takes what comes until nothing has for a second, as then nothing is on its way.
 fn take_a_while(listener: &TcpListener) -> Result<Vec<u8>, Failed> {
-    let (mut connection, _) = listener.accept()?;
+    let mut connection = accept(listener)?;
     connection.set_read_timeout(Some(Duration::from_secs(1)))?;
     let (mut received, mut piece) = (Vec::new(), [0; 65_536]);
     while let Ok(len @ 1..) = connection.read(&mut piece) {
@@ -329,7 +329,7 @@ fn takes_nothing() -> Outcome {
     let address = listener.local_addr()?;
     let mut feeding = Feeding::start(address, &spool, &[])?;
     feeding.feed(&fs::read(&made.capture)?);
-    let (mut connection, _) = listener.accept()?;
+    let mut connection = accept(&listener)?;
     feeding.rests()?;
     let reader = thread::spawn(move || {
         let mut received = Vec::new();

@@ -139,7 +139,10 @@ pub fn read(
         Ok::<_, Error>((errors, batches, devices))
     })?;
     all_are_counted(&accounts);
-    Sink::finish_all(sinks, &patience, ends_since);
+    Sink::finish_all(sinks, &patience, || {
+        tell(&accounts, observer);
+        ends_since()
+    });
     tell(&accounts, observer);
     let batch_ns = batches.as_ref().map(Timing::of);
     Ok(conclude(&accounts, start, batch_ns, devices.as_ref(), errors))

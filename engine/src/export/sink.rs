@@ -224,7 +224,8 @@ impl Sink {
     }
 
     /// Waits for the sinks to write and complete everything: as long as it takes, but with
-    /// `patience` once the run `ends_since` a moment. All
+    /// `patience` once the run ends, since the moment that `ends_since` says; it is asked now and
+    /// then, and may tell the user what the sinks have to say. All
     /// [distributors](crate::export::Distributor) must be gone.
     pub fn finish_all(
         sinks: Vec<Self>,

@@ -183,6 +183,7 @@ pub fn capture(
         stages.drained.store(true, Ordering::Release);
         while !pipeline.is_finished() {
             sinks.iter().for_each(|sink| _ = sink.give_up_if_stuck(since, &patience));
+            tell(&accounts, observer);
             thread::park_timeout(TICK);
         }
         let mut batches = None;
@@ -195,7 +196,10 @@ pub fn capture(
         Ok::<_, Error>((errors, batches, devices, since))
     })?;
     all_are_counted(&accounts);
-    Sink::finish_all(sinks, &patience, || Some(end));
+    Sink::finish_all(sinks, &patience, || {
+        tell(&accounts, observer);
+        Some(end)
+    });
     tell(&accounts, observer);
     let batch_ns = batches.as_ref().map(Timing::of);
     Ok(conclude(&accounts, start, batch_ns, devices.as_ref(), errors))
