@@ -22,6 +22,7 @@ mod hash;
 mod locked;
 mod merge;
 mod names;
+mod path;
 #[path = "../pieces/mod.rs"]
 mod pieces;
 #[path = "../table/rivals.rs"]

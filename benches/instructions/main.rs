@@ -21,6 +21,7 @@ use crate::pieces::export::Encode;
 use crate::pieces::frames::{general, straight};
 use crate::pieces::global::{Busiest, Evict, PublishAndMerge};
 use crate::pieces::names::{Label, Learn, Pick};
+use crate::pieces::path::Path;
 use crate::pieces::table::{Count, Find, Round};
 
 // The program's: it is built from the same source everywhere, where the system's is not.
@@ -114,9 +115,16 @@ fn names(piece: Made) -> Made {
     run(piece)
 }
 
+#[library_benchmark]
+#[bench::bare(made(Path::bare()))]
+#[bench::names(made(Path::with_names(drop)))]
+fn path(piece: Made) -> Made {
+    run(piece)
+}
+
 library_benchmark_group!(
     name = core,
-    benchmarks = [decode, hash, exchange, table, hand, merge, evict, view, export, names]
+    benchmarks = [decode, hash, exchange, table, hand, merge, evict, view, export, names, path]
 );
 
 main!(

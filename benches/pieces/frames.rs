@@ -6,9 +6,15 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 
 use super::ITEMS;
+use super::names::message;
 
 /// Ten million packets a second.
 const GAP_NS: i64 = 100;
+
+/// Flags of TCP (RFC 9293 section 3.1).
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const ACK: u8 = 16;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -91,6 +97,55 @@ pub(crate) fn general() -> Vec<Captured> {
         Captured::sized(bytes, 110, number)
     };
     (0..ITEMS).map(frame).collect()
+}
+
+/// Sessions of TLS, under way together: of forty packets of each, two are of a look-up of its name,
+/// and two shake hands.
+pub(crate) fn web() -> Vec<Captured> {
+    const PACKETS: usize = 40;
+    let mut random = SmallRng::seed_from_u64(2);
+    let mut all: Vec<_> = (0..ITEMS).map(|item| (item / PACKETS, item % PACKETS)).collect();
+    // A session begins when the one before is at its fourth packet.
+    all.sort_by_key(|(session, nth)| session * 3 + nth);
+    let packet = |(number, (session, nth)): (usize, (usize, usize))| {
+        let (at, [client, server]) = (timestamp(number), ends(session));
+        let port = u16::try_from(20_000 + session).expect("few sessions").to_be_bytes();
+        let (https, resolver, dns) = ([1, 187], [198, 51, 100, 53], [0, 53]);
+        let mut data = |len: usize| (0..len).map(|_| random.random()).collect::<Vec<u8>>();
+        let (from_client, flags, sequence, data) = match nth {
+            0 => return datagram([client, resolver], [port, dns], &message(session, None), at),
+            1 => {
+                let answer = message(session, Some(server));
+                return datagram([resolver, client], [dns, port], &answer, at);
+            }
+            2 => (true, SYN, 0, Vec::new()),
+            3 => (false, SYN | ACK, 0, Vec::new()),
+            4 => (true, ACK, 1, hello(1, &data(300))),
+            5 => (false, ACK, 1, hello(2, &data(100))),
+            39 => (true, FIN | ACK, 310, Vec::new()),
+            // One acknowledges two.
+            _ if nth % 3 == 2 => (true, ACK, 310, Vec::new()),
+            _ => (false, ACK, 110 + 1_400 * (nth - 6 - (nth - 6) / 3), data(1_400)),
+        };
+        let (ends, ports) = match from_client {
+            true => ([client, server], [port, https]),
+            false => ([server, client], [https, port]),
+        };
+        let mut segment = ports.concat();
+        segment.extend(u32::try_from(sequence).expect("few bytes").to_be_bytes());
+        segment.extend([0, 0, 0, 1, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        segment.extend(data);
+        let bytes = ethernet(&[], &ipv4_between(ends, TCP, [0; 4], &[], &segment));
+        Captured { bytes, timestamp: at }
+    };
+    all.into_iter().enumerate().map(packet).collect()
+}
+
+/// A record of TLS with one message of this type (RFC 8446 sections 4 and 5.1).
+fn hello(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = |bytes: usize| u16::try_from(bytes).expect("it is short").to_be_bytes();
+    let ([a, b], [c, d]) = (length(body.len() + 4), length(body.len()));
+    [&[22, 3, 3, a, b, kind, 0, c, d], body].concat()
 }
 
 /// One TCP frame of each of these flows, all of 60 bytes.

@@ -11,6 +11,7 @@ pub(crate) mod export;
 pub(crate) mod frames;
 pub(crate) mod global;
 pub(crate) mod names;
+pub(crate) mod path;
 pub(crate) mod table;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};

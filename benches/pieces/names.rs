@@ -42,7 +42,10 @@ impl Pick {
 impl Piece for Pick {
     fn run(&mut self) -> u64 {
         let Self { picks, payloads } = self;
-        payloads.iter().filter(|(packet, payload)| picks.picks(packet, || payload)).count() as u64
+        let mut is_picked = |packet: &Packet, payload: &[u8]| {
+            picks.may_pick(packet, payload.first()) && picks.picks(packet, payload)
+        };
+        payloads.iter().filter(|(packet, payload)| is_picked(packet, payload)).count() as u64
     }
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn look_ups() -> Vec<(Vec<u8>, Captured)> {
 }
 
 /// A question for an address, or the answer to it (RFC 1035 section 4.1).
-fn message(number: usize, answer: Option<[u8; 4]>) -> Vec<u8> {
+pub(crate) fn message(number: usize, answer: Option<[u8; 4]>) -> Vec<u8> {
     let [.., high, low] = number.to_be_bytes();
     let (flags, answers) = if answer.is_some() { ([0x81, 0x80], 1) } else { ([1, 0], 0) };
     let mut message = vec![high, low, flags[0], flags[1], 0, 1, 0, answers, 0, 0, 0, 0];

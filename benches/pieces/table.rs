@@ -12,7 +12,7 @@ use super::{ITEMS, Piece, Sum, decode, frames, hasher};
 const SECOND_NS: Tick = 1_000_000_000;
 
 /// An empty table, and its counters: few bytes, which stay for good.
-fn table(capacity: usize) -> (CoreTable<'static>, &'static TableCounters) {
+pub(crate) fn table(capacity: usize) -> (CoreTable<'static>, &'static TableCounters) {
     let config = TableConfig {
         capacity,
         timeouts: Timeouts::default(),

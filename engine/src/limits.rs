@@ -408,7 +408,8 @@ pub const SESSION_ROUTES: usize = 4_096;
 pub const NAME_PAYLOADS: u32 = 4;
 
 /// Payloads of each direction of a TCP connection that are looked at for the beginning of a TLS
-/// handshake, which may follow a greeting (STARTTLS). Later ones say no name.
+/// handshake, which may follow a greeting (STARTTLS), as their first byte may begin one. Later ones
+/// say no name.
 pub const NAME_LOOKS: u32 = 16;
 
 /// Payloads of one direction of a TCP connection, or datagrams of a QUIC one, that a parser takes
@@ -466,9 +467,12 @@ pub const HANDOVER_CHUNKS: usize = 64;
 /// whose times go to and fro more often has lines of wrong times; their sums are right.
 pub const CALENDAR_ERAS: usize = 1 << 16;
 
-/// Directions of TCP flows, of those that began last, that a decoder remembers: 48 KiB. Those that
+/// Directions of TCP flows, of those that began last, that a decoder remembers: 64 KiB. Those that
 /// meet in one place forget each other.
 pub const PICK_PLACES: usize = 1 << 13;
+
+/// Counts of those of which any payload may be wanted: 16 KiB.
+pub const PICK_HASHES: usize = 1 << 14;
 
 /// Payloads that the `names` thread reads before it publishes.
 pub const ROUND_PAYLOADS: usize = 1_024;

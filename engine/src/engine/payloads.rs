@@ -32,22 +32,39 @@ impl Payloads {
 
     /// Hands over the payload of `packet`, which begins at `payload` in its frame, if there may
     /// be a name in it. Never waits: what finds no room is counted.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn offer(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        let captured = || captured(packet, frame, payload);
-        if self.picks.picks(packet, captured) && !self.push(packet, captured()) {
-            self.counters.handovers[self.number].ring_full.add(1);
+        if self.picks.may_pick(packet, frame.bytes.get(payload)) {
+            let captured = captured(packet, frame, payload);
+            if !self.pick(packet, captured) {
+                self.counters.handovers[self.number].ring_full.add(1);
+            }
         }
     }
 
     /// The same for packets that can wait.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn hand_over(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        let captured = || captured(packet, frame, payload);
-        if self.picks.picks(packet, captured) {
-            while !self.push(packet, captured()) {
-                thread::park_timeout(WAIT);
+        if self.picks.may_pick(packet, frame.bytes.get(payload)) {
+            let captured = captured(packet, frame, payload);
+            if !self.pick(packet, captured) {
+                self.push_once_there_is_room(packet, captured);
             }
+        }
+    }
+
+    /// Hands over what may have a name in it. False if that finds no room.
+    #[inline(never)]
+    fn pick(&mut self, packet: &Packet, captured: &[u8]) -> bool {
+        !self.picks.picks(packet, captured) || self.push(packet, captured)
+    }
+
+    #[cold]
+    fn push_once_there_is_room(&mut self, packet: &Packet, captured: &[u8]) {
+        while !self.push(packet, captured) {
+            thread::park_timeout(WAIT);
         }
     }
 
@@ -80,7 +97,6 @@ impl Payloads {
         self.note(is_taken)
     }
 
-    #[inline(never)]
     fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
         let is_taken = self.sender.push(packet, captured);
         self.note(is_taken)

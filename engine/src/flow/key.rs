@@ -204,6 +204,14 @@ impl FlowKey {
         (self.port_kind() == PortKind::Ports).then(|| u16::from_le_bytes(port))
     }
 
+    /// Whether either end has this port, of a flow that has ports.
+    #[must_use]
+    #[inline]
+    pub fn has_port(&self, port: u16) -> bool {
+        let [low, high] = [self.0[4] >> 48, self.0[4] >> 32 & 0xffff];
+        [low, high].contains(&u64::from(port)) && self.port_kind() == PortKind::Ports
+    }
+
     /// The key as bytes that are the same on every machine, for flow identifiers.
     #[must_use]
     pub fn stable_bytes(&self) -> [u8; 48] {

@@ -28,7 +28,7 @@ pub(super) mod port {
 }
 
 /// Payloads of a direction within which its first may come, having been overtaken.
-const OVERTAKEN: u32 = 2;
+pub(super) const OVERTAKEN: u8 = 2;
 
 /// Whether the parsers want this payload, the `nth_payload` of its direction of its flow (from 0),
 /// which went from the first of `ports` to the second; `is_next` says that it is known to follow
@@ -47,12 +47,16 @@ pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32, is_n
     }
 }
 
+/// How many payloads are wanted behind one that is not whole.
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
+const FOLLOW_UPS: u8 = (NAME_PAYLOADS - 1) as u8;
+
 /// How many payloads are wanted behind one of TCP that is, so that there are [`NAME_PAYLOADS`] of
 /// them; none behind one in which all is that is read.
 // Not inlined: it is asked of few payloads, and its code in the way of others cost them 5 instructions.
 #[must_use]
 #[inline(never)]
-pub fn follow_ups(bytes: &[u8]) -> u32 {
+pub fn follow_ups(bytes: &[u8]) -> u8 {
     let bytes = &bytes[..bytes.len().min(COPIED_BYTES)];
     let is_whole = match beginning(bytes) {
         Some(Beginning::Tls) => tls::is_whole(bytes),
@@ -62,7 +66,7 @@ pub fn follow_ups(bytes: &[u8]) -> u32 {
         Some(Beginning::Greeting) => true,
         None => false,
     };
-    if is_whole { 0 } else { NAME_PAYLOADS - 1 }
+    if is_whole { 0 } else { FOLLOW_UPS }
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
@@ -116,7 +120,7 @@ fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> b
     if from == port::DNS || to == port::DNS {
         return true;
     }
-    if nth_payload >= OVERTAKEN {
+    if nth_payload >= OVERTAKEN.into() {
         // Behind a greeting.
         return nth_payload < NAME_LOOKS && begins_tls(bytes);
     }
@@ -174,11 +178,19 @@ const fn with_firsts(mut is_first: [bool; 256], beginnings: &[&[u8; 4]]) -> [boo
     is_first
 }
 
+/// Whether a stream that begins with this byte may begin something that is read.
+#[inline]
+pub(super) fn may_begin(first: u8) -> bool {
+    IS_FIRST[usize::from(first)]
+}
+
 /// What `stream` may begin with.
 #[inline]
 pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
-    match stream.first_chunk::<BEGINNING_BYTES>()? {
-        [first, ..] if !IS_FIRST[usize::from(*first)] => None,
+    if stream.len() < BEGINNING_BYTES || !may_begin(stream[0]) {
+        return None;
+    }
+    match stream {
         _ if begins_tls(stream) => Some(Beginning::Tls),
         _ if http::may_begin(stream) => Some(Beginning::Http),
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
@@ -214,12 +226,12 @@ mod tests {
             assert!(tcp(greeting, 0) && !tcp(greeting, 2));
             assert_eq!(follow_ups(greeting), 0);
         }
-        assert_eq!(follow_ups(b"\x16\x03\x01\x02"), NAME_PAYLOADS - 1);
+        assert_eq!(follow_ups(b"\x16\x03\x01\x02"), FOLLOW_UPS);
         for whole in
             [&b"\x16\x03\x01\0\x04\x01\0\0\0"[..], b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n"]
         {
             assert_eq!(follow_ups(whole), 0);
-            assert_eq!(follow_ups(&whole[..whole.len() - 1]), NAME_PAYLOADS - 1);
+            assert_eq!(follow_ups(&whole[..whole.len() - 1]), FOLLOW_UPS);
         }
         assert!(wants(TCP, [443, 40_000], b"overtaken", 1, false), "a port of TLS");
         assert!(!wants(TCP, [443, 40_000], b"it follows", 1, true));

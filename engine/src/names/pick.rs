@@ -9,89 +9,119 @@
 //!
 //! The memory of that is a small direct-mapped cache beside the decoder, and not a mark in the
 //! flow's slot: with several workers or queues the bytes are where the decoder is, and the slot
-//! is on another core. It is small enough to stay in a processor's nearest cache: a larger one cost
+//! is on another core. It is small enough to stay in a processor's nearest caches: a larger one cost
 //! more by waiting for it than the looks that it saves. Flows that meet in one place forget each
 //! other.
+//!
+//! Most payloads begin nothing, and are of flows of which nothing is expected that does not show by
+//! its first byte. Those never get to their place: a count of the flows that meet in a hash, of
+//! which more is expected, tells them at once ([`Picks::may_pick`]).
 
 use crate::decode::Packet;
 use crate::flow::Direction;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
-use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_PLACES};
-use crate::names::interest::{beginning, follow_ups, port, wants};
+use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES};
+use crate::names::interest::{OVERTAKEN, beginning, follow_ups, may_begin, port, wants};
 
-const _: () = assert!(PICK_PLACES.is_power_of_two());
-const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < u8::MAX as u32);
+const _: () = assert!(PICK_PLACES.is_power_of_two() && PICK_PLACES <= 1 << 16);
+const _: () = assert!(PICK_HASHES.is_power_of_two() && PICK_HASHES <= 1 << 16);
+const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < Place::ALWAYS as u32);
 
 /// One direction of a TCP flow.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Place {
-    /// What tells it from others in this place, nearly always.
+    /// What tells it from others in this place, nearly always; 0 if there is none.
     tag: u16,
+    /// Where its flow is counted while it is expected to go on.
+    hash: u16,
     /// Where it goes on: the lower bits of the sequence number, as more of them would make this
     /// larger.
     next: u16,
-    /// Payloads that were seen.
+    /// Payloads that were looked at.
     seen: u8,
-    /// Payloads that follow one that was wanted, and are copied whatever they are.
+    /// Payloads that follow one that was wanted, and are copied whatever they are; or
+    /// [`Place::ALWAYS`].
     left: u8,
 }
 
 /// Decides for one decoder.
 #[derive(Debug)]
 pub struct Picks {
-    places: Box<[Place]>,
+    places: Box<[Place; PICK_PLACES]>,
+    /// By hash, of how many directions a payload is expected that is wanted whatever it begins
+    /// with: of its flow it may be. What has reached the largest count stays there.
+    expected: Box<[u8; PICK_HASHES]>,
 }
 
 impl Default for Picks {
     fn default() -> Self {
-        Self { places: vec![Place::default(); PICK_PLACES].into() }
+        Self { places: Box::new([Place::NONE; _]), expected: Box::new([0; _]) }
     }
 }
 
 impl Picks {
-    /// Whether the payload of `packet` is to be copied, of which `captured` gives the bytes that
-    /// were captured.
-    #[inline]
-    pub fn picks<'a>(&mut self, packet: &Packet, captured: impl Fn() -> &'a [u8]) -> bool {
+    /// Whether the payload of `packet` could be picked, whose `first` byte is this if it was
+    /// captured. Of nearly all that are not picked this says no.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call costs as much as this")]
+    pub fn may_pick(&self, packet: &Packet, first: Option<&u8>) -> bool {
+        let is_syn = || packet.tcp.is_some_and(|tcp| tcp.flags & SYN != 0);
+        if packet.payload_bytes == 0 {
+            return is_syn() || packet.key.protocol() == ICMPV6;
+        }
+        packet.tcp.is_none()
+            || self.expected[usize::from(hash(packet)) % PICK_HASHES] > 0
+            || first.is_some_and(|first| may_begin(*first))
+            || packet.key.has_port(port::DNS)
+            || is_syn()
+    }
+
+    /// Whether the payload of `packet`, which [may](Self::may_pick) be picked, is to be copied;
+    /// `captured` are the bytes of it that were captured.
+    pub fn picks(&mut self, packet: &Packet, captured: &[u8]) -> bool {
         match packet.key.protocol() {
-            TCP => packet.tcp.is_some_and(|tcp| {
-                let is_syn = tcp.flags & SYN != 0;
-                (packet.payload_bytes > 0 || is_syn)
-                    && self.segment(packet, tcp.payload_sequence(), is_syn, captured)
-            }),
-            UDP => !packet.later_fragment && wants(UDP, ports(packet), captured(), 0, false),
+            TCP => self.segment(packet, captured),
+            UDP => !packet.later_fragment && wants(UDP, ports(packet), captured, 0, false),
             ICMPV6 => is_neighbour_discovery(packet),
             _ => false,
         }
     }
 
-    #[inline]
-    fn segment<'a>(
-        &mut self,
-        packet: &Packet,
-        sequence: u32,
-        is_syn: bool,
-        captured: impl Fn() -> &'a [u8],
-    ) -> bool {
-        let [place, tag] = place_and_tag(packet);
-        let place = &mut self.places[usize::from(place) % PICK_PLACES];
-        let fresh = Place { tag, next: low(sequence), ..Place::default() };
-        if is_syn {
-            *place = fresh;
-            // It may have data (RFC 7413).
-            if packet.payload_bytes == 0 {
+    fn segment(&mut self, packet: &Packet, bytes: &[u8]) -> bool {
+        let Some(tcp) = packet.tcp else { return false };
+        let [idx, tag] = place_and_tag(packet);
+        let idx = usize::from(idx) % PICK_PLACES;
+        let is_syn = tcp.flags & SYN != 0;
+        let mut place = self.places[idx];
+        if is_syn || place.tag != tag {
+            if !is_syn && beginning(bytes).is_none() && !packet.key.has_port(port::DNS) {
                 return false;
             }
-        } else if place.tag != tag {
-            let begins = || beginning(captured()).is_some();
-            if !begins() && !ports(packet).contains(&port::DNS) {
-                return false;
-            }
-            *place = fresh;
+            place = Place::new(tag, packet, tcp.payload_sequence());
         }
-        place.seen != Place::DONE
-            && place.decide(ports(packet), sequence, packet.payload_bytes, captured())
+        // A SYN may have data (RFC 7413).
+        let is_picked = packet.payload_bytes > 0
+            && place.seen != Place::DONE
+            && place.decide(packet, tcp.payload_sequence(), bytes);
+        self.put(idx, place);
+        is_picked
+    }
+
+    fn put(&mut self, idx: usize, place: Place) {
+        let before = std::mem::replace(&mut self.places[idx], place);
+        if before.is_expected() {
+            let count = self.count(before.hash);
+            *count -= u8::from(*count < u8::MAX);
+        }
+        if place.is_expected() {
+            let count = self.count(place.hash);
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn count(&mut self, hash: u16) -> &mut u8 {
+        &mut self.expected[usize::from(hash) % PICK_HASHES]
     }
 }
 
@@ -115,34 +145,47 @@ fn place_and_tag(packet: &Packet) -> [u16; 2] {
     let mixed = words.fold(0, |sum: u64, (word, by)| sum.wrapping_add(word.wrapping_mul(by)));
     let [.., c, d, a, b] = (mixed ^ mixed >> 32).wrapping_mul(BY[0]).to_le_bytes();
     let place = u16::from_le_bytes([a, b]) ^ u16::from(packet.direction == Direction::Reverse);
-    [place, u16::from_le_bytes([c, d])]
+    [place, u16::from_le_bytes([c, d]).max(1)]
+}
+
+/// Both directions of a flow have the same; in each run another.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "some bits are meant")]
+fn hash(packet: &Packet) -> u16 {
+    packet.hash as u16
 }
 
 impl Place {
     /// Payloads seen, when no more are looked at.
     const DONE: u8 = u8::MAX;
+    /// Payloads left, where each may begin a message.
+    const ALWAYS: u8 = u8::MAX;
+    const NONE: Self = Self { tag: 0, hash: 0, next: 0, seen: Self::DONE, left: 0 };
 
-    #[inline]
-    fn decide(&mut self, ports: [u16; 2], sequence: u32, len: u32, bytes: &[u8]) -> bool {
+    fn new(tag: u16, packet: &Packet, sequence: u32) -> Self {
+        let left = if packet.key.has_port(port::DNS) { Self::ALWAYS } else { 0 };
+        Self { tag, hash: hash(packet), next: low(sequence), seen: 0, left }
+    }
+
+    /// Whether its next payload may be wanted though it begins nothing.
+    fn is_expected(self) -> bool {
+        self.left > 0 || self.seen < OVERTAKEN
+    }
+
+    fn decide(&mut self, packet: &Packet, sequence: u32, bytes: &[u8]) -> bool {
         let is_next = self.next == low(sequence);
         if is_next {
-            self.next = low(sequence.wrapping_add(len));
+            self.next = low(sequence.wrapping_add(packet.payload_bytes));
         }
-        let nth = u32::from(self.seen);
-        let mut is_wanted = self.left > 0;
-        if is_wanted {
-            self.left -= 1;
-        } else if wants(TCP, ports, bytes, nth, is_next) {
-            is_wanted = true;
-            self.left = u8::try_from(follow_ups(bytes)).expect("it is small");
+        let is_wanted =
+            self.left > 0 || wants(TCP, ports(packet), bytes, self.seen.into(), is_next);
+        match self.left {
+            0 if is_wanted => self.left = follow_ups(bytes),
+            0 | Self::ALWAYS => {}
+            _ => self.left -= 1,
         }
-        let is_over = nth + 1 >= NAME_LOOKS && self.left == 0;
-        self.seen = match (is_over, ports.contains(&port::DNS)) {
-            (true, false) => Self::DONE,
-            // Every segment may begin a message.
-            (true, true) => self.seen,
-            (false, _) => (self.seen + 1).min(Self::DONE - 1),
-        };
+        let is_over = u32::from(self.seen) + 1 >= NAME_LOOKS && self.left == 0;
+        self.seen = if is_over { Self::DONE } else { (self.seen + 1).min(Self::DONE - 1) };
         is_wanted
     }
 }
@@ -208,28 +251,28 @@ mod tests {
         let mut picks = Picks::default();
         let picked = segments.iter().map(|&(flags, sequence, bytes)| {
             let tcp = Some(TcpHeader { flags, sequence, acknowledgment: 0, window: 1 });
-            picks.picks(&Packet { tcp, ..packet(TCP, [40_000, port], bytes) }, || bytes)
+            let packet = Packet { tcp, ..packet(TCP, [40_000, port], bytes) };
+            picks.may_pick(&packet, bytes.first()) && picks.picks(&packet, bytes)
         });
         assert_eq!(picked.collect::<Vec<_>>(), want);
     }
 
     #[test]
     fn datagrams_are_asked_for_one_by_one() {
-        let picks = |port, bytes: &[u8]| {
-            Picks::default().picks(&packet(UDP, [40_000, port], bytes), || bytes)
-        };
+        let picks =
+            |port, bytes: &[u8]| Picks::default().picks(&packet(UDP, [40_000, port], bytes), bytes);
         assert!(picks(53, b"x"));
         assert!(picks(443, &[0xc3, 0, 0, 0, 1, 8]), "QUIC");
         assert!(!picks(443, &[0x40, 0, 0, 0, 1, 8]), "a short header");
         let later = Packet { later_fragment: true, ..packet(UDP, [40_000, 53], b"x") };
-        assert!(!Picks::default().picks(&later, || b"x"));
+        assert!(!Picks::default().picks(&later, b"x"));
     }
 
     #[test]
     fn neighbours_are_picked_and_no_other_icmp() {
         let picks = |kind, ttl| {
             let icmp = Packet { icmp: Some((kind, 0)), ttl, ..packet(ICMPV6, [0; 2], b"") };
-            Picks::default().picks(&icmp, || b"")
+            Picks::default().picks(&icmp, b"")
         };
         assert!(picks(135, 255) && picks(133, 255));
         assert!(!picks(135, 254), "from afar");
@@ -294,10 +337,14 @@ mod tests {
 
     #[test]
     fn after_so_many_payloads_nothing_is_looked_at_until_the_next_connection() {
+        // What does not look as if it began a handshake is not looked at.
         let mut segments = vec![(SYN, b"".as_slice())];
-        segments.extend(vec![(0, REST); NAME_LOOKS as usize]);
-        segments.extend([(0, HELLO), (SYN, b"".as_slice()), (0, HELLO)]);
+        segments.extend(vec![(0, REST); 2 * NAME_LOOKS as usize]);
         let mut want = vec![false; segments.len()];
+        check(9_999, &[&segments[..], &[(0, HELLO)]].concat(), &[&want[..], &[true]].concat());
+        segments.extend(vec![(0, b"\x16rest of it".as_slice()); NAME_LOOKS as usize]);
+        segments.extend([(0, HELLO), (SYN, b"".as_slice()), (0, HELLO)]);
+        want.resize(segments.len(), false);
         *want.last_mut().unwrap() = true;
         check(9_999, &segments, &want);
         check(53, &[(0, REST); 100], &[true; 100]);

@@ -97,7 +97,7 @@ fn said(file: &Path, tunnels: Tunnels) -> Said {
             if !wants(key.protocol(), [ports.0, ports.1], bytes, nth, false) {
                 continue;
             }
-            flow.until = Some(nth + 1 + follow_ups(bytes));
+            flow.until = Some(nth + 1 + u32::from(follow_ups(bytes)));
         }
         let sequence =
             packet.tcp.map(|tcp| tcp.sequence.wrapping_add(u32::from(tcp.flags & SYN != 0)));
