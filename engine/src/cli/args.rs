@@ -11,8 +11,9 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::config::{
-    Options, parse_batch, parse_bytes, parse_datagram_bytes, parse_duration, parse_in_flight,
+use crate::config::Options;
+use crate::config::values::{
+    parse_batch, parse_bytes, parse_datagram_bytes, parse_duration, parse_in_flight,
     parse_interval, parse_keep, parse_prefix, parse_spool_bytes, parse_timeout,
 };
 use crate::export::{Keep, SinkOptions, SpoolOptions, StreamOptions, TlsFiles};

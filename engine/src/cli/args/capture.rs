@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::Common;
-use crate::config::parse_ring_frames;
+use crate::config::values::parse_ring_frames;
 use crate::engine::CaptureSettings;
 use crate::engine::capture::CpuList;
 use crate::flow::Sampling;
