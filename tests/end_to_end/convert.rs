@@ -1,7 +1,9 @@
 //! `flowtap convert`: what a run wrote in one format, made of what it wrote in another; and the
 //! golden files.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -28,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("convert::tshark_reads_what_was_converted", for_tshark),
         Trial::test("convert::what_was_cut_is_converted_up_to_there", cut),
         Trial::test("convert::what_is_wrong_leaves_nothing", wrong),
+        Trial::test("convert::what_a_full_disk_did_not_take_is_not_said_to_be_there", full),
         Trial::test("golden::files_are_what_is_committed", || {
             let mut command = xtask();
             Run::of(command.args(["golden", "--check", "--program", FLOWTAP])).expect(0).map(drop)
@@ -137,4 +140,31 @@ fn wrong() -> Outcome {
         "ipfix+udp://h".as_ref(),
     ]);
     ensure(run.expect(2)?.stderr.contains("name a file"), "a collector is taken")
+}
+
+/// The other output has all.
+fn full() -> Outcome {
+    let made = generate(2_000, 300, 41);
+    let path = |name: &str| made.folder.path().join(name);
+    let [jsonl, csv, link] = ["a.jsonl", "b.csv", "full.csv"].map(path);
+    flowtap([
+        OsStr::new("read"),
+        "-q".as_ref(),
+        "-o".as_ref(),
+        jsonl.as_ref(),
+        made.capture.as_ref(),
+    ])
+    .expect(0)?;
+    // A device that takes nothing, as a disk that is full.
+    symlink("/dev/full", &link)?;
+    let mut command = Command::new(FLOWTAP);
+    command.arg("convert").arg(&jsonl).arg("-o").arg(&link).arg("-o").arg(&csv);
+    let run = Run::of(&mut command).expect(2)?;
+    let records = fs::read_to_string(&jsonl)?.lines().count();
+    for says in
+        ["no space left", "full.csv: 0 records, 0 bytes", &format!("b.csv: {records} records")]
+    {
+        ensure(run.stderr.contains(says), format!("{says}: {}", run.stderr))?;
+    }
+    ensure(fs::read_to_string(&csv)?.lines().count() == records + 1, "not all are there")
 }

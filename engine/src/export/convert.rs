@@ -73,7 +73,7 @@ impl LeftOut {
 pub struct Converted {
     /// Records that were read.
     pub records: u64,
-    /// Of each output its name, records and bytes.
+    /// Of each output its name, and the records and bytes of its complete files.
     pub outputs: Vec<(String, u64, u64)>,
     /// Of each input what has no field in a record, and how often.
     pub left_out: Vec<(String, BTreeMap<String, u64>)>,
@@ -204,8 +204,10 @@ struct Writer {
     progress: Arc<Progress>,
     completed: Completed,
     encoded: Vec<u8>,
-    records: u64,
+    /// Records of the current file.
+    begun: u64,
     /// Of files that are complete.
+    records: u64,
     bytes: u64,
 }
 
@@ -222,6 +224,7 @@ impl Writer {
                     progress,
                     completed: Completed::default(),
                     encoded: Vec::new(),
+                    begun: 0,
                     records: 0,
                     bytes: 0,
                 }),
@@ -240,7 +243,7 @@ impl Writer {
 
     fn write(&mut self, rows: &[InSet<'_>]) -> Result<()> {
         self.encoder.encode_values(rows, &mut self.encoded);
-        self.records += rows.len() as u64;
+        self.begun += rows.len() as u64;
         self.put()?;
         let most = self.spec.options.rotate_size;
         let is_long = |output: &Output| most.is_some_and(|most| output.bytes() >= most);
@@ -269,6 +272,7 @@ impl Writer {
         self.put()?;
         let Some(mut output) = self.output.take() else { return Ok(()) };
         output.finish(&mut self.completed, || true).map_err(|fault| self.fail(&fault))?;
+        self.records += std::mem::take(&mut self.begun);
         self.bytes += output.bytes();
         Ok(())
     }
