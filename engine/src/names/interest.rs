@@ -187,10 +187,8 @@ pub(super) fn may_begin(first: u8) -> bool {
 /// What `stream` may begin with.
 #[inline]
 pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
-    if stream.len() < BEGINNING_BYTES || !may_begin(stream[0]) {
-        return None;
-    }
-    match stream {
+    match stream.first_chunk::<BEGINNING_BYTES>()? {
+        [first, ..] if !may_begin(*first) => None,
         _ if begins_tls(stream) => Some(Beginning::Tls),
         _ if http::may_begin(stream) => Some(Beginning::Http),
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
