@@ -47,11 +47,12 @@ impl Flow {
         counts[1] = counts[1].wrapping_add(packet.bytes);
         counts[2] = counts[2].wrapping_add(packet.frame_bytes);
         counts[3] = counts[3].wrapping_add(packet.payload_bytes);
-        if let Some(tcp) = packet.tcp {
-            self.flags[direction] |= tcp.flags;
-            self.is_finished |= tcp.flags & 0x05 != 0;
-            if tcp.flags & 0x02 != 0 {
-                self.sequence[direction] = tcp.sequence;
+        let tcp = packet.tcp;
+        if tcp.is_there() {
+            self.flags[direction] |= tcp.flags();
+            self.is_finished |= tcp.has(0x05);
+            if tcp.has(0x02) {
+                self.sequence[direction] = tcp.sequence();
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
-use flowtap::decode::{Packet, TcpHeader};
+use flowtap::decode::{Macs, Packet, TcpHeader};
 use flowtap::flow::{Endpoint, FlowKey, KeyHasher, PortKind};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -140,9 +140,9 @@ impl Traffic {
             later_fragment: false,
             ttl: 64,
             dscp: 0,
-            tcp: Some(TcpHeader { flags: ACK, sequence: 1, acknowledgment: 1, window: 512 }),
+            tcp: TcpHeader::new(ACK, 1, 1, 512),
             icmp: None,
-            macs: [Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])],
+            macs: Macs::new([Some([2, 0, 0, 0, 0, 1]), Some([2, 0, 0, 0, 0, 2])]),
         }
     }
 }
@@ -227,7 +227,7 @@ impl Turnover {
 
     fn last(&mut self, flow: u32) -> Packet {
         let packet = self.traffic.packet(flow as usize);
-        Packet { tcp: packet.tcp.map(|tcp| TcpHeader { flags: RST | ACK, ..tcp }), ..packet }
+        Packet { tcp: TcpHeader::new(RST | ACK, packet.tcp.sequence(), 1, 512), ..packet }
     }
 }
 

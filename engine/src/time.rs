@@ -38,6 +38,9 @@ pub struct PacketClock {
     newest: Option<Timestamp>,
     tick: Tick,
     is_set: bool,
+    /// Steps forward that are shorter than this move the clock as far: 0 while it does not go by
+    /// timestamps.
+    simple_below: Tick,
     /// If somebody asks for that.
     alignment: Option<Alignment>,
 }
@@ -64,10 +67,29 @@ impl PacketClock {
     pub fn set(&mut self, tick: Tick) {
         self.tick = self.tick.max(tick);
         self.is_set = true;
+        self.simple_below = 0;
     }
 
     /// The tick of a packet with this timestamp, or of now for a packet without one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what nearly all packets need is short")]
     pub fn advance(&mut self, timestamp: Option<Timestamp>) -> Tick {
+        if let (Some(timestamp), Some(newest)) = (timestamp, self.newest)
+            && timestamp >= newest
+        {
+            let step = timestamp.wrapping_sub(newest).cast_unsigned();
+            if step < self.simple_below
+                && let Some(tick) = self.tick.checked_add(step)
+            {
+                (self.newest, self.tick) = (Some(timestamp), tick);
+                return tick;
+            }
+        }
+        self.advance_any(timestamp)
+    }
+
+    #[inline(never)]
+    fn advance_any(&mut self, timestamp: Option<Timestamp>) -> Tick {
         let Some(timestamp) = timestamp.filter(|_| !self.is_set) else { return self.tick };
         let Some(newest) = self.newest else { return self.begin(0, timestamp) };
         let step = newest.abs_diff(timestamp);
@@ -94,6 +116,7 @@ impl PacketClock {
     /// step back into another recording, or after a long one forward.
     #[cold]
     fn begin(&mut self, step: Tick, timestamp: Timestamp) -> Tick {
+        self.simple_below = LEAP_NS;
         let before = self.newest.replace(timestamp).map(|newest| (self.tick, timestamp < newest));
         let step = if self.leaps() { step.min(LEAP_NS) } else { step };
         self.tick = self.tick.saturating_add(step);

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use flowtap::decode::{Announced, Announcement, Packet, TcpHeader};
+use flowtap::decode::{Announced, Announcement, Macs, Packet, TcpHeader};
 use flowtap::devices::DevicesSetup;
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, protocol,
@@ -199,18 +199,14 @@ fn check_labels(steps: &[Step<'_>]) {
             sender.push_announcement(&announcement, time, step.time_ns);
             continue;
         }
-        let tcp = step.sequence.map(|sequence| TcpHeader {
-            flags: 0,
-            sequence,
-            acknowledgment: 0,
-            window: 1,
-        });
+        let header = |sequence| TcpHeader::new(0, sequence, 0, 1);
+        let tcp = step.sequence.map_or(TcpHeader::NONE, header);
         let packet = Packet {
             key: step.key,
             direction: step.direction,
             timestamp: time,
             tick: step.time_ns,
-            macs,
+            macs: Macs::new(macs),
             ttl: 64,
             tcp,
             payload_bytes: u32::try_from(step.bytes.len()).expect("16 bits") + step.missing,

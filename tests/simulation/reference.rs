@@ -76,16 +76,14 @@ struct Flow {
 
 impl Flow {
     fn begun_by(packet: &Packet) -> Self {
-        let flags = packet.tcp.map_or(0, |tcp| tcp.flags);
+        let flags = packet.tcp.flags();
         let is_half_open = flags & SYN != 0;
         let from = packet.key.source_port(packet.direction);
         let to = packet.key.source_port(packet.direction.opposite());
-        let is_answer = match packet.tcp {
-            Some(_) if flags & SYN != 0 => flags & ACK != 0,
-            Some(_) => {
-                from.is_some_and(|port| port < 1_024) && to.is_some_and(|port| port >= 1_024)
-            }
-            None => false,
+        let is_answer = match packet.tcp.is_there() {
+            true if flags & SYN != 0 => flags & ACK != 0,
+            true => from.is_some_and(|port| port < 1_024) && to.is_some_and(|port| port >= 1_024),
+            false => false,
         };
         Self {
             part: Exported {
@@ -96,7 +94,7 @@ impl Flow {
                 flow_start: packet.timestamp,
                 part: 0,
                 initiator: if is_answer { packet.direction.opposite() } else { packet.direction },
-                macs: packet.macs,
+                macs: packet.macs.get(),
                 first_packet: Some(packet.direction),
                 icmp: packet.icmp,
                 first: Timestamp::MAX,
@@ -133,10 +131,9 @@ impl Flow {
 
     /// Whether `packet` begins another connection on these ports.
     fn is_succeeded_by(&self, packet: &Packet) -> bool {
-        packet.tcp.is_some_and(|tcp| {
-            let is_new = self.syns[packet.direction.idx()] != Some(tcp.sequence);
-            self.is_finished && tcp.flags & SYN != 0 && tcp.flags & ACK == 0 && is_new
-        })
+        let tcp = packet.tcp;
+        let is_new = self.syns[packet.direction.idx()] != Some(tcp.sequence());
+        self.is_finished && tcp.flags() & SYN != 0 && tcp.flags() & ACK == 0 && is_new
     }
 
     fn is_long(&self, now: Tick, timeouts: &Timeouts) -> bool {
@@ -195,25 +192,28 @@ impl Flow {
             gaps.push(if now > before { now.abs_diff(before) } else { 0 });
         }
         self.last[way] = self.last[way].max(time);
-        let Some(tcp) = packet.tcp else { return };
+        let tcp = packet.tcp;
+        if !tcp.is_there() {
+            return;
+        }
         let initiator = self.part.initiator.idx();
         self.connection.count(side, packet, tcp, (initiator, is_first));
         self.part.handshake = self.connection.handshake();
-        if tcp.flags & SYN != 0 {
-            self.syns[way] = Some(tcp.sequence);
+        if tcp.flags() & SYN != 0 {
+            self.syns[way] = Some(tcp.sequence());
         }
-        self.fins[way] |= tcp.flags & FIN != 0;
+        self.fins[way] |= tcp.flags() & FIN != 0;
         if self.is_finished {
             return;
         }
         if self.fins[0] && self.fins[1] {
             self.is_finished = true;
             self.part.tcp |= TcpEvents::CLOSED.0;
-        } else if tcp.flags & RST != 0 {
+        } else if tcp.flags() & RST != 0 {
             self.is_finished = true;
             self.part.tcp |= TcpEvents::RESET.0;
-        } else if tcp.flags & ACK != 0
-            && tcp.flags & SYN == 0
+        } else if tcp.flags() & ACK != 0
+            && tcp.flags() & SYN == 0
             && packet.direction == self.part.initiator
         {
             self.is_half_open = false;
@@ -247,7 +247,7 @@ pub(crate) fn count(side: &mut SideCounts, packet: &Packet) {
     side.frame_bytes += u64::from(packet.frame_bytes);
     side.payload_bytes += u64::from(packet.payload_bytes);
     side.fragments += u64::from(packet.later_fragment);
-    side.tcp_flags |= packet.tcp.map_or(0, |tcp| tcp.flags);
+    side.tcp_flags |= packet.tcp.flags();
 }
 
 /// Adds up counts of one direction, but for those.

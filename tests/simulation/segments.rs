@@ -50,15 +50,15 @@ impl Connection {
     ) {
         self.place(side, packet, tcp);
         self.time(packet, tcp, initiator, is_first);
-        if tcp.flags & SYN != 0 {
-            self.syns[packet.direction.idx()] = Some(tcp.sequence);
+        if tcp.flags() & SYN != 0 {
+            self.syns[packet.direction.idx()] = Some(tcp.sequence());
         }
     }
 
     fn place(&mut self, side: &mut SideCounts, packet: &Packet, tcp: TcpHeader) {
         let way = packet.direction.idx();
-        let has = |flag| tcp.flags & flag != 0;
-        if tcp.window == 0 && !has(SYN) && !has(RST) {
+        let has = |flag| tcp.flags() & flag != 0;
+        if tcp.window() == 0 && !has(SYN) && !has(RST) {
             side.zero_windows += 1;
         }
         if has(RST) {
@@ -66,8 +66,8 @@ impl Connection {
         }
         let flags = u32::from(has(SYN)) + u32::from(has(FIN));
         let bytes = packet.payload_bytes + flags;
-        let end = tcp.sequence.wrapping_add(bytes);
-        if has(SYN) && self.syns[way] == Some(tcp.sequence) {
+        let end = tcp.sequence().wrapping_add(bytes);
+        if has(SYN) && self.syns[way] == Some(tcp.sequence()) {
             side.retransmits += 1;
             return;
         }
@@ -77,10 +77,10 @@ impl Connection {
             self.next[way] = Some(end);
             return;
         };
-        let from_next = tcp.sequence.wrapping_sub(next).cast_signed();
+        let from_next = tcp.sequence().wrapping_sub(next).cast_signed();
         let end_from_next = end.wrapping_sub(next).cast_signed();
         if from_next > 0 {
-            self.leave_out(packet, next, tcp.sequence.wrapping_sub(next));
+            self.leave_out(packet, next, tcp.sequence().wrapping_sub(next));
         }
         if from_next >= 0 || end_from_next > 0 {
             self.next[way] = Some(end);
@@ -90,7 +90,7 @@ impl Connection {
         if bytes == 0 || is_keep_alive {
             return;
         }
-        if self.takes_from_gap(packet, tcp.sequence, bytes) {
+        if self.takes_from_gap(packet, tcp.sequence(), bytes) {
             side.out_of_order += 1;
         } else {
             side.retransmits += 1;
@@ -151,12 +151,12 @@ impl Connection {
         };
         let acknowledges = |way: usize| {
             self.syns[way].zip(self.next[way]).is_some_and(|(syn, next)| {
-                let acknowledged = tcp.acknowledgment.wrapping_sub(syn);
+                let acknowledged = tcp.acknowledgment().wrapping_sub(syn);
                 (1..=next.wrapping_sub(syn)).contains(&acknowledged)
             })
         };
         let responder = 1 - initiator;
-        match (tcp.flags & (SYN | ACK | RST), is_initiators) {
+        match (tcp.flags() & (SYN | ACK | RST), is_initiators) {
             (SYN, true) if is_first => self.began = packet.timestamp,
             (flags, false)
                 if flags == SYN | ACK

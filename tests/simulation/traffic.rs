@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use flowtap::decode::{Packet, TcpHeader};
+use flowtap::decode::{Macs, Packet, TcpHeader};
 use flowtap::flow::protocol::{ICMP, TCP, UDP};
 use flowtap::flow::{Direction, Endpoint, FlowKey, KeyHasher, PortKind, Timeouts};
 use flowtap::limits::REORDER_NS;
@@ -51,8 +51,9 @@ impl fmt::Display for Sent {
         };
         write!(f, "{timestamp:?} {} > {}", end(direction), end(direction.opposite()))?;
         write!(f, " protocol {} vlan {:?}, {bytes} bytes", key.protocol(), key.vlan())?;
-        if let Some(tcp) = self.packet.tcp {
-            write!(f, ", flags {:#04x}, sequence {}", tcp.flags, tcp.sequence)?;
+        let tcp = self.packet.tcp;
+        if tcp.is_there() {
+            write!(f, ", flags {:#04x}, sequence {}", tcp.flags(), tcp.sequence())?;
         }
         write!(f, ", queue {}", self.queue)
     }
@@ -176,12 +177,12 @@ impl Conversation {
             [self.vlan, 0],
         );
         let bytes = u32::try_from(rng.between(20, 1_500)).expect("in range");
-        let header = TcpHeader {
-            flags: rng.pick(&FLAGS),
-            sequence: rng.pick(&SEQUENCES),
-            acknowledgment: rng.pick(&SEQUENCES),
-            window: rng.pick(&[0, 1, u16::MAX]),
-        };
+        let header = TcpHeader::new(
+            rng.pick(&FLAGS),
+            rng.pick(&SEQUENCES),
+            rng.pick(&SEQUENCES),
+            rng.pick(&[0, 1, u16::MAX]),
+        );
         let packet = Packet {
             key,
             hash: hasher.hash(&key),
@@ -201,9 +202,9 @@ impl Conversation {
             later_fragment,
             ttl: rng.pick(&[0, 63, 64, u8::MAX]),
             dscp: rng.pick(&[0, 46, 63]),
-            tcp: (self.protocol == TCP && !later_fragment).then_some(header),
+            tcp: if self.protocol == TCP && !later_fragment { header } else { TcpHeader::NONE },
             icmp: (self.protocol == ICMP).then(|| (rng.pick(&[0, 8]), 0)),
-            macs: [Some([from.try_into().expect("0 or 1"); 6]), None],
+            macs: Macs::new([Some([from.try_into().expect("0 or 1"); 6]), None]),
         };
         Sent { packet, queue: self.queues[direction.idx()] }
     }

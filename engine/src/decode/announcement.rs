@@ -52,7 +52,7 @@ impl<'a> Announcement<'a> {
         if kind == Announced::Cdp {
             bytes = bytes.strip_prefix(&CDP_HEADER)?;
         }
-        let (macs, vlans) = (network.macs(frame.bytes), network.key_vlans());
+        let (macs, vlans) = (network.macs(frame.bytes).get(), network.key_vlans());
         Some(Self { kind, macs, vlans, bytes })
     }
 

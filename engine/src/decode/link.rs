@@ -11,7 +11,7 @@ mod nflog;
 mod ppp;
 mod wireless;
 
-use crate::decode::{Cause, be16};
+use crate::decode::{Cause, Macs, be16};
 use crate::flow::MplsLabels;
 use crate::limits::{KEY_VLANS, LINK_HEADERS};
 use crate::source::{Frame, LinkType};
@@ -43,8 +43,8 @@ impl Network {
     /// Source and destination MAC address. Read last: copied along from layer to layer they would
     /// take longer than all else.
     #[inline]
-    pub(crate) fn macs(&self, frame: &[u8]) -> [Option<[u8; 6]>; 2] {
-        self.macs.map(|at| frame.get(usize::from(at?)..)?.first_chunk().copied())
+    pub(crate) fn macs(&self, frame: &[u8]) -> Macs {
+        Macs::new(self.macs.map(|at| frame.get(usize::from(at?)..)?.first_chunk().copied()))
     }
 
     /// What stands below an IP header at `offset`, inside the packet that this is below of.

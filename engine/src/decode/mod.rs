@@ -14,20 +14,24 @@ pub mod cause;
 mod fragments;
 mod ip;
 mod link;
+mod macs;
 mod straight;
+mod tcp;
 mod transport;
 mod tunnel;
 
 pub use announcement::{Announced, Announcement};
 pub use cause::Cause;
 pub use fragments::FragmentNotes;
+pub use macs::Macs;
+pub use tcp::TcpHeader;
 pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 
 use crate::decode::carriers::Carriers;
 use crate::decode::fragments::{DatagramKey, FirstFragment, Fragments, Ports};
 use crate::decode::ip::IpHeader;
+use crate::decode::straight::TunnelMarks;
 use crate::flow::encapsulation::Number;
-use crate::flow::record::tcp_flags::SYN;
 use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher, Tunnel};
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
@@ -63,12 +67,12 @@ pub struct Packet {
     pub ttl: u8,
     /// Differentiated services code point (RFC 2474): the upper six bits of the traffic class.
     pub dscp: u8,
-    /// What counts of the TCP header, if its flags were captured.
-    pub tcp: Option<TcpHeader>,
+    /// What counts of the TCP header.
+    pub tcp: TcpHeader,
     /// ICMP type and code.
     pub icmp: Option<(u8, u8)>,
     /// Source and destination MAC address.
-    pub macs: [Option<[u8; 6]>; 2],
+    pub macs: Macs,
     /// What carried it, by its number in the run's list.
     pub encapsulation: Option<Number>,
 }
@@ -89,9 +93,9 @@ impl Packet {
         later_fragment: false,
         ttl: 0,
         dscp: 0,
-        tcp: None,
+        tcp: TcpHeader::NONE,
         icmp: None,
-        macs: [None; 2],
+        macs: Macs::NONE,
         encapsulation: None,
     };
 
@@ -99,29 +103,6 @@ impl Packet {
     #[inline]
     fn payload_in(&self, network: usize) -> usize {
         network + self.bytes.saturating_sub(self.payload_bytes) as usize
-    }
-}
-
-/// What the flow table wants of a TCP header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcpHeader {
-    /// The flag byte.
-    pub flags: u8,
-    /// The sequence number.
-    pub sequence: u32,
-    /// The acknowledgement number, which counts only with the flag ACK.
-    pub acknowledgment: u32,
-    /// The window as it stands in the header, not scaled; the largest one if it was not captured.
-    pub window: u16,
-}
-
-impl TcpHeader {
-    /// The sequence number of the payload's first byte: a SYN counts as one before it (RFC 9293
-    /// section 3.4).
-    #[must_use]
-    #[inline]
-    pub fn payload_sequence(&self) -> u32 {
-        self.sequence.wrapping_add(u32::from(self.flags & SYN != 0))
     }
 }
 
@@ -144,7 +125,7 @@ pub struct Decoder {
     fragments: Fragments,
     frames: u64,
     interface: u16,
-    tunnels: Tunnels,
+    tunnels: TunnelMarks,
     carriers: Carriers,
 }
 
@@ -158,7 +139,7 @@ impl Decoder {
             fragments: Fragments::default(),
             frames: 0,
             interface: 0,
-            tunnels: Tunnels::Outer,
+            tunnels: TunnelMarks::new(Tunnels::Outer),
             carriers: Carriers::default(),
         }
     }
@@ -180,7 +161,7 @@ impl Decoder {
     /// The same, for other tunnels.
     #[must_use]
     pub fn with_tunnels(self, tunnels: Tunnels) -> Self {
-        Self { tunnels, ..self }
+        Self { tunnels: TunnelMarks::new(tunnels), ..self }
     }
 
     /// The same, with a packet clock whose intervals are those of the packets' times: `calendar` says
@@ -193,7 +174,7 @@ impl Decoder {
     /// What it does about tunnels.
     #[must_use]
     pub(crate) fn tunnels(&self) -> Tunnels {
-        self.tunnels
+        *self.tunnels.tunnels()
     }
 
     /// Another one for one of several receive queues: they number frames from places that are
@@ -201,7 +182,7 @@ impl Decoder {
     #[must_use]
     pub fn for_queue(&self, queue: usize) -> Self {
         const _: () = assert!(MAX_CORES <= 1 << 6);
-        let first = Self::new(self.hasher.clone()).with_tunnels(self.tunnels);
+        let first = Self::new(self.hasher.clone()).with_tunnels(self.tunnels());
         Self { frames: (queue as u64) << 26, carriers: self.carriers.for_another(), ..first }
     }
 
@@ -224,24 +205,56 @@ impl Decoder {
     ///
     /// # Errors
     /// The cause, for frames without a usable IP packet; then `packet` is of no use.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what goes through memory is waited for")]
     pub fn decode_to(&mut self, frame: &Frame<'_>, packet: &mut Packet) -> Result<usize, Cause> {
-        let (tick, ordinal) = self.arrive(frame);
+        let place = self.arrive(frame);
+        if frame.link == LinkType::ETHERNET
+            && straight::parse_untagged_v4(frame.bytes, &self.tunnels, packet)
+        {
+            return Ok(self.complete(frame, place, straight::UNTAGGED, packet));
+        }
+        // A copy: so the frame itself stays in registers where it is not needed as a whole.
+        let frame = *frame;
+        self.decode_other(&frame, place, packet)
+    }
+
+    /// The same of any frame but the most common ones.
+    #[inline(never)]
+    fn decode_other(
+        &mut self,
+        frame: &Frame<'_>,
+        place: (Tick, u64),
+        packet: &mut Packet,
+    ) -> Result<usize, Cause> {
         if frame.link == LinkType::ETHERNET
             && let Some(network) = straight::parse(frame.bytes, &self.tunnels, packet)
         {
-            packet.hash = self.hasher.hash(&packet.key);
-            packet.timestamp = frame.timestamp;
-            packet.tick = tick;
-            packet.ordinal = ordinal;
-            packet.interface = self.interface;
-            packet.frame_bytes = frame.wire_len;
-            packet.later_fragment = false;
-            packet.icmp = None;
-            packet.encapsulation = None;
-            return Ok(packet.payload_in(network));
+            return Ok(self.complete(frame, place, network, packet));
         }
-        self.decode_any(frame, (tick, ordinal), packet)
+        self.decode_any(frame, place, packet)
+    }
+
+    /// Completes a packet that the straight line has read, whose IP header is at `network`. Returns
+    /// where its payload begins.
+    #[inline(always)]
+    fn complete(
+        &self,
+        frame: &Frame<'_>,
+        (tick, ordinal): (Tick, u64),
+        network: usize,
+        packet: &mut Packet,
+    ) -> usize {
+        packet.hash = self.hasher.hash(&packet.key);
+        packet.timestamp = frame.timestamp;
+        packet.tick = tick;
+        packet.ordinal = ordinal;
+        packet.interface = self.interface;
+        packet.frame_bytes = frame.wire_len;
+        packet.later_fragment = false;
+        packet.icmp = None;
+        packet.encapsulation = None;
+        packet.payload_in(network)
     }
 
     /// The same by the general path only: what the straight line is held against.
@@ -266,7 +279,6 @@ impl Decoder {
     }
 
     /// The general path, for any frame, which came at this tick and place.
-    #[inline(never)]
     fn decode_any(
         &mut self,
         frame: &Frame<'_>,
@@ -279,7 +291,7 @@ impl Decoder {
         let layers =
             Layers { network, header, segment, tunnel: None, carrier: Encapsulation::default() };
         let place = Place { frame, tick, ordinal };
-        match &self.tunnels {
+        match self.tunnels.tunnels() {
             Tunnels::Inner(ports)
                 if tunnel::may_be(&layers.header, layers.segment.ports, ports) =>
             {
@@ -298,7 +310,7 @@ impl Decoder {
         mut layers: Layers,
         packet: &mut Packet,
     ) -> Result<usize, Cause> {
-        if let Tunnels::Inner(ports) = &self.tunnels {
+        if let Tunnels::Inner(ports) = self.tunnels.tunnels() {
             let mut frame = *place.frame;
             for _ in 0..TUNNEL_DEPTH {
                 let Layers { network, header, segment, .. } = &layers;

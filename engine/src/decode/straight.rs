@@ -5,8 +5,10 @@
 //! Everything else, and everything odd, is left to the general path, which says the same of
 //! these frames too: the tests hold one against the other.
 
+use std::hint::select_unpredictable;
+
 use crate::decode::ip::v6_dscp;
-use crate::decode::{Packet, TcpHeader, Tunnels};
+use crate::decode::{Macs, Packet, TcpHeader, Tunnels};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Endpoint, FlowKey, PortKind};
 use crate::limits::KEY_VLANS;
@@ -18,6 +20,10 @@ const IPV6_BYTES: u32 = 40;
 const UDP_BYTES: u32 = 8;
 /// Without options: as much of what follows the IP header as is looked at.
 const TCP_BYTES: u32 = 20;
+
+/// What is read of the two headers together.
+const V4_BYTES: usize = (IPV4_BYTES + TCP_BYTES) as usize;
+const V6_BYTES: usize = (IPV6_BYTES + TCP_BYTES) as usize;
 
 /// What is read of a transport header.
 type Transport = [u8; TCP_BYTES as usize];
@@ -32,18 +38,59 @@ mod ether_type {
 }
 
 /// Where the IP header is behind no tag, behind one, and behind two.
-const UNTAGGED: usize = ETHERNET_BYTES;
+pub(super) const UNTAGGED: usize = ETHERNET_BYTES;
 const TAGGED: usize = UNTAGGED + TAG_BYTES;
 const TAGGED_TWICE: usize = TAGGED + TAG_BYTES;
 
-/// Reads an Ethernet frame, and writes what it says to `packet`. Returns where its IP header
-/// begins; `None` leaves it to the general path.
-#[inline]
-pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Option<usize> {
+/// What UDP packets the straight line leaves to the general path, as they may be tunnels'.
+#[derive(Debug)]
+pub(super) struct TunnelMarks {
+    /// By the lower byte of a port, whether there is one like that.
+    likely: [bool; 256],
+    tunnels: Tunnels,
+}
+
+impl TunnelMarks {
+    pub(super) fn new(tunnels: Tunnels) -> Self {
+        let mut likely = [false; 256];
+        if let Tunnels::Inner(known) = &tunnels {
+            known.all().iter().for_each(|port| likely[usize::from(port.to_le_bytes()[0])] = true);
+        }
+        Self { likely, tunnels }
+    }
+
+    pub(super) fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
+    }
+
+    /// Whether one of two ports may be a tunnel's, by their lower bytes: most are told by this.
+    #[inline(always)]
+    fn are_likely(&self, [from, to]: [u8; 2]) -> bool {
+        self.likely[usize::from(from)] | self.likely[usize::from(to)]
+    }
+
+    #[cold]
+    fn may_be(&self, ports: [u16; 2]) -> bool {
+        matches!(&self.tunnels, Tunnels::Inner(known) if known.may_be(ports))
+    }
+}
+
+/// Reads an untagged Ethernet frame with IPv4, and writes what it says to `packet`; its IP header
+/// begins at [`UNTAGGED`]. False leaves it to [`parse`].
+#[inline(always)]
+pub(super) fn parse_untagged_v4(frame: &[u8], tunnels: &TunnelMarks, packet: &mut Packet) -> bool {
+    let Some(header) = frame.first_chunk::<{ UNTAGGED + V4_BYTES }>() else { return false };
+    [header[12], header[13]] == ether_type::IPV4 && ipv4::<UNTAGGED>(frame, [0; 2], tunnels, packet)
+}
+
+/// Reads any other Ethernet frame. Returns where its IP header begins; `None` leaves it to the
+/// general path.
+pub(super) fn parse(frame: &[u8], tunnels: &TunnelMarks, packet: &mut Packet) -> Option<usize> {
     let header = frame.first_chunk::<TAGGED_TWICE>()?;
     match ether_type_at(header, UNTAGGED) {
         ether_type::VLAN | ether_type::SERVICE_VLAN => tagged(frame, header, tunnels, packet),
-        _ => ip::<UNTAGGED>(frame, header, [0; 2], tunnels, packet),
+        ether_type::IPV6 => ipv6::<UNTAGGED>(frame, [0; 2], tunnels, packet).then_some(UNTAGGED),
+        _ => None,
     }
 }
 
@@ -52,7 +99,7 @@ pub(super) fn parse(frame: &[u8], tunnels: &Tunnels, packet: &mut Packet) -> Opt
 fn tagged(
     frame: &[u8],
     header: &[u8; TAGGED_TWICE],
-    tunnels: &Tunnels,
+    tunnels: &TunnelMarks,
     packet: &mut Packet,
 ) -> Option<usize> {
     let [outer, inner] = [TAGGED, TAGGED_TWICE]
@@ -78,46 +125,47 @@ fn ip<const AT: usize>(
     frame: &[u8],
     header: &[u8; TAGGED_TWICE],
     vlans: [u16; KEY_VLANS],
-    tunnels: &Tunnels,
+    tunnels: &TunnelMarks,
     packet: &mut Packet,
 ) -> Option<usize> {
-    match ether_type_at(header, AT) {
+    let is_read = match ether_type_at(header, AT) {
         ether_type::IPV4 => ipv4::<AT>(frame, vlans, tunnels, packet),
         ether_type::IPV6 => ipv6::<AT>(frame, vlans, tunnels, packet),
-        _ => None,
-    }
+        _ => false,
+    };
+    is_read.then_some(AT)
 }
 
 /// An IPv4 header at `AT`, and a transport header of which enough was captured.
-#[inline]
+#[inline(always)]
 fn ipv4<const AT: usize>(
     frame: &[u8],
     vlans: [u16; KEY_VLANS],
-    tunnels: &Tunnels,
+    tunnels: &TunnelMarks,
     packet: &mut Packet,
-) -> Option<usize> {
-    let header: &[u8; (IPV4_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
+) -> bool {
+    let (Some(macs), Some(header)) = (frame.first_chunk(), at::<V4_BYTES>(frame, AT)) else {
+        return false;
+    };
     let total = u16::from_be_bytes([header[2], header[3]]);
     // No options; neither an offset nor more fragments.
-    if header[0] != 0x45 || (header[6] & 0x3f) | header[7] != 0 {
-        return None;
+    if header[0] != 0x45 || [header[6] & 0x3f, header[7]] != [0; 2] {
+        return false;
     }
-    let transport = header.last_chunk()?;
-    let above_ip = u32::from(total).checked_sub(IPV4_BYTES)?;
-    (packet.payload_bytes, packet.tcp) = read_transport(transport, header[9], above_ip)?;
+    let Some(above_ip) = u32::from(total).checked_sub(IPV4_BYTES) else { return false };
+    let Some(transport) = header.last_chunk() else { return false };
+    let Some([from, to]) = read_transport(transport, header[9], above_ip, tunnels, packet) else {
+        return false;
+    };
     let address = |at: usize| {
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
-    let [from, to] = ports(transport);
-    if packet.tcp.is_none() && may_be_tunnel(tunnels, [from, to]) {
-        return None;
-    }
     (packet.key, packet.direction) =
         FlowKey::canonical_v4((address(12), from), (address(16), to), header[9], vlans);
     packet.bytes = total.into();
     (packet.ttl, packet.dscp) = (header[8], header[1] >> 2);
-    packet.macs = macs(frame)?;
-    Some(AT)
+    packet.macs = Macs::of_ethernet(macs);
+    true
 }
 
 /// The same for IPv6.
@@ -125,71 +173,75 @@ fn ipv4<const AT: usize>(
 fn ipv6<const AT: usize>(
     frame: &[u8],
     vlans: [u16; KEY_VLANS],
-    tunnels: &Tunnels,
+    tunnels: &TunnelMarks,
     packet: &mut Packet,
-) -> Option<usize> {
-    let header: &[u8; (IPV6_BYTES + TCP_BYTES) as usize] = frame.get(AT..)?.first_chunk()?;
+) -> bool {
+    let (Some(macs), Some(header)) = (frame.first_chunk(), at::<V6_BYTES>(frame, AT)) else {
+        return false;
+    };
     if header[0] >> 4 != 6 {
-        return None;
+        return false;
     }
-    let transport = header.last_chunk()?;
     let above_ip = u32::from(u16::from_be_bytes([header[4], header[5]]));
-    (packet.payload_bytes, packet.tcp) = read_transport(transport, header[6], above_ip)?;
-    let [from, to] = ports(transport);
-    if packet.tcp.is_none() && may_be_tunnel(tunnels, [from, to]) {
-        return None;
-    }
-    let end = |at: usize, port| Some(Endpoint { address: *header[at..].first_chunk()?, port });
-    let (source, destination) = (end(8, from)?, end(24, to)?);
-    (packet.key, packet.direction) =
-        FlowKey::canonical(source, destination, 6, header[6], PortKind::Ports, vlans);
+    let Some(transport) = header.last_chunk() else { return false };
+    let Some([from, to]) = read_transport(transport, header[6], above_ip, tunnels, packet) else {
+        return false;
+    };
+    let [source, destination] = [8, 24].map(|at: usize| {
+        let mut address = [0; 16];
+        address.copy_from_slice(&header[at..at + 16]);
+        address
+    });
+    (packet.key, packet.direction) = FlowKey::canonical(
+        Endpoint { address: source, port: from },
+        Endpoint { address: destination, port: to },
+        6,
+        header[6],
+        PortKind::Ports,
+        vlans,
+    );
     packet.bytes = IPV6_BYTES + above_ip;
     (packet.ttl, packet.dscp) = (header[7], v6_dscp(header[0], header[1]));
-    packet.macs = macs(frame)?;
-    Some(AT)
+    packet.macs = Macs::of_ethernet(macs);
+    true
 }
 
-/// Whether UDP between these ports may have another IP header in it.
-#[inline]
-fn may_be_tunnel(tunnels: &Tunnels, ports: [u16; 2]) -> bool {
-    match tunnels {
-        Tunnels::Outer => false,
-        Tunnels::Inner(known) => known.may_be(ports),
-    }
+/// `N` bytes at `at`, if they were captured.
+#[inline(always)]
+fn at<const N: usize>(frame: &[u8], at: usize) -> Option<&[u8; N]> {
+    frame.get(at..)?.first_chunk()
 }
 
-fn ports(transport: &Transport) -> [u16; 2] {
-    let [a, b, c, d, ..] = *transport;
-    [u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]
-}
-
-/// The length of the payload, and what counts of TCP's header; `None` if the IP length leaves no
-/// room for the header, or for another protocol.
-#[inline]
+/// Reads the ports, the length of the payload, and what counts of TCP's header. `None` if the IP
+/// length leaves no room for the header, for another protocol, and for UDP that may be a tunnel's.
+///
+/// Which of the two it is does not decide where it goes on: of mixed traffic that could not be
+/// foretold.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "two halves are meant")]
 fn read_transport(
     transport: &Transport,
     protocol: u8,
     above_ip: u32,
-) -> Option<(u32, Option<TcpHeader>)> {
-    match protocol {
-        TCP if above_ip >= TCP_BYTES => {
-            let header_bytes = u32::from(transport[12] >> 4) * 4;
-            let [_, _, _, _, a, b, c, d, e, f, g, h, _, flags, i, j, ..] = *transport;
-            let tcp = TcpHeader {
-                flags,
-                sequence: u32::from_be_bytes([a, b, c, d]),
-                acknowledgment: u32::from_be_bytes([e, f, g, h]),
-                window: u16::from_be_bytes([i, j]),
-            };
-            Some((above_ip.saturating_sub(header_bytes), Some(tcp)))
-        }
-        UDP => Some((above_ip.checked_sub(UDP_BYTES)?, None)),
-        _ => None,
+    tunnels: &TunnelMarks,
+    packet: &mut Packet,
+) -> Option<[u16; 2]> {
+    let is_tcp = protocol == TCP;
+    if !is_tcp && protocol != UDP {
+        return None;
     }
-}
-
-/// Source and destination.
-fn macs(frame: &[u8]) -> Option<[Option<[u8; 6]>; 2]> {
-    let [destination, source] = *frame.as_chunks::<6>().0.first_chunk::<2>()?;
-    Some([Some(source), Some(destination)])
+    if above_ip < TCP_BYTES && (is_tcp || above_ip < UDP_BYTES) {
+        return None;
+    }
+    let [a, b, c, d, ..] = *transport;
+    let ports = u32::from_be_bytes([a, b, c, d]);
+    let ports = [(ports >> 16) as u16, ports as u16];
+    if tunnels.are_likely([b, d]) && !is_tcp && tunnels.may_be(ports) {
+        return None;
+    }
+    let header_bytes = select_unpredictable(is_tcp, u32::from(transport[12] >> 4) * 4, UDP_BYTES);
+    packet.payload_bytes = above_ip.saturating_sub(header_bytes);
+    let [_, _, _, _, rest @ .., _, _, _, _] = transport;
+    packet.tcp = TcpHeader::read(rest, is_tcp);
+    Some(ports)
 }

@@ -47,14 +47,17 @@ fn shown(decoded: Result<Packet, Cause>) -> String {
     {
         write!(text, " vlan {first} [{second}]").unwrap();
     }
-    if let [source, destination] = packet.macs
+    if let [source, destination] = packet.macs.get()
         && source.is_some()
     {
         let last = |mac: Option<[u8; 6]>| mac.map_or("?".to_owned(), |mac| mac[5].to_string());
         write!(text, " mac {} > {}", last(source), last(destination)).unwrap();
     }
-    if let Some(tcp) = packet.tcp {
-        let TcpHeader { flags, sequence, acknowledgment, window } = tcp;
+    let tcp = packet.tcp;
+    if tcp.is_there() {
+        let numbers = [tcp.sequence(), tcp.acknowledgment(), tcp.window().into()];
+        let [sequence, acknowledgment, window] = numbers;
+        let flags = tcp.flags();
         write!(text, " flags {flags:#04x} seq {sequence} ack {acknowledgment} window {window}")
             .unwrap();
     }

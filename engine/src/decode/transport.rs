@@ -10,7 +10,7 @@ use crate::flow::{PortKind, protocol};
 pub(crate) struct Segment {
     pub(crate) ports: Ports,
     pub(crate) payload_bytes: u32,
-    pub(crate) tcp: Option<TcpHeader>,
+    pub(crate) tcp: TcpHeader,
     pub(crate) icmp: Option<(u8, u8)>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Segment {
 pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
     let above_ip = header.length.saturating_sub(header.header_bytes);
     let mut segment =
-        Segment { ports: Ports::NONE, payload_bytes: above_ip, tcp: None, icmp: None };
+        Segment { ports: Ports::NONE, payload_bytes: above_ip, tcp: TcpHeader::NONE, icmp: None };
     if header.is_later_fragment() {
         return Ok(segment);
     }
@@ -43,7 +43,7 @@ pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
             segment.payload_bytes =
                 above_ip.saturating_sub(transport_header_bytes(header.protocol, bytes));
             if header.protocol == protocol::TCP {
-                segment.tcp = tcp_header(bytes);
+                segment.tcp = tcp_header(bytes).unwrap_or(TcpHeader::NONE);
             }
         }
         _ => {}
@@ -53,12 +53,8 @@ pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
 
 /// What counts of a TCP header (RFC 9293 section 3.1), if it was captured up to its flags.
 fn tcp_header(bytes: &[u8]) -> Option<TcpHeader> {
-    Some(TcpHeader {
-        flags: *bytes.get(13)?,
-        sequence: be32(bytes, 4)?,
-        acknowledgment: be32(bytes, 8)?,
-        window: be16(bytes, 14).unwrap_or(u16::MAX),
-    })
+    let window = be16(bytes, 14).unwrap_or(u16::MAX);
+    Some(TcpHeader::new(*bytes.get(13)?, be32(bytes, 4)?, be32(bytes, 8)?, window))
 }
 
 /// The length of the header in bytes; 0 where the byte that says it was not captured.

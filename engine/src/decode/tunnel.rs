@@ -63,10 +63,15 @@ impl TunnelPorts {
         Some(Self(all))
     }
 
-    /// Whether one of the ports is one of these: compared all at once.
+    /// All of them.
+    pub(super) fn all(&self) -> &[u16] {
+        &self.0
+    }
+
+    /// Whether one of the ports is one of these.
     #[inline]
     pub(crate) fn may_be(&self, [source, destination]: [u16; 2]) -> bool {
-        self.0.iter().fold(false, |any, &port| any | (port == source) | (port == destination))
+        self.0.iter().any(|&port| port == source || port == destination)
     }
 
     fn is_vxlan(&self, port: u16) -> bool {

@@ -36,7 +36,8 @@ pub(super) fn admit(accepts: bool, counters: &ReceiveCounters) -> bool {
 ///
 /// # Errors
 /// The cause, for frames without a usable packet.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what goes through memory is waited for")]
 pub(super) fn decode(
     decoder: &mut Decoder,
     frame: &Frame<'_>,

@@ -165,9 +165,9 @@ impl PayloadSender {
             timestamp: packet.timestamp,
             tick: packet.tick,
             ordinal: packet.ordinal,
-            macs: packet.macs,
+            macs: packet.macs.get(),
             ttl: packet.ttl,
-            sequence: packet.tcp.map(|tcp| tcp.payload_sequence()),
+            sequence: packet.tcp.is_there().then(|| packet.tcp.payload_sequence()),
             end: 0,
             wire_bytes: packet.payload_bytes,
         };

@@ -66,11 +66,11 @@ impl Picks {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as this")]
     pub fn may_pick(&self, packet: &Packet, first: Option<&u8>) -> bool {
-        let is_syn = || packet.tcp.is_some_and(|tcp| tcp.flags & SYN != 0);
+        let is_syn = || packet.tcp.has(SYN);
         if packet.payload_bytes == 0 {
             return is_syn() || packet.key.protocol() == ICMPV6;
         }
-        packet.tcp.is_none()
+        !packet.tcp.is_there()
             || self.expected[usize::from(hash(packet)) % PICK_HASHES] > 0
             || first.is_some_and(|first| may_begin(*first))
             || packet.key.has_port(port::DNS)
@@ -89,10 +89,13 @@ impl Picks {
     }
 
     fn segment(&mut self, packet: &Packet, bytes: &[u8]) -> bool {
-        let Some(tcp) = packet.tcp else { return false };
+        let tcp = packet.tcp;
+        if !tcp.is_there() {
+            return false;
+        }
         let [idx, tag] = place_and_tag(packet);
         let idx = usize::from(idx) % PICK_PLACES;
-        let is_syn = tcp.flags & SYN != 0;
+        let is_syn = tcp.has(SYN);
         let mut place = self.places[idx];
         if is_syn || place.tag != tag {
             if !is_syn && beginning(bytes).is_none() && !packet.key.has_port(port::DNS) {
@@ -256,7 +259,7 @@ mod tests {
             let mut picks = Picks::default();
             picks.expected.fill(others);
             let picked = segments.iter().map(|&(flags, sequence, bytes)| {
-                let tcp = Some(TcpHeader { flags, sequence, acknowledgment: 0, window: 1 });
+                let tcp = TcpHeader::new(flags, sequence, 0, 1);
                 let packet = Packet { tcp, ..packet(TCP, [40_000, port], bytes) };
                 picks.may_pick(&packet, bytes.first()) && picks.picks(&packet, bytes)
             });

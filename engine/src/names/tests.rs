@@ -24,12 +24,7 @@ fn key(protocol: u8, from: (u8, u16), to: (u8, u16)) -> (FlowKey, Direction) {
 /// A packet of `from` to `to` at a tick, which is its time too.
 fn packet(tick: Tick, protocol: u8, from: (u8, u16), to: (u8, u16)) -> Packet {
     let (key, direction) = key(protocol, from, to);
-    let tcp = (protocol == TCP).then_some(TcpHeader {
-        flags: 0,
-        sequence: 1,
-        acknowledgment: 0,
-        window: 1,
-    });
+    let tcp = if protocol == TCP { TcpHeader::new(0, 1, 0, 1) } else { TcpHeader::NONE };
     Packet { key, direction, tick, timestamp: Some(tick.cast_signed()), tcp, ..Packet::NONE }
 }
 
@@ -130,7 +125,7 @@ fn a_flow_that_is_labelled_first_leaves_what_the_one_before_it_said() {
         let get = format!("GET / HTTP/1.1\r\nHost: {host}.example\r\n\r\n");
         let syn = packet(second * SECOND, TCP, (1, 4_000), (9, 80));
         // Far from the other's, so that it is a connection of its own.
-        let tcp = syn.tcp.map(|tcp| TcpHeader { sequence: 1 << (2 * second), ..tcp });
+        let tcp = TcpHeader::new(0, 1 << (2 * second), 0, 1);
         assert!(names.senders[0].push(&Packet { tcp, ..syn }, get.as_bytes()));
     }
     assert!(names.senders[0].flush());
@@ -241,7 +236,7 @@ fn records_of_one_recording_do_not_depend_on_what_is_read_after_it() {
         assert!(sender.push(&answer, &dns(7, &name, address)));
         let request = at(packet(tick + SECOND, TCP, (1, 4_000), (9, 80)), place + 2, behind);
         let sequence = 1 << (2 * behind.min(14));
-        let tcp = request.tcp.map(|tcp| TcpHeader { sequence, ..tcp });
+        let tcp = TcpHeader::new(0, sequence, 0, 1);
         assert!(sender.push(&Packet { tcp, ..request }, get(host).as_bytes()));
         assert!(sender.flush());
         while names.thread.step() {}

@@ -68,7 +68,7 @@ impl Bucket {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn guess(&self, tag: u8, fetch: impl Fn(u32)) -> u32 {
         let mut slots = self.slots_under(tag).map(|(_, slot)| slot).inspect(|&slot| fetch(slot));
         let Some(guess) = slots.next() else { return Index::NONE };
@@ -121,7 +121,7 @@ impl Index {
     /// A slot that `hash` may stand for, from its first bucket; all such slots are passed to
     /// `fetch`. [`Index::NONE`] if there is none; [`Index::AWAY`] if the second bucket may
     /// have one, which is then fetched.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn guess(&self, hash: u64, fetch: impl Fn(u32)) -> u32 {
         let bucket = &self.buckets[self.first(hash)];
         let guess = bucket.guess(tag(hash), fetch);

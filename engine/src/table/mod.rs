@@ -260,7 +260,7 @@ impl<'a> CoreTable<'a> {
     /// Asks for a packet's slot; and for its origin, where the packet is likely to need that.
     #[inline]
     fn prefetch<const EXTENDED: bool>(&self, slot: u32, packet: &Packet) {
-        if packet.tcp.is_some_and(|tcp| tcp.flags & (SYN | RST) != 0) {
+        if packet.tcp.has(SYN | RST) {
             self.slab.prefetch_all(slot);
         } else {
             self.slab.prefetch(slot);

@@ -78,7 +78,7 @@ impl Overflow {
         side.frame_bytes += u64::from(packet.frame_bytes);
         side.payload_bytes += u64::from(packet.payload_bytes);
         side.fragments += u64::from(packet.later_fragment);
-        side.tcp_flags |= packet.tcp.map_or(0, |tcp| tcp.flags);
+        side.tcp_flags |= packet.tcp.flags();
         delta.opening.get_or_insert(Opening {
             flow_start: packet.timestamp,
             ordinal: packet.ordinal as u32,

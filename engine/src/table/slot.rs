@@ -75,14 +75,19 @@ const FIRST_USER_PORT: u16 = 1_024;
 /// well-known port to another one. Only TCP says that something came before: of UDP the sender
 /// of the first packet is the initiator, as it well may be (traps, beacons, time).
 fn is_answer(packet: &Packet) -> bool {
-    let Some(tcp) = packet.tcp else { return false };
-    if tcp.flags & SYN != 0 {
-        return tcp.flags & ACK != 0;
+    if !packet.tcp.is_there() {
+        return false;
+    }
+    if packet.tcp.has(SYN) {
+        return packet.tcp.has(ACK);
     }
     let [from, to] = [packet.direction, packet.direction.opposite()]
         .map(|way| packet.key.source_port(way).unwrap_or_default());
     from < FIRST_USER_PORT && to >= FIRST_USER_PORT
 }
+
+/// Least and greatest of none.
+const NO_TTLS: [u8; 2] = [u8::MAX, u8::MIN];
 
 /// Stands for "no slot" where free slots are chained.
 const LAST: Tick = Tick::MAX;
@@ -103,9 +108,8 @@ pub(crate) struct Slot {
     marks: Marks,
     fragments: [u8; 2],
     tcp_flags: [u8; 2],
-    /// Of this part.
-    ttl_min: [u8; 2],
-    ttl_max: [u8; 2],
+    /// Least and greatest of this part, by direction.
+    ttls: [[u8; 2]; 2],
     /// Of the flow's first packet in each direction, once there was one.
     dscp: [u8; 2],
     /// What carried the first packet.
@@ -121,7 +125,7 @@ impl Slot {
     pub(super) fn new(packet: &Packet) -> Self {
         let phase = match packet.key.protocol() {
             UDP | UDP_LITE | ICMP | ICMPV6 => Phase::Datagram,
-            TCP if packet.tcp.is_some_and(|tcp| tcp.flags & SYN != 0) => Phase::HalfOpen,
+            TCP if packet.tcp.has(SYN) => Phase::HalfOpen,
             TCP => Phase::Open,
             _ => Phase::Other,
         };
@@ -130,10 +134,6 @@ impl Slot {
         let mut marks = Marks::UNPUBLISHED;
         marks.add_if(is_reverse, Marks::FIRST_REVERSE);
         marks.add_if(is_reverse != is_answer, Marks::INITIATOR_REVERSE);
-        marks.add_if(packet.icmp.is_some(), Marks::ICMP);
-        marks.add_if(packet.timestamp.is_some(), Marks::TIMED);
-        marks.add_if(packet.macs[0].is_some(), Marks::MACS[0]);
-        marks.add_if(packet.macs[1].is_some(), Marks::MACS[1]);
         Self {
             key: packet.key,
             last_tick: packet.tick,
@@ -144,8 +144,7 @@ impl Slot {
             marks,
             fragments: [0; 2],
             tcp_flags: [0; 2],
-            ttl_min: [u8::MAX; 2],
-            ttl_max: [u8::MIN; 2],
+            ttls: [NO_TTLS; 2],
             dscp: [SideCounts::NO_DSCP; 2],
             encapsulation: packet.encapsulation,
             phase,
@@ -253,11 +252,10 @@ impl Slot {
         if self.phase != Phase::Finished {
             return false;
         }
-        let Some(tcp) = packet.tcp else { return false };
-        let direction = packet.direction.idx();
+        let (tcp, direction) = (packet.tcp, packet.direction.idx());
         let is_known = self.marks.has(Marks::SYNS[direction])
-            && origin.syn_sequence[direction] == tcp.sequence;
-        tcp.flags & (SYN | ACK) == SYN && !is_known
+            && origin.syn_sequence[direction] == tcp.sequence();
+        tcp.flags() & (SYN | ACK) == SYN && !is_known
     }
 
     /// Whether the kernel may count further packets: an established TCP connection, or UDP,
@@ -284,7 +282,8 @@ impl Slot {
     /// a delta. Where a direction's sequence is by now is not known.
     pub(crate) fn note_shunted(&mut self, last: Tick) {
         self.is_single = false;
-        Marks::SEQUENCES.iter().for_each(|sequence| self.marks.0 &= !sequence.0);
+        Marks::SEQUENCES.iter().for_each(|&sequence| self.marks.remove(sequence));
+        Marks::GO_ON.iter().for_each(|&mark| self.marks.remove(mark));
         self.last_tick = self.last_tick.max(last);
     }
 
@@ -309,47 +308,49 @@ impl Slot {
     ) -> bool {
         let way = packet.direction.idx();
         let Some(counts) = self.counts[way].with(Counts::of(packet)) else { return false };
-        let more = u8::from(packet.later_fragment);
-        let Some(fragments) = self.fragments[way].checked_add(more) else { return false };
         if self.is_next(packet) {
-            if let Some(tcp) = packet.tcp {
-                let len = packet.payload_bytes.wrapping_add((tcp.flags & FIN).into());
-                self.next_sequence[way] = self.next_sequence[way].wrapping_add(len);
-                if tcp.flags & FIN != 0 {
-                    self.follow_end(packet.direction, tcp.flags);
-                }
+            let next = &mut self.next_sequence[way];
+            *next = next.wrapping_add(packet.tcp.sequence_bytes(packet.payload_bytes));
+            if packet.tcp.has(FIN) {
+                self.follow_end(packet.direction, packet.tcp.flags());
             }
+            self.last = packet.timestamp.unwrap_or(self.last);
         } else if !self.note(packet, origin()) {
             return false;
         }
         self.counts[way] = counts;
-        self.fragments[way] = fragments;
         self.last_tick = packet.tick;
-        if let Some(timestamp) = packet.timestamp {
-            self.last = self.last.max(timestamp);
+        let [least, greatest] = &mut self.ttls[way];
+        if [*least, *greatest] != [packet.ttl; 2] {
+            (*least, *greatest) = ((*least).min(packet.ttl), (*greatest).max(packet.ttl));
         }
-        self.ttl_min[way] = self.ttl_min[way].min(packet.ttl);
-        self.ttl_max[way] = self.ttl_max[way].max(packet.ttl);
-        self.tcp_flags[way] |= packet.tcp.map_or(0, |tcp| tcp.flags);
+        self.tcp_flags[way] |= packet.tcp.flags();
         true
     }
 
     /// Whether the packet is simply the next one of its flow: not the first of its direction or
-    /// part, not before another in time; of TCP, in sequence and without anything to note but its
+    /// part, not before another in time, no later fragment; of TCP, in sequence and without anything to note but its
     /// end, for which the origin is not needed.
     #[inline(always)]
     fn is_next(&self, packet: &Packet) -> bool {
         let way = packet.direction.idx();
         let is_later = packet.timestamp.is_some_and(|timestamp| timestamp >= self.last);
-        let is_in_sequence = packet.tcp.is_none_or(|tcp| {
-            tcp.sequence == self.next_sequence[way]
-                && tcp.window != 0
-                && tcp.flags & (SYN | RST) == 0
-                && self.phase != Phase::HalfOpen
-                && self.marks.has(Marks::SEQUENCES[way])
-        });
+        // What is without TCP has all numbers of its flow's directions.
+        let is_in_sequence = packet.tcp.sequence() == self.next_sequence[way]
+            && packet.tcp.window() != 0
+            && !packet.tcp.has(SYN | RST);
+        self.marks.goes_on(packet.direction) && is_in_sequence && is_later && !packet.later_fragment
+    }
+
+    /// Whether a packet of this direction, in time and in sequence, is simply the next one.
+    fn may_go_on(&self, way: usize) -> bool {
+        let is_followed = match self.phase {
+            Phase::HalfOpen => false,
+            Phase::Open | Phase::Finished => self.marks.has(Marks::SEQUENCES[way]),
+            Phase::Free | Phase::Datagram | Phase::Other => true,
+        };
         let is_known = self.dscp[way] != SideCounts::NO_DSCP;
-        is_later && self.marks.has(Marks::PART_TIMED) && is_known && is_in_sequence
+        is_followed && is_known && self.marks.has(Marks::PART_TIMED)
     }
 
     /// Notes what there is to note of any other packet. False if a count of that may not fit:
@@ -357,7 +358,10 @@ impl Slot {
     #[inline(never)]
     fn note(&mut self, packet: &Packet, origin: &mut Origin) -> bool {
         let way = packet.direction.idx();
-        if let Some(tcp) = packet.tcp {
+        let more = u8::from(packet.later_fragment);
+        let Some(fragments) = self.fragments[way].checked_add(more) else { return false };
+        let tcp = packet.tcp;
+        if tcp.is_there() {
             if !origin.odd[way].has_room() {
                 return false;
             }
@@ -375,17 +379,24 @@ impl Slot {
             origin.first = origin.first.min(timestamp);
             self.marks.add_if(true, Marks::PART_TIMED);
         }
+        self.last = packet.timestamp.map_or(self.last, |timestamp| self.last.max(timestamp));
+        self.fragments[way] = fragments;
+        // One direction's packet can make way for the other's, too.
+        for way in [0, 1] {
+            self.marks.remove(Marks::GO_ON[way]);
+            self.marks.add_if(self.may_go_on(way), Marks::GO_ON[way]);
+        }
         true
     }
 
     /// Follows the connection's state.
     fn follow(&mut self, origin: &mut Origin, direction: Direction, tcp: TcpHeader) {
-        if tcp.flags & SYN != 0 {
-            origin.syn_sequence[direction.idx()] = tcp.sequence;
+        if tcp.has(SYN) {
+            origin.syn_sequence[direction.idx()] = tcp.sequence();
             self.marks.add_if(true, Marks::SYNS[direction.idx()]);
         }
-        self.follow_end(direction, tcp.flags);
-        if tcp.flags & (SYN | ACK) == ACK
+        self.follow_end(direction, tcp.flags());
+        if tcp.flags() & (SYN | ACK) == ACK
             && self.phase == Phase::HalfOpen
             && direction == self.marks.direction(Marks::INITIATOR_REVERSE)
         {
@@ -413,8 +424,9 @@ impl Slot {
     pub(super) fn begin_part(&mut self, now: Tick, origin: &mut Origin) {
         self.part_start = now;
         self.marks.remove(Marks::PART_TIMED);
+        Marks::GO_ON.iter().for_each(|&mark| self.marks.remove(mark));
         (origin.first, self.last) = (Timestamp::MAX, Timestamp::MIN);
-        (self.ttl_min, self.ttl_max) = ([u8::MAX; 2], [u8::MIN; 2]);
+        self.ttls = [NO_TTLS; 2];
     }
 
     /// What was counted since the last time, which is then forgotten. What adds up to the same
@@ -425,6 +437,7 @@ impl Slot {
         let side = |way: usize| {
             let low = |word: u64| word & u64::from(u32::MAX);
             let Counts { packets_bytes, frame_payload } = self.counts[way];
+            let [ttl_min, ttl_max] = self.ttls[way];
             SideCounts {
                 packets: low(packets_bytes),
                 bytes: packets_bytes >> 32,
@@ -435,8 +448,8 @@ impl Slot {
                 out_of_order: origin.odd[way].out_of_order.into(),
                 zero_windows: origin.odd[way].zero_windows.into(),
                 tcp_flags: self.tcp_flags[way],
-                ttl_min: self.ttl_min[way],
-                ttl_max: self.ttl_max[way],
+                ttl_min,
+                ttl_max,
                 dscp: self.dscp[way],
             }
         };
@@ -467,15 +480,13 @@ impl Slot {
     }
 
     fn opening(&self, origin: &Origin) -> Opening {
-        let macs = [0, 1].map(|end| self.marks.has(Marks::MACS[end]).then_some(origin.macs[end]));
-        let [kind, code] = origin.syn_sequence.map(|word| word.to_le_bytes()[0]);
         Opening {
-            flow_start: self.marks.has(Marks::TIMED).then_some(origin.flow_start),
+            flow_start: origin.flow_start(),
             ordinal: origin.ordinal,
             initiator: self.marks.direction(Marks::INITIATOR_REVERSE),
-            macs,
+            macs: origin.macs(),
             first_packet: self.marks.direction(Marks::FIRST_REVERSE),
-            icmp: self.marks.has(Marks::ICMP).then_some((kind, code)),
+            icmp: origin.icmp(),
             interface: origin.interface,
             encapsulation: self.encapsulation,
         }

@@ -7,7 +7,7 @@ mod rules;
 mod segments;
 mod shunted;
 
-use crate::decode::{Packet, TcpHeader};
+use crate::decode::{Macs, Packet, TcpHeader};
 use crate::flow::{
     Direction, Endpoint, FeaturesSet, FlowKey, FlowRecord, KeyHasher, PortKind, RecordKind,
     Timeouts,
@@ -52,7 +52,7 @@ struct Sent {
     from: u8,
     to: u8,
     protocol: u8,
-    tcp: Option<TcpHeader>,
+    tcp: TcpHeader,
 }
 
 /// The packets that a decoder would make: 100 bytes each, stamped by the packet clock.
@@ -91,7 +91,7 @@ fn packets(sent: &[Sent]) -> Vec<Packet> {
             dscp: 0,
             tcp: sent.tcp,
             icmp: (sent.protocol == ICMP).then_some((8, 0)),
-            macs: [None; 2],
+            macs: Macs::NONE,
         }
     };
     sent.iter().enumerate().map(packet).collect()
@@ -159,7 +159,7 @@ fn parse(text: &str, protocol: u8) -> Sent {
     let mut words = text.split_whitespace();
     let second = words.next().unwrap();
     let ends = words.next().unwrap().as_bytes();
-    let tcp = words.next().map(|word| {
+    let tcp = words.next().map_or(TcpHeader::NONE, |word| {
         let (flags, sequence) = word.split_once(':').unwrap_or((word, "0"));
         let flag = |letter| match letter {
             'F' => 0x01,
@@ -169,7 +169,7 @@ fn parse(text: &str, protocol: u8) -> Sent {
             other => panic!("flag {other}"),
         };
         let flags = flags.chars().map(flag).fold(0, |all, flag| all | flag);
-        TcpHeader { flags, sequence: sequence.parse().unwrap(), acknowledgment: 0, window: 512 }
+        TcpHeader::new(flags, sequence.parse().unwrap(), 0, 512)
     });
     #[expect(clippy::cast_possible_truncation, reason = "seconds of a test fit")]
     let timestamp = |second: f64| (second * 10.0).round() as i64 * 100_000_000;

@@ -146,13 +146,9 @@ fn transports(packet: &Packet, theirs: &TransportSlice<'_>, above_ip: u32) -> Re
         TransportSlice::Tcp(tcp) => {
             let ours = packet.tcp;
             let header = tcp.header_slice();
-            let theirs = TcpHeader {
-                flags: header[13],
-                sequence: tcp.sequence_number(),
-                acknowledgment: tcp.acknowledgment_number(),
-                window: tcp.window_size(),
-            };
-            same("TCP header", ours, Some(theirs))?;
+            let numbers = [tcp.sequence_number(), tcp.acknowledgment_number()];
+            let theirs = TcpHeader::new(header[13], numbers[0], numbers[1], tcp.window_size());
+            same("TCP header", ours, theirs)?;
             let header_bytes = u32::try_from(header.len()).unwrap();
             (header_bytes, [tcp.source_port(), tcp.destination_port()])
         }

@@ -247,7 +247,7 @@ impl<K: Kernel> Shunt<K> {
         // The table's clock must not run ahead of any packet that is to be counted.
         let Some(cap) = packets.first().map(|packet| packet.tick) else { return Ok(()) };
         for packet in packets {
-            if packet.tcp.is_none_or(|tcp| tcp.flags & (SYN | FIN | RST) == 0) {
+            if !packet.tcp.has(SYN | FIN | RST) {
                 continue;
             }
             let Some(&number) = self.by_key.get(&packet.key) else { continue };

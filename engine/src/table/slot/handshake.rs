@@ -28,7 +28,7 @@ impl Slot {
         let initiator = self.marks.direction(Marks::INITIATOR_REVERSE);
         let responder = initiator.opposite();
         let acknowledges = |way| self.acknowledges_syn(origin, way, tcp);
-        match (tcp.flags & (SYN | ACK | RST), packet.direction == initiator) {
+        match (tcp.flags() & (SYN | ACK | RST), packet.direction == initiator) {
             (SYN, true) if self.is_single => {}
             (SYN_ACK, false)
                 if acknowledges(initiator.idx())
@@ -51,16 +51,15 @@ impl Slot {
     /// sent.
     fn acknowledges_syn(&self, origin: &Origin, way: usize, tcp: TcpHeader) -> bool {
         let syn = origin.syn_sequence[way];
-        let acknowledged = tcp.acknowledgment.wrapping_sub(syn);
+        let acknowledged = tcp.acknowledgment().wrapping_sub(syn);
         let sent = self.next_sequence[way].wrapping_sub(syn);
         self.marks.has(Marks::SYNS[way]) && acknowledged > 0 && acknowledged <= sent
     }
 
     /// The time from so long after the flow's first packet.
     fn elapsed(&self, origin: &Origin, now: Option<Timestamp>, after_ns: u32) -> RoundTrip {
-        let then = origin.flow_start.saturating_add(after_ns.into());
-        let is_known = self.marks.has(Marks::TIMED);
-        now.filter(|&now| is_known && now >= then)
-            .map_or(RoundTrip::AMBIGUOUS, |now| RoundTrip::measured(now.abs_diff(then)))
+        let Some((start, now)) = origin.flow_start().zip(now) else { return RoundTrip::AMBIGUOUS };
+        let then = start.saturating_add(after_ns.into());
+        if now >= then { RoundTrip::measured(now.abs_diff(then)) } else { RoundTrip::AMBIGUOUS }
     }
 }

@@ -8,30 +8,33 @@ use crate::flow::Direction;
 pub(super) struct Marks(pub(super) u16);
 
 impl Marks {
+    /// Directions of which a packet in time and in sequence is simply the next one: the two lowest
+    /// bits, so that one is picked by its direction's number.
+    pub(super) const GO_ON: [Self; 2] = [Self(1), Self(2)];
     /// Directions that have sent a FIN.
-    pub(super) const FINS: [Self; 2] = [Self(1), Self(2)];
+    pub(super) const FINS: [Self; 2] = [Self(4), Self(8)];
     /// Directions with a SYN in [`super::Origin::syn_sequence`].
-    pub(super) const SYNS: [Self; 2] = [Self(4), Self(8)];
-    /// Whether the first packet came with a source and with a destination MAC address.
-    pub(super) const MACS: [Self; 2] = [Self(16), Self(32)];
+    pub(super) const SYNS: [Self; 2] = [Self(16), Self(32)];
+    /// Directions whose `next_sequence` is known.
+    pub(super) const SEQUENCES: [Self; 2] = [Self(64), Self(128)];
     /// The initiator's packets go in reverse direction.
-    pub(super) const INITIATOR_REVERSE: Self = Self(64);
+    pub(super) const INITIATOR_REVERSE: Self = Self(256);
     /// The first packet went in reverse direction.
-    pub(super) const FIRST_REVERSE: Self = Self(128);
+    pub(super) const FIRST_REVERSE: Self = Self(512);
     /// A packet of this part had a timestamp.
-    pub(super) const PART_TIMED: Self = Self(256);
-    /// The first packet had an ICMP type and code.
-    pub(super) const ICMP: Self = Self(512);
-    /// The flow's first packet had a timestamp.
-    pub(super) const TIMED: Self = Self(1024);
+    pub(super) const PART_TIMED: Self = Self(1024);
     /// Nothing of the flow has been published yet.
     pub(super) const UNPUBLISHED: Self = Self(2048);
     /// See [`crate::flow::TcpEvents::CLOSED`].
     pub(super) const CLOSED: Self = Self(4096);
     /// See [`crate::flow::TcpEvents::RESET`].
     pub(super) const RESET: Self = Self(8192);
-    /// Directions whose `next_sequence` is known.
-    pub(super) const SEQUENCES: [Self; 2] = [Self(16384), Self(32768)];
+
+    /// Whether [`Marks::GO_ON`] is set for this direction.
+    #[inline]
+    pub(super) fn goes_on(self, direction: Direction) -> bool {
+        self.0 >> direction.idx() & 1 != 0
+    }
 
     pub(super) fn has(self, mark: Self) -> bool {
         self.0 & mark.0 != 0

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(in crate::table) struct Origin {
-    pub(super) flow_start: Timestamp,
+    flow_start: Timestamp,
     /// The earliest timestamp of this part, if any packet of it had one.
     pub(super) first: Timestamp,
     /// Sequence number of each direction's latest SYN; for ICMP, type and code of the first
@@ -23,9 +23,19 @@ pub(in crate::table) struct Origin {
     /// By direction: counted since the slot was last published.
     pub(super) odd: [Odd; 2],
     pub(super) ordinal: u32,
-    pub(super) macs: [[u8; 6]; 2],
+    macs: [[u8; 6]; 2],
     pub(super) interface: u16,
     pub(super) gap_direction: Direction,
+    /// What the first packet came with, in one bit each.
+    first_had: u8,
+}
+
+/// Bits of [`Origin::first_had`].
+mod had {
+    pub(super) const TIMESTAMP: u8 = 1;
+    pub(super) const ICMP: u8 = 2;
+    /// Source and destination.
+    pub(super) const MACS: [u8; 2] = [4, 8];
 }
 
 const _: () = assert!(size_of::<Origin>() == 80);
@@ -34,6 +44,11 @@ impl Origin {
     #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32: see `Opening`")]
     pub(in crate::table) fn new(packet: &Packet) -> Self {
         let (kind, code) = packet.icmp.unwrap_or_default();
+        let macs = packet.macs.get();
+        let first_had = u8::from(packet.timestamp.is_some()) * had::TIMESTAMP
+            + u8::from(packet.icmp.is_some()) * had::ICMP
+            + u8::from(macs[0].is_some()) * had::MACS[0]
+            + u8::from(macs[1].is_some()) * had::MACS[1];
         Self {
             flow_start: packet.timestamp.unwrap_or_default(),
             first: Timestamp::MAX,
@@ -42,9 +57,30 @@ impl Origin {
             gap: Gap::default(),
             odd: [Odd::default(); 2],
             ordinal: packet.ordinal as u32,
-            macs: packet.macs.map(Option::unwrap_or_default),
+            macs: macs.map(Option::unwrap_or_default),
             interface: packet.interface,
             gap_direction: Direction::Forward,
+            first_had,
         }
+    }
+
+    /// The timestamp of the flow's first packet, if it had one.
+    pub(super) fn flow_start(&self) -> Option<Timestamp> {
+        self.first_packet(had::TIMESTAMP, self.flow_start)
+    }
+
+    /// Its source and destination MAC address.
+    pub(super) fn macs(&self) -> [Option<[u8; 6]>; 2] {
+        [0, 1].map(|end| self.first_packet(had::MACS[end], self.macs[end]))
+    }
+
+    /// Its ICMP type and code.
+    pub(super) fn icmp(&self) -> Option<(u8, u8)> {
+        let [kind, code] = self.syn_sequence.map(|word| word.to_le_bytes()[0]);
+        self.first_packet(had::ICMP, (kind, code))
+    }
+
+    fn first_packet<T>(&self, had: u8, this: T) -> Option<T> {
+        (self.first_had & had != 0).then_some(this)
     }
 }

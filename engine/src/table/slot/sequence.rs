@@ -89,22 +89,21 @@ impl Slot {
     /// Counts a segment by its place in its direction's sequence. There is room for it.
     pub(super) fn follow_sequence(&mut self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
         let way = packet.direction.idx();
-        if tcp.flags & (SYN | RST) == 0 && tcp.window == 0 {
+        if !tcp.has(SYN | RST) && tcp.window() == 0 {
             origin.odd[way].zero_windows += 1;
         }
-        if tcp.flags & RST != 0 {
+        if tcp.has(RST) {
             return;
         }
-        let is_syn = tcp.flags & SYN != 0;
-        let flags = u32::from(is_syn) + u32::from(tcp.flags & FIN != 0);
-        let len = packet.payload_bytes.wrapping_add(flags);
-        let end = tcp.sequence.wrapping_add(len);
+        let (is_syn, sequence) = (tcp.has(SYN), tcp.sequence());
+        let len = tcp.sequence_bytes(packet.payload_bytes);
+        let end = sequence.wrapping_add(len);
         let next = self.next_sequence[way];
-        let ahead = tcp.sequence.wrapping_sub(next).cast_signed();
+        let ahead = sequence.wrapping_sub(next).cast_signed();
         let is_new = end.wrapping_sub(next).cast_signed() > 0;
-        let is_keep_alive = ahead == -1 && len <= 1 && flags == 0;
+        let is_keep_alive = ahead == -1 && len <= 1 && !tcp.has(SYN | FIN);
 
-        if is_syn && self.marks.has(Marks::SYNS[way]) && origin.syn_sequence[way] == tcp.sequence {
+        if is_syn && self.marks.has(Marks::SYNS[way]) && origin.syn_sequence[way] == sequence {
             origin.odd[way].retransmits += 1;
         } else if is_syn || !self.marks.has(Marks::SEQUENCES[way]) {
             if origin.gap_direction == packet.direction {
@@ -113,12 +112,12 @@ impl Slot {
             self.next_sequence[way] = end;
             self.marks.add_if(true, Marks::SEQUENCES[way]);
         } else if ahead > 0 {
-            origin.open_gap(packet, next, tcp.sequence);
+            origin.open_gap(packet, next, sequence);
             self.next_sequence[way] = end;
         } else if ahead == 0 || is_new {
             self.next_sequence[way] = end;
         } else if len > 0 && !is_keep_alive {
-            origin.count_late(packet, tcp.sequence, end);
+            origin.count_late(packet, sequence, end);
         }
     }
 }

@@ -32,13 +32,13 @@ pub(super) fn traffic(max: usize) -> impl Strategy<Value = Vec<Sent>> {
         let sent = |(gap, stamped, (from, further), protocol, header)| {
             now += gap * 100_000_000;
             let (flags, sequence, acknowledgment, window) = header;
-            let header = TcpHeader { flags, sequence, acknowledgment, window };
+            let header = TcpHeader::new(flags, sequence, acknowledgment, window);
             Sent {
                 timestamp: bool::then_some(stamped, now),
                 from: b'a' + from,
                 to: b'a' + (from + further) % 4,
                 protocol,
-                tcp: (protocol == TCP).then_some(header),
+                tcp: if protocol == TCP { header } else { TcpHeader::NONE },
             }
         };
         rows.into_iter().map(sent).collect()

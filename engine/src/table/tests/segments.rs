@@ -6,6 +6,7 @@
 
 use super::{CONFIG, TCP, Tray, UDP, hasher, packets, parse, records, run};
 use crate::decode::Packet;
+use crate::decode::TcpHeader;
 use crate::flow::{FlowRecord, TcpState, Timeouts};
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
@@ -17,15 +18,16 @@ fn segment(text: &str) -> Packet {
     let mut sent = parse(&format!("0 {} {flagged}", words[1]), TCP);
     sent.timestamp = words[0].parse().ok().map(|ms: i64| ms * 1_000_000);
     let mut packet = packets(&[sent])[0];
-    let tcp = packet.tcp.as_mut().unwrap();
-    tcp.sequence = sequence.parse().unwrap();
+    let (mut acknowledgment, mut window) = (0, packet.tcp.window());
     for word in &words[4..] {
         match word.split_at(1) {
-            ("a", number) => tcp.acknowledgment = number.parse().unwrap(),
-            ("w", number) => tcp.window = number.parse().unwrap(),
+            ("a", number) => acknowledgment = number.parse().unwrap(),
+            ("w", number) => window = number.parse().unwrap(),
             other => panic!("{other:?}"),
         }
     }
+    let sequence = sequence.parse().unwrap();
+    packet.tcp = TcpHeader::new(packet.tcp.flags(), sequence, acknowledgment, window);
     packet.payload_bytes = payload.parse().unwrap();
     packet
 }

@@ -11,7 +11,7 @@ use crate::time::SECOND_NS;
 /// A packet from `a` or `b` at a second.
 fn sent(second: i64, is_back: bool, flags: u8) -> Sent {
     let (from, to) = if is_back { (2, 1) } else { (1, 2) };
-    let tcp = Some(TcpHeader { flags, sequence: 1, acknowledgment: 0, window: 1 });
+    let tcp = TcpHeader::new(flags, 1, 0, 1);
     Sent { timestamp: Some(second * 1_000_000_000), from, to, protocol: TCP, tcp }
 }
 
@@ -24,7 +24,7 @@ fn shunted(packets: &[Packet]) -> Shunted {
         side.bytes += u64::from(packet.bytes);
         side.frame_bytes += u64::from(packet.frame_bytes);
         side.payload_bytes += u64::from(packet.payload_bytes);
-        side.tcp_flags |= packet.tcp.map_or(0, |tcp| tcp.flags);
+        side.tcp_flags |= packet.tcp.flags();
     }
     let last = packets.last().unwrap();
     Shunted { sides, last_tick: last.tick, last: last.timestamp.unwrap(), interface: 0 }
@@ -60,10 +60,10 @@ fn play(
 fn in_order(mut all: Vec<Sent>) -> Vec<Packet> {
     let mut next = [1_u32; 2];
     for sent in &mut all {
-        if let Some(tcp) = &mut sent.tcp {
+        if sent.tcp.is_there() {
             let next = &mut next[usize::from(sent.from > sent.to)];
-            tcp.sequence = *next;
-            *next += 60 + u32::from(tcp.flags & (SYN | FIN) != 0);
+            sent.tcp = TcpHeader::new(sent.tcp.flags(), *next, 0, 1);
+            *next += sent.tcp.sequence_bytes(60);
         }
     }
     packets(&all)

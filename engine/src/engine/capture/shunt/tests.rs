@@ -128,11 +128,7 @@ fn packet(flow: u16, flags: u8) -> Packet {
     let end = |port| Endpoint { address: [10; 16], port };
     let (key, direction) = FlowKey::canonical(end(1), end(flow), 4, 6, PortKind::Ports, [0; 2]);
     assert_eq!(direction, Direction::Forward);
-    Packet {
-        key,
-        tcp: Some(TcpHeader { flags, sequence: 0, acknowledgment: 0, window: 1 }),
-        ..Packet::NONE
-    }
+    Packet { key, tcp: TcpHeader::new(flags, 0, 0, 1), ..Packet::NONE }
 }
 
 /// xorshift64*.

@@ -71,7 +71,6 @@ fn ends(key: &FlowKey) -> Ends {
 }
 
 fn said(file: &Path, tunnels: Tunnels) -> Said {
-    const SYN: u8 = 2;
     let mut said = Said::default();
     let Ok(mut file) = CaptureFile::open(file, &StopRequest::default()) else { return said };
     let mut decoder = Decoder::new(KeyHasher::default()).with_tunnels(tunnels);
@@ -99,8 +98,7 @@ fn said(file: &Path, tunnels: Tunnels) -> Said {
             }
             flow.until = Some(nth + 1 + u32::from(follow_ups(bytes)));
         }
-        let sequence =
-            packet.tcp.map(|tcp| tcp.sequence.wrapping_add(u32::from(tcp.flags & SYN != 0)));
+        let sequence = packet.tcp.is_there().then(|| packet.tcp.payload_sequence());
         let payload = Payload {
             key,
             direction,

@@ -76,7 +76,7 @@ fn sides(frame: &[u8], packets: u64) -> [SideCounts; 2] {
         bytes: packets * u64::from(packet.bytes),
         frame_bytes: packets * u64::from(packet.frame_bytes),
         payload_bytes: packets * u64::from(packet.payload_bytes),
-        tcp_flags: packet.tcp.map_or(0, |tcp| tcp.flags),
+        tcp_flags: packet.tcp.flags(),
         ..SideCounts::EMPTY
     };
     sides

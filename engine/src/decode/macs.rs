@@ -1,0 +1,44 @@
+//! The MAC addresses of a frame.
+
+/// Source and destination, each if the link layer says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Macs {
+    /// As they stand in an Ethernet header: the destination first. Zeros for what is not known.
+    addresses: [u8; 12],
+    /// Source and destination.
+    is_known: [bool; 2],
+}
+
+impl Macs {
+    /// Neither is known.
+    pub const NONE: Self = Self { addresses: [0; 12], is_known: [false; 2] };
+
+    /// Those of an Ethernet frame that begins with these bytes.
+    #[must_use]
+    #[inline]
+    pub(super) fn of_ethernet(start: &[u8; 12]) -> Self {
+        Self { addresses: *start, is_known: [true; 2] }
+    }
+
+    /// Source and destination.
+    #[must_use]
+    pub fn new([source, destination]: [Option<[u8; 6]>; 2]) -> Self {
+        let mut addresses = [0; 12];
+        addresses[..6].copy_from_slice(&destination.unwrap_or_default());
+        addresses[6..].copy_from_slice(&source.unwrap_or_default());
+        Self { addresses, is_known: [source.is_some(), destination.is_some()] }
+    }
+
+    /// The same.
+    #[must_use]
+    #[inline]
+    pub fn get(&self) -> [Option<[u8; 6]>; 2] {
+        let [destination, source] = self.halves();
+        [self.is_known[0].then_some(source), self.is_known[1].then_some(destination)]
+    }
+
+    fn halves(&self) -> [[u8; 6]; 2] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.addresses;
+        [[a, b, c, d, e, f], [g, h, i, j, k, l]]
+    }
+}
