@@ -100,10 +100,11 @@ impl Reader<'_> {
     ) -> Result<()> {
         let State { filter, decoder, left, bytes_before } = state;
         decoder.set_interface(u16::try_from(idx).unwrap_or(u16::MAX));
-        let counters = &self.accounts.receives[0][idx];
-        let mut seen = 0;
+        let (source, counters) = (&self.accounts.sources[idx], &self.accounts.receives[0][idx]);
+        let (mut seen, mut looked) = (0, 0);
         while *left > 0 {
-            if seen % STOP_EVERY == 0 {
+            if seen >= looked {
+                looked = seen + STOP_EVERY;
                 if self.shared.stop.is_made() {
                     break;
                 }
@@ -114,24 +115,32 @@ impl Reader<'_> {
             if !file.is_next_here() {
                 packets.pause();
             }
-            let Some(frame) = file.next_frame()? else { break };
-            let accepts = match filter {
-                // A frame that it does not suit ends the file, as damage does.
-                Some(filter) => filter.accepts(&frame, &self.accounts.names[idx])?,
-                None => true,
-            };
-            seen += 1;
-            self.accounts.sources[idx].seen.set(seen);
-            *left -= 1;
-            if !admit(accepts, counters) {
-                continue;
-            }
-            match decode(decoder, &frame, counters, packets.next()) {
-                Ok(payload) => {
-                    packets.hand_over(&frame, payload);
-                    packets.keep();
+            let Some(frames) = file.frames()? else { break };
+            for frame in frames {
+                let accepts = match filter {
+                    // A frame that it does not suit ends the file, as damage does. It is lent a
+                    // copy, here as below: so the frame itself stays in registers.
+                    Some(filter) => filter.accepts(&{ frame }, &self.accounts.names[idx])?,
+                    None => true,
+                };
+                seen += 1;
+                source.seen.set(seen);
+                *left -= 1;
+                if !admit(accepts, counters) {
+                    continue;
                 }
-                Err(cause) => packets.hand_over_announcement(&frame, cause, decoder.tick()),
+                match decode(decoder, &frame, counters, packets.next()) {
+                    Ok(payload) => {
+                        packets.hand_over(&frame, payload);
+                        packets.keep();
+                    }
+                    Err(cause) => {
+                        packets.hand_over_announcement(&{ frame }, cause, decoder.tick());
+                    }
+                }
+                if *left == 0 {
+                    break;
+                }
             }
         }
         note(decoder, counters);

@@ -4,12 +4,11 @@
 //! longer record headers. The magic number tells them apart; the version is not looked
 //! at, nor is the snap length, which many writers leave wrong.
 
-use super::Found;
 use super::order::Order;
 use super::window::Window;
 use crate::error::Result;
 use crate::limits::FILE_PACKET_BYTES;
-use crate::source::LinkType;
+use crate::source::{Frame, LinkType};
 use crate::time::{SECOND_NS, Timestamp};
 
 /// Bytes of the file header.
@@ -22,12 +21,13 @@ const MODIFIED: u32 = 0xa1b2_cd34;
 // A record's time always fits: 2^32 seconds and 2^32 fractions.
 const _: () = assert!((u32::MAX as u64) * (SECOND_NS + 1_000) <= Timestamp::MAX as u64);
 
-/// Finds the packets of a pcap file.
-pub(super) struct Classic {
+/// How the packet records of a pcap file are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
     order: Order,
     /// Nanoseconds in one unit of a record's second time field.
     fraction_ns: i64,
-    record_bytes: usize,
+    head_bytes: usize,
     link: LinkType,
 }
 
@@ -46,11 +46,15 @@ fn variant(magic: [u8; 4]) -> Option<(Order, i64, usize)> {
     })
 }
 
-impl Classic {
+impl Record {
+    /// Of no file.
+    pub(super) const NONE: Self =
+        Self { order: Order::Little, fraction_ns: 0, head_bytes: 0, link: LinkType::NULL };
+
     /// Takes the file header.
-    pub(super) fn open(magic: [u8; 4], window: &mut Window) -> Result<Classic> {
+    pub(super) fn open(magic: [u8; 4], window: &mut Window) -> Result<Record> {
         let whole = window.holds(HEADER_BYTES)?;
-        let (Some((order, fraction_ns, record_bytes)), Some([.., network])) =
+        let (Some((order, fraction_ns, head_bytes)), Some([.., network])) =
             (variant(magic), Order::Little.words::<6>(window.rest()).filter(|_| whole))
         else {
             return Err(window.damage("the file ends inside the pcap header at its start"));
@@ -59,7 +63,7 @@ impl Classic {
         let network = order.u32(network.to_le_bytes());
         // The upper bits say how long the frame check sequences are, which nobody fills in.
         let link = LinkType((network & 0xffff) as u16);
-        Ok(Classic { order, fraction_ns, record_bytes, link })
+        Ok(Record { order, fraction_ns, head_bytes, link })
     }
 
     /// The link type of all packets.
@@ -68,32 +72,43 @@ impl Classic {
     }
 
     /// How long the record at the start of the window is, if that is there to read.
-    pub(super) fn record_bytes(&self, window: &Window) -> Option<usize> {
+    pub(super) fn bytes(&self, window: &Window) -> Option<usize> {
         let [_, _, captured, _] = self.order.words(window.rest())?;
-        Some(self.record_bytes + captured as usize)
+        Some(self.head_bytes + captured as usize)
     }
 
-    /// The next packet, `None` at the end.
-    #[expect(clippy::inline_always, reason = "a frame that goes through memory is waited for")]
-    #[inline(always)]
-    pub(super) fn next(&self, window: &mut Window) -> Result<Option<Found>> {
-        if !window.holds(self.record_bytes)? {
-            return if window.rest().is_empty() { Ok(None) } else { Err(window.cut("packet")) };
+    /// Reads until a whole record is in the window: false at the end.
+    ///
+    /// # Errors
+    /// If there is none, or reading fails.
+    pub(super) fn is_there(&self, window: &mut Window) -> Result<bool> {
+        if !window.holds(self.head_bytes)? {
+            return if window.rest().is_empty() { Ok(false) } else { Err(window.cut("packet")) };
         }
-        let Some([seconds, fraction, captured, wire_len]) = self.order.words(window.rest()) else {
+        let Some([_, _, captured, _]) = self.order.words(window.rest()) else {
             return Err(window.cut("packet"));
         };
         let captured = captured as usize;
         if captured > FILE_PACKET_BYTES {
             return Err(window.broken("packet", &too_long(captured)));
         }
-        if !window.holds(self.record_bytes + captured)? {
-            return Err(window.cut("packet"));
+        if window.holds(self.head_bytes + captured)? { Ok(true) } else { Err(window.cut("packet")) }
+    }
+
+    /// The frame of the record at the start of `bytes`, and what follows that; `None` if it is
+    /// not whole, or no record.
+    #[inline(always)]
+    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Option<(Frame<'a>, &'a [u8])> {
+        let [seconds, fraction, captured, wire_len] = self.order.words(bytes)?;
+        let captured = captured as usize;
+        if captured > FILE_PACKET_BYTES {
+            return None;
         }
-        let at = window.take(self.record_bytes + captured) + self.record_bytes;
+        let (record, rest) = bytes.split_at_checked(self.head_bytes + captured)?;
         let timestamp =
             i64::from(seconds) * SECOND_NS as i64 + i64::from(fraction) * self.fraction_ns;
-        Ok(Some(Found { at, captured, wire_len, timestamp: Some(timestamp), link: self.link }))
+        let bytes = record.get(self.head_bytes..)?;
+        Some((Frame { bytes, wire_len, timestamp: Some(timestamp), link: self.link }, rest))
     }
 }
 

@@ -11,6 +11,7 @@
 //! <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html>.
 
 mod classic;
+mod frames;
 mod interface;
 mod order;
 mod pcapng;
@@ -25,7 +26,8 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use self::classic::Classic;
+use self::classic::Record;
+pub use self::frames::Frames;
 use self::order::Order;
 use self::pcapng::Pcapng;
 use self::pipe::Pipe;
@@ -49,10 +51,16 @@ pub struct CaptureFile {
 
 /// How packets are found in the window.
 enum Format {
-    Classic(Classic),
+    Classic(Record),
     Pcapng(Pcapng),
     /// The end was reached, or damage.
     Ended,
+}
+
+/// What comes next.
+enum Next {
+    Records(Record),
+    Found(Found),
 }
 
 /// A packet that was found in the window and taken from it.
@@ -131,24 +139,30 @@ impl CaptureFile {
         Ok(CaptureFile { window, format, size, untimed: 0 })
     }
 
-    /// The next frame, in place in the reader's buffer; `None` at the proper end.
+    /// The next frames, in place in the reader's buffer: at least one of them, and no more than are
+    /// there; `None` at the proper end.
     ///
     /// # Errors
     /// At damage, or if reading fails: every frame before it was handed out. An error is
     /// final; after it the file has ended.
-    #[expect(clippy::inline_always, reason = "a frame that goes through memory is waited for")]
-    #[inline(always)]
-    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
+    pub fn frames(&mut self) -> Result<Option<Frames<'_>>> {
         let found = match &mut self.format {
-            Format::Classic(classic) => classic.next(&mut self.window),
-            Format::Pcapng(pcapng) => pcapng.next(&mut self.window),
+            Format::Classic(record) => record
+                .is_there(&mut self.window)
+                .map(|is_there| is_there.then_some(Next::Records(*record))),
+            Format::Pcapng(pcapng) => {
+                pcapng.next(&mut self.window).map(|found| found.map(Next::Found))
+            }
             Format::Ended => Ok(None),
         };
         match found {
-            Ok(Some(Found { at, captured, wire_len, timestamp, link })) => {
+            Ok(Some(Next::Records(record))) => {
+                Ok(Some(Frames::of_records(record, self.window.parts())))
+            }
+            Ok(Some(Next::Found(Found { at, captured, wire_len, timestamp, link }))) => {
                 self.untimed += u64::from(timestamp.is_none());
-                let bytes = self.window.taken(at, captured);
-                Ok(Some(Frame { bytes, wire_len, timestamp, link }))
+                let (bytes, start) = self.window.taken_and_start(at, captured);
+                Ok(Some(Frames::of_one(Frame { bytes, wire_len, timestamp, link }, start)))
             }
             Ok(None) => {
                 self.format = Format::Ended;
@@ -161,6 +175,14 @@ impl CaptureFile {
         }
     }
 
+    /// The next one alone, where the rate does not matter.
+    ///
+    /// # Errors
+    /// As [`CaptureFile::frames`].
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
+        Ok(self.frames()?.and_then(|mut frames| frames.next()))
+    }
+
     /// Whether the next frame is surely had without waiting for whoever writes to a pipe.
     #[inline]
     #[must_use]
@@ -168,9 +190,7 @@ impl CaptureFile {
         let is_whole = |bytes: usize| self.window.rest().len() >= bytes;
         self.size.is_some()
             || match &self.format {
-                Format::Classic(classic) => {
-                    classic.record_bytes(&self.window).is_some_and(is_whole)
-                }
+                Format::Classic(record) => record.bytes(&self.window).is_some_and(is_whole),
                 Format::Pcapng(pcapng) => {
                     pcapng.packet_block_bytes(&self.window).is_some_and(is_whole)
                 }
@@ -182,7 +202,7 @@ impl CaptureFile {
     #[must_use]
     pub fn link(&self) -> Option<LinkType> {
         match &self.format {
-            Format::Classic(classic) => Some(classic.link()),
+            Format::Classic(record) => Some(record.link()),
             Format::Pcapng(_) | Format::Ended => None,
         }
     }
@@ -217,7 +237,7 @@ fn identify(window: &mut Window) -> Result<Format> {
         };
     }
     if let Some(magic) = magic.filter(|&magic| classic::is_magic(magic)) {
-        return Ok(Format::Classic(Classic::open(magic, window)?));
+        return Ok(Format::Classic(Record::open(magic, window)?));
     }
     Err(not_a_capture(window))
 }

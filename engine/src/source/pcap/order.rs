@@ -44,6 +44,13 @@ impl Order {
     #[inline]
     pub(super) fn words<const N: usize>(self, bytes: &[u8]) -> Option<[u32; N]> {
         let words = bytes.as_chunks::<4>().0.first_chunk::<N>()?;
-        Some(words.map(|word| self.u32(word)))
+        let words = words.map(u32::from_le_bytes);
+        // One branch for all of them, which is always the same.
+        Some(if self == Self::Little { words } else { swapped(words) })
     }
+}
+
+#[cold]
+fn swapped<const N: usize>(words: [u32; N]) -> [u32; N] {
+    words.map(u32::swap_bytes)
 }

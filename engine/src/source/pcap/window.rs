@@ -54,6 +54,19 @@ impl Window {
         &self.bytes[self.start..self.end]
     }
 
+    /// The same, and where it begins in the buffer: to be moved by who takes of it.
+    #[inline]
+    pub(super) fn parts(&mut self) -> (&mut usize, &[u8]) {
+        let rest = &self.bytes[self.start..self.end];
+        (&mut self.start, rest)
+    }
+
+    /// The same, and `count` bytes that were taken, at `at` in the buffer.
+    #[inline]
+    pub(super) fn taken_and_start(&mut self, at: usize, count: usize) -> (&[u8], &mut usize) {
+        (&self.bytes[at..at + count], &mut self.start)
+    }
+
     /// Whether at least `count` bytes are in the window, after reading more if need be:
     /// if not, the file ends before.
     ///
@@ -65,19 +78,13 @@ impl Window {
     }
 
     /// Takes `count` bytes, which the window must hold, and returns where they are for
-    /// [`Window::taken`]. They stay there until [`Window::holds`] is called.
+    /// [`Window::taken_and_start`]. They stay there until [`Window::holds`] is called.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> usize {
         assert!(count <= self.end - self.start, "only what the window holds is taken");
         let at = self.start;
         self.start += count;
         at
-    }
-
-    /// `count` bytes that were taken, at `at` in the buffer.
-    #[inline]
-    pub(super) fn taken(&self, at: usize, count: usize) -> &[u8] {
-        &self.bytes[at..at + count]
     }
 
     /// Reads until `count` bytes are there, and no more often: a pipe may have no more to
