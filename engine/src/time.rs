@@ -161,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_bears_any_timestamps_and_stands_once_it_is_set() {
+        let mut clock = PacketClock::default();
+        let ends = [0, 5, i64::MAX, i64::MIN, i64::MAX, 7, i64::MIN, i64::MIN + 1];
+        let ticks = ends.map(|timestamp| clock.advance(Some(timestamp)));
+        assert!(ticks.is_sorted() && ticks[1] == 5 && ticks[7] == Tick::MAX, "{ticks:?}");
+        let mut clock = PacketClock::default();
+        assert_eq!([5, 6].map(|timestamp| clock.advance(Some(timestamp))), [0, 1]);
+        clock.set(100);
+        assert_eq!([7, 8, 9].map(|timestamp| clock.advance(Some(timestamp))), [100; 3]);
+        assert_eq!(clock.advance(None), 100);
+    }
+
+    #[test]
     fn the_clock_moves_forward_only_and_by_packet_time() {
         assert_eq!(ticks(&[100, 101, 105]), [0, 1, 5]);
         assert_eq!(ticks(&[100, 105, 101, 106]), [0, 5, 5, 6], "reordering");

@@ -42,3 +42,19 @@ impl Macs {
         [[a, b, c, d, e, f], [g, h, i, j, k, l]]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_in_comes_out() {
+        let (a, b) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        for macs in [[None; 2], [Some(a), None], [None, Some(b)], [Some(a), Some(b)]] {
+            assert_eq!(Macs::new(macs).get(), macs);
+        }
+        assert_eq!(Macs::NONE, Macs::new([None; 2]));
+        let start = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
+        assert_eq!(Macs::of_ethernet(&start), Macs::new([Some(a), Some(b)]));
+    }
+}

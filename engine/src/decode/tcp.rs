@@ -120,3 +120,27 @@ impl fmt::Debug for TcpHeader {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_what_was_read_and_none_is_of_no_note() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 0xf9, 0x13, 0xfe, 0xdc];
+        let header = TcpHeader::read(&bytes, true);
+        assert_eq!(header, TcpHeader::new(0x13, 0x0102_0304, 0x0506_0708, 0xfedc));
+        let fields = (header.flags(), header.sequence(), header.acknowledgment(), header.window());
+        assert_eq!(fields, (0x13, 0x0102_0304, 0x0506_0708, 0xfedc));
+        assert!(header.is_there() && header.has(SYN) && header.has(FIN) && !header.has(4));
+        assert_eq!((header.payload_sequence(), header.sequence_bytes(10)), (0x0102_0305, 12));
+        assert_eq!(TcpHeader::new(0x10, u32::MAX, 0, 0).sequence_bytes(u32::MAX), u32::MAX);
+
+        let none = TcpHeader::read(&bytes, false);
+        assert_eq!(none, TcpHeader::NONE);
+        assert!(!none.is_there() && !none.has(u8::MAX) && none.window() > 0);
+        assert_eq!((none.sequence(), none.sequence_bytes(10)), (0, 0));
+        // All that a header can be is one, and another than none.
+        assert!(TcpHeader::new(0, 0, 0, 0).is_there());
+    }
+}
