@@ -5,6 +5,7 @@
 use std::io::Cursor;
 
 use flowtap::limits::FILE_PACKET_BYTES;
+use flowtap::source::Frame;
 use flowtap::source::pcap::CaptureFile;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,11 +16,18 @@ fuzz_target!(|bytes: &[u8]| {
     let size = Some(bytes.len() as u64);
     let read = Box::new(Cursor::new(bytes.to_vec()));
     let Ok(mut file) = CaptureFile::from_read("input".to_owned(), read, size) else { return };
-    for _ in 0..FRAMES {
-        match file.next_frame() {
-            Ok(Some(frame)) => assert!(frame.bytes.len() <= FILE_PACKET_BYTES),
+    let mut read = 0;
+    while read < FRAMES {
+        match file.frames() {
+            Ok(Some(frames)) => {
+                let is_within = |frame: Frame<'_>| frame.bytes.len() <= FILE_PACKET_BYTES;
+                // Of some that are there only the first ones are taken.
+                let lengths: Vec<_> = frames.take(read % 3 + 1).map(is_within).collect();
+                assert!(!lengths.is_empty() && !lengths.contains(&false));
+                read += lengths.len();
+            }
             Ok(None) | Err(_) => {
-                assert!(matches!(file.next_frame(), Ok(None)), "the end is the end");
+                assert!(matches!(file.frames(), Ok(None)), "the end is the end");
                 assert!(file.progress().0 <= bytes.len() as u64, "no more than there is");
                 return;
             }

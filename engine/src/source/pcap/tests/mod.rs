@@ -10,6 +10,7 @@ mod random;
 use std::io::{self, Read};
 
 use super::CaptureFile;
+use crate::source::Frame;
 
 /// What a test expects of one frame: bytes, length on the wire, time, link type.
 type Packet = (Vec<u8>, u32, Option<i64>, u16);
@@ -32,6 +33,11 @@ impl Read for Slow {
 
 /// Reads a file that comes in pieces of `step` bytes.
 fn outcome(file: &[u8], step: usize) -> Outcome {
+    outcome_of_some(file, step, usize::MAX)
+}
+
+/// The same, where of the frames that are there only the first `at_once` are taken.
+fn outcome_of_some(file: &[u8], step: usize, at_once: usize) -> Outcome {
     let read = Slow { bytes: io::Cursor::new(file.to_vec()), step };
     let mut capture = match CaptureFile::from_read("x.pcap".into(), Box::new(read), None) {
         Ok(capture) => capture,
@@ -39,10 +45,14 @@ fn outcome(file: &[u8], step: usize) -> Outcome {
     };
     let mut packets = Vec::new();
     let error = loop {
-        match next(&mut capture) {
-            Ok(Some(packet)) => packets.push(packet),
+        match capture.frames() {
+            Ok(Some(frames)) => {
+                let before = packets.len();
+                packets.extend(frames.take(at_once).map(owned));
+                assert!(packets.len() > before, "there is one");
+            }
             Ok(None) => break None,
-            Err(error) => break Some(error),
+            Err(error) => break Some(error.to_string()),
         }
     };
     assert_eq!(next(&mut capture), Ok(None), "the end is final");
@@ -56,7 +66,11 @@ fn outcome(file: &[u8], step: usize) -> Outcome {
 
 fn next(capture: &mut CaptureFile) -> Result<Option<Packet>, String> {
     let frame = capture.next_frame().map_err(|error| error.to_string())?;
-    Ok(frame.map(|f| (f.bytes.to_vec(), f.wire_len, f.timestamp, f.link.0)))
+    Ok(frame.map(owned))
+}
+
+fn owned(frame: Frame<'_>) -> Packet {
+    (frame.bytes.to_vec(), frame.wire_len, frame.timestamp, frame.link.0)
 }
 
 /// Checks the frames and the error of a file, however its bytes come.
@@ -64,6 +78,10 @@ fn check(what: &str, file: &[u8], packets: &[Packet], error: Option<&str>) {
     let expected = (packets.to_vec(), error.map(str::to_owned));
     assert_eq!(outcome(file, usize::MAX), expected, "{what}");
     assert_eq!(outcome(file, 1), expected, "{what}, byte by byte");
+    for at_once in 1..3 {
+        let some = outcome_of_some(file, usize::MAX, at_once);
+        assert_eq!(some, expected, "{what}, {at_once} at once");
+    }
     let zipped = outcome(&compressed::gzip(file), usize::MAX);
     assert_eq!(zipped.0, expected.0, "{what}, in gzip");
     assert_eq!(zipped.1.is_some(), error.is_some(), "{what}, in gzip");
