@@ -1,4 +1,4 @@
-//! The MAC addresses of a frame.
+//! The MAC addresses of a frame, copied as they stand there: few packets need them taken apart.
 
 /// Source and destination, each if the link layer says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Macs {
         Self { addresses: *start, is_known: [true; 2] }
     }
 
-    /// Source and destination.
+    /// A source and a destination address, as far as they are known.
     #[must_use]
     pub fn new([source, destination]: [Option<[u8; 6]>; 2]) -> Self {
         let mut addresses = [0; 12];
@@ -29,7 +29,7 @@ impl Macs {
         Self { addresses, is_known: [source.is_some(), destination.is_some()] }
     }
 
-    /// The same.
+    /// Source and destination address; `None` for one that the link layer does not say.
     #[must_use]
     #[inline]
     pub fn get(&self) -> [Option<[u8; 6]>; 2] {

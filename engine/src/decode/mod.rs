@@ -5,7 +5,8 @@
 //! above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later fragments
 //! belong to their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`],
 //! and where in it a device tells of itself ([`announcement`]); what carried a packet it enters
-//! into a list ([`carriers`]). It trusts no length that a packet claims, and never reads behind the
+//! into a list ([`carriers`]). What few packets need taken apart it copies as it stands ([`tcp`],
+//! [`macs`]). It trusts no length that a packet claims, and never reads behind the
 //! captured bytes.
 
 mod announcement;
@@ -67,7 +68,8 @@ pub struct Packet {
     pub ttl: u8,
     /// Differentiated services code point (RFC 2474): the upper six bits of the traffic class.
     pub dscp: u8,
-    /// What counts of the TCP header.
+    /// What counts of the TCP header: [`TcpHeader::NONE`] of other packets, of later fragments, and
+    /// if its flags were not captured.
     pub tcp: TcpHeader,
     /// ICMP type and code.
     pub icmp: Option<(u8, u8)>,

@@ -1,4 +1,4 @@
-//! What counts of a TCP header (RFC 9293 section 3.1).
+//! What counts of a TCP header (RFC 9293 section 3.1), as the decoder hands it to the flow table.
 
 use std::fmt;
 use std::hint::select_unpredictable;
@@ -81,7 +81,8 @@ impl TcpHeader {
         self.numbers as u32
     }
 
-    /// The window as it stands in the header, not scaled; the largest one if it was not captured.
+    /// The window as it stands in the header, not scaled; the largest one if it was not captured,
+    /// and not 0 if there is no header.
     #[must_use]
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "two bytes are meant")]

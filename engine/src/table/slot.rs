@@ -2,8 +2,8 @@
 //!
 //! A [`Slot`] is what every packet of a flow touches, two cache lines. An [`Origin`], beside
 //! it, is for packets that are not simply the next one of their flow: its first ones, those of
-//! TCP with flags or out of [`sequence`], those out of time; and for publications. All slots of
-//! a table are its [`super::slab`]'s.
+//! TCP with flags, out of [`sequence`] or without a header, later fragments, those without a time
+//! or out of time; and for publications. All slots of a table are its [`super::slab`]'s.
 
 mod counts;
 mod handshake;
@@ -329,13 +329,14 @@ impl Slot {
     }
 
     /// Whether the packet is simply the next one of its flow: not the first of its direction or
-    /// part, not before another in time, no later fragment; of TCP, in sequence and without anything to note but its
-    /// end, for which the origin is not needed.
+    /// part, not before another in time, no later fragment; of TCP, in sequence and without
+    /// anything to note but its end, for which the origin is not needed.
     #[inline(always)]
     fn is_next(&self, packet: &Packet) -> bool {
         let way = packet.direction.idx();
         let is_later = packet.timestamp.is_some_and(|timestamp| timestamp >= self.last);
-        // What is without TCP has all numbers of its flow's directions.
+        // Without TCP this holds: its sequence number is 0 and its flow's next one stays that, its
+        // window is open, and it has no flags.
         let is_in_sequence = packet.tcp.sequence() == self.next_sequence[way]
             && packet.tcp.window() != 0
             && !packet.tcp.has(SYN | RST);
@@ -347,6 +348,7 @@ impl Slot {
         let is_followed = match self.phase {
             Phase::HalfOpen => false,
             Phase::Open | Phase::Finished => self.marks.has(Marks::SEQUENCES[way]),
+            // A free slot has no packets.
             Phase::Free | Phase::Datagram | Phase::Other => true,
         };
         let is_known = self.dscp[way] != SideCounts::NO_DSCP;

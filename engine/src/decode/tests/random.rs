@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::second::agrees;
 use super::{ethernet, udp4, udp6, v6};
-use crate::decode::{Cause, Decoder, Packet, TunnelPorts, Tunnels};
-use crate::flow::KeyHasher;
+use crate::decode::{Cause, Decoder, Macs, Packet, TcpHeader, TunnelPorts, Tunnels};
+use crate::flow::{Direction, KeyHasher};
 use crate::source::{Frame, LinkType};
 
 fn decode(link: LinkType, bytes: &[u8], wire_len: usize) -> Result<Packet, Cause> {
@@ -29,8 +29,33 @@ fn decode_with(
     Decoder::new(KeyHasher::default()).with_tunnels(tunnels).decode(&frame)
 }
 
+/// A packet with something in every field that can be left as it was.
+fn written_over() -> Packet {
+    Packet {
+        hash: 1,
+        direction: Direction::Reverse,
+        timestamp: Some(1),
+        tick: 1,
+        ordinal: u64::MAX,
+        interface: 1,
+        bytes: 1,
+        frame_bytes: 1,
+        payload_bytes: 1,
+        later_fragment: true,
+        ttl: 1,
+        dscp: 1,
+        tcp: TcpHeader::new(1, 1, 1, 1),
+        icmp: Some((1, 1)),
+        macs: Macs::new([Some([1; 6]), None]),
+        ..Packet::NONE
+    }
+}
+
 fn tunnels() -> impl Strategy<Value = Tunnels> {
-    prop::sample::select(vec![Tunnels::Outer, Tunnels::Inner(TunnelPorts::default())])
+    // One of the frames' ports, one with the same lower byte as another of them, and the last one.
+    let given = TunnelPorts::with_vxlan(&[80, 0x0101, u16::MAX]).unwrap();
+    let inner = [TunnelPorts::default(), given].map(Tunnels::Inner);
+    prop::sample::select(vec![Tunnels::Outer, inner[0], inner[1]])
 }
 
 fn link_type() -> impl Strategy<Value = LinkType> {
@@ -198,7 +223,7 @@ proptest! {
             let frame = Frame { bytes, wire_len, timestamp: Some(0), link: LinkType::ETHERNET };
             let mut packet = Packet::NONE;
             let want = general.decode_general(&frame, &mut packet).map(|payload| (packet, payload));
-            let mut packet = Packet::NONE;
+            let mut packet = written_over();
             let got = straight.decode_to(&frame, &mut packet).map(|payload| (packet, payload));
             prop_assert_eq!(got, want);
         }

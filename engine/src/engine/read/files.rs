@@ -138,7 +138,8 @@ impl Reader<'_> {
                         packets.hand_over_announcement(&{ frame }, cause, decoder.tick());
                     }
                 }
-                if *left == 0 {
+                // What is not taken comes again.
+                if *left == 0 || seen >= looked {
                     break;
                 }
             }

@@ -23,7 +23,7 @@ const _: () = assert!((u32::MAX as u64) * (SECOND_NS + 1_000) <= Timestamp::MAX 
 
 /// How the packet records of a pcap file are read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Record {
+pub(super) struct RecordFormat {
     order: Order,
     /// Nanoseconds in one unit of a record's second time field.
     fraction_ns: i64,
@@ -46,13 +46,9 @@ fn variant(magic: [u8; 4]) -> Option<(Order, i64, usize)> {
     })
 }
 
-impl Record {
-    /// Of no file.
-    pub(super) const NONE: Self =
-        Self { order: Order::Little, fraction_ns: 0, head_bytes: 0, link: LinkType::NULL };
-
+impl RecordFormat {
     /// Takes the file header.
-    pub(super) fn open(magic: [u8; 4], window: &mut Window) -> Result<Record> {
+    pub(super) fn open(magic: [u8; 4], window: &mut Window) -> Result<RecordFormat> {
         let whole = window.holds(HEADER_BYTES)?;
         let (Some((order, fraction_ns, head_bytes)), Some([.., network])) =
             (variant(magic), Order::Little.words::<6>(window.rest()).filter(|_| whole))
@@ -63,7 +59,7 @@ impl Record {
         let network = order.u32(network.to_le_bytes());
         // The upper bits say how long the frame check sequences are, which nobody fills in.
         let link = LinkType((network & 0xffff) as u16);
-        Ok(Record { order, fraction_ns, head_bytes, link })
+        Ok(RecordFormat { order, fraction_ns, head_bytes, link })
     }
 
     /// The link type of all packets.
@@ -77,11 +73,11 @@ impl Record {
         Some(self.head_bytes + captured as usize)
     }
 
-    /// Reads until a whole record is in the window: false at the end.
+    /// Reads until a whole record is in the window. False at the end.
     ///
     /// # Errors
     /// If there is none, or reading fails.
-    pub(super) fn is_there(&self, window: &mut Window) -> Result<bool> {
+    pub(super) fn fill(&self, window: &mut Window) -> Result<bool> {
         if !window.holds(self.head_bytes)? {
             return if window.rest().is_empty() { Ok(false) } else { Err(window.cut("packet")) };
         }
@@ -95,20 +91,20 @@ impl Record {
         if window.holds(self.head_bytes + captured)? { Ok(true) } else { Err(window.cut("packet")) }
     }
 
-    /// The frame of the record at the start of `bytes`, and what follows that; `None` if it is
-    /// not whole, or no record.
+    /// The frame of the record at the start of `bytes`, and how long that is; `None` if it is not
+    /// whole, or no record.
     #[inline(always)]
-    pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Option<(Frame<'a>, &'a [u8])> {
+    pub(super) fn frame<'a>(&self, bytes: &'a [u8]) -> Option<(Frame<'a>, usize)> {
         let [seconds, fraction, captured, wire_len] = self.order.words(bytes)?;
         let captured = captured as usize;
         if captured > FILE_PACKET_BYTES {
             return None;
         }
-        let (record, rest) = bytes.split_at_checked(self.head_bytes + captured)?;
+        let record_bytes = self.head_bytes + captured;
+        let bytes = bytes.get(self.head_bytes..record_bytes)?;
         let timestamp =
             i64::from(seconds) * SECOND_NS as i64 + i64::from(fraction) * self.fraction_ns;
-        let bytes = record.get(self.head_bytes..)?;
-        Some((Frame { bytes, wire_len, timestamp: Some(timestamp), link: self.link }, rest))
+        Some((Frame { bytes, wire_len, timestamp: Some(timestamp), link: self.link }, record_bytes))
     }
 }
 

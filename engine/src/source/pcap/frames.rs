@@ -1,31 +1,32 @@
 //! Frames that are in memory already: where packets are found in a loop of their own, whose state
-//! stays in registers.
+//! stays in registers. [`super::CaptureFile::frames`] makes them.
 
-use super::classic::Record;
+use super::classic::RecordFormat;
+use super::window::Rest;
 use crate::source::Frame;
 
-/// Some of a capture's frames, in their order, in place in the reader's buffer. What is not taken of
-/// them comes with the next ones.
-pub struct Frames<'a> {
-    /// What was read and not yet taken.
-    rest: &'a [u8],
-    /// Where that begins in the buffer.
-    start: &'a mut usize,
-    /// How records of `rest` are read.
-    record: Record,
-    /// A frame that was found by itself; then `rest` is empty.
-    single: Option<Frame<'a>>,
+/// Some of a capture's frames, in their order, in place in the reader's buffer. The first of them is
+/// to be taken; what is left of the others comes with the next ones. It ends at damage, which the next
+/// call of [`super::CaptureFile::frames`] reports.
+#[must_use = "the first frame comes once"]
+pub struct Frames<'a>(Found<'a>);
+
+enum Found<'a> {
+    /// In the records of a pcap file.
+    Records(RecordFormat, Rest<'a>),
+    /// In a block of a pcapng file, one by one.
+    One(Option<Frame<'a>>),
 }
 
 impl<'a> Frames<'a> {
-    /// Those of pcap's records in `rest`, which begins at `start` in the buffer.
-    pub(super) fn of_records(record: Record, (start, rest): (&'a mut usize, &'a [u8])) -> Self {
-        Self { rest, start, record, single: None }
+    /// Those of pcap's records in `rest`.
+    pub(super) fn of_records(format: RecordFormat, rest: Rest<'a>) -> Self {
+        Self(Found::Records(format, rest))
     }
 
     /// A frame that was found and taken.
-    pub(super) fn of_one(frame: Frame<'a>, start: &'a mut usize) -> Self {
-        Self { rest: &[], start, record: Record::NONE, single: Some(frame) }
+    pub(super) fn of_one(frame: Frame<'a>) -> Self {
+        Self(Found::One(Some(frame)))
     }
 }
 
@@ -34,13 +35,13 @@ impl<'a> Iterator for Frames<'a> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Frame<'a>> {
-        if let Some(frame) = self.single.take() {
-            return Some(frame);
+        match &mut self.0 {
+            Found::Records(format, rest) => {
+                let (frame, record_bytes) = format.frame(rest.bytes())?;
+                rest.take(record_bytes);
+                Some(frame)
+            }
+            Found::One(frame) => frame.take(),
         }
-        // What is damaged is not here either: who asks for more finds out.
-        let (frame, rest) = self.record.split(self.rest)?;
-        *self.start += self.rest.len() - rest.len();
-        self.rest = rest;
-        Some(frame)
     }
 }

@@ -6,7 +6,7 @@
 //! reads a recording calls it.
 //!
 //! The way of the bytes: `stream` reads and decompresses, `window` buffers, and `classic`
-//! or `pcapng` (with `interface`) find the packets in the window.
+//! or `pcapng` (with `interface`) find the packets in the window, which `frames` hands out.
 //! Formats: <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-05.html> and
 //! <https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html>.
 
@@ -26,7 +26,7 @@ use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use self::classic::Record;
+use self::classic::RecordFormat;
 pub use self::frames::Frames;
 use self::order::Order;
 use self::pcapng::Pcapng;
@@ -51,7 +51,7 @@ pub struct CaptureFile {
 
 /// How packets are found in the window.
 enum Format {
-    Classic(Record),
+    Classic(RecordFormat),
     Pcapng(Pcapng),
     /// The end was reached, or damage.
     Ended,
@@ -59,7 +59,7 @@ enum Format {
 
 /// What comes next.
 enum Next {
-    Records(Record),
+    Records(RecordFormat),
     Found(Found),
 }
 
@@ -148,7 +148,7 @@ impl CaptureFile {
     pub fn frames(&mut self) -> Result<Option<Frames<'_>>> {
         let found = match &mut self.format {
             Format::Classic(record) => record
-                .is_there(&mut self.window)
+                .fill(&mut self.window)
                 .map(|is_there| is_there.then_some(Next::Records(*record))),
             Format::Pcapng(pcapng) => {
                 pcapng.next(&mut self.window).map(|found| found.map(Next::Found))
@@ -157,12 +157,12 @@ impl CaptureFile {
         };
         match found {
             Ok(Some(Next::Records(record))) => {
-                Ok(Some(Frames::of_records(record, self.window.parts())))
+                Ok(Some(Frames::of_records(record, self.window.rest_to_take())))
             }
             Ok(Some(Next::Found(Found { at, captured, wire_len, timestamp, link }))) => {
                 self.untimed += u64::from(timestamp.is_none());
-                let (bytes, start) = self.window.taken_and_start(at, captured);
-                Ok(Some(Frames::of_one(Frame { bytes, wire_len, timestamp, link }, start)))
+                let bytes = self.window.taken(at, captured);
+                Ok(Some(Frames::of_one(Frame { bytes, wire_len, timestamp, link })))
             }
             Ok(None) => {
                 self.format = Format::Ended;
@@ -237,7 +237,7 @@ fn identify(window: &mut Window) -> Result<Format> {
         };
     }
     if let Some(magic) = magic.filter(|&magic| classic::is_magic(magic)) {
-        return Ok(Format::Classic(Record::open(magic, window)?));
+        return Ok(Format::Classic(RecordFormat::open(magic, window)?));
     }
     Err(not_a_capture(window))
 }

@@ -33,6 +33,27 @@ pub(super) struct Window {
     offset: u64,
 }
 
+/// What is in a window and not yet taken.
+pub(super) struct Rest<'a> {
+    bytes: &'a [u8],
+    /// Where they begin in the buffer.
+    start: &'a mut usize,
+}
+
+impl<'a> Rest<'a> {
+    #[inline(always)]
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Takes `count` bytes, which must be there.
+    #[inline(always)]
+    pub(super) fn take(&mut self, count: usize) {
+        self.bytes = &self.bytes[count..];
+        *self.start += count;
+    }
+}
+
 impl Window {
     pub(super) fn new(subject: String, stream: Stream) -> Window {
         let bytes = vec![0; FILE_BUFFER_BYTES];
@@ -54,17 +75,16 @@ impl Window {
         &self.bytes[self.start..self.end]
     }
 
-    /// The same, and where it begins in the buffer: to be moved by who takes of it.
+    /// The same, to be taken piece by piece.
     #[inline]
-    pub(super) fn parts(&mut self) -> (&mut usize, &[u8]) {
-        let rest = &self.bytes[self.start..self.end];
-        (&mut self.start, rest)
+    pub(super) fn rest_to_take(&mut self) -> Rest<'_> {
+        Rest { bytes: &self.bytes[self.start..self.end], start: &mut self.start }
     }
 
-    /// The same, and `count` bytes that were taken, at `at` in the buffer.
+    /// `count` bytes that were taken, at `at` in the buffer.
     #[inline]
-    pub(super) fn taken_and_start(&mut self, at: usize, count: usize) -> (&[u8], &mut usize) {
-        (&self.bytes[at..at + count], &mut self.start)
+    pub(super) fn taken(&self, at: usize, count: usize) -> &[u8] {
+        &self.bytes[at..at + count]
     }
 
     /// Whether at least `count` bytes are in the window, after reading more if need be:
@@ -78,7 +98,7 @@ impl Window {
     }
 
     /// Takes `count` bytes, which the window must hold, and returns where they are for
-    /// [`Window::taken_and_start`]. They stay there until [`Window::holds`] is called.
+    /// [`Window::taken`]. They stay there until [`Window::holds`] is called.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> usize {
         assert!(count <= self.end - self.start, "only what the window holds is taken");

@@ -5,7 +5,9 @@ use crate::flow::Direction;
 /// What a slot knows in one bit each. Where two follow each other they are for the forward
 /// and the reverse direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marks(pub(super) u16);
+pub(super) struct Marks(u16);
+
+const _: () = assert!(Marks::GO_ON[0].0 == 1 && Marks::GO_ON[1].0 == 2, "picked by shifting");
 
 impl Marks {
     /// Directions of which a packet in time and in sequence is simply the next one: the two lowest
