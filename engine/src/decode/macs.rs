@@ -33,13 +33,9 @@ impl Macs {
     #[must_use]
     #[inline]
     pub fn get(&self) -> [Option<[u8; 6]>; 2] {
-        let [destination, source] = self.halves();
-        [self.is_known[0].then_some(source), self.is_known[1].then_some(destination)]
-    }
-
-    fn halves(&self) -> [[u8; 6]; 2] {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = self.addresses;
-        [[a, b, c, d, e, f], [g, h, i, j, k, l]]
+        let (source, destination) = ([g, h, i, j, k, l], [a, b, c, d, e, f]);
+        [self.is_known[0].then_some(source), self.is_known[1].then_some(destination)]
     }
 }
 
