@@ -63,8 +63,10 @@ pub enum Step {
     Done,
 }
 
-/// What one `merge` or `reap` thread has done; written by it, readable by all.
+/// What one `merge` or `reap` thread has done; written by it, readable by all; on
+/// cache lines of its own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct GlobalCounters {
     /// Records begun: entered into the map, or passed by it whole.
     pub created: Counter,

@@ -1,4 +1,5 @@
-//! All counters of a run, each written by one thread.
+//! All counters of a run, each written by one thread, and what one thread writes on cache lines of
+//! its own: two that write to one line wait for each other.
 
 use std::sync::OnceLock;
 
@@ -14,6 +15,7 @@ use crate::table::TableCounters;
 /// What a source has counted of one interface or file. Its one writer is the thread that
 /// owns the source (`main` for what the kernel counts).
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct SourceCounters {
     /// Packets that the NIC says it received; [`u64::MAX`] if it does not say.
     pub nic_rx: Gauge,
@@ -41,6 +43,7 @@ pub struct SourceCounters {
 
 /// What one receiving thread has counted of its frames.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ReceiveCounters {
     /// Packets that came to the queue, where it is the kernel that counts them there.
     pub seen: Gauge,

@@ -1,10 +1,12 @@
-//! What becomes of payloads and names, counted; each number by one thread.
+//! What becomes of payloads and names, counted; each number by one thread, each thread's on cache
+//! lines of its own.
 
 use crate::names::ParserCounters;
 use crate::sync::{Counter, Gauge};
 
 /// Of one decoder.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct HandoverCounters {
     /// Payloads handed over.
     pub handed: Counter,
@@ -14,6 +16,7 @@ pub struct HandoverCounters {
 
 /// Of the `names` thread.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct ThreadCounters {
     /// Payloads that were read.
     pub read: Counter,
@@ -47,6 +50,7 @@ pub struct ThreadCounters {
 
 /// Of one thread that labels records.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct LabelCounters {
     /// Records that got a label.
     pub labelled: Counter,

@@ -26,8 +26,10 @@ pub struct TableConfig {
     pub features_set: FeaturesSet,
 }
 
-/// What a table has done; written by its owner, readable by all.
+/// What a table has done; written by its owner, readable by all; on cache lines of its
+/// own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct TableCounters {
     /// Packets counted into slots.
     pub in_flows: Counter,
