@@ -41,16 +41,19 @@ impl Default for Hello {
 /// Characters of a fingerprint.
 const BYTES: usize = 36;
 
+/// What the lists of most clients fit.
+const USUAL_LIST_BYTES: usize = 192;
+
 /// The fingerprint.
 pub(super) fn fingerprint(hello: &Hello) -> Box<str> {
     let [ciphers, extensions, algorithms, versions] =
         [&hello.ciphers, &hello.extensions, &hello.signature_algorithms, &hello.versions]
             .map(|values| values.iter().copied().filter(|&value| !is_grease(value)));
     let carrier = match hello.carrier {
-        Carrier::Tcp => 't',
-        Carrier::Quic => 'q',
+        Carrier::Tcp => b't',
+        Carrier::Quic => b'q',
     };
-    let name = if hello.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
+    let name = if hello.extensions.contains(&SERVER_NAME) { b'd' } else { b'i' };
     let version = version(versions.max().unwrap_or(hello.version));
     let counts = [ciphers.clone().count(), extensions.clone().count()]
         .map(|count| u8::try_from(count).map_or(99, |count| count.min(99)));
@@ -58,20 +61,20 @@ pub(super) fn fingerprint(hello: &Hello) -> Box<str> {
     let mut offered = list(sorted(extensions.filter(|kind| ![SERVER_NAME, ALPN].contains(kind))));
     let algorithms = list(algorithms);
     if !algorithms.is_empty() && !offered.is_empty() {
-        offered.push('_');
-        offered.push_str(&algorithms);
+        offered.push(b'_');
+        offered.extend_from_slice(&algorithms);
     }
-    let mut text = String::with_capacity(BYTES);
+    let mut text = Vec::with_capacity(BYTES);
     text.push(carrier);
-    text.push_str(version);
+    text.extend_from_slice(version.as_bytes());
     text.push(name);
     counts.into_iter().for_each(|count| push_decimal(&mut text, count));
     push_ends(&mut text, &hello.alpn);
-    text.push('_');
+    text.push(b'_');
     push_digest(&mut text, &ciphers);
-    text.push('_');
+    text.push(b'_');
     push_digest(&mut text, &offered);
-    text.into()
+    String::from_utf8(text).expect("each byte is ASCII").into()
 }
 
 /// Values that mean nothing, which clients send so that servers stay tolerant (RFC 8701).
@@ -94,15 +97,14 @@ fn version(version: u16) -> &'static str {
 
 /// First and last character of a protocol's name; those of its hexadecimal form if one of them is
 /// no letter or digit.
-fn push_ends(text: &mut String, alpn: &[u8]) {
-    let (Some(&first), Some(&last)) = (alpn.first(), alpn.last()) else {
-        return text.push_str("00");
-    };
-    if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
-        text.extend([first, last].map(char::from));
-    } else {
-        text.extend([first >> 4, last & 0x0f].map(digit));
-    }
+fn push_ends(text: &mut Vec<u8>, alpn: &[u8]) {
+    text.extend_from_slice(&match (alpn.first(), alpn.last()) {
+        (Some(&first), Some(&last)) => {
+            let is_plain = first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric();
+            if is_plain { [first, last] } else { [first >> 4, last & 0x0f].map(digit) }
+        }
+        _ => *b"00",
+    });
 }
 
 fn sorted(values: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
@@ -112,11 +114,11 @@ fn sorted(values: impl Iterator<Item = u16>) -> impl Iterator<Item = u16> {
 }
 
 /// Four hexadecimal digits each, with commas.
-fn list(values: impl Iterator<Item = u16>) -> String {
-    let mut text = String::new();
+fn list(values: impl Iterator<Item = u16>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(USUAL_LIST_BYTES);
     for value in values {
         if !text.is_empty() {
-            text.push(',');
+            text.push(b',');
         }
         push_hex(&mut text, &value.to_be_bytes());
     }
@@ -124,25 +126,27 @@ fn list(values: impl Iterator<Item = u16>) -> String {
 }
 
 /// The first twelve hexadecimal digits of the SHA-256 of a list, zeros if it is empty.
-fn push_digest(text: &mut String, list: &str) {
+fn push_digest(text: &mut Vec<u8>, list: &[u8]) {
     match list {
-        "" => push_hex(text, &[0; 6]),
+        [] => push_hex(text, &[0; 6]),
         _ => push_hex(text, &Sha256::digest(list)[..6]),
     }
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 0x0f].map(digit)));
+fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        text.extend_from_slice(&[byte >> 4, byte & 0x0f].map(digit));
+    }
 }
 
 /// Two digits of a number below 100.
-fn push_decimal(text: &mut String, number: u8) {
-    text.extend([number / 10, number % 10].map(digit));
+fn push_decimal(text: &mut Vec<u8>, number: u8) {
+    text.extend_from_slice(&[number / 10, number % 10].map(digit));
 }
 
 /// A hexadecimal digit.
-fn digit(value: u8) -> char {
-    char::from(b"0123456789abcdef"[usize::from(value % 16)])
+fn digit(value: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(value % 16)]
 }
 
 #[cfg(test)]

@@ -106,7 +106,8 @@ impl Pieces {
         if adjacent == 0 {
             return Cow::Borrowed(&first.bytes);
         }
-        Cow::Owned(parts[..=adjacent].iter().flat_map(|part| &part.bytes).copied().collect())
+        let run: Vec<_> = parts[..=adjacent].iter().map(|part| &*part.bytes).collect();
+        Cow::Owned(run.concat())
     }
 
     /// Says that nothing starts at part `idx`.
