@@ -18,6 +18,10 @@ const _: () = assert!(
     "an empty ring takes what a batch of packets closes, and all overflow aggregates at once"
 );
 
+/// Batches of packets in flight from the reader of recordings to one of several workers: more than
+/// it reads while one that has found nothing sleeps.
+pub const DEALT_BATCHES: usize = 64;
+
 /// Packets in one batch on its way from the queue where they arrived to their flow's core.
 pub const EXCHANGE_BATCH: usize = 32;
 

@@ -32,7 +32,7 @@ use crate::export::{Context, Patience, Sink, WhenFull};
 use crate::flow::{Encapsulations, KeyHasher, Sampling};
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Timing};
-use crate::limits::{BATCH_PACKETS, RING_BATCHES};
+use crate::limits::{BATCH_PACKETS, DEALT_BATCHES, RING_BATCHES};
 use crate::source::pcap::CaptureFile;
 use crate::sync::{Arc, AtomicU64, Ordering, StopRequest, thread};
 use crate::table::exchange::{Exchange, Incoming, Order, exchange, senders};
@@ -259,7 +259,7 @@ fn start_workers<'scope, 'env>(
         return Ok(Running { reader, workers: Vec::new() });
     }
 
-    let (to_workers, incoming) = senders(cores.len(), Order::Place, RING_BATCHES, BATCH_PACKETS);
+    let (to_workers, incoming) = senders(cores.len(), Order::Place, DEALT_BATCHES, BATCH_PACKETS);
     let by_direction = settings.dispatch == Dispatch::Direction;
     let mut exchanges = Vec::new();
     if by_direction {

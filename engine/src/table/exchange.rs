@@ -113,7 +113,8 @@ impl Senders {
     /// Sends a packet to one receiver, when a batch is full. False if there is no room.
     pub fn send(&mut self, receiver: usize, packet: &Packet) -> bool {
         let lane = &mut self.lanes[receiver];
-        if lane.room() == 0 {
+        // Only here is it looked at how far the receiver is: that moves a cache line.
+        if lane.is_batch_full() && !lane.flush() {
             return false;
         }
         lane.push(*packet);
