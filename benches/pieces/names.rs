@@ -43,7 +43,7 @@ impl Piece for Pick {
     fn run(&mut self) -> u64 {
         let Self { picks, payloads } = self;
         let mut is_picked = |packet: &Packet, payload: &[u8]| {
-            picks.may_pick(packet, payload.first()) && picks.picks(packet, payload)
+            picks.may_pick(packet, payload) && picks.picks(packet, payload)
         };
         payloads.iter().filter(|(packet, payload)| is_picked(packet, payload)).count() as u64
     }

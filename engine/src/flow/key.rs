@@ -212,6 +212,14 @@ impl FlowKey {
         [low, high].contains(&u64::from(port)) && self.port_kind() == PortKind::Ports
     }
 
+    /// The lower bytes of both ports, which tell most of them from a few; of a flow without ports
+    /// anything.
+    #[inline]
+    pub(crate) fn lower_port_bytes(&self) -> [u8; 2] {
+        let [_, _, _, _, higher, _, lower, _] = self.0[4].to_le_bytes();
+        [lower, higher]
+    }
+
     /// The key as bytes that are the same on every machine, for flow identifiers.
     #[must_use]
     pub fn stable_bytes(&self) -> [u8; 48] {

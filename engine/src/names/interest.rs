@@ -100,6 +100,19 @@ pub(super) enum Service {
     Ssdp,
 }
 
+/// The ports of all of them.
+const SERVICE_PORTS: [u16; 9] = [
+    port::DNS,
+    port::MDNS,
+    port::LLMNR,
+    port::NBNS,
+    port::DHCP_SERVER,
+    port::DHCP_CLIENT,
+    port::DHCP_V6_SERVER,
+    port::DHCP_V6_CLIENT,
+    port::SSDP,
+];
+
 /// The service of datagrams between these ports, whichever of them is its own.
 #[inline]
 pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
@@ -114,6 +127,25 @@ pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
         _ => None,
     })
 }
+
+/// Whether a datagram between ports with these lower bytes, of which `bytes` were captured, may be
+/// of use: of nearly all that are not this says no.
+#[inline]
+pub(super) fn may_want_datagram([from, to]: [u8; 2], bytes: &[u8]) -> bool {
+    let is_likely = |byte: u8| IS_LOWER_PORT_BYTE[usize::from(byte)];
+    is_likely(from) | is_likely(to) || quic::seems_to_begin(bytes) | gquic::seems_to_begin(bytes)
+}
+
+/// Of the ports of services.
+static IS_LOWER_PORT_BYTE: [bool; 256] = {
+    let mut is_one = [false; 256];
+    let mut idx = 0;
+    while idx < SERVICE_PORTS.len() {
+        is_one[SERVICE_PORTS[idx].to_le_bytes()[0] as usize] = true;
+        idx += 1;
+    }
+    is_one
+};
 
 #[inline]
 fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> bool {

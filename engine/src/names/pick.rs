@@ -15,14 +15,17 @@
 //!
 //! Most payloads begin nothing, and are of flows of which nothing is expected that does not show by
 //! its first byte. Those never get to their place: a count of the flows that meet in a hash, of
-//! which more is expected, tells them at once ([`Picks::may_pick`]).
+//! which more is expected, tells them at once ([`Picks::may_pick`]). Datagrams are told by their ports
+//! and the first bytes of flags and version, without a branch.
 
 use crate::decode::Packet;
 use crate::flow::Direction;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES};
-use crate::names::interest::{OVERTAKEN, beginning, follow_ups, may_begin, port, wants};
+use crate::names::interest::{
+    OVERTAKEN, beginning, follow_ups, may_begin, may_want_datagram, port, wants,
+};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two() && PICK_PLACES <= 1 << 16);
 const _: () = assert!(PICK_HASHES.is_power_of_two() && PICK_HASHES <= 1 << 16);
@@ -61,18 +64,23 @@ impl Default for Picks {
 }
 
 impl Picks {
-    /// Whether the payload of `packet` could be picked, whose `first` byte is this if it was
-    /// captured. Of nearly all that are not picked this says no.
+    /// Whether the payload of `packet` could be picked, of which `captured` are the bytes that were
+    /// captured, and perhaps more behind them. Of nearly all that are not picked this says no.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as this")]
-    pub fn may_pick(&self, packet: &Packet, first: Option<&u8>) -> bool {
+    pub fn may_pick(&self, packet: &Packet, captured: &[u8]) -> bool {
         let is_syn = || packet.tcp.has(SYN);
         if packet.payload_bytes == 0 {
             return is_syn() || packet.key.protocol() == ICMPV6;
         }
-        !packet.tcp.is_there()
-            || self.expected[usize::from(hash(packet)) % PICK_HASHES] > 0
-            || first.is_some_and(|first| may_begin(*first))
+        if !packet.tcp.is_there() {
+            return match packet.key.protocol() {
+                UDP => may_want_datagram(packet.key.lower_port_bytes(), captured),
+                protocol => protocol == ICMPV6,
+            };
+        }
+        self.expected[usize::from(hash(packet)) % PICK_HASHES] > 0
+            || captured.first().is_some_and(|first| may_begin(*first))
             || packet.key.has_port(port::DNS)
             || is_syn()
     }
@@ -261,7 +269,7 @@ mod tests {
             let picked = segments.iter().map(|&(flags, sequence, bytes)| {
                 let tcp = TcpHeader::new(flags, sequence, 0, 1);
                 let packet = Packet { tcp, ..packet(TCP, [40_000, port], bytes) };
-                picks.may_pick(&packet, bytes.first()) && picks.picks(&packet, bytes)
+                picks.may_pick(&packet, bytes) && picks.picks(&packet, bytes)
             });
             assert_eq!(picked.collect::<Vec<_>>(), want, "{others} others");
         }
@@ -276,6 +284,31 @@ mod tests {
         assert!(!picks(443, &[0x40, 0, 0, 0, 1, 8]), "a short header");
         let later = Packet { later_fragment: true, ..packet(UDP, [40_000, 53], b"x") };
         assert!(!Picks::default().picks(&later, b"x"));
+    }
+
+    /// Neither by ports and first byte nor by the whole.
+    #[test]
+    fn datagrams_that_may_not_be_picked_would_not_be() {
+        let mut picks = Picks::default();
+        let (mut picked, mut not_looked_at) = (0, 0);
+        let versions: [&[u8]; 4] =
+            [b"\0\0\0\x01", b"\x6b\x33\x43\xcf", b"Q046", b"\x08id-of-itQ043"];
+        for port in [53, 67, 68, 137, 443, 546, 547, 1_900, 5_353, 5_355, 0x3535, 40_001] {
+            for (first, rest) in (0..=u8::MAX).flat_map(|first| versions.map(|rest| (first, rest)))
+            {
+                let datagram = [&[first], rest, &[0; 16]].concat();
+                let packet = packet(UDP, [port, 40_000], &datagram);
+                let may = picks.may_pick(&packet, &datagram);
+                let does = picks.picks(&packet, &datagram);
+                assert!(may || !does, "port {port}, {datagram:02x?}");
+                (picked, not_looked_at) =
+                    (picked + u32::from(does), not_looked_at + u32::from(!may));
+            }
+        }
+        assert!(
+            picked > 9_000 && not_looked_at > 1_200,
+            "{picked} picked, {not_looked_at} passed by"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ const FANOUT: usize = 64;
 /// Sorted by hash.
 type Part<K, V> = Vec<(u64, K, V)>;
 
-type Group<K, V> = Vec<Arc<Part<K, V>>>;
+type Group<K, V> = [Arc<Part<K, V>>; FANOUT];
 
 /// The map. A clone is cheap, and does not change any more.
 #[derive(Debug, Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct Parts<K, V> {
 impl<K, V> Default for Parts<K, V> {
     fn default() -> Self {
         let part = Arc::new(Vec::new());
-        let group = Arc::new(vec![part; FANOUT]);
+        let group = Arc::new(std::array::from_fn(|_| Arc::clone(&part)));
         Self { groups: vec![group; FANOUT], hasher: Seed::default(), len: 0 }
     }
 }

@@ -21,6 +21,15 @@ pub(crate) fn may_begin(datagram: &[u8]) -> bool {
     version.is_some_and(|[q, digits @ ..]| *q == b'Q' && digits.iter().all(u8::is_ascii_digit))
 }
 
+/// Whether that may be so, by the flags and the first byte of the version: without a branch, as what
+/// is in datagrams cannot be foretold.
+#[inline]
+pub(crate) fn seems_to_begin(datagram: &[u8]) -> bool {
+    let Some([first, next]) = datagram.first_chunk() else { return false };
+    let far = datagram.get(9).copied().unwrap_or_default();
+    (first & 0x80 != 0) & (*next == b'Q') | (first & 0x09 == 0x09) & (far == b'Q')
+}
+
 /// The name in the first packet of a client.
 pub(super) fn server_name(datagram: &[u8]) -> Option<Box<str>> {
     if !may_begin(datagram) {

@@ -18,7 +18,7 @@ use crate::limits::{CRYPTO_PARTS, STREAM_BYTES};
 use crate::names::FlowFact;
 use crate::names::parse::pieces::Bounds;
 
-pub(crate) use self::header::may_begin;
+pub(crate) use self::header::{may_begin, seems_to_begin};
 
 /// Packets in one datagram that are looked at.
 const COALESCED: usize = 8;

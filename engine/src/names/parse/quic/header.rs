@@ -30,6 +30,14 @@ pub(crate) fn may_begin(datagram: &[u8]) -> bool {
     is_known(version) && matches!(kind(datagram[0], version), Kind::Initial)
 }
 
+/// Whether that may be so, by the first bytes of the flags and the version: without a branch, as what
+/// is in datagrams cannot be foretold.
+#[inline]
+pub(crate) fn seems_to_begin(datagram: &[u8]) -> bool {
+    let Some([first, version]) = datagram.first_chunk() else { return false };
+    (first & 0x80 != 0) & matches!(version, 0 | 0x6b | 0xfa | 0xff | b'T')
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Initial,
