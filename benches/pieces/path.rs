@@ -62,8 +62,8 @@ impl Piece for Path {
                 let frame = captured.frame();
                 let payload = decoder.decode_to(&frame, packet).expect("well-formed");
                 let Some(Hook { picks, sender, .. }) = names else { continue };
-                if picks.may_pick(packet, frame.bytes.get(payload..).unwrap_or_default()) {
-                    let bytes = &frame.bytes[payload..][..packet.payload_bytes as usize];
+                let bytes = &frame.bytes[payload..][..packet.payload_bytes as usize];
+                if picks.may_pick(packet, bytes) {
                     // As live: what finds no room is counted.
                     dropped += u64::from(picks.picks(packet, bytes) && !sender.push(packet, bytes));
                 }

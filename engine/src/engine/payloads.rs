@@ -35,11 +35,9 @@ impl Payloads {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn offer(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        if self.picks.may_pick(packet, frame.bytes.get(payload..).unwrap_or_default()) {
-            let captured = captured(packet, frame, payload);
-            if !self.pick(packet, captured) {
-                self.counters.handovers[self.number].ring_full.add(1);
-            }
+        let captured = captured(packet, frame, payload);
+        if self.picks.may_pick(packet, captured) && !self.pick(packet, captured) {
+            self.counters.handovers[self.number].ring_full.add(1);
         }
     }
 
@@ -47,11 +45,9 @@ impl Payloads {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn hand_over(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        if self.picks.may_pick(packet, frame.bytes.get(payload..).unwrap_or_default()) {
-            let captured = captured(packet, frame, payload);
-            if !self.pick(packet, captured) {
-                self.push_once_there_is_room(packet, captured);
-            }
+        let captured = captured(packet, frame, payload);
+        if self.picks.may_pick(packet, captured) && !self.pick(packet, captured) {
+            self.push_once_there_is_room(packet, captured);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::flow::{Direction, FlowKey};
 use crate::limits::{CHUNK_BYTES, CHUNK_PAYLOADS, COPIED_BYTES, HANDOVER_CHUNKS};
 use crate::names::Payload;
 use crate::sync::buffers::{Drainer, Filler, buffers};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Alone, Arc, AtomicU64, Ordering};
 use crate::time::{Tick, Timestamp};
 
 const _: () = assert!(COPIED_BYTES <= CHUNK_BYTES, "an empty chunk takes any payload");
@@ -59,11 +59,6 @@ struct Head {
     end: usize,
     wire_bytes: u32,
 }
-
-/// On cache lines of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Alone<T>(T);
 
 /// How far a sender is, and how far the tables are behind it.
 #[derive(Debug, Default)]

@@ -100,23 +100,15 @@ pub(super) enum Service {
     Ssdp,
 }
 
-/// The ports of all of them.
-const SERVICE_PORTS: [u16; 9] = [
-    port::DNS,
-    port::MDNS,
-    port::LLMNR,
-    port::NBNS,
-    port::DHCP_SERVER,
-    port::DHCP_CLIENT,
-    port::DHCP_V6_SERVER,
-    port::DHCP_V6_CLIENT,
-    port::SSDP,
-];
-
 /// The service of datagrams between these ports, whichever of them is its own.
 #[inline]
 pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
-    ports.into_iter().find_map(|port| match port {
+    ports.into_iter().find_map(service_at)
+}
+
+#[inline]
+const fn service_at(port: u16) -> Option<Service> {
+    match port {
         port::DNS => Some(Service::Dns(NameService::Dns)),
         port::MDNS => Some(Service::Dns(NameService::Mdns)),
         port::LLMNR => Some(Service::Dns(NameService::Llmnr)),
@@ -125,7 +117,7 @@ pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
         port::DHCP_V6_CLIENT | port::DHCP_V6_SERVER => Some(Service::DhcpV6),
         port::SSDP => Some(Service::Ssdp),
         _ => None,
-    })
+    }
 }
 
 /// Whether a datagram between ports with these lower bytes, of which `bytes` were captured, may be
@@ -139,10 +131,12 @@ pub(super) fn may_want_datagram([from, to]: [u8; 2], bytes: &[u8]) -> bool {
 /// Of the ports of services.
 static IS_LOWER_PORT_BYTE: [bool; 256] = {
     let mut is_one = [false; 256];
-    let mut idx = 0;
-    while idx < SERVICE_PORTS.len() {
-        is_one[SERVICE_PORTS[idx].to_le_bytes()[0] as usize] = true;
-        idx += 1;
+    let mut port = 0;
+    while port < u16::MAX {
+        port += 1;
+        if service_at(port).is_some() {
+            is_one[port.to_le_bytes()[0] as usize] = true;
+        }
     }
     is_one
 };

@@ -42,6 +42,11 @@ pub use model::{epoch, snapshot};
 
 use std::time::Duration;
 
+/// On cache lines of its own: processors fetch them in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Alone<T>(pub(crate) T);
+
 /// A number that one thread counts up and any thread may read.
 ///
 /// Counting is a load and a store, not a read-modify-write: there is one writer.

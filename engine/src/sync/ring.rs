@@ -15,12 +15,7 @@
 use std::cell::Cell;
 
 use crate::sync::cell::UnsafeCell;
-use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
-
-/// On cache lines of its own: processors fetch them in pairs.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Alone<T>(T);
+use crate::sync::{Alone, Arc, AtomicBool, AtomicUsize, Ordering};
 
 #[derive(Debug)]
 struct Ring<T> {

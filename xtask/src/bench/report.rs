@@ -147,8 +147,8 @@ impl Parts {
             Block::Heading(1, "Benchmarks".into()),
             Block::Text(
                 "Written by `cargo xtask bench text` from `target/bench/report.json`, which the \
-                 commands below write. Times of a shared machine: only ratios within a table \
-                 mean anything."
+                 commands below write; each section is of the run whose commit it names. Times of \
+                 a shared machine: only ratios within a table mean anything."
                     .into(),
             ),
         ];

@@ -15,6 +15,8 @@ pub(super) const TIMEOUTS: [u32; 2] = [120, 300];
 
 /// The meter that all others are held against; others of ours have longer names.
 pub(super) const OURS: &str = "flowtap";
+/// The same, without learning names.
+pub(super) const WITHOUT_NAMES: &str = "flowtap, no names";
 
 /// What no meter of one thread can be faster than.
 pub(super) const CEILING: &str = "ceiling";
@@ -71,7 +73,7 @@ pub(super) fn all(flowtap: &Path) -> (Vec<Meter>, Vec<&'static str>) {
     };
     let mut meters = vec![
         ours(OURS, "0,1", IPFIX, |case| flowtap_args(case, "flows.ipfix", 1)),
-        ours("flowtap, no names", "0,1", IPFIX, |case| {
+        ours(WITHOUT_NAMES, "0,1", IPFIX, |case| {
             let args = flowtap_args(case, "flows.ipfix", 1);
             [args, strings(&["--names", "off"])].concat()
         }),

@@ -150,6 +150,14 @@ impl Series {
         });
         better.map(|row| format!("{} on {}", row.run.meter, self.capture)).collect()
     }
+
+    /// How many times as fast ours is without names, if that is worth saying.
+    fn cost_of_names(&self) -> Option<String> {
+        let rows = self.rows();
+        let rate = |meter| rows.iter().find(|row| row.run.meter == meter).map(|row| row.rate[0]);
+        let times = rate(super::meter::WITHOUT_NAMES)? / rate(super::meter::OURS)?;
+        (times > 1.1).then(|| format!("{times:.1} times on {}", self.capture))
+    }
 }
 
 impl Findings for Offline {
@@ -183,7 +191,10 @@ impl Findings for Offline {
         };
         let slower = say("Offline, slower", all(&|row| -row.rate[0]));
         let larger = say("Offline, more memory", all(&|row| row.rss_bytes));
-        slower.into_iter().chain(larger).collect()
+        let named: Vec<_> = self.series.iter().filter_map(Series::cost_of_names).collect();
+        let named = (!named.is_empty())
+            .then(|| format!("Offline, faster without names: {}.", named.join(", ")));
+        slower.into_iter().chain(larger).chain(named).collect()
     }
 
     fn gaps(&self) -> Vec<String> {
