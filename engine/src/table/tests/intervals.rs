@@ -171,3 +171,19 @@ fn a_table_at_rest_completes_intervals() {
     assert_eq!(numbers, [3], "brought home by the hand, before it is over");
     assert_eq!(table.complete_below(), 4);
 }
+
+/// Also where time jumps once and then stands, as when a reader gets much of a pipe at once.
+#[test]
+fn a_jump_completes_all_before_it() {
+    let counters = TableCounters::default();
+    let mut table = CoreTable::new(CONFIG, hasher(), &counters).unwrap();
+    table.set_intervals(grid());
+    let mut tray = Tray::unlimited();
+    let packets =
+        packets(&[super::parse("100 a>b", super::UDP), super::parse("100 b>c", super::UDP)]);
+    let end = 1_000 * SECOND_NS;
+    table.count(&packets, &mut tray);
+    table.count(&[Packet { tick: end, ..packets[0] }], &mut tray);
+    (0..5).for_each(|_| table.advance(end, &mut tray));
+    assert_eq!(table.complete_below(), grid().number(end));
+}
