@@ -136,7 +136,7 @@ pub const SINK_RECORDS_READ: usize = BATCH_RECORDS * 8;
 
 /// Memory that the records waiting for one sink take at most. Sinks share their batches, so
 /// several that are equally slow take it once.
-pub const SINK_BYTES: usize = 40 << 20;
+pub const SINK_BYTES: usize = 41 << 20;
 
 /// What extended statistics of these records take on top of that.
 pub const SINK_FEATURES_BYTES: usize = 36 << 20;
@@ -478,7 +478,7 @@ pub const PICK_PLACES: usize = 1 << 13;
 /// Counts of those of which any payload may be wanted: 16 KiB.
 pub const PICK_HASHES: usize = 1 << 14;
 
-/// Payloads that the `names` thread reads before it publishes.
+/// Payloads that the `names` thread reads before it says so, and publishes devices.
 pub const ROUND_PAYLOADS: usize = 1_024;
 
 /// Names of flows that are kept, and names of addresses, unless `--max-names` says otherwise.

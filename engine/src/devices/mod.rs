@@ -17,7 +17,7 @@
 //! Records say by the same rule which devices there are ([`sightings`]), of which nothing that is
 //! read may ever have come.
 //!
-//! This imports nothing of [`crate::names`], which feeds it, and publishes it with its own tables.
+//! This imports nothing of [`crate::names`], which feeds it, and publishes it.
 
 pub mod device;
 pub mod label;

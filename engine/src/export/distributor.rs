@@ -21,7 +21,7 @@ pub struct Distributor {
     labeller: Option<Labeller>,
     intervals: Option<Collector>,
     /// Names as of the batch of deltas that is being merged, once one was asked for.
-    tables: Option<Arc<Tables>>,
+    tables: Option<Tables>,
 }
 
 impl std::fmt::Debug for Distributor {

@@ -187,16 +187,9 @@ pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T
     let identity = Some(Arc::new(Identity { vendor: Some("=Acme, Inc.".into()), hostname }));
     let device = DeviceLabel { mac: [0, 0x11, 0x22, 0, 0, 9], sighting: Sighting::Arp, identity };
     let labels = [
-        (0, Labels { facts: Some(Arc::new(facts(hostile))), name: None, devices: [None, None] }),
-        (1, Labels { facts: None, name: Some(name), devices: [None, Some(device)] }),
-        (
-            3,
-            Labels {
-                facts: Some(Arc::new(facts("@\u{202e}x"))),
-                name: None,
-                devices: [None, None],
-            },
-        ),
+        (0, Labels { facts: Some(Arc::new(facts(hostile))), ..Labels::default() }),
+        (1, Labels { name: Some(name), devices: [None, Some(device)], ..Labels::default() }),
+        (3, Labels { facts: Some(Arc::new(facts("@\u{202e}x"))), ..Labels::default() }),
     ];
     let interfaces = ["lo".to_owned(), "-eth0, \"é\"".to_owned()];
     give(&Rows {

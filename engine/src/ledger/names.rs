@@ -43,7 +43,7 @@ pub struct NamesLedger {
     pub devices_evicted: u64,
     /// Ends of records that are devices, and found no room to be noted as such.
     pub devices_missed: u64,
-    /// Tables published.
+    /// How often devices were published.
     pub published: u64,
     /// Records that got a label.
     pub labelled: u64,

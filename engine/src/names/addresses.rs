@@ -2,8 +2,7 @@
 //!
 //! For each client and address, and for each address alone, the latest answers in the order of
 //! their time. Which of them a flow is named by is decided by the time of its first packet, not by
-//! when the question is put. The `names` thread writes this; whoever labels records reads a
-//! published copy.
+//! when the question is put. The `names` thread writes this; whoever labels records reads it.
 
 mod answer;
 
@@ -15,7 +14,7 @@ use crate::limits::ANSWERS_KEPT;
 use crate::names::NameService;
 use crate::names::aging::Aging;
 use crate::sync::Arc;
-use crate::sync::parts::Parts;
+use crate::sync::shared_map::{Reader, Writer};
 use crate::time::Timestamp;
 
 /// Why a name that was learned for an address may be another flow's.
@@ -65,10 +64,10 @@ pub struct AddressName {
 /// Who asked, if that matters, and the address that was the answer.
 type Asked = (Option<IpAddr>, IpAddr);
 
-/// Names of all addresses, as published.
+/// Names of all addresses, for who reads them.
 #[derive(Debug, Clone, Default)]
 pub struct AddressesView {
-    answers: Parts<Asked, Arc<[Answer]>>,
+    answers: Reader<Asked, Box<[Answer]>>,
 }
 
 impl AddressesView {
@@ -76,15 +75,10 @@ impl AddressesView {
     /// or else by any.
     #[must_use]
     pub fn name_of(&self, client: IpAddr, address: IpAddr, moment: Moment) -> Option<AddressName> {
-        let own = self.answers.get(&(Some(client), address));
-        own.and_then(|answers| choose(answers, moment, false)).or_else(|| {
-            let any = self.answers.get(&(None, address))?;
-            choose(any, moment, true)
-        })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.answers.len() == 0
+        let choose_of = |client: Option<IpAddr>| {
+            self.answers.with(&(client, address), |all| choose(all, moment, client.is_none()))?
+        };
+        choose_of(Some(client)).or_else(|| choose_of(None))
     }
 }
 
@@ -118,7 +112,7 @@ fn choose(answers: &[Answer], moment: Moment, is_by_others: bool) -> Option<Addr
 /// The table, for its one writer.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    view: AddressesView,
+    entries: Writer<Asked, Box<[Answer]>>,
     aging: Aging<Asked>,
     max_answers: usize,
     /// In all entries.
@@ -127,11 +121,12 @@ pub(super) struct Addresses {
 
 impl Addresses {
     pub(super) fn new(max_answers: usize) -> Self {
-        Self { view: AddressesView::default(), aging: Aging::default(), max_answers, answers: 0 }
+        let (entries, aging) = Default::default();
+        Self { entries, aging, max_answers, answers: 0 }
     }
 
-    pub(super) fn view(&self) -> &AddressesView {
-        &self.view
+    pub(super) fn view(&self) -> AddressesView {
+        AddressesView { answers: self.entries.reader().clone() }
     }
 
     /// How many answers there are.
@@ -168,28 +163,29 @@ impl Addresses {
         is_enough: impl Fn(&Answer) -> bool,
         outcome: &mut Outcome,
     ) {
-        let entries = &mut self.view.answers;
-        if let Some(before) = entries.get(&asked) {
-            let mut all = before.to_vec();
+        let entries = &mut self.entries;
+        if let Some(mut all) = entries.with(&asked, |before| before.to_vec()) {
+            let before = all.len();
             let place = all.partition_point(|other| other.order() <= answer.order());
             match all.last_mut() {
-                Some(last) if place == before.len() && is_enough(last) => last.absorb(answer),
+                Some(last) if place == before && is_enough(last) => last.absorb(answer),
                 _ => all.insert(place, answer.clone()),
             }
             if all.len() > ANSWERS_KEPT {
                 make_room(&mut all, outcome);
             }
-            self.answers += all.len() - before.len();
+            self.answers += all.len() - before;
             entries.insert(asked, all.into());
         } else {
-            entries.insert(asked, Arc::new([answer.clone()]));
+            entries.insert(asked, Box::new([answer.clone()]));
             self.aging.add(asked, stamp(answer));
             self.answers += 1;
         }
         while self.answers > self.max_answers {
-            let renewed = |asked: &Asked, _: u64| Some(stamp(entries.get(asked)?.last()?));
+            let latest = |asked: &Asked| entries.with(asked, |all| all.last().map(stamp))?;
+            let renewed = |asked: &Asked, _: u64| latest(asked);
             let Some(oldest) = self.aging.oldest(renewed) else { break };
-            let gone = entries.remove(&oldest).map_or(0, |answers| answers.len());
+            let gone = entries.remove(&oldest, |answers| answers.len()).unwrap_or_default();
             self.answers -= gone;
             outcome.evicted += gone as u64;
         }

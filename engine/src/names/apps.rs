@@ -92,6 +92,14 @@ impl App {
         }
     }
 
+    /// What it is where the client offers `alpn` first: TLS that offers HTTP is [`App::Https`].
+    pub(super) fn with_alpn(self, alpn: Option<&str>) -> Self {
+        match self {
+            Self::Tls if alpn.is_some_and(is_http) => Self::Https,
+            other => other,
+        }
+    }
+
     /// What a message of a name service is of.
     pub(super) fn of_service(service: NameService) -> Self {
         match service {
@@ -113,6 +121,6 @@ impl App {
 }
 
 /// Whether a protocol of ALPN (RFC 7301) is HTTP.
-pub(super) fn is_http(alpn: &str) -> bool {
+fn is_http(alpn: &str) -> bool {
     matches!(alpn, "h2" | "http/1.1" | "http/1.0" | "http/0.9")
 }

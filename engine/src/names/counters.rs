@@ -44,7 +44,7 @@ pub struct ThreadCounters {
     pub devices: Gauge,
     /// Devices that were evicted for others.
     pub devices_evicted: Counter,
-    /// Tables published.
+    /// How often devices were published.
     pub published: Counter,
 }
 

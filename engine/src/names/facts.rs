@@ -2,20 +2,19 @@
 //!
 //! A key serves one flow after the other, so each thing that was said has the time of its packet:
 //! it belongs to the flow that began before it and goes on after it. The `names` thread writes
-//! this; whoever labels records reads a published copy.
+//! this; whoever labels records reads it.
 
 use std::borrow::Cow;
 
 use crate::flow::{FlowKey, FlowRecord};
 use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::aging::Aging;
-use crate::names::apps::is_http;
 use crate::names::parse::tls;
 pub(crate) use crate::names::parse::tls::{cipher_by_name, version_by_name};
 use crate::names::recordings::Place;
 use crate::names::{App, FlowFact};
 use crate::sync::Arc;
-use crate::sync::parts::Parts;
+use crate::sync::shared_map::{Reader, Writer};
 use crate::time::Timestamp;
 
 /// What a flow said of itself; of each kind the first.
@@ -60,15 +59,6 @@ impl FlowFacts {
     /// Adds what it was seen to speak, unless something was seen before.
     pub(super) fn see(&mut self, app: App) {
         self.spoken.get_or_insert(app);
-    }
-
-    /// What the flow speaks, by what was seen in it. TLS that offers HTTP first is [`App::Https`].
-    #[must_use]
-    pub fn app(&self) -> Option<App> {
-        match self.spoken? {
-            App::Tls if self.alpn.as_deref().is_some_and(is_http) => Some(App::Https),
-            spoken => Some(spoken),
-        }
     }
 
     /// Adds a fact, unless there is one of its kind.
@@ -197,42 +187,43 @@ pub(super) type When = (Option<Timestamp>, Place);
 type Said = (When, Arc<FlowFacts>);
 
 /// What was said on one key.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Flow {
     /// The number of its latest entry.
     entry: u64,
-    said: Arc<[Said]>,
+    said: Box<[Said]>,
 }
 
-/// Facts of all flows, as published.
-#[derive(Debug, Clone, Default)]
-pub struct FactsView {
-    flows: Parts<FlowKey, Flow>,
-}
-
-impl FactsView {
-    /// What the flow of this span has said on `key`.
-    #[must_use]
-    pub(super) fn of(&self, key: &FlowKey, span: Span) -> Option<Arc<FlowFacts>> {
-        let said = &self.flows.get(key)?.said;
-        let mut its = said.iter().filter(|(when, _)| span.has(*when)).map(|(_, facts)| facts);
+impl Flow {
+    fn facts_in(&self, span: Span) -> Option<Arc<FlowFacts>> {
+        let its = self.said.iter().filter(|(when, _)| span.has(*when));
+        let mut its = its.map(|(_, facts)| facts);
         let first = its.next()?;
         let Some(second) = its.next() else { return Some(Arc::clone(first)) };
         let mut all = FlowFacts::clone(first);
         std::iter::once(second).chain(its).for_each(|later| all.add_later(later));
         Some(Arc::new(all))
     }
+}
 
-    /// How many flows said something.
-    pub(super) fn len(&self) -> usize {
-        self.flows.len()
+/// Facts of all flows, for who reads them.
+#[derive(Debug, Clone, Default)]
+pub struct FactsView {
+    flows: Reader<FlowKey, Flow>,
+}
+
+impl FactsView {
+    /// What the flow of this span has said on `key`.
+    #[must_use]
+    pub(super) fn of(&self, key: &FlowKey, span: Span) -> Option<Arc<FlowFacts>> {
+        self.flows.with(key, |flow| flow.facts_in(span))?
     }
 }
 
 /// The table, for its one writer.
 #[derive(Debug)]
 pub(super) struct Facts {
-    view: FactsView,
+    flows: Writer<FlowKey, Flow>,
     aging: Aging<FlowKey>,
     /// What was said, in all flows: each may be as long as the names in it.
     messages: usize,
@@ -243,12 +234,17 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn new(max_messages: usize) -> Self {
-        let (view, aging) = Default::default();
-        Self { view, aging, messages: 0, max_messages, entries: 0 }
+        let (flows, aging) = Default::default();
+        Self { flows, aging, messages: 0, max_messages, entries: 0 }
     }
 
-    pub(super) fn view(&self) -> &FactsView {
-        &self.view
+    pub(super) fn view(&self) -> FactsView {
+        FactsView { flows: self.flows.reader().clone() }
+    }
+
+    /// How many flows said something.
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
     }
 
     /// Keeps what a flow said. Returns how many others were evicted for it.
@@ -258,11 +254,15 @@ impl Facts {
         when: When,
         facts: impl Into<Arc<FlowFacts>>,
     ) -> u64 {
-        let flows = &mut self.view.flows;
-        let before = flows.get(&key).map(|flow| &*flow.said).unwrap_or_default();
+        let flows = &mut self.flows;
         // A flow of before on the same key is the least useful.
-        let surplus = (before.len() + 1).saturating_sub(FACTS_KEPT);
-        let mut said = before[surplus..].to_vec();
+        let surplus_of = |before: usize| (before + 1).saturating_sub(FACTS_KEPT);
+        let (surplus, mut said) = flows
+            .with(&key, |flow| {
+                let surplus = surplus_of(flow.said.len());
+                (surplus, flow.said[surplus..].to_vec())
+            })
+            .unwrap_or_default();
         let order = |(time, place): When| (time, place.ordinal);
         let at = said.partition_point(|(other, _)| order(*other) <= order(when));
         said.insert(at, (when, facts.into()));
@@ -275,7 +275,7 @@ impl Facts {
         while self.messages > self.max_messages {
             let oldest = self.aging.oldest(|key, entry| Some(entry).filter(is_of(flows, key)));
             let Some(oldest) = oldest else { break };
-            let gone = flows.remove(&oldest).map_or(0, |flow| flow.said.len());
+            let gone = flows.remove(&oldest, |flow| flow.said.len()).unwrap_or_default();
             self.messages -= gone;
             evicted += gone;
         }
@@ -286,18 +286,19 @@ impl Facts {
     /// Forgets what the flow of `span` said on `key`: its record has it. What other flows said
     /// there stays. Whether there was anything.
     pub(super) fn release(&mut self, key: &FlowKey, span: Span) -> bool {
-        let flows = &mut self.view.flows;
-        let Some(flow) = flows.get(key) else { return false };
-        let rest: Vec<_> = flow.said.iter().filter(|(when, _)| !span.has(*when)).cloned().collect();
-        let released = flow.said.len() - rest.len();
+        let rest = self.flows.with(key, |flow| {
+            let rest = flow.said.iter().filter(|(when, _)| !span.has(*when));
+            (flow.said.len(), Flow { entry: flow.entry, said: rest.cloned().collect() })
+        });
+        let Some((before, rest)) = rest else { return false };
+        let released = before - rest.said.len();
         if released == 0 {
             return false;
         }
-        if rest.is_empty() {
-            flows.remove(key);
+        if rest.said.is_empty() {
+            self.flows.remove(key, |_| ());
         } else {
-            let entry = flow.entry;
-            flows.insert(*key, Flow { entry, said: rest.into() });
+            self.flows.insert(*key, rest);
         }
         self.messages -= released;
         self.tidy();
@@ -305,14 +306,14 @@ impl Facts {
     }
 
     fn tidy(&mut self) {
-        let flows = &self.view.flows;
+        let flows = &self.flows;
         self.aging.tidy(flows.len(), |key, entry| is_of(flows, key)(&entry));
     }
 }
 
 /// Whether the latest entry of `key` is this one.
-fn is_of(flows: &Parts<FlowKey, Flow>, key: &FlowKey) -> impl Fn(&u64) -> bool {
-    let latest = flows.get(key).map(|flow| flow.entry);
+fn is_of(flows: &Writer<FlowKey, Flow>, key: &FlowKey) -> impl Fn(&u64) -> bool {
+    let latest = flows.with(key, |flow| flow.entry);
     move |entry| latest == Some(*entry)
 }
 

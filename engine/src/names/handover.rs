@@ -7,7 +7,7 @@
 //! # Who knows how far it is
 //!
 //! [`Progress`] has two counts of each sender's payloads: how many were handed over, and how many
-//! the tables have that are published. A record whose packets were decoded before the first
+//! the tables have. A record whose packets were decoded before the first
 //! count was loaded is told from the tables all that those packets said, once the second has
 //! come up to it.
 
@@ -97,10 +97,10 @@ impl Progress {
         self.sender.0[1].store(tick, Ordering::Release);
     }
 
-    /// How many of the payloads the published tables have.
+    /// How many of the payloads the tables have.
     pub fn taken(&self) -> u64 {
-        // Acquire: pairs with the release in `set_taken`; without it the tables that are loaded
-        // next could be older than the count.
+        // Acquire: pairs with the release in `set_taken`; without it what is found next in the
+        // tables could be older than the count.
         self.taken.0.load(Ordering::Acquire)
     }
 
@@ -295,7 +295,7 @@ impl PayloadReceiver {
         });
     }
 
-    /// Says that the published tables have everything that was taken so far.
+    /// Says that the tables have everything that was taken so far.
     pub(super) fn publish_taken(&self) {
         self.progress.set_taken(self.taken);
     }

@@ -1,4 +1,4 @@
-//! Labels for records, from the tables as they were when each flow began.
+//! Labels for records, by what was known when each flow began.
 //!
 //! A [`Labeller`] belongs to a thread that ends records. Before it looks at the tables it waits
 //! for the `names` thread to have read every payload that was handed over until then, so that
@@ -20,24 +20,30 @@ use crate::names::recordings::nearest;
 use crate::names::spoken::SpokenView;
 use crate::sync::ring::Producer;
 use crate::sync::snapshot::Snapshot;
-use crate::sync::{Arc, thread};
+use crate::sync::{Arc, AtomicU64, Ordering, thread};
 
 /// How long a thread that waits for the `names` thread sleeps before it looks again.
 const LOOK: Duration = Duration::from_micros(20);
 
-/// All that is known, as published.
-#[derive(Debug, Default)]
-pub struct Tables {
+/// What is learned of flows and addresses, as the `names` thread goes on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Learned {
     /// What flows said of themselves.
-    pub facts: FactsView,
+    pub(super) facts: FactsView,
     /// What those speak that said nothing else, or before they said something else.
-    pub spoken: SpokenView,
+    pub(super) spoken: SpokenView,
     /// Names of addresses.
-    pub addresses: AddressesView,
+    pub(super) addresses: AddressesView,
+}
+
+/// All that is known: devices as published last; the rest goes on, of which nothing that comes later
+/// changes what is said of a flow that is over.
+#[derive(Debug)]
+pub struct Tables {
+    learned: Learned,
     /// The place of the last payload that was read, where places tell what a flow could know.
-    pub place: Option<u64>,
-    /// Devices.
-    pub devices: DevicesView,
+    place: Option<u64>,
+    devices: Arc<DevicesView>,
 }
 
 impl Tables {
@@ -47,18 +53,17 @@ impl Tables {
         if record.kind != RecordKind::Flow {
             return None;
         }
-        let Labels { facts, name, .. } = self.names_of(record);
-        let devices = devices_of(record, &self.devices);
-        let is_any = facts.is_some() || name.is_some() || devices.iter().any(Option::is_some);
-        is_any.then_some(Labels { facts, name, devices })
+        let labels = Labels { devices: devices_of(record, &self.devices), ..self.names_of(record) };
+        (labels != Labels::default()).then_some(labels)
     }
 
     /// The same of a flow, without devices.
     #[must_use]
     pub fn names_of(&self, record: &FlowRecord) -> Labels {
-        let facts = self.facts_of(record);
-        let name = if self.addresses.is_empty() { None } else { self.name_of(record) };
-        Labels { facts, name, devices: [None, None] }
+        let span = self.span_of(record);
+        let facts = self.learned.facts.of(&record.key, span);
+        let spoken = self.learned.spoken.of(&record.key, span);
+        Labels { facts, spoken, name: self.name_of(record), devices: [None, None] }
     }
 
     /// The best name of a flow's responder, as far as it is known by the end of a delta of that;
@@ -72,19 +77,6 @@ impl Tables {
         }
         let labels = self.names_of(&known);
         labels.best_name().map(|best| best.name.into())
-    }
-
-    /// What a record's flow said of itself.
-    fn facts_of(&self, record: &FlowRecord) -> Option<Arc<FlowFacts>> {
-        let span = self.span_of(record);
-        let facts = self.facts.of(&record.key, span);
-        let Some(first) = self.spoken.of(&record.key, span) else { return facts };
-        let Some(facts) = facts else { return Some(Arc::clone(first)) };
-        // What it speaks shows before it goes on in TLS, and not after.
-        if facts.spoken == first.spoken {
-            return Some(facts);
-        }
-        Some(Arc::new(FlowFacts { spoken: first.spoken, ..FlowFacts::clone(&facts) }))
     }
 
     /// When a record's flow was.
@@ -107,15 +99,17 @@ impl Tables {
         let way = record.initiator();
         let (client, address) = (record.key.source_ip(way), record.key.source_ip(way.opposite()));
         let moment = Moment { time: start, place: self.place_of(record) };
-        self.addresses.name_of(client, address, moment)
+        self.learned.addresses.name_of(client, address, moment)
     }
 }
 
 /// What is known of one record's flow beside what was counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels {
     /// What the flow said of itself.
     pub facts: Option<Arc<FlowFacts>>,
+    /// What it was seen to speak before it said anything of that, or if it said nothing.
+    pub spoken: Option<App>,
     /// How its responder's address was named.
     pub name: Option<AddressName>,
     /// Which devices its initiator and its responder are, where they are local hosts.
@@ -139,14 +133,16 @@ impl Labels {
     /// What the flow was seen to speak.
     #[must_use]
     pub fn app(&self) -> Option<App> {
-        self.facts.as_deref().and_then(FlowFacts::app)
+        // What it speaks shows before it goes on in TLS, and not after.
+        let facts = self.facts.as_deref();
+        let spoken = self.spoken.or_else(|| facts?.spoken)?;
+        Some(spoken.with_alpn(facts.and_then(|facts| facts.alpn.as_deref())))
     }
 
     /// Whether there is more of the flow itself than what it speaks, or a name of its responder.
     #[must_use]
     pub fn has_names(&self) -> bool {
-        let facts = self.facts.as_deref();
-        self.name.is_some() || facts.is_some_and(|facts| facts.only_spoken().is_none())
+        self.name.is_some() || self.facts.is_some()
     }
 
     /// Whether an end is a device.
@@ -179,17 +175,32 @@ impl Labels {
 }
 
 /// What the `names` thread and those who label records share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) tables: Snapshot<Tables>,
+    learned: Learned,
+    /// The place of the last payload that was read, if it matters.
+    pub(super) place: Option<AtomicU64>,
+    pub(super) devices: Snapshot<DevicesView>,
     /// Of each decoder.
     pub(super) progress: Vec<Arc<Progress>>,
     thread: OnceLock<thread::Thread>,
 }
 
 impl Shared {
-    pub(super) fn new(progress: Vec<Arc<Progress>>) -> Self {
-        Self { progress, ..Self::default() }
+    /// `is_ordered` says that places tell what was known when a flow began.
+    pub(super) fn new(progress: Vec<Arc<Progress>>, learned: Learned, is_ordered: bool) -> Self {
+        let (devices, thread) = Default::default();
+        let place = is_ordered.then(AtomicU64::default);
+        Self { learned, place, devices, progress, thread }
+    }
+
+    fn tables(&self) -> Tables {
+        Tables {
+            learned: self.learned.clone(),
+            // Relaxed: any place near a flow's will do.
+            place: self.place.as_ref().map(|place| place.load(Ordering::Relaxed)),
+            devices: self.devices.latest(),
+        }
     }
 
     /// Whether the `names` thread has ended.
@@ -211,7 +222,7 @@ impl DevicesReader {
     /// As published last; all of them, once the `names` thread has ended.
     #[must_use]
     pub fn latest(&self) -> DevicesView {
-        self.0.tables.latest().devices.clone()
+        DevicesView::clone(&self.0.devices.latest())
     }
 }
 
@@ -262,7 +273,7 @@ impl Labeller {
         if is_late {
             counters.late.add(records.len() as u64);
         }
-        let tables = self.shared.tables.latest();
+        let tables = self.shared.tables();
         let mut labels = Vec::new();
         for (place, record) in (0..).zip(records) {
             if self.sightings.is_full() && self.patience.is_none() {
@@ -272,7 +283,8 @@ impl Labeller {
             self.counters.labels[self.number].devices_missed.add(missed);
             let Some(its) = tables.labels_of(record) else { continue };
             // Parts of one flow may be labelled by several threads: what those may need stays.
-            if its.facts.is_some() && record.total.is_complete() && record.total.part == 0 {
+            let has_said = its.facts.is_some() || its.spoken.is_some();
+            if has_said && record.total.is_complete() && record.total.part == 0 {
                 let over = Released { key: record.key, span: tables.span_of(record) };
                 // If there is no room it is forgotten later, with what is oldest.
                 let _ = self.released.push(over);
@@ -289,11 +301,11 @@ impl Labeller {
 
     /// The tables by which deltas are named that were received before this: with all that was
     /// said until then where packets can wait, else as they are.
-    pub fn tables(&mut self) -> Arc<Tables> {
+    pub fn tables(&mut self) -> Tables {
         if self.patience.is_none() {
             self.wait();
         }
-        self.shared.tables.latest()
+        self.shared.tables()
     }
 
     /// Waits until everything that was handed over by now is in the tables. False if that took

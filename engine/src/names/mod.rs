@@ -1,7 +1,7 @@
 //! Names for flows, learned from what is on the wire, and from nothing else.
 //!
 //! ```text
-//! rx: decode ── pick ── handover ═══▶ names: observe ── facts, addresses ──publish──▶ Tables
+//! rx: decode ── pick ── handover ═══▶ names: observe ── facts, addresses ───────────▶ Tables
 //!                                                                                      │
 //! merge, reap: records that end ────────────────────────────────── labels ◀────────────┘
 //! ```
@@ -12,7 +12,8 @@
 //! keep: what flows said of themselves ([`facts`]) and what they speak ([`spoken`]), how addresses
 //! were named ([`addresses`]), and what hosts said of themselves ([`hosts`]), which makes them
 //! [`crate::devices`].
-//! Whoever ends records has them labelled ([`labels`]) by the tables as published.
+//! Whoever ends records has them labelled ([`labels`]) by the tables, which it reads while they are
+//! written.
 //!
 //! Nothing here asks anybody on the network, and no `rx` thread of a live capture waits for
 //! anything here; the one that reads a file waits for room.
@@ -88,21 +89,21 @@ impl Names {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             counters.handovers.iter().map(|_| handover()).unzip();
         let progress = senders.iter().map(PayloadSender::progress).collect();
-        let shared = Arc::new(Shared::new(progress));
         let (releases, released): (Vec<_>, Vec<_>) =
             counters.labels.iter().map(|_| ring(RELEASED_KEYS)).unzip();
         let (pass_on, passed_on): (Vec<_>, Vec<_>) =
             counters.labels.iter().map(|_| ring(DEVICE_SIGHTINGS_WAITING)).unzip();
+        // Packets that are read have one order, and may be of several recordings.
+        let is_ordered = patience.is_none() && receivers.len() == 1;
+        let known = Known::new(max_names, devices);
+        let shared = Arc::new(Shared::new(progress, known.learned(), is_ordered));
         let labeller = |(number, (release, pass_on))| {
             let (shared, counters) = (Arc::clone(&shared), Arc::clone(counters));
             Labeller::new(shared, patience, release, pass_on, counters, number)
         };
         let labellers = releases.into_iter().zip(pass_on).enumerate().map(labeller).collect();
         let counters = Arc::clone(counters);
-        // Packets that are read have one order, and may be of several recordings.
-        let is_ordered = patience.is_none() && receivers.len() == 1;
         let reader = DevicesReader(Arc::clone(&shared));
-        let known = Known::new(max_names, is_ordered, devices);
         let thread = NamesThread::new(receivers, (released, passed_on), known, shared, counters);
         Self { senders, labellers, thread, devices: reader }
     }

@@ -1,7 +1,7 @@
 //! The `names` thread: the one writer of the tables.
 //!
 //! It takes payloads of all decoders in the order of their ticks, has them read, keeps what they
-//! say, and publishes the tables whole. What one decoder hands over is in its order anyway, which
+//! say, entry by entry for who reads them, and publishes devices whole. What one decoder hands over is in its order anyway, which
 //! in `read` is the order of the file. With several, it goes on only as far as all of them are,
 //! unless it is behind.
 
@@ -17,7 +17,7 @@ use crate::names::counters::{NamesCounters, ThreadCounters};
 use crate::names::facts::{Facts, FlowFacts, When};
 use crate::names::handover::{PayloadReceiver, Progress};
 use crate::names::hosts::Sender;
-use crate::names::labels::{Released, Shared, Tables};
+use crate::names::labels::{Learned, Released, Shared};
 use crate::names::questions::Questions;
 use crate::names::recordings::{Place, Recordings};
 use crate::names::spoken::Spoken;
@@ -26,10 +26,10 @@ use crate::names::{
     App, Conversations, DnsMessage, Finding, NameService, Payload, TransactionSink,
 };
 use crate::sync::ring::Consumer;
-use crate::sync::{Arc, Idle, thread};
+use crate::sync::{Arc, Idle, Ordering, thread};
 
-/// How long payloads gather before the next round, unless somebody waits for what they say: each
-/// round that publishes copies again what it changes.
+/// How long payloads gather before the next round, unless somebody waits for what they say: to wake
+/// takes longer than to read one, and each round that publishes devices copies what it changes.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// What there was to do in a round.
@@ -67,11 +67,7 @@ pub(super) struct Known {
     addresses: Addresses,
     questions: Questions,
     recordings: Recordings,
-    /// Whether places say what was known when a flow began.
-    is_ordered: bool,
     devices: Devices,
-    /// Whether anything has changed since it was published.
-    is_changed: bool,
 }
 
 impl NamesThread {
@@ -83,7 +79,7 @@ impl NamesThread {
         counters: Arc<NamesCounters>,
     ) -> Self {
         // Which addresses are local, and the devices of before, are known before any packet is.
-        shared.tables.publish(known.tables());
+        shared.devices.publish(known.devices.view().clone());
         let (conversations, findings) = Default::default();
         let transactions = None;
         Self {
@@ -157,16 +153,18 @@ impl NamesThread {
         counters.devices_evicted.add(self.known.devices.take_evicted());
         // When devices were seen is no hurry: it is published with other things, or at rest.
         let is_rest = read == 0 && self.known.devices.take_stale();
-        let is_changed = self.known.devices.take_changed() | self.known.is_changed;
-        if is_changed || is_rest {
-            self.known.is_changed = false;
-            self.shared.tables.publish(self.known.tables());
+        if self.known.devices.take_changed() || is_rest {
+            self.shared.devices.publish(self.known.devices.view().clone());
             counters.devices.set(self.known.devices.view().len() as u64);
             counters.published.add(1);
-            counters.flows.set(self.known.facts.view().len() as u64);
-            counters.answers.set(self.known.addresses.answers() as u64);
         }
+        counters.flows.set(self.known.facts.len() as u64);
+        counters.answers.set(self.known.addresses.answers() as u64);
         if read > 0 {
+            if let Some(place) = &self.shared.place {
+                // Relaxed: see who loads it.
+                place.store(self.known.recordings.last(), Ordering::Relaxed);
+            }
             let unread = counters.unread.iter().zip(self.conversations.counters().by_cause());
             unread.for_each(|(gauge, times)| gauge.set(times));
             self.receivers.iter().for_each(PayloadReceiver::publish_taken);
@@ -236,8 +234,8 @@ impl NamesThread {
         for ring in &mut self.released {
             while let Some(Released { key, span }) = ring.pop() {
                 any = true;
-                self.known.is_changed |= self.known.facts.release(&key, span);
-                self.known.is_changed |= self.known.spoken.release(&key, span);
+                self.known.facts.release(&key, span);
+                self.known.spoken.release(&key, span);
             }
         }
         any
@@ -245,28 +243,24 @@ impl NamesThread {
 }
 
 impl Known {
-    /// Nothing but the devices of before. `is_ordered` says that places tell what was known when a
-    /// flow began.
-    pub(super) fn new(max_names: usize, is_ordered: bool, devices: &DevicesSetup) -> Self {
+    /// Nothing but the devices of before.
+    pub(super) fn new(max_names: usize, devices: &DevicesSetup) -> Self {
         Self {
             facts: Facts::new(max_names),
             spoken: Spoken::new(max_names),
             addresses: Addresses::new(max_names),
             questions: Questions::default(),
             recordings: Recordings::default(),
-            is_ordered,
             devices: Devices::new(devices, DEVICES),
-            is_changed: false,
         }
     }
 
-    fn tables(&self) -> Tables {
-        Tables {
-            facts: self.facts.view().clone(),
-            spoken: self.spoken.view().clone(),
-            addresses: self.addresses.view().clone(),
-            place: self.is_ordered.then(|| self.recordings.last()),
-            devices: self.devices.view().clone(),
+    /// For who labels records.
+    pub(super) fn learned(&self) -> Learned {
+        Learned {
+            facts: self.facts.view(),
+            spoken: self.spoken.view(),
+            addresses: self.addresses.view(),
         }
     }
 
@@ -308,15 +302,12 @@ impl Known {
     /// Keeps what a flow said of itself. Returns how many others were evicted for it.
     fn keep_facts(&mut self, key: FlowKey, when: When, facts: FlowFacts) -> u64 {
         if let Some(app) = facts.only_spoken() {
-            let outcome = self.spoken.add(key, when, app);
-            self.is_changed |= outcome.is_changed;
-            return outcome.evicted;
+            return self.spoken.add(key, when, app);
         }
         self.spoken.interrupt(&key);
         if facts.is_empty() {
             return 0;
         }
-        self.is_changed = true;
         self.facts.add(key, when, facts)
     }
 
@@ -341,7 +332,6 @@ impl Known {
             let outcome = self.addresses.add(client, address, &answer);
             counters.evicted.add(outcome.evicted);
             counters.merged.add(outcome.merged);
-            self.is_changed = true;
         }
     }
 }

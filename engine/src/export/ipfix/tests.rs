@@ -324,7 +324,7 @@ fn a_definition_that_is_read_back_is_ours_or_contradicts() {
 #[test]
 fn names_are_in_the_records_that_have_them() {
     let facts = FlowFacts { sni: Some("a.example".into()), ..FlowFacts::default() };
-    let labels = [(1, Labels { facts: Some(Arc::new(facts)), name: None, devices: [None, None] })];
+    let labels = [(1, Labels { facts: Some(Arc::new(facts)), ..Labels::default() })];
     let records = [tcp_record(); 3];
     let sizes = |has_own: bool, most: usize| -> Vec<usize> {
         let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
@@ -349,7 +349,7 @@ fn names_are_in_the_records_that_have_them() {
 
     let long = "x".repeat(NAME_BYTES);
     let facts = FlowFacts { sni: Some(long.as_str().into()), ..FlowFacts::default() };
-    let labels = [(1, Labels { facts: Some(Arc::new(facts)), name: None, devices: [None, None] })];
+    let labels = [(1, Labels { facts: Some(Arc::new(facts)), ..Labels::default() })];
     let row = Rows { labels: &labels, ..rows(&records, Sampling::ALL) }.iter().nth(1).unwrap();
     let mut written = Record::default();
     write(&row, NAMES | OWN, &mut written);
@@ -362,7 +362,7 @@ fn names_that_fill_more_than_a_message_are_left_out() {
     let long: Arc<str> = "x".repeat(NAME_BYTES).as_str().into();
     let [sni, alpn, ja4] = [0; 3].map(|_| Some(long.clone()));
     let facts = FlowFacts { sni, alpn, ja4, ..FlowFacts::default() };
-    let labels = [(0, Labels { facts: Some(Arc::new(facts)), name: None, devices: [None, None] })];
+    let labels = [(0, Labels { facts: Some(Arc::new(facts)), ..Labels::default() })];
     let records = [tcp_record()];
     let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };
     for (most, has_names) in [(512, false), (1_400, true)] {
@@ -386,7 +386,7 @@ fn names_that_fill_more_than_a_message_are_left_out() {
 #[test]
 fn a_message_is_split_by_its_records() {
     let facts = FlowFacts { sni: Some("a.example".into()), ..FlowFacts::default() };
-    let labels = Labels { facts: Some(Arc::new(facts)), name: None, devices: [None, None] };
+    let labels = Labels { facts: Some(Arc::new(facts)), ..Labels::default() };
     let labels: Vec<_> = (0..40).step_by(3).map(|place| (place, labels.clone())).collect();
     let records = [tcp_record(); 40];
     let rows = Rows { labels: &labels, ..rows(&records, Sampling::ALL) };

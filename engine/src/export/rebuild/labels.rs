@@ -11,21 +11,21 @@ use crate::sync::Arc;
 /// `None` if nothing is.
 pub(super) fn labels(from: &Values) -> Option<Labels> {
     let facts = facts(from);
+    // Of what its ports say it is made again.
+    let is_seen = from.text("app_source") == Some("payload");
     let labels = Labels {
         facts: (facts != FlowFacts::default()).then(|| Arc::new(facts)),
+        spoken: from.text("app").filter(|_| is_seen).and_then(App::by_name),
         name: address_name(from),
         devices: ["src_device", "dst_device"].map(|name| device(from, name)),
     };
-    let is_any = labels.facts.is_some() || labels.name.is_some() || labels.has_devices();
-    is_any.then_some(labels)
+    (labels != Labels::default()).then_some(labels)
 }
 
-/// Of what its ports say it is made again.
 fn facts(from: &Values) -> FlowFacts {
     let text = |name: &str| from.text(name).map(Arc::from);
-    let is_seen = from.text("app_source") == Some("payload");
     FlowFacts {
-        spoken: from.text("app").filter(|_| is_seen).and_then(App::by_name),
+        spoken: None,
         sni: text("sni"),
         is_quic: from.text("name_source") == Some("quic_sni"),
         alpn: text("alpn"),

@@ -15,7 +15,7 @@ use crate::sync::Arc;
 
 /// A record with names, in one format.
 fn labelled(format: Format, facts: FlowFacts, name: Option<AddressName>) -> String {
-    let labels = Labels { facts: Some(Arc::new(facts)), name, devices: [None, None] };
+    let labels = Labels { facts: Some(Arc::new(facts)), name, ..Labels::default() };
     String::from_utf8_lossy(&written(format, labels)).lines().last().unwrap_or_default().to_owned()
 }
 
@@ -45,7 +45,7 @@ fn device(vendor: &str, hostname: &str) -> Labels {
     let mac = [0, 0x11, 0x22, 0, 0, 9];
     let src = Some(DeviceLabel { mac, sighting: Sighting::Arp, identity });
     let dst = Some(DeviceLabel { mac: [2; 6], sighting: Sighting::Arp, identity: None });
-    Labels { facts: None, name: None, devices: [src, dst] }
+    Labels { devices: [src, dst], ..Labels::default() }
 }
 
 #[test]

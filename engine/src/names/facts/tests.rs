@@ -26,7 +26,7 @@ fn a_key_that_comes_back_is_not_the_oldest() {
     assert_eq!(facts.add(key(2), at(2), host("b")), 0);
     assert_eq!(facts.add(key(1), at(3), host("c")), 0);
     assert_eq!(facts.add(key(3), at(4), host("d")), 1);
-    let is_there = [1, 2, 3].map(|port| facts.view.flows.get(&key(port)).is_some());
+    let is_there = [1, 2, 3].map(|port| facts.flows.with(&key(port), |_| ()).is_some());
     assert_eq!(is_there, [true, false, true]);
 }
 
@@ -56,7 +56,7 @@ fn what_another_recording_says_of_the_same_key_and_time_is_not_the_flows() {
     facts.add(key(1), when(30, 21), host("b"));
     let span = |place| Span { from: Some(1), until: 9, place };
     let said = |facts: &Facts, place| {
-        let said = facts.view.of(&key(1), span(place));
+        let said = facts.view().of(&key(1), span(place));
         said.and_then(|said| said.http_host.as_deref().map(str::to_owned))
     };
     let names = [None, Some(8), Some(10), Some(25), Some(30)].map(|place| said(&facts, place));
@@ -100,7 +100,7 @@ fn what_both_ends_said_is_one() {
     let first = [FlowFact::TlsVersion(0x0303), FlowFact::TlsCipher(0xc02f)];
     facts.add(key(1), at(2), said(&first));
     facts.add(key(1), at(3), said(&[FlowFact::TlsVersion(0x0304), FlowFact::TlsCipher(0x1301)]));
-    let all = facts.view.of(&key(1), Span { from: Some(1), until: 3, place: None }).unwrap();
+    let all = facts.view().of(&key(1), Span { from: Some(1), until: 3, place: None }).unwrap();
     let shown = (all.sni.as_deref(), all.has_ech, all.tls_version(), all.tls_cipher());
     let cipher = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
     let want = (Some("a.example"), true, Some("TLSv1.2".into()), Some(cipher.into()));

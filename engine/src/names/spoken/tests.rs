@@ -23,7 +23,7 @@ fn span(from: Timestamp, until: Timestamp) -> Span {
 }
 
 fn spoken(table: &Spoken, key: &FlowKey, span: Span) -> Option<App> {
-    table.view.of(key, span).and_then(|facts| facts.spoken)
+    table.view().of(key, span)
 }
 
 /// One datagram of a flow: how many tenths of a second after the one before, and what it says.
@@ -43,7 +43,7 @@ fn read(flows: &[Vec<Said>], mut look: impl FnMut(&mut Spoken, &[Flow])) -> (Spo
         for (tenths, app) in said {
             time += tenths * SECOND / 10;
             match app {
-                Some(app) => assert_eq!(table.add(key, at(time), *app).evicted, 0),
+                Some(app) => assert_eq!(table.add(key, at(time), *app), 0),
                 None => table.interrupt(&key),
             }
             first = first.or(*app);
@@ -91,7 +91,7 @@ proptest! {
             prop_assert_eq!(spoken(&table, &key, span), None);
         }
         if known.is_empty() {
-            prop_assert_eq!((table.spells, table.view.keys.len()), (0, 0));
+            prop_assert_eq!((table.spells, table.keys.len()), (0, 0));
         }
     }
 }
@@ -108,9 +108,10 @@ fn what_is_said_for_days_takes_little_room() {
             table.interrupt(&key);
             continue;
         }
-        assert_eq!(table.add(key, at(time), App::Mdns), Outcome { is_changed: true, evicted: 0 });
-        let again = table.add(key, at(time + SECOND / 2), App::Mdns);
-        assert_eq!(again, Outcome::default(), "said twice");
+        assert_eq!(table.add(key, at(time), App::Mdns), 0);
+        let changes = table.changes;
+        assert_eq!(table.add(key, at(time + SECOND / 2), App::Mdns), 0);
+        assert_eq!(table.changes, changes, "said twice");
     }
     assert_eq!(table.spells, APPS_KEPT);
     // In any order: 7 and 10,000 have no factor in common.
@@ -120,7 +121,7 @@ fn what_is_said_for_days_takes_little_room() {
         assert_eq!(spoken(&table, &key, flow(number)), want, "{number}");
         assert_eq!(table.release(&key, flow(number)), want.is_some(), "{number}");
     }
-    assert_eq!((table.spells, table.view.keys.len()), (0, 0));
+    assert_eq!((table.spells, table.keys.len()), (0, 0));
 }
 
 /// A connection says it with each message, and another one may follow at once.
@@ -128,7 +129,7 @@ fn what_is_said_for_days_takes_little_room() {
 fn what_one_connection_says_again_and_again_is_not_evicted() {
     let (key, mut table) = (key(TCP, 53), Spoken::new(1_000));
     for time in 0..1_000 {
-        assert_eq!(table.add(key, at(time * SECOND), App::Dns).evicted, 0);
+        assert_eq!(table.add(key, at(time * SECOND), App::Dns), 0);
         // The first segment of the next message.
         table.interrupt(&key);
         assert!(table.spells <= APPS_KEPT);
@@ -144,7 +145,7 @@ fn what_finds_no_room_is_counted() {
     let evicted: u64 = (0..1_000)
         .map(|time| {
             let app = if time % 2 == 0 { App::Dns } else { App::Mdns };
-            table.add(key_of_both, at(time * SECOND), app).evicted
+            table.add(key_of_both, at(time * SECOND), app)
         })
         .sum();
     assert_eq!((evicted, table.spells), (1_000 - APPS_KEPT as u64, APPS_KEPT));
@@ -153,13 +154,13 @@ fn what_finds_no_room_is_counted() {
     let evicted: u64 = (0..1_000)
         .map(|port| {
             let time = SECOND * Timestamp::from(port);
-            let kept = table.add(key(UDP, 0), at(time), App::Mdns).evicted;
-            kept + table.add(key(UDP, 1 + port), at(time), App::Mdns).evicted
+            let kept = table.add(key(UDP, 0), at(time), App::Mdns);
+            kept + table.add(key(UDP, 1 + port), at(time), App::Mdns)
         })
         .sum();
     let of_others = 100 - APPS_KEPT;
     assert_eq!((evicted, table.spells), (1_000 - of_others as u64, 100));
-    let is_there = [0, 1, 1_000].map(|port| table.view.keys.get(&key(UDP, port)).is_some());
+    let is_there = [0, 1, 1_000].map(|port| table.keys.with(&key(UDP, port), |_| ()).is_some());
     assert_eq!(is_there, [true, false, true]);
 }
 
@@ -198,8 +199,9 @@ fn what_is_spoken_in_another_recording_is_not_the_flows() {
 fn without_times_there_is_one_entry() {
     let (key, mut table) = (key(UDP, 5_353), Spoken::new(100));
     let when = (None, Place::default());
-    assert!(table.add(key, when, App::Mdns).is_changed);
-    assert!(!table.add(key, when, App::Mdns).is_changed);
+    assert_eq!(table.add(key, when, App::Mdns), 0);
+    assert_eq!(table.add(key, when, App::Mdns), 0);
+    assert_eq!(table.spells, 1);
     let of_none = Span::new(None, Timestamp::MIN, None);
     assert_eq!(spoken(&table, &key, of_none), Some(App::Mdns));
     assert!(table.release(&key, of_none));
