@@ -11,8 +11,8 @@ use std::hash::Hash;
 
 use papaya::HashMap;
 
-use crate::sync::Arc;
 use crate::sync::hash::Seed;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// The writer's end: there is one.
 pub(crate) struct Writer<K, V> {
@@ -22,7 +22,13 @@ pub(crate) struct Writer<K, V> {
 }
 
 /// A reader's end.
-pub(crate) struct Reader<K, V>(Arc<HashMap<K, V, Seed>>);
+pub(crate) struct Reader<K, V>(Arc<Shared<K, V>>);
+
+struct Shared<K, V> {
+    map: HashMap<K, V, Seed>,
+    /// Whether there was ever anything: most runs leave some maps empty.
+    is_used: AtomicBool,
+}
 
 impl<K, V> Clone for Reader<K, V> {
     fn clone(&self) -> Self {
@@ -32,7 +38,10 @@ impl<K, V> Clone for Reader<K, V> {
 
 impl<K, V> Default for Reader<K, V> {
     fn default() -> Self {
-        Self(Arc::new(HashMap::with_hasher(Seed::default())))
+        // With a collector of its own: a map that is dropped frees all that its collector holds, also
+        // what others look at.
+        let map = HashMap::with_hasher(Seed::default());
+        Self(Arc::new(Shared { map, is_used: AtomicBool::new(false) }))
     }
 }
 
@@ -57,7 +66,11 @@ impl<K, V> fmt::Debug for Writer<K, V> {
 impl<K: Hash + Eq, V> Reader<K, V> {
     /// What `read` makes of the value of `key`.
     pub(crate) fn with<T>(&self, key: &K, read: impl FnOnce(&V) -> T) -> Option<T> {
-        self.0.pin().get(key).map(read)
+        // Relaxed: who has acquired what the writer did finds this too.
+        if !self.0.is_used.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.0.map.pin().get(key).map(read)
     }
 }
 
@@ -77,13 +90,17 @@ impl<K: Hash + Eq, V> Writer<K, V> {
 
     /// Sets the value of `key`.
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        let before = self.reader.0.pin().insert(key, value).is_some();
-        self.len += usize::from(!before);
+        let Shared { map, is_used } = &*self.reader.0;
+        let is_new = map.pin().insert(key, value).is_none();
+        self.len += usize::from(is_new);
+        if !is_used.load(Ordering::Relaxed) {
+            is_used.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Takes `key` out. What `read` makes of its value.
     pub(crate) fn remove<T>(&mut self, key: &K, read: impl FnOnce(&V) -> T) -> Option<T> {
-        let removed = self.reader.0.pin().remove(key).map(read);
+        let removed = self.reader.0.map.pin().remove(key).map(read);
         self.len -= usize::from(removed.is_some());
         removed
     }
