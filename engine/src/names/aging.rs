@@ -2,6 +2,10 @@
 
 use std::collections::VecDeque;
 
+/// Keys that are looked through at once, and whose memory is taken and given back at once: so that
+/// nothing here takes long, however many there are.
+const CHUNK: usize = 1_024;
+
 /// The keys of a table in the order in which they were last looked at, each with a stamp.
 ///
 /// Who wants room takes the oldest, and either evicts it or, if it was renewed in the meantime,
@@ -9,30 +13,50 @@ use std::collections::VecDeque;
 /// tells by the stamp which of them counts.
 #[derive(Debug)]
 pub(super) struct Aging<K> {
-    keys: VecDeque<(K, u64)>,
+    /// None is empty.
+    chunks: VecDeque<VecDeque<(K, u64)>>,
+    /// Keys in all of them.
+    len: usize,
+    /// The chunk that is looked through next for keys that are gone.
+    next: usize,
 }
 
 impl<K> Default for Aging<K> {
     fn default() -> Self {
-        Self { keys: VecDeque::new() }
+        Self { chunks: VecDeque::new(), len: 0, next: 0 }
     }
 }
 
 impl<K> Aging<K> {
     /// A key has come; `stamp` says as of when.
     pub(super) fn add(&mut self, key: K, stamp: u64) {
-        self.keys.push_back((key, stamp));
+        if self.chunks.back().is_none_or(|last| last.len() >= CHUNK) {
+            self.chunks.push_back(VecDeque::with_capacity(CHUNK));
+        }
+        self.chunks.back_mut().expect("one was there or made").push_back((key, stamp));
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<(K, u64)> {
+        let first = self.chunks.front_mut()?;
+        let oldest = first.pop_front();
+        if first.is_empty() {
+            self.chunks.pop_front();
+            self.next = self.next.saturating_sub(1);
+        }
+        self.len -= usize::from(oldest.is_some());
+        oldest
     }
 
     /// The key to evict. `stamp_of` says of a key and its stamp here as of when it was last
     /// renewed; `None` that this one is gone.
     pub(super) fn oldest(&mut self, stamp_of: impl Fn(&K, u64) -> Option<u64>) -> Option<K> {
         // Once round at most: who was renewed is given the new stamp.
-        for _ in 0..=2 * self.keys.len() {
-            let (key, stamp) = self.keys.pop_front()?;
+        for _ in 0..=2 * self.len {
+            let (key, stamp) = self.pop()?;
             match stamp_of(&key, stamp) {
                 None => {}
-                Some(renewed) if renewed > stamp => self.keys.push_back((key, renewed)),
+                Some(renewed) if renewed > stamp => self.add(key, renewed),
                 Some(_) => return Some(key),
             }
         }
@@ -41,13 +65,89 @@ impl<K> Aging<K> {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.keys.len()
+        self.len
     }
 
-    /// Forgets keys that are gone, when there are many: `len` is how many there should be.
+    /// Forgets keys that are gone, a chunk of them, when there are many: `len` is how many there
+    /// should be.
     pub(super) fn tidy(&mut self, len: usize, is_there: impl Fn(&K, u64) -> bool) {
-        if self.keys.len() > 2 * len + 1_024 {
-            self.keys.retain(|(key, stamp)| is_there(key, *stamp));
+        if self.len <= 2 * len + CHUNK {
+            return;
         }
+        let at = self.next % self.chunks.len();
+        self.next = at + 1;
+        let chunk = &mut self.chunks[at];
+        let before = chunk.len();
+        chunk.retain(|(key, stamp)| is_there(key, *stamp));
+        self.len -= before - chunk.len();
+        let left = chunk.len();
+        // What little is left joins those before it.
+        if let Some(earlier) = at.checked_sub(1).map(|before| self.chunks[before].len())
+            && earlier + left <= CHUNK
+        {
+            let mut rest = self.chunks.remove(at).unwrap_or_default();
+            self.chunks[at - 1].append(&mut rest);
+            self.next = at;
+        } else if left == 0 {
+            self.chunks.remove(at);
+            self.next = at;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against one plain list, whose keys that are gone are all forgotten at once: the same keys
+        /// are evicted, in the same order, whatever came and went.
+        #[test]
+        fn the_same_is_evicted_as_of_one_list(
+            steps in prop::collection::vec((0u8..8, 0u16..4_000), 0..12_000),
+        ) {
+            let mut aging = Aging::default();
+            let (mut there, mut list) = (std::collections::HashMap::new(), VecDeque::new());
+            for (now, (step, key)) in (0..).zip(steps) {
+                match step {
+                    0 => _ = there.remove(&key),
+                    1 => {
+                        let renewed = |key: &u16, stamp| {
+                            there.get(key).filter(|(since, _)| *since == stamp).map(|(_, it)| *it)
+                        };
+                        // An entry counts by the stamp that it was last given here.
+                        let plain = std::iter::from_fn(|| list.pop_front())
+                            .find(|(key, stamp)| renewed(key, *stamp).is_some());
+                        let oldest = aging.oldest(renewed);
+                        prop_assert_eq!(oldest, plain.map(|(key, _)| key));
+                        oldest.iter().for_each(|key| _ = there.remove(key));
+                    }
+                    _ if there.contains_key(&key) => {}
+                    _ => {
+                        there.insert(key, (now, now));
+                        aging.add(key, now);
+                        list.push_back((key, now));
+                    }
+                }
+                let is_there = |key: &u16, stamp| there.get(key).is_some_and(|it| it.0 == stamp);
+                aging.tidy(there.len(), is_there);
+                prop_assert!(aging.len() <= 2 * there.len() + 2 * CHUNK);
+                prop_assert!(aging.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+            }
+            prop_assert_eq!(aging.chunks.iter().map(VecDeque::len).sum::<usize>(), aging.len());
+        }
+    }
+
+    #[test]
+    fn what_was_renewed_goes_round() {
+        let mut aging = Aging::default();
+        (0..3_000).for_each(|key| aging.add(key, 0));
+        // All but one were renewed.
+        let oldest = aging.oldest(|key, stamp| Some(if *key == 2_345 { stamp } else { 1 }));
+        assert_eq!(oldest, Some(2_345));
+        assert_eq!(aging.oldest(|_, stamp| Some(stamp)), Some(2_346));
+        assert_eq!(aging.len(), 2_998);
     }
 }

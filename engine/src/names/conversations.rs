@@ -24,8 +24,9 @@ use crate::sync::hash::Seed;
 use crate::time::{SECOND_NS, Tick};
 
 /// The parsers' memory of flows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Conversations {
+    /// It never grows: to move all flows takes milliseconds.
     flows: HashMap<FlowKey, Conversation, Seed>,
     /// Bytes of unfinished messages in `flows`.
     bytes: usize,
@@ -34,6 +35,14 @@ pub struct Conversations {
     counters: ParserCounters,
     /// Whether messages of name services are wanted in detail.
     in_detail: bool,
+}
+
+impl Default for Conversations {
+    fn default() -> Self {
+        let flows = HashMap::with_capacity_and_hasher(CONVERSATIONS, Seed::default());
+        let (bytes, look_at, counters, in_detail) = Default::default();
+        Self { flows, bytes, look_at, counters, in_detail }
+    }
 }
 
 /// What could not be read, by cause.
@@ -79,9 +88,9 @@ struct Conversation {
 #[derive(Debug)]
 enum Kind {
     /// Each direction of a connection.
-    Tcp([Stream; 2]),
+    Tcp(Box<[Stream; 2]>),
     /// The opening of a connection, and its datagrams so far.
-    Quic(Quic, u32),
+    Quic(Box<Quic>, u32),
 }
 
 impl Conversation {
@@ -202,7 +211,7 @@ impl Conversations {
     fn segment(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
         let in_detail = self.in_detail;
         let loss = if self.has_room(payload) {
-            let begin = || Kind::Tcp(Default::default());
+            let begin = || Kind::Tcp(Box::default());
             self.remember(payload, begin, |kind| match kind {
                 Kind::Tcp(streams) => {
                     streams[payload.direction.idx()].observe(payload, in_detail, found)
@@ -265,7 +274,7 @@ impl Conversations {
             return;
         }
         let outcome = if self.has_room(payload) {
-            let begin = || Kind::Quic(Quic::default(), 0);
+            let begin = || Kind::Quic(Box::default(), 0);
             self.remember(payload, begin, |kind| match kind {
                 Kind::Quic(quic, datagrams) if *datagrams < STREAM_PAYLOADS => {
                     *datagrams += 1;
