@@ -539,7 +539,7 @@ pub const DEVICE_ADDRESSES: usize = 16;
 /// not passed on. With more `read` waits until it can, and `capture` counts what it does not note.
 pub const DEVICE_SIGHTINGS: usize = 16_384;
 
-/// How often it passes them on.
+/// How often it passes them on, and when they were seen is published at the latest.
 pub const DEVICE_SIGHTINGS_EVERY: Duration = Duration::from_secs(1);
 
 /// How many times it may do so before the `names` thread has taken any.

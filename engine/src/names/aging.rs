@@ -102,18 +102,17 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against one plain list, whose keys that are gone are all forgotten at once: the same keys
+        /// Against one plain list, of which nothing is forgotten before it is evicted: the same keys
         /// are evicted, in the same order, whatever came and went.
         #[test]
         fn the_same_is_evicted_as_of_one_list(
-            steps in prop::collection::vec((0u8..8, 0u16..4_000), 0..12_000),
+            steps in prop::collection::vec((0u8..64, 0u16..500), 0..20_000),
         ) {
             let mut aging = Aging::default();
             let (mut there, mut list) = (std::collections::HashMap::new(), VecDeque::new());
             for (now, (step, key)) in (0..).zip(steps) {
                 match step {
-                    0 => _ = there.remove(&key),
-                    1 => {
+                    0 => {
                         let renewed = |key: &u16, stamp| {
                             there.get(key).filter(|(since, _)| *since == stamp).map(|(_, it)| *it)
                         };
@@ -124,7 +123,7 @@ mod tests {
                         prop_assert_eq!(oldest, plain.map(|(key, _)| key));
                         oldest.iter().for_each(|key| _ = there.remove(key));
                     }
-                    _ if there.contains_key(&key) => {}
+                    _ if there.contains_key(&key) => _ = there.remove(&key),
                     _ => {
                         there.insert(key, (now, now));
                         aging.add(key, now);
@@ -138,6 +137,24 @@ mod tests {
             }
             prop_assert_eq!(aging.chunks.iter().map(VecDeque::len).sum::<usize>(), aging.len());
         }
+    }
+
+    /// One of 100 stays: the others are forgotten, and those that stay are put together.
+    #[test]
+    fn what_is_gone_is_forgotten_by_the_chunk() {
+        let mut aging = Aging::default();
+        let stays = |key: &u64, _| key.is_multiple_of(100);
+        for key in 0..100_000 {
+            aging.add(key, key);
+            aging.tidy(usize::try_from(key / 100).unwrap(), stays);
+            assert!(aging.len() <= 2 * 1_000 + 2 * CHUNK, "{}", aging.len());
+        }
+        assert!(aging.chunks.len() <= 5, "{}", aging.chunks.len());
+        let evicted = std::iter::from_fn(|| {
+            aging.oldest(|key, stamp| Some(stamp).filter(|_| stays(key, stamp)))
+        });
+        assert!(evicted.eq((0..1_000).map(|number| 100 * number)));
+        assert_eq!((aging.len(), aging.chunks.len()), (0, 0));
     }
 
     #[test]

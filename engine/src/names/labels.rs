@@ -36,8 +36,8 @@ pub(super) struct Learned {
     pub(super) addresses: AddressesView,
 }
 
-/// All that is known: devices as published last; the rest goes on, of which nothing that comes later
-/// changes what is said of a flow that is over.
+/// All that is known: devices as published last; the rest as the `names` thread goes on. What it
+/// reads later has a later time than the flows that are over.
 #[derive(Debug)]
 pub struct Tables {
     learned: Learned,
@@ -274,7 +274,7 @@ impl Labeller {
             counters.late.add(records.len() as u64);
         }
         let tables = self.shared.tables();
-        let mut labels = Vec::new();
+        let (mut labels, mut over) = (Vec::new(), Vec::new());
         for (place, record) in (0..).zip(records) {
             if self.sightings.is_full() && self.patience.is_none() {
                 pass_on(&self.shared, &mut self.sightings, &mut self.passed_on);
@@ -285,11 +285,14 @@ impl Labeller {
             // Parts of one flow may be labelled by several threads: what those may need stays.
             let has_said = its.facts.is_some() || its.spoken.is_some();
             if has_said && record.total.is_complete() && record.total.part == 0 {
-                let over = Released { key: record.key, span: tables.span_of(record) };
-                // If there is no room it is forgotten later, with what is oldest.
-                let _ = self.released.push(over);
+                over.push(Released { key: record.key, span: tables.span_of(record) });
             }
             labels.push((place, its));
+        }
+        // Now that all are labelled: what they say may be of the same time, or of none.
+        for released in over {
+            // If there is no room it is forgotten later, with what is oldest.
+            let _ = self.released.push(released);
         }
         counters.labelled.add(labels.len() as u64);
         if self.since.elapsed() >= DEVICE_SIGHTINGS_EVERY && !self.passed_on.is_full() {

@@ -1,17 +1,17 @@
 //! The `names` thread: the one writer of the tables.
 //!
 //! It takes payloads of all decoders in the order of their ticks, has them read, keeps what they
-//! say, entry by entry for who reads them, and publishes devices whole. What one decoder hands over is in its order anyway, which
-//! in `read` is the order of the file. With several, it goes on only as far as all of them are,
-//! unless it is behind.
+//! say, entry by entry for who looks, and publishes devices whole. What one decoder hands over is in
+//! its order anyway, which in `read` is the order of the file. With several, it goes on only as far
+//! as all of them are, unless it is behind.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::devices::table::Devices;
 use crate::devices::{DevicesSetup, Sightings};
 use crate::flow::FlowKey;
-use crate::limits::{DEVICES, ROUND_PAYLOADS};
+use crate::limits::{DEVICE_SIGHTINGS_EVERY, DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
 use crate::names::counters::{NamesCounters, ThreadCounters};
 use crate::names::facts::{Facts, FlowFacts, When};
@@ -55,6 +55,8 @@ pub struct NamesThread {
     /// If there is a log of them.
     transactions: Option<Transactions>,
     shared: Arc<Shared>,
+    /// When devices were published last.
+    published: Instant,
     counters: Arc<NamesCounters>,
 }
 
@@ -91,6 +93,7 @@ impl NamesThread {
             known,
             transactions,
             shared,
+            published: Instant::now(),
             counters,
         }
     }
@@ -131,7 +134,7 @@ impl NamesThread {
         }
     }
 
-    /// Reads what is there, up to a bound, and publishes. Whether there was anything.
+    /// Reads what is there, up to a bound, and says so. Whether there was anything.
     pub fn step(&mut self) -> bool {
         self.round() != Round::Nothing
     }
@@ -151,9 +154,10 @@ impl NamesThread {
         let released = self.release() | self.see_flows();
         let counters = &self.counters.thread;
         counters.devices_evicted.add(self.known.devices.take_evicted());
-        // When devices were seen is no hurry: it is published with other things, or at rest.
-        let is_rest = read == 0 && self.known.devices.take_stale();
-        if self.known.devices.take_changed() || is_rest {
+        // When devices were seen is no hurry.
+        let is_due = read == 0 || self.published.elapsed() >= DEVICE_SIGHTINGS_EVERY;
+        if self.known.devices.take_changed() || is_due && self.known.devices.take_stale() {
+            self.published = Instant::now();
             self.shared.devices.publish(self.known.devices.view().clone());
             counters.devices.set(self.known.devices.view().len() as u64);
             counters.published.add(1);

@@ -38,8 +38,8 @@ impl<K, V> Clone for Reader<K, V> {
 
 impl<K, V> Default for Reader<K, V> {
     fn default() -> Self {
-        // With a collector of its own: a map that is dropped frees all that its collector holds, also
-        // what others look at.
+        // With a collector of its own: a map that is dropped frees all that its collector holds,
+        // also what others look at.
         let map = HashMap::with_hasher(Seed::default());
         Self(Arc::new(Shared { map, is_used: AtomicBool::new(false) }))
     }

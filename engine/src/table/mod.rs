@@ -348,9 +348,9 @@ impl<'a> CoreTable<'a> {
         if self.slab.high_water() == 0 {
             self.intervals.round_begins(self.overflow.since());
         }
-        for _ in 0..steps {
+        for made in 0..steps {
             if outlet.room() < DELTAS_PER_PACKET {
-                self.hand.wait();
+                self.hand.owe(steps - made, self.slab.high_water());
                 return;
             }
             let slot = self.hand.next(self.slab.high_water());

@@ -2,9 +2,9 @@
 //! one's memory, so each is run by a process of its own: this program again.
 
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::wait;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, getpid, getppid};
 use serde::{Deserialize, Serialize};
 
-/// How long a process may take: the slowest take some minutes, and one that waits for a child of its
-/// own which has died takes for ever.
+/// How long a process may take: the slowest take some minutes, and one that waits for a child of
+/// its own which has died takes for ever.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// How often it is looked whether it has ended. It measures itself, so that this adds nothing.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked whether that is over.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What a process took, its children included.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -49,6 +49,10 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("run {program}: {error}");
     // What a meter leaves behind to write its results comes to us when it ends.
     set_child_subreaper(true).map_err(|errno| failed(errno.into()))?;
+    if getpgrp() == getpid() {
+        let parent = getppid();
+        thread::spawn(move || end_in_time(parent));
+    }
     let start = Instant::now();
     let status = Command::new(program).args(rest).status().map_err(failed)?;
     while !matches!(wait(), Err(Errno::ECHILD)) {}
@@ -68,6 +72,16 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{program}: {status}")) }
 }
 
+/// Ends this process and all that it has started when it takes too long, or its parent is gone.
+fn end_in_time(parent: Pid) {
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE && getppid() == parent {
+        thread::sleep(LOOK);
+    }
+    // It ends with this.
+    let _ = killpg(getpgrp(), Signal::SIGKILL);
+}
+
 /// Runs `command` on the processors `cpus` (`0`, `0,1`), in `folder`, and returns what it took
 /// and all that it said.
 ///
@@ -83,7 +97,7 @@ pub(super) fn measure(
     let out = File::create(&said).map_err(|error| failed(&error))?;
     let err = out.try_clone().map_err(|error| failed(&error))?;
     let this = std::env::current_exe().map_err(|error| failed(&error))?;
-    let child = Command::new(this)
+    let status = Command::new(this)
         .args(["bench", "measure", "--to"])
         .arg(&to)
         .args(["--", "taskset", "-c", cpus])
@@ -93,9 +107,11 @@ pub(super) fn measure(
         .stdout(out)
         .stderr(err)
         .process_group(0)
-        .spawn()
+        .status()
         .map_err(|error| failed(&error))?;
-    let status = wait_for(child, PATIENCE).map_err(|error| failed(&error))?;
+    if status.signal() == Some(Signal::SIGKILL as i32) {
+        return Err(failed(&format!("ended after {} s", PATIENCE.as_secs())));
+    }
     let text = std::fs::read(&said).map_err(|error| failed(&error))?;
     let text = String::from_utf8_lossy(&text).into_owned();
     if !status.success() {
@@ -104,36 +120,4 @@ pub(super) fn measure(
     }
     let usage = std::fs::read(&to).map_err(|error| failed(&error))?;
     Ok((serde_json::from_slice(&usage).map_err(|error| failed(&error))?, text))
-}
-
-/// Waits until `child` ends, which has a process group of its own; ends that after `patience`.
-fn wait_for(mut child: Child, patience: Duration) -> Result<ExitStatus, String> {
-    let since = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(status);
-        }
-        if since.elapsed() > patience {
-            let group = i32::try_from(child.id()).map_err(|error| error.to_string())?;
-            killpg(Pid::from_raw(group), Signal::SIGKILL).map_err(|errno| errno.to_string())?;
-            child.wait().map_err(|error| error.to_string())?;
-            return Err(format!("does not end in {} s", patience.as_secs()));
-        }
-        thread::sleep(LOOK);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_does_not_end_is_ended() {
-        let run = |script: &str| {
-            Command::new("sh").args(["-c", script]).process_group(0).spawn().unwrap()
-        };
-        assert!(wait_for(run("exit 0"), PATIENCE).unwrap().success());
-        let error = wait_for(run("sleep 600 & wait"), Duration::from_millis(100)).unwrap_err();
-        assert_eq!(error, "does not end in 0 s");
-    }
 }

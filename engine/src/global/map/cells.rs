@@ -57,8 +57,8 @@ pub trait Cells: Sync {
 
 /// papaya's map, in parts by the hash of the key: each grows by itself, so that no merge has
 /// to wait for all of them, and each can be gone over by itself. One collector serves them
-/// all, and so does one guard; all are dropped at once, as the first frees what the collector holds of
-/// any.
+/// all, and so does one guard; all are dropped at once, as the first frees what the collector
+/// holds of any.
 pub struct Papaya {
     hasher: KeyHasher,
     parts: Box<[HashMap<Hashed, FlowCell, BuildHasherDefault<Known>>]>,

@@ -184,6 +184,10 @@ fn a_jump_completes_all_before_it() {
     let end = 1_000 * SECOND_NS;
     table.count(&packets, &mut tray);
     table.count(&[Packet { tick: end, ..packets[0] }], &mut tray);
+    // Nor does it matter that there is no room for a while.
+    tray.room = 0;
+    (0..5).for_each(|_| table.advance(end, &mut tray));
+    tray.room = usize::MAX;
     (0..5).for_each(|_| table.advance(end, &mut tray));
     assert_eq!(table.complete_below(), grid().number(end));
 }
