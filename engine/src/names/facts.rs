@@ -255,14 +255,12 @@ impl Facts {
         facts: impl Into<Arc<FlowFacts>>,
     ) -> u64 {
         let flows = &mut self.flows;
-        // A flow of before on the same key is the least useful.
-        let surplus_of = |before: usize| (before + 1).saturating_sub(FACTS_KEPT);
-        let (surplus, mut said) = flows
-            .with(&key, |flow| {
-                let surplus = surplus_of(flow.said.len());
-                (surplus, flow.said[surplus..].to_vec())
-            })
-            .unwrap_or_default();
+        let before = flows.with(&key, |flow| {
+            // A flow of before on the same key is the least useful.
+            let surplus = (flow.said.len() + 1).saturating_sub(FACTS_KEPT);
+            (surplus, flow.said[surplus..].to_vec())
+        });
+        let (surplus, mut said) = before.unwrap_or_default();
         let order = |(time, place): When| (time, place.ordinal);
         let at = said.partition_point(|(other, _)| order(*other) <= order(when));
         said.insert(at, (when, facts.into()));

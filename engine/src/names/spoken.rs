@@ -139,9 +139,9 @@ impl Spoken {
         // Of TCP another connection may have begun within that time, and each says it once.
         let is_udp = key.protocol() == UDP;
         let known = self.keys.with(&key, |known| {
-            let latest = known.spells.last();
-            let mut latest = latest.filter(|spell| spell.is_of(app, place.recording)).into_iter();
-            let is_again = is_udp && latest.any(|spell| spell.is_just_before(time));
+            let is_said =
+                |latest: &Spell| latest.is_of(app, place.recording) && latest.is_just_before(time);
+            let is_again = is_udp && known.spells.last().is_some_and(is_said);
             (!is_again).then(|| (known.since, known.is_interrupted, known.spells.to_vec()))
         });
         let (since, is_interrupted, mut spells) = match known {
@@ -181,12 +181,8 @@ impl Spoken {
             return;
         }
         let interrupted = self.keys.with(key, |known| {
-            let spells = || known.spells.clone();
-            (!known.is_interrupted).then(|| Known {
-                is_interrupted: true,
-                spells: spells(),
-                ..*known
-            })
+            let spells = (!known.is_interrupted).then(|| known.spells.clone())?;
+            Some(Known { is_interrupted: true, spells, ..*known })
         });
         if let Some(Some(known)) = interrupted {
             self.keys.insert(*key, known);
