@@ -65,7 +65,7 @@ pub struct AddressName {
 type Asked = (Option<IpAddr>, IpAddr);
 
 /// Names of all addresses, for who reads them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AddressesView {
     answers: Reader<Asked, Box<[Answer]>>,
 }
@@ -182,8 +182,7 @@ impl Addresses {
             self.answers += 1;
         }
         while self.answers > self.max_answers {
-            let latest = |asked: &Asked| entries.with(asked, |all| all.last().map(stamp))?;
-            let renewed = |asked: &Asked, _: u64| latest(asked);
+            let renewed = |asked: &Asked, _| entries.with(asked, |all| all.last().map(stamp))?;
             let Some(oldest) = self.aging.oldest(renewed) else { break };
             let gone = entries.remove(&oldest, |answers| answers.len()).unwrap_or_default();
             self.answers -= gone;

@@ -97,6 +97,8 @@ impl<K> Aging<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -109,29 +111,26 @@ mod tests {
             steps in prop::collection::vec((0u8..64, 0u16..500), 0..20_000),
         ) {
             let mut aging = Aging::default();
-            let (mut there, mut list) = (std::collections::HashMap::new(), VecDeque::new());
+            let (mut there, mut list) = (HashMap::new(), VecDeque::new());
             for (now, (step, key)) in (0..).zip(steps) {
+                let is_there = |key: &u16, stamp| there.get(key) == Some(&stamp);
                 match step {
                     0 => {
-                        let renewed = |key: &u16, stamp| {
-                            there.get(key).filter(|(since, _)| *since == stamp).map(|(_, it)| *it)
-                        };
-                        // An entry counts by the stamp that it was last given here.
                         let plain = std::iter::from_fn(|| list.pop_front())
-                            .find(|(key, stamp)| renewed(key, *stamp).is_some());
-                        let oldest = aging.oldest(renewed);
+                            .find(|(key, stamp)| is_there(key, *stamp));
+                        let oldest =
+                            aging.oldest(|key, stamp| is_there(key, stamp).then_some(stamp));
                         prop_assert_eq!(oldest, plain.map(|(key, _)| key));
                         oldest.iter().for_each(|key| _ = there.remove(key));
                     }
                     _ if there.contains_key(&key) => _ = there.remove(&key),
                     _ => {
-                        there.insert(key, (now, now));
+                        there.insert(key, now);
                         aging.add(key, now);
                         list.push_back((key, now));
                     }
                 }
-                let is_there = |key: &u16, stamp| there.get(key).is_some_and(|it| it.0 == stamp);
-                aging.tidy(there.len(), is_there);
+                aging.tidy(there.len(), |key, stamp| there.get(key) == Some(&stamp));
                 prop_assert!(aging.len() <= 2 * there.len() + 2 * CHUNK);
                 prop_assert!(aging.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
             }

@@ -196,8 +196,7 @@ struct Flow {
 
 impl Flow {
     fn facts_in(&self, span: Span) -> Option<Arc<FlowFacts>> {
-        let its = self.said.iter().filter(|(when, _)| span.has(*when));
-        let mut its = its.map(|(_, facts)| facts);
+        let mut its = self.said.iter().filter(|(when, _)| span.has(*when)).map(|(_, facts)| facts);
         let first = its.next()?;
         let Some(second) = its.next() else { return Some(Arc::clone(first)) };
         let mut all = FlowFacts::clone(first);
@@ -207,7 +206,7 @@ impl Flow {
 }
 
 /// Facts of all flows, for who reads them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FactsView {
     flows: Reader<FlowKey, Flow>,
 }

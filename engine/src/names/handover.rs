@@ -7,9 +7,8 @@
 //! # Who knows how far it is
 //!
 //! [`Progress`] has two counts of each sender's payloads: how many were handed over, and how many
-//! the tables have. A record whose packets were decoded before the first
-//! count was loaded is told from the tables all that those packets said, once the second has
-//! come up to it.
+//! the tables have. A record whose packets were decoded before the first count was loaded is told
+//! from the tables all that those packets said, once the second has come up to it.
 
 use crate::decode::{Announced, Announcement, Packet};
 use crate::flow::{Direction, FlowKey};

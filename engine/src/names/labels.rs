@@ -26,7 +26,7 @@ use crate::sync::{Arc, AtomicU64, Ordering, thread};
 const LOOK: Duration = Duration::from_micros(20);
 
 /// What is learned of flows and addresses, as the `names` thread goes on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Learned {
     /// What flows said of themselves.
     pub(super) facts: FactsView,

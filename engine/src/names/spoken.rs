@@ -48,7 +48,7 @@ impl Spell {
 
     /// Stands for `next` too, which goes on with it. False if that is something else.
     fn absorb(&mut self, next: &Self) -> bool {
-        let is_same = self.app == next.app && self.place.recording == next.place.recording;
+        let is_same = self.is_of(next.app, next.place.recording);
         let (Some([_, last]), Some([_, later])) = (&mut self.seen, next.seen) else { return false };
         if !next.goes_on || !is_same {
             return false;
@@ -94,7 +94,7 @@ impl Known {
 }
 
 /// What flows speak, for who reads it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SpokenView {
     keys: Reader<FlowKey, Known>,
 }

@@ -6,6 +6,8 @@ use crate::decode::{Packet, TcpHeader};
 use crate::devices::DevicesSetup;
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind};
+use crate::names::App;
+use crate::names::facts::FlowFacts;
 use crate::names::{Labels, Names, NamesCounters, ParserCounters, PayloadSender};
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -116,6 +118,34 @@ fn records_get_what_their_flows_said_and_how_their_addresses_were_named() {
     let malformed = ParserCounters { malformed: 1, ..ParserCounters::default() };
     assert_eq!(unread.collect::<Vec<_>>(), malformed.by_cause());
     assert_eq!(counters.labels[0].labelled.get(), 3);
+}
+
+#[test]
+fn records_get_what_their_flows_speak_though_they_say_nothing_else() {
+    let (mut names, _) = names(1, 100, None);
+    assert!(ask(&mut names.senders[0], 6 * SECOND, 1, "a.example", [192, 0, 2, 8]));
+    assert!(names.senders[0].flush());
+    while names.thread.step() {}
+    let records = [record(UDP, (1, 5_354), (53, 53), [6, 7])];
+    let is = names.labellers[0].label(&records);
+    assert_eq!(is, [(0, Labels { spoken: Some(App::Dns), ..Labels::default() })]);
+    assert_eq!((is[0].1.app(), is[0].1.has_names()), (Some(App::Dns), false));
+    // Forgotten once it is labelled.
+    while names.thread.step() {}
+    assert_eq!(names.labellers[0].label(&records), []);
+}
+
+#[test]
+fn what_is_spoken_shows_before_it_goes_on_in_tls() {
+    let tls = |alpn: &str| {
+        let alpn = Some(alpn.into());
+        Some(Arc::new(FlowFacts { spoken: Some(App::Tls), alpn, ..FlowFacts::default() }))
+    };
+    let app = |facts, spoken| Labels { facts, spoken, ..Labels::default() }.app();
+    assert_eq!(app(tls("h2"), None), Some(App::Https));
+    assert_eq!(app(tls("imap"), None), Some(App::Tls));
+    assert_eq!(app(tls("h2"), Some(App::Smtp)), Some(App::Smtp));
+    assert_eq!(app(None, None), None);
 }
 
 #[test]

@@ -60,6 +60,13 @@ fn run_in_intervals(
     run_in_grids(config, [(packets, grid()), (&[], grid())], batch, end)
 }
 
+/// A table that counts in the intervals of `grid`.
+fn table_in(grid: Grid, config: TableConfig, counters: &TableCounters) -> CoreTable<'_> {
+    let mut table = CoreTable::new(config, hasher(), counters).unwrap();
+    table.set_intervals(grid);
+    table
+}
+
 /// The same, with the packets in two parts, and a grid for each.
 fn run_in_grids(
     config: TableConfig,
@@ -68,8 +75,7 @@ fn run_in_grids(
     end: Tick,
 ) -> Result<Vec<FlowRecord>, TestCaseError> {
     let counters = TableCounters::default();
-    let mut table = CoreTable::new(config, hasher(), &counters).unwrap();
-    table.set_intervals(parts[0].1);
+    let mut table = table_in(parts[0].1, config, &counters);
     let mut tray = Tray::unlimited();
     let batches = parts
         .into_iter()
@@ -154,8 +160,7 @@ proptest! {
 #[test]
 fn a_table_at_rest_completes_intervals() {
     let counters = TableCounters::default();
-    let mut table = CoreTable::new(CONFIG, hasher(), &counters).unwrap();
-    table.set_intervals(grid());
+    let mut table = table_in(grid(), CONFIG, &counters);
     let mut tray = Tray::unlimited();
     table.advance(20 * SECOND_NS, &mut tray);
     table.advance(21 * SECOND_NS, &mut tray);
@@ -172,22 +177,22 @@ fn a_table_at_rest_completes_intervals() {
     assert_eq!(table.complete_below(), 4);
 }
 
-/// Also where time jumps once and then stands, as when a reader gets much of a pipe at once.
+/// Also where time jumps once and then stands, as when a reader gets much of a pipe at once; and if
+/// there is no room for a while.
 #[test]
 fn a_jump_completes_all_before_it() {
-    let counters = TableCounters::default();
-    let mut table = CoreTable::new(CONFIG, hasher(), &counters).unwrap();
-    table.set_intervals(grid());
-    let mut tray = Tray::unlimited();
-    let packets =
-        packets(&[super::parse("100 a>b", super::UDP), super::parse("100 b>c", super::UDP)]);
+    let packets = packets(&["100 a>b", "100 b>c"].map(|sent| super::parse(sent, super::UDP)));
     let end = 1_000 * SECOND_NS;
-    table.count(&packets, &mut tray);
-    table.count(&[Packet { tick: end, ..packets[0] }], &mut tray);
-    // Nor does it matter that there is no room for a while.
-    tray.room = 0;
-    (0..5).for_each(|_| table.advance(end, &mut tray));
-    tray.room = usize::MAX;
-    (0..5).for_each(|_| table.advance(end, &mut tray));
-    assert_eq!(table.complete_below(), grid().number(end));
+    for calls_without_room in [0, 1, 5] {
+        let counters = TableCounters::default();
+        let mut table = table_in(grid(), CONFIG, &counters);
+        let mut tray = Tray::unlimited();
+        table.count(&packets, &mut tray);
+        tray.room = 0;
+        (0..calls_without_room).for_each(|_| table.advance(end, &mut tray));
+        assert_eq!(table.complete_below(), 0);
+        tray.room = usize::MAX;
+        (0..5).for_each(|_| table.advance(end, &mut tray));
+        assert_eq!(table.complete_below(), grid().number(end), "{calls_without_room}");
+    }
 }
