@@ -54,7 +54,11 @@ impl Payloads {
     /// Hands over what may have a name in it. False if that finds no room.
     #[inline(never)]
     fn pick(&mut self, packet: &Packet, captured: &[u8]) -> bool {
-        !self.picks.picks(packet, captured) || self.push(packet, captured)
+        if self.picks.picks(packet, captured) {
+            return self.push(packet, captured);
+        }
+        self.counters.handovers[self.number].malformed.set(self.picks.malformed());
+        true
     }
 
     #[cold]
@@ -142,26 +146,48 @@ mod tests {
     use crate::names::handover::handover;
     use crate::source::LinkType;
 
-    #[test]
-    fn with_the_ring_full_payloads_are_counted_and_packets_go_on() {
+    /// A datagram of DNS with this payload, handed to `run` as it is decoded.
+    fn with_datagram(payload: &[u8], run: impl FnOnce(&Packet, &Frame<'_>, usize)) {
         let mut frame = Vec::new();
         let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
             .ipv4([192, 0, 2, 1], [192, 0, 2, 53], 64)
             .udp(40_000, 53);
-        builder.write(&mut frame, b"a question").unwrap();
+        builder.write(&mut frame, payload).unwrap();
         let wire_len = u32::try_from(frame.len()).unwrap();
         let link = LinkType::ETHERNET;
         let frame = Frame { bytes: &frame, wire_len, timestamp: Some(0), link };
-        let mut decoder = Decoder::new(KeyHasher::default());
         let mut packet = Packet::NONE;
-        let payload = decoder.decode_to(&frame, &mut packet).unwrap();
-        assert_eq!(captured(&packet, &frame, payload), b"a question");
+        let start = Decoder::new(KeyHasher::default()).decode_to(&frame, &mut packet).unwrap();
+        assert_eq!(captured(&packet, &frame, start), payload);
+        run(&packet, &frame, start);
+    }
 
+    #[test]
+    fn what_is_no_message_is_counted_and_not_handed_over() {
+        let (sender, _receiver) = handover();
+        let counters = Arc::new(NamesCounters::new(1, 0));
+        let mut payloads = Payloads::all(vec![sender], &counters).remove(0);
+        for _ in 0..2 {
+            with_datagram(b"on a port of DNS", |packet, frame, start| {
+                payloads.hand_over(packet, frame, start);
+            });
+        }
+        with_datagram(b"\0\0\x01\0\0\0\0\0\0\0\0\0", |packet, frame, start| {
+            payloads.hand_over(packet, frame, start);
+        });
+        let of_it = &counters.handovers[0];
+        assert_eq!((of_it.malformed.get(), of_it.handed.get()), (2, 1));
+    }
+
+    #[test]
+    fn with_the_ring_full_payloads_are_counted_and_packets_go_on() {
         let (sender, receiver) = handover();
         let counters = Arc::new(NamesCounters::new(1, 0));
         let mut payloads = Payloads::all(vec![sender], &counters).remove(0);
         let offered = 20_000;
-        (0..offered).for_each(|_| payloads.offer(&packet, &frame, payload));
+        with_datagram(b"a question", |packet, frame, start| {
+            (0..offered).for_each(|_| payloads.offer(packet, frame, start));
+        });
         let (handed, dropped) =
             (counters.handovers[0].handed.get(), counters.handovers[0].ring_full.get());
         assert!(handed > 0 && dropped > 0, "{handed} handed over, {dropped} dropped");

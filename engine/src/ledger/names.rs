@@ -69,15 +69,17 @@ pub struct DnsLogLedger {
 impl NamesLedger {
     pub(super) fn of(counters: &NamesCounters, log: Option<&SinkAccount>) -> Self {
         let NamesCounters { handovers, thread, labels } = counters;
+        let mut unread: BTreeMap<_, _> =
+            ParserCounters::CAUSES.into_iter().zip(thread.unread.iter().map(Gauge::get)).collect();
+        // Most of them show before they are handed over.
+        *unread.entry("malformed").or_default() +=
+            handovers.iter().map(|h| h.malformed.get()).sum::<u64>();
         Self {
             payloads: handovers.iter().map(|h| h.handed.get()).sum(),
             read: thread.read.get(),
             dropped: [("ring_full", handovers.iter().map(|h| h.ring_full.get()).sum())].into(),
             findings: thread.findings.get(),
-            unread: ParserCounters::CAUSES
-                .into_iter()
-                .zip(thread.unread.iter().map(Gauge::get))
-                .collect(),
+            unread,
             answered: thread.answered.get(),
             unsolicited: thread.unsolicited.get(),
             questions_forgotten: thread.questions_forgotten.get(),
@@ -97,5 +99,24 @@ impl NamesLedger {
                 not_sent: log.not_sent(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_malformed_shows_before_or_after_it_is_handed_over() {
+        let counters = NamesCounters::new(2, 1);
+        counters.handovers[0].malformed.set(1);
+        counters.handovers[1].malformed.set(2);
+        let by_cause = ParserCounters { malformed: 4, gaps: 8, ..ParserCounters::default() };
+        for (gauge, times) in counters.thread.unread.iter().zip(by_cause.by_cause()) {
+            gauge.set(times);
+        }
+        let unread = NamesLedger::of(&counters, None).unread;
+        assert_eq!((unread["malformed"], unread["gaps"]), (7, 8));
+        assert_eq!(unread.len(), ParserCounters::CAUSES.len());
     }
 }

@@ -12,6 +12,8 @@ pub struct HandoverCounters {
     pub handed: Counter,
     /// Payloads that found no room.
     pub ring_full: Counter,
+    /// Datagrams of name services that are no messages, and were not handed over.
+    pub malformed: Gauge,
 }
 
 /// Of the `names` thread.

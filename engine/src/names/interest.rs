@@ -4,7 +4,7 @@
 //! need costs a copy; what it says no to is lost for names.
 
 use super::NameService;
-use super::parse::{gquic, greeting, http, quic, ssh, tls};
+use super::parse::{dns, gquic, greeting, http, quic, ssh, tls};
 use crate::flow::protocol::{TCP, UDP};
 use crate::limits::{COPIED_BYTES, NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
 
@@ -70,11 +70,15 @@ pub fn follow_ups(bytes: &[u8]) -> u8 {
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
-    service(ports).is_some()
-        || nth_payload < STREAM_PAYLOADS && (quic::may_begin(bytes) || gquic::may_begin(bytes))
+    match service(ports) {
+        Some(service) => !service.is_refused(bytes),
+        None => {
+            nth_payload < STREAM_PAYLOADS && (quic::may_begin(bytes) || gquic::may_begin(bytes))
+        }
+    }
 }
 
-/// Whether each packet between these ports is of use, however many the flow has had: answers of
+/// Whether each packet between these ports may be of use, however many the flow has had: answers of
 /// a name service, which come on one flow as long as somebody asks.
 #[must_use]
 pub fn is_service(protocol: u8, ports: [u16; 2]) -> bool {
@@ -100,46 +104,59 @@ pub(super) enum Service {
     Ssdp,
 }
 
+impl Service {
+    /// Whether a datagram of which `bytes` were captured is none of its messages, as far as that
+    /// shows at once.
+    #[inline]
+    pub(super) fn is_refused(self, bytes: &[u8]) -> bool {
+        matches!(self, Self::Dns(_)) && !dns::may_be_message(bytes)
+    }
+}
+
 /// The service of datagrams between these ports, whichever of them is its own.
 #[inline]
-pub(super) fn service(ports: [u16; 2]) -> Option<Service> {
-    ports.into_iter().find_map(service_at)
+pub(super) fn service([from, to]: [u16; 2]) -> Option<Service> {
+    service_at(from).or(service_at(to))
 }
 
 #[inline]
-const fn service_at(port: u16) -> Option<Service> {
-    match port {
-        port::DNS => Some(Service::Dns(NameService::Dns)),
-        port::MDNS => Some(Service::Dns(NameService::Mdns)),
-        port::LLMNR => Some(Service::Dns(NameService::Llmnr)),
-        port::NBNS => Some(Service::Nbns),
-        port::DHCP_SERVER | port::DHCP_CLIENT => Some(Service::Dhcp),
-        port::DHCP_V6_CLIENT | port::DHCP_V6_SERVER => Some(Service::DhcpV6),
-        port::SSDP => Some(Service::Ssdp),
-        _ => None,
-    }
+fn service_at(port: u16) -> Option<Service> {
+    let (its_port, service) = SERVICES[usize::from(port.to_le_bytes()[0])];
+    if port == its_port { service } else { None }
 }
+
+/// Well-known ports of services, each in the place of its lower byte, which no other has.
+static SERVICES: [(u16, Option<Service>); 256] = {
+    let all = [
+        (port::DNS, Service::Dns(NameService::Dns)),
+        (port::MDNS, Service::Dns(NameService::Mdns)),
+        (port::LLMNR, Service::Dns(NameService::Llmnr)),
+        (port::NBNS, Service::Nbns),
+        (port::DHCP_SERVER, Service::Dhcp),
+        (port::DHCP_CLIENT, Service::Dhcp),
+        (port::DHCP_V6_CLIENT, Service::DhcpV6),
+        (port::DHCP_V6_SERVER, Service::DhcpV6),
+        (port::SSDP, Service::Ssdp),
+    ];
+    let mut services = [(0, None); 256];
+    let mut idx = 0;
+    while idx < all.len() {
+        let (port, service) = all[idx];
+        let place = &mut services[port.to_le_bytes()[0] as usize];
+        assert!(place.1.is_none(), "two services with the same lower byte");
+        *place = (port, Some(service));
+        idx += 1;
+    }
+    services
+};
 
 /// Whether a datagram between ports with these lower bytes, of which `bytes` were captured, may be
 /// of use: of nearly all that are not this says no.
 #[inline]
 pub(super) fn may_want_datagram([from, to]: [u8; 2], bytes: &[u8]) -> bool {
-    let is_likely = |byte: u8| IS_LOWER_PORT_BYTE[usize::from(byte)];
+    let is_likely = |byte: u8| SERVICES[usize::from(byte)].1.is_some();
     is_likely(from) | is_likely(to) || quic::seems_to_begin(bytes) | gquic::seems_to_begin(bytes)
 }
-
-/// Of the ports of services.
-static IS_LOWER_PORT_BYTE: [bool; 256] = {
-    let mut is_one = [false; 256];
-    let mut port = 0;
-    while port < u16::MAX {
-        port += 1;
-        if service_at(port).is_some() {
-            is_one[port.to_le_bytes()[0] as usize] = true;
-        }
-    }
-    is_one
-};
 
 #[inline]
 fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> bool {
@@ -264,6 +281,9 @@ mod tests {
         for port in [53, 67, 68, 137, 546, 547, 1_900, 5_353, 5_355] {
             assert!(udp([40_000, port], b"") && udp([port, 40_000], b""));
         }
+        assert!(udp([40_000, 53], &[0xff, 0xff, 0x87, 0xff, 0, 1, 0xff, 0, 0, 0, 0, 0, 63]));
+        assert!(!udp([40_000, 53], &[0, 0, 0x08, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), "no query");
+        assert!(!udp([53, 40_000], &[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 64]), "no label");
         assert!(udp([1, 2], b"\xc0\0\0\0\x01\x08"), "version 1");
         assert!(udp([1, 2], b"\xd0\x6b\x33\x43\xcf\x08"), "version 2");
         assert!(!udp([1, 2], b"\xe0\0\0\0\x01\x08"), "Handshake");

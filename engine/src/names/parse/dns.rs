@@ -50,7 +50,7 @@ const HEADER_BYTES: usize = 12;
 pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Option<DnsMessage> {
     let mut message = Message::open(bytes)?;
     // Others than queries (RFC 6895 section 2.2) say nothing of addresses that clients use.
-    if bytes[2] >> 3 & 0x0f != 0 {
+    if opcode(bytes[2]) != 0 {
         return None;
     }
     let question = message.question()?;
@@ -71,6 +71,26 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
         question,
         detail: in_detail.then(|| message.detail(question_class, Message::record)),
     })
+}
+
+/// Whether `bytes`, which may be cut, can be a message that [`parse`] reads: of nearly all that is
+/// something else on the port of a name service its header says no.
+#[inline]
+pub(crate) fn may_be_message(bytes: &[u8]) -> bool {
+    let Some(&[_, _, flags, _, questions @ .., _, _, _, _, _, _]) =
+        bytes.first_chunk::<HEADER_BYTES>()
+    else {
+        return true;
+    };
+    let begins_name = |first: &u8| !matches!(first, 64..0xc0);
+    let has_question = questions != [0, 0];
+    opcode(flags) == 0 && (!has_question || bytes.get(HEADER_BYTES).is_none_or(begins_name))
+}
+
+/// What kind of request a message is of (RFC 1035 section 4.1.1), by the first byte of its flags.
+#[inline]
+fn opcode(flags: u8) -> u8 {
+    flags >> 3 & 0x0f
 }
 
 /// The first question of a message.

@@ -195,6 +195,7 @@ proptest! {
             message[at] = byte;
         }
         if let Some(said) = parse(NameService::Mdns, &message, true) {
+            prop_assert!((0..=message.len()).all(|cut| may_be_message(&message[..cut])));
             prop_assert!(said.answers.len() <= DNS_RECORDS);
             prop_assert!(said.answers.iter().all(|answer| answer.name.len() <= 255));
         }
@@ -202,7 +203,8 @@ proptest! {
 
     #[test]
     fn whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(NameService::Llmnr, &bytes, true);
+        let read = parse(NameService::Llmnr, &bytes, true);
+        prop_assert!(read.is_none() || may_be_message(&bytes));
         let mut found = Vec::new();
         let _ = crate::names::parse::nbns::parse(&bytes, [0; 4].into(), true, &mut found);
     }
