@@ -2,10 +2,11 @@
 //! published.
 //!
 //! A private bucket index ([`index`]) over a slab of slots ([`slab`]); [`hand`] walks the
-//! slab, publishes what changed and expires what is over; [`outbox`] carries deltas away
-//! in batches. Where packets arrive on other cores than their flow's, [`exchange`] brings
-//! them. Statistics stand beside the slots, if they are kept ([`features`]). Capacity is fixed at
-//! start, on huge pages if there are any. One thread owns a table and everything in it.
+//! slab, publishes what changed and expires what is over ([`publish`]); a new flow gets a slot by
+//! [`room`]; [`outbox`] carries deltas away in batches. Where packets arrive on other cores than
+//! their flow's, [`exchange`] brings them. Statistics stand beside the slots, if they are kept
+//! ([`features`]). Capacity is fixed at start, on huge pages if there are any. One thread owns a
+//! table and everything in it.
 //!
 //! **Memory has time to arrive.** A batch is gone over in three steps, one some packets
 //! behind the other: ask for a packet's bucket; match tags and ask for its slot (or for its
@@ -39,6 +40,8 @@ mod index;
 mod intervals;
 pub mod outbox;
 mod overflow;
+mod publish;
+mod room;
 mod shunt;
 mod slab;
 mod slot;
@@ -52,8 +55,8 @@ pub use shunt::{SHUNTED_ROOM, Shunted};
 use crate::decode::Packet;
 use crate::error::{Error, Result};
 use crate::flow::record::tcp_flags::{RST, SYN};
-use crate::flow::{Counted, Delta, EndReason, Features, FeaturesSet, FlowRecord, KeyHasher};
-use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS, PRESSURE_SCAN};
+use crate::flow::{EndReason, Features, FeaturesSet, FlowRecord, KeyHasher};
+use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS};
 use crate::table::features::SlotFeatures;
 use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
@@ -427,58 +430,6 @@ impl<'a> CoreTable<'a> {
         Some(slot)
     }
 
-    /// A new slot for the packet's flow; gives up a one-packet flow for it if there is
-    /// none and closing is possible.
-    fn open(&mut self, packet: &Packet, outlet: Option<&mut impl Outlet>) -> Option<u32> {
-        if self.slab.is_full()
-            && let Some(outlet) = outlet
-        {
-            self.make_room(packet.tick, outlet);
-        }
-        let slot = self.slab.take(packet)?;
-        if let Some(features) = &mut self.features {
-            features.begin(slot);
-        }
-        if self.index.insert(packet.hash, slot) {
-            return Some(slot);
-        }
-        // Both of its buckets are full.
-        self.slab.release(slot);
-        None
-    }
-
-    /// Expires a flow that is over, if the hand has left one; else gives one up.
-    fn make_room(&mut self, now: Tick, outlet: &mut impl Outlet) {
-        for _ in 0..self.config.sweep_slots {
-            let Some(slot) = self.sweep.next(now, self.slab.high_water()) else { break };
-            if let Some(reason) = self.slab.slot(slot).expired(now, &self.limits) {
-                return self.expire(slot, reason, outlet);
-            }
-        }
-        self.give_up_one(outlet);
-    }
-
-    /// Expires the first one-packet flow on the way around the slab, and looks for the next
-    /// one, whose memory then has time to arrive.
-    fn give_up_one(&mut self, outlet: &mut impl Outlet) {
-        let known = self.victim.filter(|&slot| self.slab.slot(slot).is_single_packet());
-        if let Some(slot) = known.or_else(|| self.next_victim()) {
-            self.expire(slot, EndReason::Resources, outlet);
-            self.counters.given_up.add(1);
-            self.victim = self.next_victim();
-        }
-    }
-
-    fn next_victim(&mut self) -> Option<u32> {
-        let slots = self.slab.high_water();
-        let slot = (0..PRESSURE_SCAN)
-            .map(|_| self.hand.next_victim(slots))
-            .find(|&slot| self.slab.slot(slot).is_single_packet())?;
-        self.slab.prefetch(slot);
-        self.index.prefetch(self.hasher.hash(self.slab.slot(slot).key()));
-        Some(slot)
-    }
-
     /// What the hand does at one slot.
     fn visit(&mut self, slot: u32, now: Tick, outlet: &mut impl Outlet) {
         if !self.slab.slot(slot).is_live() {
@@ -496,58 +447,6 @@ impl<'a> CoreTable<'a> {
             None if self.intervals.is_on() && self.config.pace.stay_ns == Tick::MAX => {}
             None => self.publish(slot, outlet),
         }
-    }
-
-    /// Publishes the last delta of a flow and frees its slot.
-    fn expire(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) {
-        let hash = self.take_out(slot, reason, outlet);
-        self.index.remove(hash, slot);
-    }
-
-    /// The same, but for the index. Returns the flow's hash.
-    fn take_out(&mut self, slot: u32, reason: EndReason, outlet: &mut impl Outlet) -> u64 {
-        let mut delta = self.slab.take_delta(slot);
-        delta.end = Some(reason);
-        let hash = self.send(slot, delta, outlet);
-        self.slab.release(slot);
-        hash
-    }
-
-    fn publish(&mut self, slot: u32, outlet: &mut impl Outlet) {
-        let delta = self.slab.take_delta(slot);
-        self.send(slot, delta, outlet);
-    }
-
-    /// Publishes a delta of a slot's flow. Returns the flow's hash.
-    #[expect(clippy::inline_always, reason = "a delta is written once, where it is sent")]
-    #[inline(always)]
-    fn send(&mut self, slot: u32, delta: Delta, outlet: &mut impl Outlet) -> u64 {
-        let key = *self.slab.slot(slot).key();
-        let hash = self.hasher.hash(&key);
-        if delta.end.is_some()
-            && let Some(features) = &mut self.features
-        {
-            outlet.publish_features(hash, &features.take(slot));
-        }
-        let counted =
-            if self.intervals.is_on() { self.counted(slot, delta.end) } else { Counted::default() };
-        outlet.publish(hash, FlowRecord { counted, ..FlowRecord::flow(key, delta) });
-        hash
-    }
-
-    /// The intervals of what a slot has counted, and of its end if it is over. All that decides is
-    /// packet time, so that it does not matter when it is published.
-    fn counted(&self, slot: u32, end: Option<EndReason>) -> Counted {
-        let (intervals, flow) = (&self.intervals, self.slab.slot(slot));
-        let interval = intervals.of(flow.last_tick());
-        let over = match end {
-            None | Some(EndReason::Active) => flow.last_tick(),
-            Some(EndReason::Resources) => intervals.now(),
-            Some(EndReason::Idle | EndReason::EndDetected | EndReason::Forced) => {
-                flow.over_at(&self.limits).min(intervals.now())
-            }
-        };
-        Counted::new(interval, intervals.of(over).saturating_sub(interval))
     }
 }
 
