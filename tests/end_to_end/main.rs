@@ -10,6 +10,7 @@ mod cli;
 mod collector;
 mod convert;
 mod crash;
+mod deadline;
 mod devices;
 mod dns_log;
 mod features;
@@ -69,6 +70,7 @@ fn not_here(group: &str, what: &str) -> Vec<Trial> {
 
 fn main() {
     let arguments = Arguments::from_args();
+    deadline::watch();
     let mut trials = Vec::new();
     trials.extend(captures::trials());
     trials.extend(carried::trials());
