@@ -445,6 +445,9 @@ pub const CONVERSATION_IDLE_NS: u64 = 30 * 1_000_000_000;
 /// of a message with more is left out.
 pub const DNS_RECORDS: usize = 256;
 
+/// Names in a multicast message beside its first question that are looked at for what was asked.
+pub const DNS_OTHER_NAMES: usize = 8;
+
 /// Bytes of a name, as text. A longer one is cut.
 pub const NAME_BYTES: usize = 255;
 

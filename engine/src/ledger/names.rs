@@ -26,6 +26,8 @@ pub struct NamesLedger {
     pub answered: u64,
     /// Answers to none, which name nothing.
     pub unsolicited: u64,
+    /// Addresses in answers, of names that nobody asked for: they name nothing.
+    pub unasked: u64,
     /// Questions that were forgotten for others before their answer came.
     pub questions_forgotten: u64,
     /// Flows of which something is known that they said, and that go on.
@@ -82,6 +84,7 @@ impl NamesLedger {
             unread,
             answered: thread.answered.get(),
             unsolicited: thread.unsolicited.get(),
+            unasked: thread.unasked.get(),
             questions_forgotten: thread.questions_forgotten.get(),
             flows: thread.flows.get(),
             answers: thread.answers.get(),

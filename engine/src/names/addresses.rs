@@ -82,20 +82,25 @@ impl AddressesView {
     }
 }
 
-/// The name by `answers`, which are in the order of time: by the first service that has any that
-/// still counts at `moment`, the latest.
+/// The name by `answers`, which are in the order of time, of those that still count at `moment`: one
+/// that somebody asked for rather than the answer to a reverse look-up, one whose life is not over,
+/// by the first service that has any; and of them the latest.
 fn choose(answers: &[Answer], moment: Moment, is_by_others: bool) -> Option<AddressName> {
     let counting = || {
         let with_age = |answer| Answer::age_at(answer, moment).map(|age| (answer, age));
         answers.iter().rev().filter_map(with_age)
     };
-    // The latest of the first service.
-    let (best, (age_ns, is_stale)) = counting().min_by_key(|(answer, _)| answer.service)?;
+    let rank = |(answer, (_, is_stale)): &(&Answer, (u64, bool))| {
+        (answer.is_reverse, *is_stale, answer.service)
+    };
+    // Of several the first that comes here, which is the latest.
+    let (best, (age_ns, is_stale)) = counting().min_by_key(rank)?;
     let is_ambiguous = counting().any(|(other, (_, other_is_stale))| {
-        other.name != best.name && other.service == best.service && other_is_stale <= is_stale
+        other.name != best.name && other.is_like(best) && other_is_stale <= is_stale
     });
-    // All hosts hear the answers of multicast services.
-    let is_by_others = is_by_others && matches!(best.service, NameService::Dns);
+    // All hosts hear the answers of mDNS, and who says its own name by NetBIOS tells all.
+    let is_by_others =
+        is_by_others && matches!(best.service, NameService::Dns | NameService::Llmnr);
     let doubts = [
         (is_ambiguous, Doubt::Ambiguous),
         (is_by_others, Doubt::OtherClient),
@@ -206,7 +211,7 @@ pub(super) struct Outcome {
 fn make_room(answers: &mut Vec<Answer>, outcome: &mut Outcome) {
     let renewal = |later: usize| {
         let other = &answers[later];
-        let before = answers[..later].iter().rposition(|one| one.service == other.service)?;
+        let before = answers[..later].iter().rposition(|one| one.is_like(other))?;
         let one = Some(&answers[before]).filter(|one| one.is_renewed_by(other))?;
         // One that was stale in between makes more of a difference.
         let was_stale = other.time > one.fresh_until;

@@ -158,6 +158,14 @@ impl Conversations {
         });
     }
 
+    /// Nothing more will come: what is not read to its end is counted.
+    pub fn finish(&mut self) {
+        let unfinished = self.flows.values().filter(|flow| flow.is_unfinished()).count();
+        self.counters.unfinished += unfinished as u64;
+        self.flows.clear();
+        self.bytes = 0;
+    }
+
     /// What could not be read so far.
     #[must_use]
     pub fn counters(&self) -> ParserCounters {

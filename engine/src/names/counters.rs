@@ -30,6 +30,8 @@ pub struct ThreadCounters {
     pub answered: Counter,
     /// Answers to none, which name nothing.
     pub unsolicited: Counter,
+    /// Addresses in answers, of names that nobody asked for: they name nothing.
+    pub unasked: Counter,
     /// Questions that were forgotten for others before their answer came.
     pub questions_forgotten: Counter,
     /// Transactions that were over, where they are logged.

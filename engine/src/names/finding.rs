@@ -112,6 +112,10 @@ pub struct DnsMessage {
     pub question: Option<(Box<str>, u16)>,
     /// Addresses and the names that were asked to get them, CNAME and DNAME chains followed.
     pub answers: Vec<DnsAnswer>,
+    /// Addresses of names to which nothing leads from the question.
+    pub unasked: u32,
+    /// Of multicast services: names of further questions, or those that records answer.
+    pub other_names: Vec<Box<str>>,
     /// What only a log of transactions wants, if there is one.
     pub detail: Option<Box<DnsDetail>>,
 }
@@ -157,8 +161,9 @@ pub enum DnsSection {
 /// One address that an answer gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsAnswer {
-    /// The name that was asked, lower case, without the last dot: the owner of the record if no
-    /// chain leads from the question to it. For a PTR record it is what the address points to.
+    /// The name that was asked, lower case, without the last dot: the owner of the record if that
+    /// is where what was asked for is found (a mail or name server), or by mDNS. For a PTR record
+    /// it is what the address points to.
     pub name: Box<str>,
     /// The owner of the address record, if that is another name at the end of a chain.
     pub owner: Option<Box<str>>,
@@ -166,6 +171,8 @@ pub struct DnsAnswer {
     pub address: IpAddr,
     /// The least time to live on the way to it, in seconds.
     pub ttl_seconds: u32,
+    /// Whether it answers a reverse look-up (PTR).
+    pub is_reverse: bool,
 }
 
 /// What a host said of itself, or a server of a host.

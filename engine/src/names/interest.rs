@@ -14,6 +14,7 @@ pub(super) mod port {
     pub(crate) const DHCP_SERVER: u16 = 67;
     pub(crate) const DHCP_CLIENT: u16 = 68;
     pub(crate) const NBNS: u16 = 137;
+    pub(crate) const HTTPS: u16 = 443;
     pub(crate) const DHCP_V6_CLIENT: u16 = 546;
     pub(crate) const DHCP_V6_SERVER: u16 = 547;
     pub(crate) const SSDP: u16 = 1_900;
@@ -23,7 +24,24 @@ pub(super) mod port {
     /// may have been overtaken by what follows it.
     #[inline]
     pub(super) fn is_likely(port: u16) -> bool {
-        matches!(port, 22 | 80 | 443 | 465 | 853 | 993 | 8_080 | 8_443)
+        const SSH: u16 = 22;
+        matches!(
+            port,
+            SSH | 80 | 3_128 | 8_000 | 8_008 | 8_080 | 8_081 | 8_088 | 8_888
+                // Of TLS from the first byte on.
+                | HTTPS | 465 | 563 | 636 | 853 | 989 | 990 | 992
+                ..=995
+                    | 3_269
+                    | 4_443
+                    | 5_061
+                    | 5_223
+                    | 5_671
+                    | 6_514
+                    | 6_697
+                    | 8_443
+                    | 8_883
+                    | 9_443
+        )
     }
 }
 
@@ -113,10 +131,17 @@ impl Service {
     }
 }
 
-/// The service of datagrams between these ports, whichever of them is its own.
+/// The service of datagrams between these ports: DNS, whichever of them is its own, as the other may
+/// be any; or else what they go to, or come from. What comes to or from [`port::HTTPS`] is QUIC.
 #[inline]
 pub(super) fn service([from, to]: [u16; 2]) -> Option<Service> {
-    service_at(from).or(service_at(to))
+    if from == port::DNS || to == port::DNS {
+        return Some(Service::Dns(NameService::Dns));
+    }
+    if from == port::HTTPS || to == port::HTTPS {
+        return None;
+    }
+    service_at(to).or(service_at(from))
 }
 
 #[inline]
@@ -284,6 +309,14 @@ mod tests {
         assert!(udp([40_000, 53], &[0xff, 0xff, 0x87, 0xff, 0, 1, 0xff, 0, 0, 0, 0, 0, 63]));
         assert!(!udp([40_000, 53], &[0, 0, 0x08, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), "no query");
         assert!(!udp([53, 40_000], &[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 64]), "no label");
+        assert!(!udp([1_900, 53], &[0, 0, 0x08, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), "of DNS first");
+        assert!(udp([5_353, 443], b"\xc0\0\0\0\x01\x08"), "QUIC from a port of mDNS");
+        let read = |ports| service(ports).unwrap();
+        for other in [137, 546, 1_900, 5_353, 40_000] {
+            let dns = Service::Dns(NameService::Dns);
+            assert_eq!([read([other, 53]), read([53, other])], [dns; 2], "{other}");
+        }
+        assert_eq!(read([137, 1_900]), Service::Ssdp, "by where it goes");
         assert!(udp([1, 2], b"\xc0\0\0\0\x01\x08"), "version 1");
         assert!(udp([1, 2], b"\xd0\x6b\x33\x43\xcf\x08"), "version 2");
         assert!(!udp([1, 2], b"\xe0\0\0\0\x01\x08"), "Handshake");

@@ -44,8 +44,11 @@ impl Recordings {
                 self.ahead_ns = Some(ahead_ns.max(most_ns));
             }
         }
-        self.next = payload.ordinal.saturating_add(1);
-        Place { ordinal: payload.ordinal, recording: self.recording }
+        // What a frame without a packet announces has no place of its own.
+        if payload.announced.is_none() {
+            self.next = payload.ordinal.saturating_add(1);
+        }
+        Place { ordinal: self.last(), recording: self.recording }
     }
 
     /// The place of the last payload.
@@ -65,6 +68,7 @@ pub(super) fn nearest(near: u64, low: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::Announced;
     use crate::flow::{Direction, FlowKey};
     use crate::time::PacketClock;
 
@@ -91,6 +95,20 @@ mod tests {
         });
         let recordings: Vec<_> = places.map(|place| place.recording).collect();
         assert_eq!(recordings, [0, 0, 0, 0, 0, 0, 0, 61, 61, 61, 91, 91]);
+    }
+
+    #[test]
+    fn what_is_announced_is_where_the_packet_before_it_was() {
+        let mut recordings = Recordings::default();
+        let mut place = |seconds, ordinal, announced| {
+            let timestamp = Some(seconds * 1_000_000_000_i64);
+            let place =
+                recordings.place(&Payload { timestamp, ordinal, announced, ..Payload::NONE });
+            (place.ordinal, place.recording)
+        };
+        assert_eq!(place(1_000, 7, None), (7, 0));
+        assert_eq!(place(1_001, 0, Some(Announced::Arp)), (7, 0));
+        assert_eq!(place(100, 9, None), (9, 8), "behind the last packet of the recording before");
     }
 
     #[test]

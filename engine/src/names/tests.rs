@@ -121,6 +121,29 @@ fn records_get_what_their_flows_said_and_how_their_addresses_were_named() {
 }
 
 #[test]
+fn two_questions_with_one_identifier_have_both_answers() {
+    let (mut names, counters) = names(1, 100, None);
+    let sender = &mut names.senders[0];
+    let (from, to) = ((1, 4_000), (53, 53));
+    let both = [("a.example", [192, 0, 2, 8]), ("b.example", [192, 0, 2, 9])];
+    for (name, _) in both {
+        assert!(sender.push(&packet(SECOND, UDP, from, to), &dns(7, name, None)));
+    }
+    for (name, address) in both {
+        let answer = dns(7, name, Some(address));
+        assert!(sender.push(&packet(2 * SECOND, UDP, to, from), &answer));
+        // Once for each question.
+        assert!(sender.push(&packet(2 * SECOND, UDP, to, from), &answer));
+    }
+    assert!(sender.flush());
+    while names.thread.step() {}
+    let records = [8, 9].map(|to| record(TCP, (1, 4_000), (to, 443), [3, 4]));
+    let found = best(&names.labellers[0].label(&records));
+    assert_eq!(found, [(0, "a.example".to_owned(), "dns"), (1, "b.example".to_owned(), "dns")]);
+    assert_eq!((counters.thread.answered.get(), counters.thread.unsolicited.get()), (2, 2));
+}
+
+#[test]
 fn records_get_what_their_flows_speak_though_they_say_nothing_else() {
     let (mut names, _) = names(1, 100, None);
     assert!(ask(&mut names.senders[0], 6 * SECOND, 1, "a.example", [192, 0, 2, 8]));

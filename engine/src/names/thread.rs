@@ -127,6 +127,8 @@ impl NamesThread {
                 }
                 Round::Nothing if is_last => {
                     self.transactions.iter_mut().for_each(Transactions::finish);
+                    self.conversations.finish();
+                    self.note_unread();
                     return;
                 }
                 Round::Nothing => idle.wait(),
@@ -169,8 +171,7 @@ impl NamesThread {
                 // Relaxed: see who loads it.
                 place.store(self.known.recordings.last(), Ordering::Relaxed);
             }
-            let unread = counters.unread.iter().zip(self.conversations.counters().by_cause());
-            unread.for_each(|(gauge, times)| gauge.set(times));
+            self.note_unread();
             self.receivers.iter().for_each(PayloadReceiver::publish_taken);
         }
         match read {
@@ -178,6 +179,12 @@ impl NamesThread {
             0 if !released => Round::Nothing,
             _ => Round::Some,
         }
+    }
+
+    fn note_unread(&self) {
+        let by_cause = self.conversations.counters().by_cause();
+        let unread = self.counters.thread.unread.iter().zip(by_cause);
+        unread.for_each(|(gauge, times)| gauge.set(times));
     }
 
     /// Up to where nothing earlier can come.
@@ -326,13 +333,16 @@ impl Known {
             return counters.unsolicited.add(1);
         }
         counters.answered.add(1);
+        counters.unasked.add(message.unasked.into());
         // A frame without a time says nothing of when.
         let Some(time) = payload.timestamp else { return };
         let client = client_of(payload, message.service);
         for answer in message.answers.iter().filter(|answer| !answer.name.is_empty()) {
             let name = answer.name.as_ref().into();
             let address = answer.address;
-            let answer = Answer::new(time, place, answer.ttl_seconds, name, message.service);
+            let is_reverse = answer.is_reverse;
+            let answer = Answer::new(time, place, answer.ttl_seconds, name, message.service)
+                .by_reverse(is_reverse);
             let outcome = self.addresses.add(client, address, &answer);
             counters.evicted.add(outcome.evicted);
             counters.merged.add(outcome.merged);

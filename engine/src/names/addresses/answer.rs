@@ -21,6 +21,8 @@ pub struct Answer {
     pub(super) name: Arc<str>,
     /// By what.
     pub(super) service: NameService,
+    /// Whether the address was asked for its name, and not the name for its address.
+    pub(super) is_reverse: bool,
 }
 
 impl Answer {
@@ -37,7 +39,19 @@ impl Answer {
         let life_ns = u64::from(ttl_seconds.clamp(least, most)) * SECOND_NS;
         let fresh_until = time.saturating_add_unsigned(life_ns);
         let counts_until = fresh_until.saturating_add_unsigned(STALE_NS);
-        Self { time, place, fresh_until, counts_until, name, service }
+        let is_reverse = false;
+        Self { time, place, fresh_until, counts_until, name, service, is_reverse }
+    }
+
+    /// The same of a reverse look-up, if it is one.
+    #[must_use]
+    pub fn by_reverse(self, is_reverse: bool) -> Self {
+        Self { is_reverse, ..self }
+    }
+
+    /// Whether it was learned in the same way.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        (self.service, self.is_reverse) == (other.service, other.is_reverse)
     }
 
     /// How old it is for a flow that began at `moment`, if it was seen by then and still counts;
@@ -53,7 +67,7 @@ impl Answer {
     /// still counted.
     pub(super) fn is_renewed_by(&self, later: &Self) -> bool {
         self.name == later.name
-            && self.service == later.service
+            && self.is_like(later)
             && self.place.recording == later.place.recording
             && self.place.ordinal <= later.place.ordinal
             && later.time <= self.counts_until

@@ -115,9 +115,8 @@ impl Stream {
             return self.read_dns(payload, offset, is_full, in_detail, found);
         }
         // Behind the payload in which a message began so many more are copied.
-        let has_all = self.told > 0
-            && self.began_at.is_some_and(|began| self.payloads + 1 >= began + NAME_PAYLOADS);
-        let is_last = is_full || has_all || self.payloads >= STREAM_PAYLOADS;
+        let has_all = self.began_at.is_some_and(|began| self.payloads + 1 >= began + NAME_PAYLOADS);
+        let is_last = is_full || has_all && self.told > 0 || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
         if let Some(facts) = self.read(payload, is_cut, found) {
             // What it speaks, and nothing else; or nothing more than was told.
@@ -128,6 +127,10 @@ impl Stream {
             return (says_nothing && (is_full || is_short)).then_some(Loss::TooLong);
         }
         if !is_last {
+            if has_all && let Some(facts) = self.read_beginning(payload) {
+                found.extend(facts);
+                self.close();
+            }
             return None;
         }
         let had_begun = self.is_unfinished();
@@ -179,6 +182,17 @@ impl Stream {
             self.state = State::Waiting;
         }
         None
+    }
+
+    /// What the beginning of a message says, if that is more than what is spoken.
+    fn read_beginning(&self, payload: &Payload<'_>) -> Option<Vec<Finding>> {
+        (0..self.pieces.parts()).find_map(|idx| {
+            let run = self.pieces.run(idx);
+            match read(beginning(&run)?, &run, true, payload) {
+                Read::Done(facts) if facts.len() > 1 => Some(facts),
+                _ => None,
+            }
+        })
     }
 
     /// The messages that are whole from where the stream was read to.

@@ -19,7 +19,7 @@ use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use self::facts::Facts;
 use super::text::domain_name;
 use super::{be16, be32};
-use crate::limits::DNS_RECORDS;
+use crate::limits::{DNS_OTHER_NAMES, DNS_RECORDS};
 use crate::names::{DnsDetail, DnsMessage, DnsRecord, DnsSection, NameService};
 
 /// Numbers of record types (IANA, Domain Name System parameters).
@@ -39,7 +39,7 @@ pub(super) mod kind {
     pub(crate) const HTTPS: u16 = 65;
 
     /// Those that lead to addresses.
-    pub(crate) const ADDRESSES: [u16; 7] = [A, CNAME, PTR, AAAA, DNAME, SVCB, HTTPS];
+    pub(crate) const ADDRESSES: [u16; 10] = [A, NS, CNAME, PTR, MX, AAAA, SRV, DNAME, SVCB, HTTPS];
 }
 
 /// Length of what stands before questions and records (RFC 1035 section 4.1.1).
@@ -55,19 +55,35 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
     }
     let question = message.question()?;
     let question_class = question.as_ref().map(|question| question.class);
-    let question = question.map(|Question { name, kind, .. }| (domain_name(name.iter()), kind));
+    let is_response = message.header.metadata.message_type == MessageType::Response;
     let mut facts = Facts::default();
+    let mut other_names = Vec::new();
     for record in message.records() {
         facts.add(bytes, &record);
+        let is_answer = is_response && record.section == DnsSection::Answer;
+        if is_answer && service != NameService::Dns && other_names.len() < DNS_OTHER_NAMES {
+            other_names.extend(message.owner(&record).map(|name| domain_name(name.iter())));
+        }
     }
-    let is_response = message.header.metadata.message_type == MessageType::Response;
+    if !is_response && service != NameService::Dns {
+        let others = message.other_questions.iter().filter_map(|&at| name_at(message.bytes, at));
+        other_names.extend(others.map(|name| domain_name(name.iter())));
+    }
+    let extended_rcode = facts.extended_rcode;
+    let (answers, unasked) = match is_response {
+        true => facts.answers(question.as_ref(), service),
+        false => (Vec::new(), 0),
+    };
+    let question = question.map(|Question { name, kind, .. }| (domain_name(name.iter()), kind));
     Some(DnsMessage {
         service,
         id: message.header.metadata.id,
         is_response,
-        rcode: facts.extended_rcode << 4 | u16::from(bytes[3] & 0x0f),
+        rcode: extended_rcode << 4 | u16::from(bytes[3] & 0x0f),
         is_truncated: message.header.metadata.truncation,
-        answers: if is_response { facts.answers(question.as_ref()) } else { Vec::new() },
+        answers,
+        unasked,
+        other_names,
         question,
         detail: in_detail.then(|| message.detail(question_class, Message::record)),
     })
@@ -106,6 +122,8 @@ pub(super) struct Message<'a> {
     bytes: &'a [u8],
     /// How far it was read.
     at: usize,
+    /// Where the names of questions behind the first stand.
+    other_questions: Vec<usize>,
 }
 
 /// One record, where it stands. Its owner's name is read only if it is wanted.
@@ -126,7 +144,7 @@ impl<'a> Message<'a> {
         // The length field of DNS over TCP bounds messages, and so does UDP's.
         let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
         let header = Header::read(&mut BinDecoder::new(bytes)).ok()?;
-        Some(Self { header, bytes, at: HEADER_BYTES })
+        Some(Self { header, bytes, at: HEADER_BYTES, other_questions: Vec::new() })
     }
 
     /// Reads all questions, and gives the first. The outer `None` is for what is no message:
@@ -138,7 +156,11 @@ impl<'a> Message<'a> {
             if first.is_none() {
                 let (at, kind, class) = question?;
                 first = Some(Question { name: name_at(self.bytes, at)?, kind, class });
-            } else if question.is_none() {
+            } else if let Some((at, ..)) = question {
+                if self.other_questions.len() < DNS_OTHER_NAMES {
+                    self.other_questions.push(at);
+                }
+            } else {
                 break;
             }
         }

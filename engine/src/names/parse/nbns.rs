@@ -8,6 +8,7 @@ use hickory_proto::rr::Name;
 
 use super::dns::{Message, Question, Record};
 use super::text::{domain_name, hex};
+use crate::limits::DNS_OTHER_NAMES;
 use crate::names::{DnsAnswer, DnsMessage, DnsRecord, Finding, HostFact, HostHint, NameService};
 
 pub(crate) const NB: u16 = 0x0020;
@@ -46,22 +47,24 @@ pub(crate) fn parse(
         match record.kind {
             NB => {
                 let suffix = message.owner(&record).and_then(|owner| suffix(&owner));
-                if let (Some(suffix), &[flags, _, a, b, c, d]) = (suffix, data)
-                    && OF_COMPUTERS.contains(&suffix)
-                    && flags & GROUP == 0
-                    && sender == Ipv4Addr::new(a, b, c, d)
-                {
+                if !suffix.is_some_and(|suffix| OF_COMPUTERS.contains(&suffix)) {
+                    continue;
+                }
+                let entries = data.as_chunks::<NB_ENTRY>().0.iter();
+                let own = entries.filter(|[flags, ..]| flags & GROUP == 0);
+                let addresses: Vec<IpAddr> =
+                    own.map(|&[_, _, a, b, c, d]| [a, b, c, d].into()).collect();
+                if addresses == [sender] {
                     let fact = HostFact::NetbiosName(name.clone());
                     hints.push(HostHint { mac: None, address: Some(sender), fact });
                 }
-                answers.extend(data.as_chunks::<NB_ENTRY>().0.iter().map(|&[_, _, a, b, c, d]| {
-                    DnsAnswer {
-                        name: name.clone(),
-                        owner: None,
-                        address: Ipv4Addr::new(a, b, c, d).into(),
-                        ttl_seconds: record.ttl,
-                    }
-                }))
+                answers.extend(addresses.into_iter().map(|address| DnsAnswer {
+                    name: name.clone(),
+                    owner: None,
+                    address,
+                    ttl_seconds: record.ttl,
+                    is_reverse: false,
+                }));
             }
             NBSTAT => hints.extend(status(data, sender)),
             _ => {}
@@ -70,14 +73,20 @@ pub(crate) fn parse(
     if question.is_none() && answers.is_empty() && hints.is_empty() {
         return None;
     }
+    let is_response = message.header.metadata.message_type == MessageType::Response;
+    // Answers have no question in them.
+    let answered = answers.iter().filter(|_| is_response).map(|answer| answer.name.clone());
+    let other_names = answered.take(DNS_OTHER_NAMES).collect();
     found.push(Finding::Dns(DnsMessage {
         service: NameService::Nbns,
         id: message.header.metadata.id,
-        is_response: message.header.metadata.message_type == MessageType::Response,
+        is_response,
         rcode: u16::from(bytes[3] & 0x0f),
         is_truncated: message.header.metadata.truncation,
         question,
         answers,
+        unasked: 0,
+        other_names,
         detail: in_detail.then(|| {
             message.detail(question_class, |message, record| logged(message, bytes, record))
         }),
@@ -201,7 +210,15 @@ mod tests {
         assert_eq!(check(&message)[1..], [Finding::Host(hint)]);
         let flags = message.len() - 6;
         message[flags] = GROUP;
-        assert_eq!(check(&message).len(), 1);
+        let answers = |message: &[u8]| match &check(message)[..] {
+            [Finding::Dns(said)] => said.answers.len(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(answers(&message), 0, "a group is no host");
+        message[flags] = 0;
+        let browser = encoded("WORKGROUP", 0x1d);
+        message[12..12 + browser.len()].copy_from_slice(&browser);
+        assert_eq!(answers(&message), 0, "nor is what its browser is called");
     }
 
     #[test]

@@ -98,6 +98,8 @@ impl Log {
             is_truncated: false,
             question: said.question.map(|(name, kind)| (name.into(), kind)),
             answers: Vec::new(),
+            unasked: 0,
+            other_names: Vec::new(),
             detail: Some(Box::new(detail)),
         };
         self.transactions.age(tick);

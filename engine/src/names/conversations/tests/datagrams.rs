@@ -12,13 +12,16 @@ const ANSWER: &[u8] = b"\x12\x34\x84\x00\x00\x00\x00\x01\0\0\0\0\
 
 #[test]
 fn ports_say_which_service_it_is() {
+    // Without a question it answers none by DNS, and by mDNS names are others.
     let services =
-        [(53, NameService::Dns), (5_353, NameService::Mdns), (5_355, NameService::Llmnr)];
-    for (port, service) in services {
+        [(53, NameService::Dns, 0), (5_353, NameService::Mdns, 0), (5_355, NameService::Llmnr, 1)];
+    for (port, service, answers) in services {
         let mut flow = Flow::new(UDP, port);
         let found = flow.see(FROM_SERVER, 0, ANSWER);
         let [Finding::Dns(message)] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((message.service, &*message.answers[0].name), (service, "a.org"));
+        assert_eq!((message.service, message.answers.len()), (service, answers));
+        assert_eq!(message.answers.len() + message.unasked as usize, 1);
+        assert!(message.answers.iter().all(|answer| &*answer.name == "a.org"));
         assert_eq!(flow.conversations.held(), (0, 0), "nothing is remembered");
         flow.see(FROM_SERVER, 0, &ANSWER[..11]);
         let want = ParserCounters { malformed: 1, ..Default::default() };

@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{CONVERSATION_IDLE_NS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS};
+use crate::limits::{
+    CONVERSATION_IDLE_NS, NAME_PAYLOADS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS,
+};
 use crate::names::App;
 use crate::names::parse::sample::{
-    certificate, certificate_message, hello_for, records, server_hello, server_hello_12,
+    certificate, certificate_message, client_hello, extension, hello_for, records, server_hello,
+    server_hello_12, server_name,
 };
 
 const TCP: u8 = protocol::TCP;
@@ -241,6 +244,28 @@ fn a_message_that_was_captured_in_part_says_what_it_can() {
     assert_eq!(flow.see_cut(FROM_SERVER, 1_027, &long, 15).len(), 1);
     assert_eq!(flow.see(FROM_SERVER, 1_077, QUESTION).len(), 1);
     assert_eq!(flow.conversations.counters(), ParserCounters::default());
+}
+
+/// Only so many payloads of a message are copied.
+#[test]
+fn of_a_message_in_many_pieces_its_beginning_is_read() {
+    let request = format!("GET / HTTP/1.1\r\nHost: a.example\r\nCookie: {}", "x".repeat(9_000));
+    let extensions = [server_name("a.example"), extension(21, &[0; 6_000])];
+    let hello = records(&client_hello(&[0x1301], &extensions), 1 << 14);
+    for message in [hello, request.into_bytes()] {
+        let mut flow = Flow::new(TCP, 443);
+        let mut found = Vec::new();
+        for (idx, bytes) in (0..).zip(message.chunks(1_400)).take(NAME_PAYLOADS as usize) {
+            found.extend(flow.see(FROM_CLIENT, idx * 1_400, bytes));
+        }
+        assert_eq!(sni(&found).or(host(&found)), Some("a.example"));
+        assert_eq!(flow.conversations.held(), (1, 0));
+    }
+    let mut flow = Flow::new(TCP, 443);
+    let hello = hello_for("a.example", 500);
+    flow.see(FROM_CLIENT, 0, &hello[..40]);
+    flow.conversations.finish();
+    assert_eq!((flow.conversations.held(), flow.conversations.counters().unfinished), ((0, 0), 1));
 }
 
 #[test]

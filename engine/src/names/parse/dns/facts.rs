@@ -6,10 +6,10 @@ use hickory_proto::rr::rdata::{SVCB, svcb::SvcParamValue};
 use hickory_proto::rr::{Name, RData, Record as WholeRecord};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
-use super::{Record, kind, name_at};
+use super::{Question, Record, kind, name_at};
 use crate::limits::DNS_RECORDS;
 use crate::names::parse::text::domain_name;
-use crate::names::{DnsAnswer, DnsSection};
+use crate::names::{DnsAnswer, DnsSection, NameService};
 
 const INTERNET: u16 = 1;
 /// mDNS has a bit of its own in the class (RFC 6762 sections 5.4 and 10.2).
@@ -22,7 +22,9 @@ const CHAIN_STEPS: usize = 16;
 #[derive(Default)]
 pub(super) struct Facts {
     addresses: Vec<Address>,
+    pointers: Vec<Pointer>,
     aliases: Vec<Alias>,
+    places: Vec<Place>,
     /// The upper eight bits of the response code.
     pub(super) extended_rcode: u16,
 }
@@ -30,6 +32,14 @@ pub(super) struct Facts {
 struct Address {
     owner: Box<str>,
     address: IpAddr,
+    ttl: u32,
+}
+
+/// What a reverse name points to, and the address that it is of, if it is one's.
+struct Pointer {
+    owner: Box<str>,
+    host: Box<str>,
+    address: Option<IpAddr>,
     ttl: u32,
 }
 
@@ -42,6 +52,24 @@ struct Alias {
     with_names_below: bool,
 }
 
+/// Where what is asked for by `from` is found.
+struct Place {
+    from: Box<str>,
+    at: Box<str>,
+    ttl: u32,
+    kind: PlaceKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PlaceKind {
+    /// There it goes by the name that was asked (SVCB, RFC 9460).
+    Service,
+    /// A mail server, or another's (MX, SRV), under its own name.
+    Server,
+    /// The same for all names below `from` (NS).
+    NameServer,
+}
+
 impl Facts {
     /// Takes what a record of `message` says.
     pub(super) fn add(&mut self, message: &[u8], record: &Record) {
@@ -50,7 +78,8 @@ impl Facts {
             self.extended_rcode = u16::from(record.ttl.to_be_bytes()[0]);
             return;
         }
-        if record.section == DnsSection::Authority || record.class & CLASS != INTERNET {
+        let is_elsewhere = record.section == DnsSection::Authority && record.kind != kind::NS;
+        if is_elsewhere || record.class & CLASS != INTERNET {
             return;
         }
         if !kind::ADDRESSES.contains(&record.kind) {
@@ -71,7 +100,17 @@ impl Facts {
             }
             kind::PTR => {
                 let host = target().map(|host| domain_name(host.iter())).unwrap_or_default();
-                self.address(host, reverse(&name), record.ttl);
+                if !host.is_empty() {
+                    let (address, ttl) = (reverse(&name), record.ttl);
+                    self.pointers.push(Pointer { owner: owner(), host, address, ttl });
+                }
+            }
+            kind::NS => self.place(owner(), target(), record.ttl, PlaceKind::NameServer),
+            // Behind its preference, or priority, weight and port.
+            kind::MX | kind::SRV => {
+                let at = record.data.start + if record.kind == kind::MX { 2 } else { 6 };
+                let server = name_at(message, at).filter(|_| at < record.data.end);
+                self.place(owner(), server, record.ttl, PlaceKind::Server);
             }
             kind::CNAME | kind::DNAME => {
                 self.alias(owner(), target(), record.ttl, record.kind == kind::DNAME);
@@ -84,6 +123,12 @@ impl Facts {
     fn address(&mut self, owner: Box<str>, address: Option<IpAddr>, ttl: u32) {
         if let Some(address) = address.filter(|_| !owner.is_empty()) {
             self.addresses.push(Address { owner, address, ttl });
+        }
+    }
+
+    fn place(&mut self, from: Box<str>, at: Option<Name>, ttl: u32, kind: PlaceKind) {
+        if let Some(at) = at.filter(|at| !at.is_root()) {
+            self.places.push(Place { from, at: domain_name(at.iter()), ttl, kind });
         }
     }
 
@@ -103,9 +148,6 @@ impl Facts {
             Ok(RData::HTTPS(binding)) => binding.0,
             _ => return,
         };
-        // Service names lead with labels as `_8443._https`, which are no part of the host's.
-        let host = owner.split('.').skip_while(|label| label.starts_with('_'));
-        let host: Box<str> = host.collect::<Vec<_>>().join(".").into();
         for (_, value) in binding.svc_params {
             let hints: Vec<IpAddr> = match value {
                 SvcParamValue::Ipv4Hint(hint) => hint.0.iter().map(|a| a.0.into()).collect(),
@@ -114,35 +156,80 @@ impl Facts {
             };
             let room = DNS_RECORDS.saturating_sub(self.addresses.len());
             for address in hints.into_iter().take(room) {
-                self.address(host.clone(), Some(address), record.ttl);
+                self.address(owner.into(), Some(address), record.ttl);
             }
         }
-        if !binding.target_name.is_root() {
-            self.alias(owner.into(), Some(binding.target_name), record.ttl, false);
-        }
+        self.place(owner.into(), Some(binding.target_name), record.ttl, PlaceKind::Service);
     }
 
-    /// The addresses with the names that were asked for them.
-    pub(super) fn answers(self, question: Option<&(Box<str>, u16)>) -> Vec<DnsAnswer> {
-        let chain = question.map(|(asked, _)| self.chain(asked)).unwrap_or_default();
-        let answer = |found: Address| {
-            let step = chain.iter().find(|step| step.0 == found.owner);
-            let (Some((asked, _)), Some((_, ttl))) = (question, step) else {
-                return DnsAnswer {
-                    name: found.owner,
-                    owner: None,
-                    address: found.address,
-                    ttl_seconds: found.ttl,
-                };
-            };
-            DnsAnswer {
-                name: asked.clone(),
-                owner: (found.owner != *asked).then_some(found.owner),
-                address: found.address,
-                ttl_seconds: found.ttl.min(*ttl),
-            }
+    /// The addresses with the names that were asked for them, and how many there are of names that
+    /// nobody asked for. What all hosts hear need not be an answer to a question in it; by mDNS it
+    /// is of names in `local` (RFC 6762 sections 3 and 6).
+    pub(super) fn answers(
+        self,
+        question: Option<&Question>,
+        service: NameService,
+    ) -> (Vec<DnsAnswer>, u32) {
+        let asked = question.map(|question| domain_name(question.name.iter()));
+        let chain = asked.as_ref().map(|asked| self.chain(asked)).unwrap_or_default();
+        let places = self.reached(&chain);
+        let is_heard = |name: &str| match service {
+            NameService::Dns => false,
+            NameService::Mdns => is_below(name, "local"),
+            NameService::Llmnr | NameService::Nbns => true,
         };
-        self.addresses.into_iter().map(answer).collect()
+        let mut answers = Vec::with_capacity(self.addresses.len() + self.pointers.len());
+        let mut unasked = 0;
+        for Address { owner, address, ttl } in &self.addresses {
+            let step =
+                chain.iter().find(|(name, _)| name == owner).map(|(_, least)| (true, *least));
+            let place = || {
+                let place = places.iter().find(|place| place.at == *owner)?;
+                Some((place.kind == PlaceKind::Service, place.ttl))
+            };
+            let heard = || is_heard(owner).then_some((false, *ttl));
+            let Some((is_asked, least)) = step.or_else(place).or_else(heard) else {
+                unasked += 1;
+                continue;
+            };
+            let name = asked.as_ref().filter(|_| is_asked).unwrap_or(owner);
+            answers.push(DnsAnswer {
+                name: host_of(name),
+                owner: (owner != name).then(|| owner.clone()),
+                address: *address,
+                ttl_seconds: least.min(*ttl),
+                is_reverse: false,
+            });
+        }
+        for Pointer { owner, host, address, ttl } in &self.pointers {
+            let step = chain.iter().find(|(name, _)| name == owner);
+            // Behind an alias it is the asked name that is the address's (RFC 2317).
+            let of_asked = || step.and_then(|_| reverse(&question?.name));
+            let Some(address) = address.or_else(of_asked) else { continue };
+            if step.is_none() && !is_heard(host) {
+                unasked += 1;
+                continue;
+            }
+            answers.push(DnsAnswer {
+                name: host.clone(),
+                owner: None,
+                address,
+                ttl_seconds: step.map_or(*ttl, |(_, least)| (*ttl).min(*least)),
+                is_reverse: true,
+            });
+        }
+        (answers, unasked)
+    }
+
+    /// The places to which `chain` leads.
+    fn reached(&self, chain: &[(Box<str>, u32)]) -> Vec<&Place> {
+        let is_reached = |place: &&Place| {
+            chain.iter().any(|(step, _)| match place.kind {
+                PlaceKind::NameServer => is_below(step, &place.from),
+                PlaceKind::Service | PlaceKind::Server => *step == place.from,
+            })
+        };
+        self.places.iter().filter(is_reached).collect()
     }
 
     /// The names that a resolver comes by from `asked` on, with the least time to live on the way.
@@ -169,6 +256,24 @@ impl Alias {
         let below = name.strip_suffix(&*self.from)?.strip_suffix('.')?;
         Some((format!("{below}.{}", self.to).into(), self.ttl))
     }
+}
+
+/// Whether a name is `zone` or below it.
+fn is_below(name: &str, zone: &str) -> bool {
+    let above = name.strip_suffix(zone);
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.') || zone.is_empty())
+}
+
+/// Without labels as `_8443._https`, with which service names lead, and which are no part of the
+/// host's.
+fn host_of(name: &str) -> Box<str> {
+    let mut host = name;
+    while let Some((label, rest)) = host.split_once('.')
+        && label.starts_with('_')
+    {
+        host = rest;
+    }
+    host.into()
 }
 
 /// The address whose reverse name this is (RFC 1035 section 3.5, RFC 3596 section 2.5).

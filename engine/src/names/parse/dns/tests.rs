@@ -64,11 +64,55 @@ fn the_asked_name_has_the_address() {
     let said = parsed(&message);
     assert_eq!(said.question, Some(("www.example.com".into(), kind::A)));
     assert_eq!((said.id, said.is_response, said.rcode), (0x1234, true, 0));
-    let addresses = [
-        want("www.example.com", Some("a.b.cdn.org"), "192.0.2.1", 30),
-        want("other.org", None, "2020:2020:2020:2020:2020:2020:2020:2020", 300),
-    ];
-    assert_eq!(answers(&message), addresses);
+    assert_eq!(answers(&message), [want("www.example.com", Some("a.b.cdn.org"), "192.0.2.1", 30)]);
+    assert_eq!(said.unasked, 1, "other.org");
+}
+
+/// What is found elsewhere goes by the name that it has there.
+#[test]
+fn servers_that_the_asked_name_leads_to_are_named() {
+    let address = |name: &str, last| record(&wire(name), kind::A, 300, &[192, 0, 2, last]);
+    let check = |asked: &str, asked_kind, records: &[Vec<u8>], want: &[(&str, &str)]| {
+        let message = response(asked, asked_kind, records);
+        let found: Vec<_> = answers(&message).into_iter().map(|it| (it.0, it.2)).collect();
+        let want: Vec<_> = want.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+        assert_eq!(found, want, "{asked}");
+        // One of each is of another name.
+        assert_eq!(parsed(&message).unasked, 1, "{asked}");
+    };
+    let server = |kind, before: usize, name: &str| {
+        record(QUESTION, kind, 60, &[&vec![0; before], &wire(name)[..]].concat())
+    };
+    let mail = [server(kind::MX, 2, "mx.org"), address("mx.org", 1), address("bank.org", 2)];
+    check("a.org", kind::MX, &mail, &[("mx.org", "192.0.2.1")]);
+    let sip = [server(kind::SRV, 6, "sip.org"), address("sip.org", 1), address("x.sip.org", 2)];
+    check("_sip._tcp.a.org", kind::SRV, &sip, &[("sip.org", "192.0.2.1")]);
+    let zone = record(&wire("org"), kind::NS, 60, &wire("ns.net"));
+    let other = record(&wire("b.org"), kind::NS, 60, &wire("ns.bank"));
+    let glue = [zone, other, address("ns.net", 1), address("ns.bank", 2)];
+    check("www.a.org", kind::A, &glue, &[("ns.net", "192.0.2.1")]);
+    let bound = [server(kind::HTTPS, 2, "svc.net"), server(kind::HTTPS, 2, "svc2.net")];
+    let bound = [&bound[..], &[address("svc.net", 1), address("svc2.net", 2), address("c", 3)]];
+    let both = [("a.org", "192.0.2.1"), ("a.org", "192.0.2.2")];
+    check("_8443._https.a.org", kind::HTTPS, &bound.concat(), &both);
+}
+
+#[test]
+fn multicast_answers_name_what_is_local_and_say_what_they_answer() {
+    let browse = record(&wire("_ipp._tcp.local"), kind::PTR, 60, &wire("p._ipp._tcp.local"));
+    let host = record(&wire("printer.local"), kind::A, 60, &[10, 0, 0, 20]);
+    let bank = record(&wire("bank.example"), kind::A, 60, &[10, 0, 0, 67]);
+    let mut message = vec![0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+    message.extend([browse, host, bank].concat());
+    let said = parse(NameService::Mdns, &message, false).unwrap();
+    let names: Vec<_> = said.answers.iter().map(|answer| &*answer.name).collect();
+    assert_eq!((names, said.unasked), (vec!["printer.local"], 1));
+    assert_eq!(said.other_names, ["_ipp._tcp.local".into()]);
+    let two = [&[0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0][..], &wire("a.local"), &[0, 1, 0, 1]];
+    let two = [&two.concat()[..], &wire("b.local"), &[0, 1, 0, 1]].concat();
+    let said = parse(NameService::Mdns, &two, false).unwrap();
+    assert_eq!(said.question.map(|(name, _)| name), Some("a.local".into()));
+    assert_eq!(said.other_names, ["b.local".into()]);
 }
 
 #[test]
@@ -90,6 +134,18 @@ fn reverse_names_and_hints() {
     let reverse = "1.2.0.192.in-addr.arpa";
     let message = response(reverse, kind::PTR, &[record(QUESTION, kind::PTR, 60, &wire("H.org"))]);
     assert_eq!(answers(&message), [want("h.org", None, "192.0.2.1", 60)]);
+    assert!(parsed(&message).answers[0].is_reverse);
+    // A network of less than 256 addresses (RFC 2317).
+    let small = "1.0-25.2.0.192.in-addr.arpa";
+    let records = [
+        record(QUESTION, kind::CNAME, 30, &wire(small)),
+        record(&wire(small), kind::PTR, 60, &wire("h.org")),
+    ];
+    let message = response(reverse, kind::PTR, &records);
+    assert_eq!(answers(&message), [want("h.org", None, "192.0.2.1", 30)]);
+    let other = record(&wire("9.2.0.192.in-addr.arpa"), kind::PTR, 60, &wire("bank.example"));
+    let message = response(reverse, kind::PTR, &[other]);
+    assert_eq!((answers(&message), parsed(&message).unasked), (Vec::new(), 1));
     let service = response("x.local", kind::PTR, &[record(QUESTION, kind::PTR, 60, &wire("h"))]);
     assert_eq!(answers(&service), [], "a service's PTR is no address");
 
@@ -172,9 +228,9 @@ fn pointers_go_back_only() {
 
 #[test]
 fn hostile_names_are_escaped() {
-    let labels = [&b"\x05a\x00b.c\x06\x1b[31m\xff\x00"[..]].concat();
-    let owner = record(&labels, kind::A, 60, &[192, 0, 2, 1]);
-    let message = response("a.org", kind::A, &[owner]);
+    let labels = b"\x05a\x00b.c\x06\x1b[31m\xff\x00";
+    let target = record(QUESTION, kind::PTR, 60, labels);
+    let message = response("1.2.0.192.in-addr.arpa", kind::PTR, &[target]);
     assert_eq!(answers(&message)[0].0, r"a\000b\.c.\027[31m\255");
 }
 
