@@ -222,7 +222,8 @@ fn check_labels(steps: &[Step<'_>]) {
         let facts = labels.facts.as_deref();
         let texts = facts.into_iter().flat_map(|facts| {
             let hello = [&facts.sni, &facts.alpn, &facts.ja4, &facts.http_host];
-            hello.into_iter().chain([&facts.cert_subject, &facts.cert_name]).flatten()
+            let others = [&facts.http_user_agent, &facts.cert_subject, &facts.cert_name];
+            hello.into_iter().chain(others).flatten()
         });
         texts.for_each(|text| assert!(text.len() <= NAME_BYTES, "{} bytes", text.len()));
         let name = labels.best_name().map_or("", |name| name.name);

@@ -281,8 +281,9 @@ def as_eve(ours):
         if "cert_subject" in ours:
             named["subject"] = ours["cert_subject"]
         event["quic" if is_quic(ours) else "tls"] = named
-    if "http_host" in ours:
-        event["http"] = {"hostname": ours["http_host"]}
+    http = {"hostname": ours.get("http_host"), "http_user_agent": ours.get("http_user_agent")}
+    if any(http.values()):
+        event["http"] = {name: value for name, value in http.items() if value is not None}
     return without_absent(event)
 
 

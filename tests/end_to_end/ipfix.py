@@ -54,7 +54,7 @@ LEFT_OUT = {
     "src_fragments", "dst_fragments", "sampling_unit", "tunnel", "rtt_server_ns", "rtt_client_ns",
     *(f"{side}_{what}" for side in ("src", "dst") for what in ("retransmits", "out_of_order", "zero_windows")),
     # Names and devices are not exported by IPFIX.
-    "sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt", "src_device", "dst_device",
+    "sni", "alpn", "ja4", "http_host", "http_user_agent", "name", "name_source", "name_age_ns", "name_doubt", "src_device", "dst_device",
     "tls_version", "tls_cipher", "ech", "app", "app_source", "cert_subject", "cert_name",
 }
 

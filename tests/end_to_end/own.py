@@ -120,7 +120,7 @@ def from_ipfix(record, types):
 
 def from_ours(line):
     both = {f"{side}_{name}" for side in ("src", "dst") for name in BOTH}
-    names = {"sni", "alpn", "ja4", "http_host", "name", "name_source", "name_age_ns", "name_doubt"}
+    names = {"sni", "alpn", "ja4", "http_host", "http_user_agent", "name", "name_source", "name_age_ns", "name_doubt"}
     names |= {"tls_version", "tls_cipher", "ech", "app", "app_source", "cert_subject", "cert_name"}
     names |= {"src_device", "dst_device"}
     wanted = {"flow_id", "part", "interface", "tcp_state", "rtt_server_ns", "rtt_client_ns", "tunnel"}

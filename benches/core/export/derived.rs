@@ -73,7 +73,7 @@ flow! {
     String {
         kind community_id interface tcp_state end_reason app app_source
         sni alpn ja4 tls_version tls_cipher cert_subject
-        cert_name http_host name name_source name_doubt sampling_unit
+        cert_name http_host http_user_agent name name_source name_doubt sampling_unit
     }
     bool { ech }
     Shown<Word> { flow_id }

@@ -171,6 +171,12 @@ const WORDS: &[Words] = &[
         "flowtapCertName (26, own)",
     ),
     ("http_host", "", "host in HTTP/1", "flowtapHttpHost (12, own)"),
+    (
+        "http_user_agent",
+        "",
+        "User-Agent of the same request: what the client says that it is",
+        "flowtapHttpUserAgent (28, own)",
+    ),
     ("name", "", "best name of the responder", "flowtapName (13, own)"),
     ("name_source", "", "where `name` is from", "flowtapNameSource (14, own)"),
     ("name_age_ns", "ns", "age of the DNS answer when the flow began", "flowtapNameAge (15, own)"),

@@ -127,8 +127,10 @@ fn write(record: &Picked, event: &mut Object<'_>) {
         tls.text("version", version.map(tls_version));
         tls.text("subject", record.cert_subject.get());
     });
-    event.object("http", record.http_host.get().is_some(), |http| {
+    let has_http = record.http_host.get().is_some() || record.http_user_agent.get().is_some();
+    event.object("http", has_http, |http| {
         http.text("hostname", record.http_host.get());
+        http.text("http_user_agent", record.http_user_agent.get());
     });
     event.object("flowtap", true, |ours| {
         ours.text("kind", record.kind.get());

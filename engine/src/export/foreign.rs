@@ -42,6 +42,7 @@ const NAMES: &[Names] = &[
     ("tls_version", same("service"), same("tls.version, app_proto")),
     ("cert_subject", same(""), same("tls.subject")),
     ("http_host", same("service"), same("http.hostname, app_proto")),
+    ("http_user_agent", same(""), same("http.http_user_agent")),
     ("name", same("resp_name"), same("flowtap.name")),
     ("name_source", same("resp_name_source"), same("flowtap.name_source")),
 ];

@@ -74,6 +74,7 @@ pub(super) struct Picked {
     pub(super) tls_version: Text,
     pub(super) cert_subject: Text,
     pub(super) http_host: Text,
+    pub(super) http_user_agent: Text,
     pub(super) name: Text,
     pub(super) name_source: Text,
 }
@@ -115,6 +116,7 @@ impl Picked {
             "tls_version" => &mut self.tls_version,
             "cert_subject" => &mut self.cert_subject,
             "http_host" => &mut self.http_host,
+            "http_user_agent" => &mut self.http_user_agent,
             "name" => &mut self.name,
             "name_source" => &mut self.name_source,
             _ => return None,

@@ -42,6 +42,8 @@ pub struct FlowFacts {
     pub cert_name: Option<Arc<str>>,
     /// Host of the first HTTP/1 request.
     pub http_host: Option<Arc<str>>,
+    /// User-Agent of that request.
+    pub http_user_agent: Option<Arc<str>>,
 }
 
 impl FlowFacts {
@@ -72,6 +74,7 @@ impl FlowFacts {
             FlowFact::Alpn(text) => (&mut self.alpn, text),
             FlowFact::Ja4(text) => (&mut self.ja4, text),
             FlowFact::HttpHost(text) => (&mut self.http_host, text),
+            FlowFact::UserAgent(text) => (&mut self.http_user_agent, text),
             FlowFact::CertSubject(text) => (&mut self.cert_subject, text),
             FlowFact::CertName(text) => (&mut self.cert_name, text),
             FlowFact::App(app) => return self.see(app),
@@ -87,7 +90,6 @@ impl FlowFacts {
                 self.has_ech = true;
                 return;
             }
-            FlowFact::UserAgent(_) => return,
         };
         text = cut(text);
         place.get_or_insert_with(|| text.into());
@@ -106,6 +108,7 @@ impl FlowFacts {
         fill(&mut self.alpn, &later.alpn);
         fill(&mut self.ja4, &later.ja4);
         fill(&mut self.http_host, &later.http_host);
+        fill(&mut self.http_user_agent, &later.http_user_agent);
         fill(&mut self.cert_subject, &later.cert_subject);
         fill(&mut self.cert_name, &later.cert_name);
         self.chosen_version = self.chosen_version.or(later.chosen_version);

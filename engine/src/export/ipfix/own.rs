@@ -39,6 +39,7 @@ pub(super) enum Own {
     CertSubject,
     CertName,
     Device,
+    HttpUserAgent,
 }
 
 /// Of the reverse direction (RFC 5103 section 6.2).
@@ -80,7 +81,7 @@ enum Units {
 type Row = (Own, &'static str, Type, Semantics, Units, &'static str);
 
 #[rustfmt::skip]
-const ELEMENTS: [Row; 27] = {
+const ELEMENTS: [Row; 28] = {
     use {Semantics as S, Type as T, Units as U};
     [
         (Own::Part, "flowtapPart", T::Unsigned32, S::Identifier, U::None, "0, 1, 2 when an active timeout cut the flow"),
@@ -110,6 +111,7 @@ const ELEMENTS: [Row; 27] = {
         (Own::CertSubject, "flowtapCertSubject", T::String, S::Default, U::None, "subject of the TLS server's certificate"),
         (Own::CertName, "flowtapCertName", T::String, S::Default, U::None, "first DNS name in the TLS server's certificate, or its common name"),
         (Own::Device, "flowtapDevice", T::String, S::Default, U::None, "local host that the source is: MAC address;vendor;host name;source of that"),
+        (Own::HttpUserAgent, "flowtapHttpUserAgent", T::String, S::Default, U::None, "User-Agent of the first request in HTTP/1"),
     ]
 };
 

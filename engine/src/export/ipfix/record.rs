@@ -26,7 +26,7 @@ pub(super) const APP_BYTES: usize = 15;
 pub(super) const WORD_BYTES: usize = 64;
 /// Names in all their texts.
 const NAMES_BYTES: usize =
-    9 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1 + 2 * (3 + DEVICE_BYTES);
+    10 * (3 + NAME_BYTES) + 8 + 2 * (1 + WORD_BYTES) + 1 + 2 * (3 + DEVICE_BYTES);
 /// A device: its MAC address, two names, and where they are from.
 pub(super) const DEVICE_BYTES: usize = 2 * (1 + NAME_BYTES) + 40;
 /// Bytes of the longest record.
@@ -227,6 +227,7 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.text(facts.and_then(|facts| facts.cert_subject.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.cert_name.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.http_host.as_deref()), NAME_BYTES);
+        to.text(facts.and_then(|facts| facts.http_user_agent.as_deref()), NAME_BYTES);
         to.text(name.map(|name| name.name), NAME_BYTES);
         to.text(name.map(|name| name.source), NAME_BYTES);
         to.put(number(name.and_then(|name| name.age_ns)).to_be_bytes());

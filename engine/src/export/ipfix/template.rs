@@ -202,7 +202,7 @@ const OF_TUNNEL: [(Own, u16); 4] = [
     (Own::TunnelDestination, 16),
     (Own::TunnelId, 8),
 ];
-const OF_NAMES: [(Own, u16); 13] = [
+const OF_NAMES: [(Own, u16); 14] = [
     (Own::Sni, VARIABLE),
     (Own::Alpn, VARIABLE),
     (Own::Ja4, VARIABLE),
@@ -212,6 +212,7 @@ const OF_NAMES: [(Own, u16); 13] = [
     (Own::CertSubject, VARIABLE),
     (Own::CertName, VARIABLE),
     (Own::HttpHost, VARIABLE),
+    (Own::HttpUserAgent, VARIABLE),
     (Own::Name, VARIABLE),
     (Own::NameSource, VARIABLE),
     (Own::NameAge, 8),

@@ -342,9 +342,9 @@ fn names_are_in_the_records_that_have_them() {
     let [plain, own] = [sizes(false, 1_400), sizes(true, 1_400)];
     assert_eq!((plain.len(), own.len()), (1, 2));
     let (without, with) = (own[0] / 2, own[1]);
-    // `sni` and `name` have nine letters, `name_source` three; eleven have their length before
+    // `sni` and `name` have nine letters, `name_source` three; twelve have their length before
     // them, one is a byte and one an age; and there is no device at either end.
-    assert_eq!(with - without, 9 + 9 + 3 + 11 + 1 + 8 + 2);
+    assert_eq!(with - without, 9 + 9 + 3 + 12 + 1 + 8 + 2);
     assert!(without > plain[0] / 3);
 
     let long = "x".repeat(NAME_BYTES);

@@ -36,6 +36,7 @@ fn facts(from: &Values) -> FlowFacts {
         cert_subject: text("cert_subject"),
         cert_name: text("cert_name"),
         http_host: text("http_host"),
+        http_user_agent: text("http_user_agent"),
     }
 }
 

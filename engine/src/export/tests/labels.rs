@@ -111,13 +111,14 @@ fn names_with_their_source_age_and_doubt() {
         cert_name: Some("d.example".into()),
         spoken: Some(App::Quic),
         http_host: Some("c.example".into()),
+        http_user_agent: Some("curl/8.5.0".into()),
     };
     let line = labelled(Format::JsonLines, facts, Some(name));
     let want = concat!(
         r#""sni":"b.example","alpn":"h3","ja4":"q13d","tls_version":"0x7f17","#,
         r#""tls_cipher":"TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256","ech":true,"#,
         r#""cert_subject":"O=A, CN=d.example","cert_name":"d.example","#,
-        r#""http_host":"c.example","#,
+        r#""http_host":"c.example","http_user_agent":"curl/8.5.0","#,
         r#""name":"b.example","name_source":"quic_sni"}"#,
     );
     assert!(line.ends_with(want), "{line}");

@@ -209,8 +209,8 @@ fn sampled_records_say_so() {
         let end = format!(r#"{app},"sampling":100,"sampling_unit":"{unit}"}}"#);
         assert!(json.trim_end().ends_with(&end), "{json}");
         let csv = encoded_of(Format::Csv, &records, text.parse().unwrap());
-        // Fifteen columns in between are empty.
-        let end = format!(",idle,https,port{}100,{unit}", ",".repeat(16));
+        // Sixteen columns in between are empty.
+        let end = format!(",idle,https,port{}100,{unit}", ",".repeat(17));
         assert!(csv.trim_end().ends_with(&end), "{csv}");
     }
 }

@@ -330,6 +330,7 @@ fn own_elements_come_back_too() {
         "alpn",
         "ja4",
         "http_host",
+        "http_user_agent",
         "name",
         "name_source",
         "tunnel",
