@@ -6,7 +6,7 @@ use super::{Asked, DnsQuestion, DnsTransaction};
 use crate::time::Tick;
 
 /// Questions of one key that wait at a time: with more the oldest is no longer found.
-const QUESTIONS_OF_KEY: usize = 4;
+const QUESTIONS_OF_KEY: usize = 16;
 
 /// A question's own number, counted up.
 pub(super) type Number = u64;
