@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::decode::link::Network;
 use crate::decode::{Cause, be16, be32};
+use crate::flow::protocol::{TCP, UDP};
 use crate::limits::IPV6_EXTENSIONS;
 use crate::source::Frame;
 
@@ -148,11 +149,6 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     }
     let payload = u32::from(be16(header, 4)?);
     let mut protocol = header[6];
-    // A jumbogram (RFC 2675) says 0 and has a hop-by-hop header; BIG TCP says 0 and is
-    // longer than 16 bits can tell.
-    let is_open = payload == 0 && (protocol == next_header::HOP_BY_HOP || on_wire > 40 + 0xffff);
-    let length = if is_open { on_wire } else { 40 + payload };
-
     let mut at = 40;
     let mut fragment = None;
     let mut walked = 0;
@@ -192,6 +188,13 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
             return None;
         }
     }
+    // A jumbogram (RFC 2675) says 0 and has a hop-by-hop header; BIG TCP says 0 and is
+    // longer than 16 bits can tell. TCP and UDP do not fit into 0 bytes, nor what leads to them:
+    // that is left by segmentation offload, as in IPv4.
+    let is_open = payload == 0
+        && (header[6] == next_header::HOP_BY_HOP
+            || on_wire > 40 + 0xffff
+            || matches!(protocol, TCP | UDP));
     Some(IpHeader {
         version: 6,
         source: *header[8..].first_chunk()?,
@@ -199,7 +202,7 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
         protocol,
         ttl: header[7],
         dscp: v6_dscp(header[0], header[1]),
-        length,
+        length: if is_open { on_wire } else { 40 + payload },
         header_bytes: u32::try_from(at).ok()?,
         offset,
         fragment,

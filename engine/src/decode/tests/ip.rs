@@ -1,6 +1,9 @@
 //! IP headers, extension headers and fragments.
 
-use super::{ETHERNET, RAW, UDP, UDP4, UDP6, check, check_sequence, ethernet, udp4, udp6, v4, v6};
+use super::{
+    ETHERNET, RAW, UDP, UDP4, UDP6, check, check_sequence, check_with, ethernet, udp4, udp6, v4, v6,
+};
+use crate::decode::{TunnelPorts, Tunnels};
 use crate::source::LinkType;
 
 fn with(mut packet: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
@@ -151,13 +154,33 @@ fn lengths_that_ipv6_leaves_open_are_the_wires() {
     let big = with(udp6(), 4, &[0, 0]);
     let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 100040 payload 99992";
     check_sequence("BIG TCP", RAW, &[(&big, 100_040, want)]);
-    check("no payload", RAW, &big, "l4_short");
+    // Segmentation offload: what the frame has, also behind extension headers.
+    check("offload", RAW, &big, UDP6);
+    check("offload, padded", ETHERNET, &ethernet(0x86dd, &big), &format!("{UDP6} mac 1 > 2"));
+    let behind = with(v6(60, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], UDP].concat()), 4, &[0, 0]);
+    check("offload, destination", RAW, &behind, &UDP6.replace("bytes 53", "bytes 61"));
+    let inside = [&[0, 0, 0x86, 0xdd][..], &big].concat();
+    let want = format!("{UDP6} gre");
+    check_with(
+        Tunnels::Inner(TunnelPorts::default()),
+        "offload, in a tunnel",
+        RAW,
+        &v4(47, &inside),
+        &want,
+    );
+    // What may have nothing above it has nothing, whatever the frame is padded with.
+    for next in [59, 58, 89] {
+        let empty = ethernet(0x86dd, &[v6(next, &[]), vec![0; 6]].concat());
+        let want = format!("{next} 2001:db8::1 > 2001:db8::2 bytes 40 payload 0 mac 1 > 2");
+        check("nothing, padded", ETHERNET, &empty, &want);
+    }
     // A hop-by-hop header and length 0 without the jumbo option: what Linux wrote for BIG TCP.
     let hop = with(v6(0, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], UDP].concat()), 4, &[0, 0]);
     let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 70000 payload 69944";
     check_sequence("BIG TCP, hop-by-hop", RAW, &[(&hop, 70_000, want)]);
     // The longest that is no BIG TCP: 40 and 65,535.
-    check_sequence("not longer than 16 bits", RAW, &[(&big, 40 + 65_535, "l4_short")]);
+    let want = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 65575 payload 65527";
+    check_sequence("not longer than 16 bits", RAW, &[(&big, 40 + 65_535, want)]);
 }
 
 /// A length that the header states stands, whatever the frame's is.
