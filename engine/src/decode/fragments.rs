@@ -1,4 +1,4 @@
-//! Remembers the ports of fragmented datagrams, so that later fragments find their flow.
+//! Remembers protocol and ports of fragmented datagrams, so that later fragments find their flow.
 //!
 //! Bounded in number and time: the oldest datagram is forgotten when there is no room.
 //! Nothing is reassembled, and nothing is held back: a fragment that comes before its first one
@@ -32,7 +32,8 @@ pub(crate) struct DatagramKey {
     pub(crate) vlan: [u16; KEY_VLANS],
     /// What it came in: networks in tunnels may have the same addresses.
     pub(crate) tunnel: Option<Tunnel>,
-    pub(crate) protocol: u8,
+    /// See [`crate::decode::ip::Fragment::holds`].
+    pub(crate) holds: u8,
     pub(crate) version: u8,
 }
 
@@ -51,6 +52,8 @@ pub struct FragmentNotes {
 /// What a first fragment has said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FirstFragment {
+    /// The protocol after all extension headers.
+    pub(crate) protocol: u8,
     pub(crate) ports: Ports,
     /// How much of the datagram it is, in bytes.
     pub(crate) bytes: u32,
@@ -98,15 +101,19 @@ impl Fragments {
         self.by_age.push_back((now, key));
     }
 
-    /// The ports of a later fragment that begins at `offset` bytes, if its first fragment was
-    /// seen in time.
-    pub(crate) fn recall(&mut self, key: &DatagramKey, offset: u32, now: Tick) -> Option<Ports> {
+    /// The first fragment of a later one that begins at `offset` bytes, if it was seen in time.
+    pub(crate) fn recall(
+        &mut self,
+        key: &DatagramKey,
+        offset: u32,
+        now: Tick,
+    ) -> Option<FirstFragment> {
         let Some(Datagram { first, .. }) = self.live(key, now) else {
             self.notes.alone += 1;
             return None;
         };
         self.notes.overlapping += u64::from(offset < first.bytes);
-        Some(first.ports)
+        Some(first)
     }
 
     fn live(&self, key: &DatagramKey, now: Tick) -> Option<Datagram> {
@@ -127,17 +134,14 @@ mod tests {
             identification,
             vlan: [0; KEY_VLANS],
             tunnel: None,
-            protocol: 17,
+            holds: 17,
             version,
         }
     }
 
-    fn ports(source: u16) -> Ports {
-        Ports { kind: PortKind::Ports, source, destination: 53 }
-    }
-
     fn first(source: u16) -> FirstFragment {
-        FirstFragment { ports: ports(source), bytes: 16 }
+        let ports = Ports { kind: PortKind::Ports, source, destination: 53 };
+        FirstFragment { protocol: 17, ports, bytes: 16 }
     }
 
     #[test]
@@ -147,11 +151,11 @@ mod tests {
             let mut fragments = Fragments::default();
             let one = key(version, 7);
             fragments.remember(one, first(1), 0);
-            assert_eq!(fragments.recall(&one, 16, life), Some(ports(1)));
+            assert_eq!(fragments.recall(&one, 16, life), Some(first(1)));
             assert_eq!(fragments.recall(&one, 16, life + 1), None, "too late");
             assert_eq!(fragments.recall(&key(version, 8), 16, 0), None, "another datagram");
             fragments.remember(one, first(2), life);
-            assert_eq!(fragments.recall(&one, 16, life + 1), Some(ports(2)));
+            assert_eq!(fragments.recall(&one, 16, life + 1), Some(first(2)));
             let notes = FragmentNotes { alone: 2, overlapping: 1, forgotten: 0 };
             assert_eq!(fragments.take_notes(), notes);
             assert_eq!(fragments.take_notes(), FragmentNotes::default());
@@ -165,10 +169,11 @@ mod tests {
         fragments.remember(one, first(1), 0);
         fragments.remember(one, first(1), 1);
         assert_eq!(fragments.take_notes().overlapping, 0, "the same once more");
-        assert_eq!(fragments.recall(&one, 8, 2), Some(ports(1)));
+        assert_eq!(fragments.recall(&one, 8, 2), Some(first(1)));
         assert_eq!(fragments.take_notes().overlapping, 1, "inside the first");
-        fragments.remember(one, FirstFragment { bytes: 8, ..first(1) }, 3);
-        assert_eq!(fragments.recall(&one, 8, 4), Some(ports(1)));
+        let shorter = FirstFragment { bytes: 8, ..first(1) };
+        fragments.remember(one, shorter, 3);
+        assert_eq!(fragments.recall(&one, 8, 4), Some(shorter));
         assert_eq!(fragments.take_notes().overlapping, 1, "another first one");
     }
 
@@ -181,7 +186,7 @@ mod tests {
         }
         assert!(fragments.datagrams.len() <= FRAGMENT_DATAGRAMS);
         assert!(fragments.by_age.len() <= FRAGMENT_DATAGRAMS);
-        assert_eq!(fragments.recall(&key(4, flood - 1), 16, 5), Some(ports(1)), "the newest");
+        assert_eq!(fragments.recall(&key(4, flood - 1), 16, 5), Some(first(1)), "the newest");
         assert_eq!(fragments.recall(&key(4, 0), 16, 5), None, "the oldest is forgotten");
         let forgotten = u64::from(flood) - FRAGMENT_DATAGRAMS as u64;
         assert_eq!(fragments.take_notes().forgotten, forgotten);
@@ -198,7 +203,7 @@ mod tests {
         assert_eq!(fragments.datagrams.len(), 1);
         assert!(fragments.by_age.len() <= FRAGMENT_DATAGRAMS);
         let notes = FragmentNotes { alone: 100_000, overlapping: 0, forgotten: 0 };
-        assert_eq!(fragments.recall(&key(6, 7), 16, 5), Some(ports(1)));
+        assert_eq!(fragments.recall(&key(6, 7), 16, 5), Some(first(1)));
         assert_eq!(fragments.take_notes(), notes);
     }
 }

@@ -36,6 +36,9 @@ pub(crate) struct Fragment {
     pub(crate) identification: u32,
     /// In units of 8 bytes; 0 is the first fragment.
     pub(crate) offset: u16,
+    /// What the datagram holds: all its fragments say so. Of IPv6 that may be an extension header,
+    /// which stands in the first fragment only.
+    pub(crate) holds: u8,
 }
 
 impl IpHeader {
@@ -107,6 +110,7 @@ fn parse_v4(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     let fragment = (flags & 0x3fff != 0).then_some(Fragment {
         identification: u32::from(be16(header, 4)?),
         offset: flags & 0x1fff,
+        holds: header[9],
     });
     Some(IpHeader {
         version: 4,
@@ -158,8 +162,11 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
                 let flags = be16(extension, 2)?;
                 let offset = flags >> 3;
                 // Neither offset nor more to come: an atomic fragment (RFC 6946).
-                fragment = (flags & 0xfff9 != 0)
-                    .then_some(Fragment { identification: be32(extension, 4)?, offset });
+                fragment = (flags & 0xfff9 != 0).then_some(Fragment {
+                    identification: be32(extension, 4)?,
+                    offset,
+                    holds: extension[0],
+                });
                 protocol = extension[0];
                 at += 8;
                 if offset != 0 {

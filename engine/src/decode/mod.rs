@@ -344,15 +344,16 @@ impl Decoder {
     #[inline(always)]
     fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) -> usize {
         let Layers { network, header, segment, tunnel, carrier } = layers;
-        let mut ports = segment.ports;
+        let (mut protocol, mut ports) = (header.protocol, segment.ports);
         if header.fragment.is_some() {
-            ports = self.fragments.resolve(network, *tunnel, header, ports, place.tick);
+            let own = (protocol, ports);
+            (protocol, ports) = self.fragments.resolve(network, *tunnel, header, own, place.tick);
         }
         let (key, direction) = FlowKey::canonical(
             Endpoint { address: header.source, port: ports.source },
             Endpoint { address: header.destination, port: ports.destination },
             header.version,
-            header.protocol,
+            protocol,
             ports.kind,
             network.key_vlans(),
         );
@@ -415,32 +416,33 @@ struct Layers {
 }
 
 impl Fragments {
-    /// The ports of a packet: its own, or those of its datagram's first fragment.
+    /// Protocol and ports of a packet: its own, or those of its datagram's first fragment.
     fn resolve(
         &mut self,
         network: &link::Network,
         tunnel: Option<Tunnel>,
         header: &IpHeader,
-        ports: Ports,
+        (protocol, ports): (u8, Ports),
         tick: Tick,
-    ) -> Ports {
-        let Some(fragment) = header.fragment else { return ports };
+    ) -> (u8, Ports) {
+        let Some(fragment) = header.fragment else { return (protocol, ports) };
         let datagram = DatagramKey {
             source: header.source,
             destination: header.destination,
             identification: fragment.identification,
             vlan: network.key_vlans(),
             tunnel,
-            protocol: header.protocol,
+            holds: fragment.holds,
             version: header.version,
         };
         if fragment.offset == 0 {
             let bytes = header.length.saturating_sub(header.header_bytes);
-            self.remember(datagram, FirstFragment { ports, bytes }, tick);
-            ports
+            self.remember(datagram, FirstFragment { protocol, ports, bytes }, tick);
+            (protocol, ports)
         } else {
             let offset = u32::from(fragment.offset) * 8;
-            self.recall(&datagram, offset, tick).unwrap_or(ports)
+            let first = self.recall(&datagram, offset, tick);
+            first.map_or((protocol, ports), |first| (first.protocol, first.ports))
         }
     }
 }

@@ -380,14 +380,16 @@ fn fragments_of_ipv6_among_other_headers() {
     };
     let first = parts(0, &[&[17, 0, 1, 4, 0, 0, 0, 0][..], UDP].concat());
     let later = parts(3, &[9; 8]);
+    // The protocol behind the headers of the first one is not in a later one.
     let alone = "60 2001:db8::1 > 2001:db8::2 bytes 64 payload 8 fragment";
+    let of_first = "17 2001:db8::1:1000 > 2001:db8::2:53 bytes 64 payload 8 fragment";
     check_sequence(
         "chain",
         RAW,
         &[
-            (&first, 77, &UDP6.replace("bytes 53", "bytes 77")),
-            // The protocol behind the headers of the first one is not in this one.
             (&later, 64, alone),
+            (&first, 77, &UDP6.replace("bytes 53", "bytes 77")),
+            (&later, 64, of_first),
         ],
     );
 }
