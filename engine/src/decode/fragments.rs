@@ -3,9 +3,11 @@
 //! Bounded in number and time: the oldest datagram is forgotten when there is no room.
 //! Nothing is reassembled, and nothing is held back: a fragment that comes before its first one
 //! is a packet of a flow without ports, as packets are counted in the order in which they come.
-//! Fragments that overlap are counted in flows as any other; how many there were is noted.
+//! Fragments that overlap are counted in flows as any other; how many there were is noted, as far
+//! as that is told by how far a datagram has come without a gap, and by its latest fragment.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 use crate::flow::{PortKind, Tunnel};
 use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_NS, KEY_VLANS};
@@ -43,7 +45,8 @@ pub struct FragmentNotes {
     /// Later fragments whose first one was not seen before them, or too long before.
     pub alone: u64,
     /// Fragments that say otherwise what an earlier one has said: a second first one that
-    /// differs, or a later one that begins inside the first.
+    /// differs, or a later one that begins before the end of what came without a gap, unless it is
+    /// the one just before once more.
     pub overlapping: u64,
     /// First fragments that were forgotten before their time, for want of room.
     pub forgotten: u64,
@@ -63,6 +66,10 @@ pub(crate) struct FirstFragment {
 struct Datagram {
     first: FirstFragment,
     seen: Tick,
+    /// So many bytes have come without a gap.
+    whole_bytes: u32,
+    /// The latest of its later fragments, which goes from there to there.
+    latest: [u32; 2],
 }
 
 /// The datagrams whose first fragment was seen lately.
@@ -97,27 +104,37 @@ impl Fragments {
                 self.notes.forgotten += u64::from(!is_over && oldest != key);
             }
         }
-        self.datagrams.insert(key, Datagram { first, seen: now });
+        let whole_bytes = first.bytes;
+        self.datagrams.insert(key, Datagram { first, seen: now, whole_bytes, latest: [0; 2] });
         self.by_age.push_back((now, key));
     }
 
-    /// The first fragment of a later one that begins at `offset` bytes, if it was seen in time.
+    /// The first fragment of a later one that is these `bytes` of the datagram, if it was seen in
+    /// time.
     pub(crate) fn recall(
         &mut self,
         key: &DatagramKey,
-        offset: u32,
+        bytes: Range<u32>,
         now: Tick,
     ) -> Option<FirstFragment> {
-        let Some(Datagram { first, .. }) = self.live(key, now) else {
+        let Some(datagram) = self.live(key, now) else {
             self.notes.alone += 1;
             return None;
         };
-        self.notes.overlapping += u64::from(offset < first.bytes);
+        let Range { start, end } = bytes;
+        let first = datagram.first;
+        let is_once_more = datagram.latest == [start, end];
+        let is_overlapping = start < datagram.whole_bytes && !is_once_more;
+        if start <= datagram.whole_bytes {
+            datagram.whole_bytes = datagram.whole_bytes.max(end);
+        }
+        datagram.latest = [start, end];
+        self.notes.overlapping += u64::from(is_overlapping);
         Some(first)
     }
 
-    fn live(&self, key: &DatagramKey, now: Tick) -> Option<Datagram> {
-        let datagram = *self.datagrams.get(key)?;
+    fn live(&mut self, key: &DatagramKey, now: Tick) -> Option<&mut Datagram> {
+        let datagram = self.datagrams.get_mut(key)?;
         (now - datagram.seen <= FRAGMENT_LIFE_NS).then_some(datagram)
     }
 }
@@ -151,11 +168,11 @@ mod tests {
             let mut fragments = Fragments::default();
             let one = key(version, 7);
             fragments.remember(one, first(1), 0);
-            assert_eq!(fragments.recall(&one, 16, life), Some(first(1)));
-            assert_eq!(fragments.recall(&one, 16, life + 1), None, "too late");
-            assert_eq!(fragments.recall(&key(version, 8), 16, 0), None, "another datagram");
+            assert_eq!(fragments.recall(&one, 16..24, life), Some(first(1)));
+            assert_eq!(fragments.recall(&one, 16..24, life + 1), None, "too late");
+            assert_eq!(fragments.recall(&key(version, 8), 16..24, 0), None, "another datagram");
             fragments.remember(one, first(2), life);
-            assert_eq!(fragments.recall(&one, 16, life + 1), Some(first(2)));
+            assert_eq!(fragments.recall(&one, 16..24, life + 1), Some(first(2)));
             let notes = FragmentNotes { alone: 2, overlapping: 1, forgotten: 0 };
             assert_eq!(fragments.take_notes(), notes);
             assert_eq!(fragments.take_notes(), FragmentNotes::default());
@@ -169,12 +186,35 @@ mod tests {
         fragments.remember(one, first(1), 0);
         fragments.remember(one, first(1), 1);
         assert_eq!(fragments.take_notes().overlapping, 0, "the same once more");
-        assert_eq!(fragments.recall(&one, 8, 2), Some(first(1)));
+        assert_eq!(fragments.recall(&one, 8..16, 2), Some(first(1)));
         assert_eq!(fragments.take_notes().overlapping, 1, "inside the first");
         let shorter = FirstFragment { bytes: 8, ..first(1) };
         fragments.remember(one, shorter, 3);
-        assert_eq!(fragments.recall(&one, 8, 4), Some(shorter));
+        assert_eq!(fragments.recall(&one, 8..16, 4), Some(shorter));
         assert_eq!(fragments.take_notes().overlapping, 1, "another first one");
+    }
+
+    /// Later fragments, from where to where, behind a first one of 16 bytes; how many overlap.
+    fn check_overlaps(name: &str, later: &[Range<u32>], want: u64) {
+        let mut fragments = Fragments::default();
+        fragments.remember(key(4, 7), first(1), 0);
+        for bytes in later {
+            assert_eq!(fragments.recall(&key(4, 7), bytes.clone(), 1), Some(first(1)));
+        }
+        assert_eq!(fragments.take_notes().overlapping, want, "{name}");
+    }
+
+    #[test]
+    fn later_fragments_overlap_each_other() {
+        check_overlaps("in order", &[16..32, 32..48, 48..50], 0);
+        check_overlaps("the other way round", &[48..50, 32..48, 16..32], 0);
+        check_overlaps("by turns", &[32..48, 16..32, 48..50], 0);
+        check_overlaps("the same once more", &[16..32, 16..32, 32..48, 32..48], 0);
+        check_overlaps("another length", &[16..32, 16..40], 1);
+        check_overlaps("inside another", &[16..48, 24..32], 1);
+        check_overlaps("in two others", &[16..32, 32..48, 24..40], 1);
+        check_overlaps("the first one too", &[8..32, 32..40], 1);
+        check_overlaps("behind a gap is not told", &[32..48, 40..56], 0);
     }
 
     #[test]
@@ -186,8 +226,8 @@ mod tests {
         }
         assert!(fragments.datagrams.len() <= FRAGMENT_DATAGRAMS);
         assert!(fragments.by_age.len() <= FRAGMENT_DATAGRAMS);
-        assert_eq!(fragments.recall(&key(4, flood - 1), 16, 5), Some(first(1)), "the newest");
-        assert_eq!(fragments.recall(&key(4, 0), 16, 5), None, "the oldest is forgotten");
+        assert_eq!(fragments.recall(&key(4, flood - 1), 16..24, 5), Some(first(1)), "the newest");
+        assert_eq!(fragments.recall(&key(4, 0), 16..24, 5), None, "the oldest is forgotten");
         let forgotten = u64::from(flood) - FRAGMENT_DATAGRAMS as u64;
         assert_eq!(fragments.take_notes().forgotten, forgotten);
     }
@@ -197,13 +237,13 @@ mod tests {
     fn other_floods_take_no_more() {
         let mut fragments = Fragments::default();
         for identification in 0..100_000 {
-            assert_eq!(fragments.recall(&key(6, 8 + identification), 16, 5), None);
+            assert_eq!(fragments.recall(&key(6, 8 + identification), 16..24, 5), None);
             fragments.remember(key(6, 7), first(1), 5);
         }
         assert_eq!(fragments.datagrams.len(), 1);
         assert!(fragments.by_age.len() <= FRAGMENT_DATAGRAMS);
         let notes = FragmentNotes { alone: 100_000, overlapping: 0, forgotten: 0 };
-        assert_eq!(fragments.recall(&key(6, 7), 16, 5), Some(first(1)));
+        assert_eq!(fragments.recall(&key(6, 7), 16..24, 5), Some(first(1)));
         assert_eq!(fragments.take_notes(), notes);
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Fragment {
     /// What the datagram holds: all its fragments say so. Of IPv6 that may be an extension header,
     /// which stands in the first fragment only.
     pub(crate) holds: u8,
+    /// Length of the headers in bytes that stand before this piece of the datagram.
+    pub(crate) header_bytes: u32,
 }
 
 impl IpHeader {
@@ -111,6 +113,7 @@ fn parse_v4(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
         identification: u32::from(be16(header, 4)?),
         offset: flags & 0x1fff,
         holds: header[9],
+        header_bytes,
     });
     Some(IpHeader {
         version: 4,
@@ -166,6 +169,7 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
                     identification: be32(extension, 4)?,
                     offset,
                     holds: extension[0],
+                    header_bytes: u32::try_from(at + 8).ok()?,
                 });
                 protocol = extension[0];
                 at += 8;

@@ -435,13 +435,13 @@ impl Fragments {
             holds: fragment.holds,
             version: header.version,
         };
+        let bytes = header.length.saturating_sub(fragment.header_bytes);
         if fragment.offset == 0 {
-            let bytes = header.length.saturating_sub(header.header_bytes);
             self.remember(datagram, FirstFragment { protocol, ports, bytes }, tick);
             (protocol, ports)
         } else {
-            let offset = u32::from(fragment.offset) * 8;
-            let first = self.recall(&datagram, offset, tick);
+            let start = u32::from(fragment.offset) * 8;
+            let first = self.recall(&datagram, start..start.saturating_add(bytes), tick);
             first.map_or((protocol, ports), |first| (first.protocol, first.ports))
         }
     }
