@@ -81,6 +81,8 @@ pub struct PacketLedger {
     /// Packets in flows that may miss a tunnel's ends and MPLS labels in their records, as there
     /// were too many different ones.
     pub encapsulation_not_kept: u64,
+    /// Packets in flows that have more VLAN tags than tell flows apart: two at most, the outermost.
+    pub vlan_not_kept: u64,
     /// What was of note among fragments, all of which are in flows.
     pub fragments: FragmentLedger,
     /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
@@ -360,6 +362,7 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     let in_overflow = accounts.tables.iter().map(|t| t.in_overflow.get()).sum();
     let not_passed_on = accounts.tables.iter().map(|t| t.not_passed_on.get()).sum();
     let encapsulation_not_kept = receives().map(|r| r.encapsulation_not_kept.get()).sum();
+    let vlan_not_kept = receives().map(|r| r.vlan_not_kept.get()).sum();
     let fragments = FragmentLedger {
         alone: receives().map(|r| r.fragments_alone.get()).sum(),
         overlapping: receives().map(|r| r.fragments_overlapping.get()).sum(),
@@ -376,6 +379,7 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
         in_overflow,
         not_passed_on,
         encapsulation_not_kept,
+        vlan_not_kept,
         fragments,
         in_flight,
     }

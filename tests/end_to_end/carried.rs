@@ -16,6 +16,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("carried::records_say_what_carried_the_flow", records),
         Trial::test("carried::the_same_with_any_number_of_workers", workers),
         Trial::test("carried::more_than_there_is_room_for_is_counted", too_many),
+        Trial::test("carried::more_tags_than_are_kept_are_counted", too_many_tags),
     ]
 }
 
@@ -242,4 +243,21 @@ fn too_many() -> Outcome {
     let counted = &ledger["packets"]["encapsulation_not_kept"];
     ensure(*counted == without, format!("{without} of {all} records miss it: {ledger}"))?;
     ensure(all == TUNNELS && without >= u64::from(TUNNELS) - 65_535, format!("{without} of {all}"))
+}
+
+/// Flows that only a third tag would tell apart are one, and the ledger says so.
+fn too_many_tags() -> Outcome {
+    let folder = crate::program::folder();
+    let stats = folder.path().join("stats.json").display().to_string();
+    let tag = |id: u8, inside: &[u8]| [&[0, id, 0x81, 0][..], inside].concat();
+    let frames = [7, 8].map(|third| {
+        let packet = [&[0, third, 8, 0][..], &v4(1, [0, 1], 17, &udp(1_000, 53, b"?"))].concat();
+        ethernet(0x8100, &tag(5, &tag(6, &packet)))
+    });
+    let arguments = ["read", "-q", "--strict", "-o", "-", "--stats", &stats, "-"];
+    let run = flowtap_fed(&arguments, &pcap(&frames)).expect(0)?;
+    let records = json_lines(&run.stdout)?;
+    let packets = crate::program::json_file(stats.as_ref())?["packets"].clone();
+    ensure(records.len() == 1 && records[0]["vlan"] == json!([5, 6]), format!("{records:#?}"))?;
+    ensure(packets["vlan_not_kept"] == 2, format!("{packets:#}"))
 }

@@ -30,6 +30,7 @@ pub(crate) struct Network {
     /// MPLS labels, outermost first.
     pub(crate) labels: MplsLabels,
     vlans: [u16; KEY_VLANS],
+    /// How many tags there were, those that are not kept too.
     tags: usize,
 }
 
@@ -38,6 +39,11 @@ impl Network {
     /// (identifier 0) left out.
     pub(crate) fn key_vlans(&self) -> [u16; KEY_VLANS] {
         self.vlans
+    }
+
+    /// Whether there were more tags than these.
+    pub(crate) fn has_more_vlans(&self) -> bool {
+        self.tags > KEY_VLANS
     }
 
     /// Source and destination MAC address. Read last: copied along from layer to layer they would
@@ -71,8 +77,9 @@ impl Network {
         }
         if let Some(vlan) = self.vlans.get_mut(self.tags) {
             *vlan = identifier;
-            self.tags += 1;
         }
+        // No overflow: a frame has fewer bytes.
+        self.tags += 1;
     }
 }
 

@@ -113,6 +113,8 @@ impl Packet {
 pub struct Notes {
     /// Packets for whose encapsulation the run's list had no room.
     pub encapsulation_not_kept: u64,
+    /// Packets with more VLAN tags than tell flows apart.
+    pub vlan_not_kept: u64,
     /// Of fragments.
     pub fragments: FragmentNotes,
 }
@@ -129,6 +131,7 @@ pub struct Decoder {
     interface: u16,
     tunnels: TunnelMarks,
     carriers: Carriers,
+    vlan_not_kept: u64,
 }
 
 impl Decoder {
@@ -143,6 +146,7 @@ impl Decoder {
             interface: 0,
             tunnels: TunnelMarks::new(Tunnels::Outer),
             carriers: Carriers::default(),
+            vlan_not_kept: 0,
         }
     }
 
@@ -156,6 +160,7 @@ impl Decoder {
     pub fn take_notes(&mut self) -> Notes {
         Notes {
             encapsulation_not_kept: self.carriers.take_not_kept(),
+            vlan_not_kept: std::mem::take(&mut self.vlan_not_kept),
             fragments: self.fragments.take_notes(),
         }
     }
@@ -358,6 +363,7 @@ impl Decoder {
             network.key_vlans(),
         );
         let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
+        self.vlan_not_kept += u64::from(network.has_more_vlans());
         let mut encapsulation = None;
         if tunnel.is_some() || !network.labels.is_empty() {
             let carrier = Encapsulation { labels: network.labels, ..*carrier };

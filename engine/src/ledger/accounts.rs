@@ -55,6 +55,8 @@ pub struct ReceiveCounters {
     pub decoded: Counter,
     /// Packets for whose encapsulation there was no room.
     pub encapsulation_not_kept: Counter,
+    /// Packets with more VLAN tags than tell flows apart.
+    pub vlan_not_kept: Counter,
     /// Later fragments whose first one was not seen before them.
     pub fragments_alone: Counter,
     /// Fragments that overlap an earlier one, and say otherwise.

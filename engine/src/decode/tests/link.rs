@@ -1,7 +1,9 @@
 //! Link layers.
 
 use super::{ETHERNET, RAW, UDP4, UDP6, check, ethernet, udp4, udp6};
-use crate::source::LinkType;
+use crate::decode::Decoder;
+use crate::flow::KeyHasher;
+use crate::source::{Frame, LinkType};
 
 /// The packet behind each of `headers`.
 fn behind(link: LinkType, header: &[u8], want: &str) {
@@ -47,6 +49,25 @@ fn ethernet_and_its_tags() {
     };
     check("29 tags", ETHERNET, &tags(29), &format!("{UDP4} vlan 7 [7] mac 1 > 2"));
     check("30 tags", ETHERNET, &tags(30), "link_depth");
+}
+
+#[test]
+fn packets_with_more_tags_than_are_kept_are_noted() {
+    let rows: [(&str, &[u8], u64); 4] = [
+        ("two", &[0, 7, 0x81, 0, 0, 9], 0),
+        ("three", &[0, 7, 0x81, 0, 0, 9, 0x81, 0, 0, 5], 1),
+        ("four are one packet", &[0, 7, 0x81, 0, 0, 9, 0x81, 0, 0, 5, 0x81, 0, 0, 5], 1),
+        ("a priority tag is none", &[0, 7, 0x81, 0, 0, 0, 0x81, 0, 0, 9], 0),
+    ];
+    for (name, tags, want) in rows {
+        let bytes = ethernet(0x8100, &tagged(tags));
+        let wire_len = u32::try_from(bytes.len()).unwrap();
+        let frame = Frame { bytes: &bytes, wire_len, timestamp: None, link: ETHERNET };
+        let mut decoder = Decoder::new(KeyHasher::default());
+        decoder.decode(&frame).unwrap();
+        assert_eq!(decoder.take_notes().vlan_not_kept, want, "{name}");
+        assert_eq!(decoder.take_notes().vlan_not_kept, 0, "{name}, taken");
+    }
 }
 
 #[test]
