@@ -166,7 +166,6 @@ impl Flow {
             *side = SideCounts { dscp: side.dscp, ..SideCounts::default() };
         }
         self.values = Default::default();
-        self.part.tcp = 0;
     }
 
     fn count(&mut self, packet: &Packet) {
@@ -201,6 +200,7 @@ impl Flow {
         self.part.handshake = self.connection.handshake();
         if tcp.flags() & SYN != 0 {
             self.syns[way] = Some(tcp.sequence());
+            self.part.tcp |= TcpEvents::OPENED.0;
         }
         self.fins[way] |= tcp.flags() & FIN != 0;
         if self.is_finished {
@@ -217,6 +217,9 @@ impl Flow {
             && packet.direction == self.part.initiator
         {
             self.is_half_open = false;
+        }
+        if !self.is_finished && !self.is_half_open {
+            self.part.tcp |= TcpEvents::ESTABLISHED.0;
         }
     }
 }

@@ -105,9 +105,16 @@ impl Run {
         total.end = end_reason(from.text("end_reason"));
         total.handshake = ["rtt_server_ns", "rtt_client_ns"]
             .map(|name| from.number(name).map_or(RoundTrip::UNKNOWN, RoundTrip::measured));
-        // The other states are what flags say.
-        if from.text("tcp_state") == Some("closed") {
-            total.tcp.insert(TcpEvents::CLOSED);
+        // Where no state is given, it is what flags say.
+        match from.text("tcp_state") {
+            Some("closed") => total.tcp.insert(TcpEvents::CLOSED),
+            Some("reset") => total.tcp.insert(TcpEvents::RESET),
+            Some("half_open") => total.tcp.insert(TcpEvents::OPENED),
+            Some("established") => {
+                total.tcp.insert(TcpEvents::OPENED);
+                total.tcp.insert(TcpEvents::ESTABLISHED);
+            }
+            _ => {}
         }
         total.opening = Some(self.opening(from, way, total.first));
         let is_overflow = from.text("kind") == Some("overflow");

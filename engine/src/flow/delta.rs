@@ -114,6 +114,10 @@ impl TcpEvents {
     pub const CLOSED: Self = Self(1);
     /// A RST came before both FINs.
     pub const RESET: Self = Self(2);
+    /// A SYN was seen.
+    pub const OPENED: Self = Self(4);
+    /// The handshake was finished, or was over before what was seen.
+    pub const ESTABLISHED: Self = Self(8);
 
     /// Whether all events of `other` are in this set.
     #[must_use]
@@ -206,12 +210,12 @@ impl Delta {
     }
 
     /// What stays of a record when the counts so far become a part of their own: how the flow
-    /// began.
+    /// began, and how far its connection has come.
     #[must_use]
     pub fn continued(&self) -> Self {
         let sides = self.sides.map(|side| SideCounts { dscp: side.dscp, ..SideCounts::EMPTY });
-        let (opening, handshake) = (self.opening, self.handshake);
-        Self { part: self.part + 1, sides, opening, handshake, ..Self::EMPTY }
+        let (opening, handshake, tcp) = (self.opening, self.handshake, self.tcp);
+        Self { part: self.part + 1, sides, opening, handshake, tcp, ..Self::EMPTY }
     }
 
     /// Packets of both directions.
@@ -323,7 +327,7 @@ pub(crate) mod tests {
             (any::<i64>(), any::<i64>()),
             (0u32..3, proptest::option::of(opening())),
             handshake(),
-            0u8..4,
+            0u8..16,
             proptest::option::of(end()),
         )
             .prop_map(|((a, b), (first, last), (part, opening), handshake, tcp, end)| {

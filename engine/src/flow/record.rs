@@ -120,7 +120,8 @@ impl FlowRecord {
         xxhash_rust::xxh3::xxh3_64_with_seed(&self.key.stable_bytes(), seed)
     }
 
-    /// How far the connection got; `None` for other protocols than TCP.
+    /// How far the connection got by the end of this part; `None` for other protocols than TCP.
+    /// Events know what earlier parts have shown; flags, what is rebuilt from a file without them.
     #[must_use]
     pub fn tcp_state(&self) -> Option<TcpState> {
         use tcp_flags::{ACK, RST, SYN};
@@ -131,13 +132,15 @@ impl FlowRecord {
         let source = self.total.sides[initiator.idx()].tcp_flags;
         let destination = self.total.sides[initiator.opposite().idx()].tcp_flags;
         let either = source | destination;
-        Some(if self.total.tcp.contains(TcpEvents::CLOSED) {
+        let was = |event| self.total.tcp.contains(event);
+        let have_both_acknowledged = source & ACK != 0 && destination & ACK != 0;
+        Some(if was(TcpEvents::CLOSED) {
             TcpState::Closed
-        } else if either & RST != 0 {
+        } else if was(TcpEvents::RESET) || either & RST != 0 {
             TcpState::Reset
-        } else if either & SYN == 0 {
+        } else if !was(TcpEvents::OPENED) && either & SYN == 0 {
             TcpState::Midstream
-        } else if source & ACK != 0 && destination & ACK != 0 {
+        } else if was(TcpEvents::ESTABLISHED) || have_both_acknowledged {
             TcpState::Established
         } else {
             TcpState::HalfOpen

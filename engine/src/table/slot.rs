@@ -20,9 +20,7 @@ use crate::decode::{Packet, TcpHeader};
 use crate::flow::encapsulation::Number;
 use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
-use crate::flow::{
-    Delta, Direction, EndReason, FlowKey, Opening, PortKind, SideCounts, TcpEvents, Timeouts,
-};
+use crate::flow::{Delta, Direction, EndReason, FlowKey, Opening, PortKind, SideCounts, Timeouts};
 use crate::time::{Tick, Timestamp};
 
 /// What a flow's idle timeout depends on: for TCP, how far the connection is.
@@ -404,6 +402,7 @@ impl Slot {
         {
             self.phase = Phase::Open;
         }
+        self.marks.add_if(self.phase == Phase::Open, Marks::ESTABLISHED);
     }
 
     /// Follows how the connection ends, if the packet with these flags does that.
@@ -456,13 +455,6 @@ impl Slot {
             }
         };
         let is_timed = self.marks.has(Marks::PART_TIMED);
-        let mut tcp = TcpEvents::default();
-        if self.marks.has(Marks::CLOSED) {
-            tcp.insert(TcpEvents::CLOSED);
-        }
-        if self.marks.has(Marks::RESET) {
-            tcp.insert(TcpEvents::RESET);
-        }
         let is_first = self.marks.has(Marks::UNPUBLISHED);
         let delta = Delta {
             sides: [side(0), side(1)],
@@ -470,7 +462,7 @@ impl Slot {
             last: if is_timed { self.last } else { Timestamp::MIN },
             opening: is_first.then(|| self.opening(origin)),
             handshake: origin.handshake,
-            tcp,
+            tcp: self.marks.tcp_events(),
             ..Delta::EMPTY
         };
         self.marks.remove(Marks::UNPUBLISHED);

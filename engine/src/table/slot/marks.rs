@@ -1,6 +1,6 @@
 //! What a slot knows in one bit each.
 
-use crate::flow::Direction;
+use crate::flow::{Direction, TcpEvents};
 
 /// What a slot knows in one bit each. Where two follow each other they are for the forward
 /// and the reverse direction.
@@ -31,6 +31,8 @@ impl Marks {
     pub(super) const CLOSED: Self = Self(4096);
     /// See [`crate::flow::TcpEvents::RESET`].
     pub(super) const RESET: Self = Self(8192);
+    /// See [`crate::flow::TcpEvents::ESTABLISHED`].
+    pub(super) const ESTABLISHED: Self = Self(16384);
 
     /// Whether [`Marks::GO_ON`] is set for this direction.
     #[inline]
@@ -48,6 +50,23 @@ impl Marks {
 
     pub(super) fn add_if(&mut self, is_so: bool, mark: Self) {
         self.0 |= if is_so { mark.0 } else { 0 };
+    }
+
+    /// What the order of TCP's packets has shown so far.
+    pub(super) fn tcp_events(self) -> TcpEvents {
+        let mut events = TcpEvents::default();
+        for (mark, event) in [
+            (Self::CLOSED, TcpEvents::CLOSED),
+            (Self::RESET, TcpEvents::RESET),
+            (Self::SYNS[0], TcpEvents::OPENED),
+            (Self::SYNS[1], TcpEvents::OPENED),
+            (Self::ESTABLISHED, TcpEvents::ESTABLISHED),
+        ] {
+            if self.has(mark) {
+                events.insert(event);
+            }
+        }
+        events
     }
 
     pub(super) fn direction(self, reverse: Self) -> Direction {

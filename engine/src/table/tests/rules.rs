@@ -151,6 +151,33 @@ fn an_active_cut_keeps_flow_and_direction() {
 }
 
 #[test]
+fn the_state_of_a_part_knows_of_those_before() {
+    check_with(
+        with_active(50),
+        TCP,
+        "0 a>b S; 0 b>a SA; 0 a>b A; 55 b>a A; 110 a>b A; 115 c>d A",
+        &[
+            "f0 a>b 2/1 0-0 active established",
+            "f0 part 1 a>b 0/1 55-55 active established",
+            "f0 part 2 a>b 1/0 110-110 forced established",
+            "f1 c>d 1/0 115-115 forced midstream",
+        ],
+    );
+    check_with(
+        with_active(9),
+        TCP,
+        "0 a>b S:1; 8 a>b S:1; 10 b>a SA; 18 b>a SA; 20 b>a SA; 21 c>d A; 29 c>d A; 31 c>d A",
+        &[
+            "f0 a>b 2/0 0-8 active halfopen",
+            "f0 part 1 a>b 0/2 10-18 active halfopen",
+            "f0 part 2 a>b 0/1 20-20 idle halfopen",
+            "f1 c>d 2/0 21-29 active midstream",
+            "f1 part 1 c>d 1/0 31-31 forced midstream",
+        ],
+    );
+}
+
+#[test]
 fn a_flow_is_cut_only_if_it_goes_on() {
     check_with(
         with_active(50),
