@@ -214,7 +214,7 @@ impl Flow {
             self.part.tcp |= TcpEvents::RESET.0;
         } else if tcp.flags() & ACK != 0
             && tcp.flags() & SYN == 0
-            && packet.direction == self.part.initiator
+            && (packet.direction == self.part.initiator || packet.payload_bytes > 0)
         {
             self.is_half_open = false;
         }

@@ -32,7 +32,7 @@ enum Phase {
     Datagram,
     /// Neither that nor TCP.
     Other,
-    /// Opened by a SYN, and the initiator has not acknowledged anything yet.
+    /// Opened by a SYN, and nothing seen yet that only follows the whole handshake.
     HalfOpen,
     /// With data, or picked up midstream.
     Open,
@@ -367,7 +367,7 @@ impl Slot {
             }
             self.follow_sequence(origin, packet, tcp);
             self.time_handshake(origin, packet, tcp);
-            self.follow(origin, packet.direction, tcp);
+            self.follow(origin, packet, tcp);
         }
         if self.dscp[way] == SideCounts::NO_DSCP {
             self.dscp[way] = packet.dscp;
@@ -390,15 +390,20 @@ impl Slot {
     }
 
     /// Follows the connection's state.
-    fn follow(&mut self, origin: &mut Origin, direction: Direction, tcp: TcpHeader) {
+    ///
+    /// The handshake is over once the initiator acknowledges, or either end sends data behind
+    /// its SYN: it has had the other's answer, also where only one direction is seen.
+    fn follow(&mut self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
+        let direction = packet.direction;
         if tcp.has(SYN) {
             origin.syn_sequence[direction.idx()] = tcp.sequence();
             self.marks.add_if(true, Marks::SYNS[direction.idx()]);
         }
         self.follow_end(direction, tcp.flags());
+        let is_initiators = direction == self.marks.direction(Marks::INITIATOR_REVERSE);
         if tcp.flags() & (SYN | ACK) == ACK
             && self.phase == Phase::HalfOpen
-            && direction == self.marks.direction(Marks::INITIATOR_REVERSE)
+            && (is_initiators || packet.payload_bytes > 0)
         {
             self.phase = Phase::Open;
         }
