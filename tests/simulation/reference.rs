@@ -137,7 +137,8 @@ impl Flow {
     }
 
     fn is_long(&self, now: Tick, timeouts: &Timeouts) -> bool {
-        !self.is_finished && now - self.part_start > timeouts.active_ns
+        let linger_ns = if self.is_finished { timeouts.linger_ns } else { 0 };
+        now - self.part_start > timeouts.active_ns.saturating_add(linger_ns)
     }
 
     /// The reason for an end: a finished connection has ended by itself.

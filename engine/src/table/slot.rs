@@ -222,10 +222,13 @@ impl Slot {
     }
 
     /// Whether a packet at `now` begins another part. Only a packet does: a flow that is cut
-    /// goes on.
+    /// goes on. A finished one has as long again as it lingers, so that its last packets are no
+    /// part by themselves; but it may go on, as not every RST is accepted by its receiver.
     #[inline]
     pub(crate) fn is_to_be_cut(&self, now: Tick, limits: &Limits) -> bool {
-        self.since(self.part_start, now) > limits.active_ns && self.phase != Phase::Finished
+        let is_finished = self.phase == Phase::Finished;
+        let linger_ns = if is_finished { limits.idle_ns[Phase::Finished as usize] } else { 0 };
+        self.since(self.part_start, now) > limits.active_ns.saturating_add(linger_ns)
     }
 
     /// Whether the packet is surely one more of the same part of this slot's flow: neither

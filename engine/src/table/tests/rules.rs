@@ -178,6 +178,22 @@ fn the_state_of_a_part_knows_of_those_before() {
 }
 
 #[test]
+fn a_finished_flow_that_goes_on_is_cut_too() {
+    check_with(
+        with_active(10),
+        TCP,
+        "0 a>b S; 0 b>a SA; 0 a>b A; 9 b>a R; 13 a>b A; 15 a>b A",
+        &["f0 a>b 4/2 0-15 end reset"],
+    );
+    check_with(
+        with_active(10),
+        TCP,
+        "0 a>b S; 0 b>a SA; 0 a>b A; 9 b>a R; 13 a>b A; 15.1 a>b A; 20 a>b A; 25 a>b A; 30 a>b A",
+        &["f0 a>b 3/2 0-13 active reset", "f0 part 1 a>b 4/0 15.1-30 end reset"],
+    );
+}
+
+#[test]
 fn a_flow_is_cut_only_if_it_goes_on() {
     check_with(
         with_active(50),
