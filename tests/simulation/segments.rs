@@ -16,6 +16,8 @@ pub(crate) struct Connection {
     /// By direction: how far it has reached, and the latest SYN.
     next: [Option<u32>; 2],
     syns: [Option<u32>; 2],
+    /// Whether that SYN, or one like it, had an ACK.
+    answers: [bool; 2],
     gap: Option<Gap>,
     /// When the first packet came, if that was the initiator's SYN.
     began: Option<Timestamp>,
@@ -51,7 +53,10 @@ impl Connection {
         self.place(side, packet, tcp);
         self.time(packet, tcp, initiator, is_first);
         if tcp.flags() & SYN != 0 {
-            self.syns[packet.direction.idx()] = Some(tcp.sequence());
+            let way = packet.direction.idx();
+            let before = self.syns[way].replace(tcp.sequence());
+            let is_same = before == Some(tcp.sequence());
+            self.answers[way] = tcp.flags() & ACK != 0 || (is_same && self.answers[way]);
         }
     }
 
@@ -68,7 +73,7 @@ impl Connection {
         let bytes = packet.payload_bytes + flags;
         let end = tcp.sequence().wrapping_add(bytes);
         if has(SYN) && self.syns[way] == Some(tcp.sequence()) {
-            side.retransmits += 1;
+            side.retransmits += u32::from(self.answers[way] || !has(ACK));
             return;
         }
         let next = self.next[way].filter(|_| !has(SYN));

@@ -399,7 +399,7 @@ impl Slot {
     fn follow(&mut self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
         let direction = packet.direction;
         if tcp.has(SYN) {
-            origin.syn_sequence[direction.idx()] = tcp.sequence();
+            origin.note_syn(direction.idx(), tcp);
             self.marks.add_if(true, Marks::SYNS[direction.idx()]);
         }
         self.follow_end(direction, tcp.flags());

@@ -1,6 +1,7 @@
 //! What few packets of a flow touch: how it began, and what is odd about it.
 
-use crate::decode::Packet;
+use crate::decode::{Packet, TcpHeader};
+use crate::flow::record::tcp_flags::ACK;
 use crate::flow::{Direction, RoundTrip};
 use crate::table::slot::sequence::{Gap, Odd};
 use crate::time::Timestamp;
@@ -26,16 +27,18 @@ pub(in crate::table) struct Origin {
     macs: [[u8; 6]; 2],
     pub(super) interface: u16,
     pub(super) gap_direction: Direction,
-    /// What the first packet came with, in one bit each.
-    first_had: u8,
+    /// What the first packet came with, and what has been sent since, in one bit each.
+    had: u8,
 }
 
-/// Bits of [`Origin::first_had`].
+/// Bits of [`Origin::had`].
 mod had {
     pub(super) const TIMESTAMP: u8 = 1;
     pub(super) const ICMP: u8 = 2;
     /// Source and destination.
     pub(super) const MACS: [u8; 2] = [4, 8];
+    /// By direction: an ACK in a SYN with [`super::Origin::syn_sequence`].
+    pub(super) const SYN_ACKS: [u8; 2] = [16, 32];
 }
 
 const _: () = assert!(size_of::<Origin>() == 80);
@@ -45,7 +48,7 @@ impl Origin {
     pub(in crate::table) fn new(packet: &Packet) -> Self {
         let (kind, code) = packet.icmp.unwrap_or_default();
         let macs = packet.macs.get();
-        let first_had = u8::from(packet.timestamp.is_some()) * had::TIMESTAMP
+        let had = u8::from(packet.timestamp.is_some()) * had::TIMESTAMP
             + u8::from(packet.icmp.is_some()) * had::ICMP
             + u8::from(macs[0].is_some()) * had::MACS[0]
             + u8::from(macs[1].is_some()) * had::MACS[1];
@@ -60,8 +63,22 @@ impl Origin {
             macs: macs.map(Option::unwrap_or_default),
             interface: packet.interface,
             gap_direction: Direction::Forward,
-            first_had,
+            had,
         }
+    }
+
+    /// A SYN was sent in the direction `way`.
+    pub(super) fn note_syn(&mut self, way: usize, tcp: TcpHeader) {
+        if self.syn_sequence[way] != tcp.sequence() {
+            self.had &= !had::SYN_ACKS[way];
+        }
+        self.syn_sequence[way] = tcp.sequence();
+        self.had |= if tcp.has(ACK) { had::SYN_ACKS[way] } else { 0 };
+    }
+
+    /// Whether the latest SYN of the direction `way` has acknowledged the other one's.
+    pub(super) fn has_answered_syn(&self, way: usize) -> bool {
+        self.had & had::SYN_ACKS[way] != 0
     }
 
     /// The timestamp of the flow's first packet, if it had one.
@@ -81,6 +98,6 @@ impl Origin {
     }
 
     fn first_packet<T>(&self, had: u8, this: T) -> Option<T> {
-        (self.first_had & had != 0).then_some(this)
+        (self.had & had != 0).then_some(this)
     }
 }

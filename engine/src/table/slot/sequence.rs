@@ -16,6 +16,7 @@
 //! | up to one byte just below *next*, no FIN | nothing: a keep-alive (RFC 9293 section 3.8.4) |
 //! | empty and below *next* | nothing: a late acknowledgement |
 //! | SYN with the sequence number of the latest SYN of its direction | sent again |
+//! | the first such SYN that has an ACK, where that one had none | nothing: both ends opened at once (RFC 9293 section 3.5) |
 //! | any other SYN, or the first segment seen of a direction | in order: *next* begins there |
 //! | RST | nothing, and *next* stays (RFC 9293 section 3.5.3) |
 //! | window 0, neither SYN nor RST | a window of 0, whatever its scale, besides all the above |
@@ -32,7 +33,7 @@
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::RoundTrip;
-use crate::flow::record::tcp_flags::{FIN, RST, SYN};
+use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::limits::REORDERED_SEGMENT_NS;
 use crate::table::slot::{Marks, Origin, Slot};
 use crate::time::Timestamp;
@@ -104,7 +105,8 @@ impl Slot {
         let is_keep_alive = ahead == -1 && len <= 1 && !tcp.has(SYN | FIN);
 
         if is_syn && self.marks.has(Marks::SYNS[way]) && origin.syn_sequence[way] == sequence {
-            origin.odd[way].retransmits += 1;
+            let is_answer = tcp.has(ACK) && !origin.has_answered_syn(way);
+            origin.odd[way].retransmits += u16::from(!is_answer);
         } else if is_syn || !self.marks.has(Marks::SEQUENCES[way]) {
             if origin.gap_direction == packet.direction {
                 origin.gap = Gap::default();
