@@ -15,6 +15,8 @@ const LONGEST: i128 = u32::MAX as i128 - 2;
 pub(crate) struct Connection {
     /// By direction: how far it has reached, and the latest SYN.
     next: [Option<u32>; 2],
+    /// Whether a segment has come that is too far from there.
+    is_lost: [bool; 2],
     syns: [Option<u32>; 2],
     /// Whether that SYN, or one like it, had an ACK.
     answers: [bool; 2],
@@ -76,14 +78,19 @@ impl Connection {
             side.retransmits += u32::from(self.answers[way] || !has(ACK));
             return;
         }
-        let next = self.next[way].filter(|_| !has(SYN));
+        let next = self.next[way].filter(|_| !has(SYN) && !self.is_lost[way]);
         let Some(next) = next else {
+            self.is_lost[way] = false;
             self.gap.take_if(|gap| gap.way == way);
             self.next[way] = Some(end);
             return;
         };
         let from_next = tcp.sequence().wrapping_sub(next).cast_signed();
         let end_from_next = end.wrapping_sub(next).cast_signed();
+        if from_next >= 1 << 30 || from_next <= -1 << 30 {
+            self.is_lost[way] = true;
+            return;
+        }
         if from_next > 0 {
             self.leave_out(packet, next, tcp.sequence().wrapping_sub(next));
         }

@@ -16,8 +16,9 @@
 //! | up to one byte just below *next*, no FIN | nothing: a keep-alive (RFC 9293 section 3.8.4) |
 //! | empty and below *next* | nothing: a late acknowledgement |
 //! | SYN with the sequence number of the latest SYN of its direction | sent again |
-//! | the first such SYN that has an ACK, where that one had none | nothing: both ends opened at once (RFC 9293 section 3.5) |
+//! | the first such SYN with an ACK, if none had one before | nothing: both ends opened at once |
 //! | any other SYN, or the first segment seen of a direction | in order: *next* begins there |
+//! | 2^30 bytes or more from *next*, either way | in order: what follows says where *next* is |
 //! | RST | nothing, and *next* stays (RFC 9293 section 3.5.3) |
 //! | window 0, neither SYN nor RST | a window of 0, whatever its scale, besides all the above |
 //!
@@ -25,6 +26,13 @@
 //! lost before that has passed, or within [`REORDERED_SEGMENT_NS`] if it was not seen. A flow
 //! remembers one gap, the most recent one; while that is fresh further gaps in the same
 //! direction extend it. Without timestamps there are no gaps, and what is late was sent again.
+//!
+//! In a simultaneous open each end answers the other's SYN with a SYN/ACK of the same sequence number
+//! (RFC 9293 section 3.5).
+//!
+//! Within a window of *next* is all that can be in flight, and no window reaches 2^30 bytes (RFC
+//! 7323 section 2.3). What is further off is of another connection, made up, or behind much that
+//! was not captured; one such segment says nothing, and the one after it says where it goes on.
 //!
 //! A probe of a closed window (RFC 9293 section 3.8.6.1) brings a byte that is new once, and
 //! then looks like a keep-alive. What SACK says (RFC 2018) is not looked at: the sequence
@@ -37,6 +45,9 @@ use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::limits::REORDERED_SEGMENT_NS;
 use crate::table::slot::{Marks, Origin, Slot};
 use crate::time::Timestamp;
+
+/// No window is as large.
+const LARGEST_WINDOW: u32 = 1 << 30;
 
 /// What one direction has counted since the slot was last published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -113,6 +124,8 @@ impl Slot {
             }
             self.next_sequence[way] = end;
             self.marks.add_if(true, Marks::SEQUENCES[way]);
+        } else if ahead.unsigned_abs() >= LARGEST_WINDOW {
+            self.marks.remove(Marks::SEQUENCES[way]);
         } else if ahead > 0 {
             origin.open_gap(packet, next, sequence);
             self.next_sequence[way] = end;
