@@ -13,8 +13,8 @@ use aya::{
 use super::{
     attach::{Attachment, XdpMode, attach},
     interface::Interface,
-    program::{failed, read_counters},
-    refusal::refused,
+    program::{failed, failed_at, read_counters},
+    refusal::{Step, refused},
     ringbuf::RingBuffer,
     runs,
 };
@@ -73,9 +73,9 @@ impl ObserverProgram {
         ring_bytes: u32,
     ) -> Result<(Self, RingBuffer, CopyCounters)> {
         assert!((MIN_SNAP_BYTES..=SNAP_BYTES).contains(&snap_bytes), "{snap_bytes}");
-        let operation = || format!("load the observing XDP program for {}", interface.name);
+        let operation = format!("load the observing XDP program for {}", interface.name);
         let (object, records, per_cpu) = load(snap_bytes, ring_bytes)
-            .map_err(|cause| failed(operation(), &interface, &cause))?;
+            .map_err(|cause| failed_at(Step::Load, operation, &interface, &cause))?;
         let ring = RingBuffer::of(records.fd().as_fd(), ring_bytes).map_err(|cause| {
             let operation = format!("map the ring buffer of {}", interface.name);
             refused(operation, &interface.name, &cause)

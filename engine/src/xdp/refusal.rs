@@ -118,8 +118,9 @@ fn advice(code: i32, interface: &str) -> Option<String> {
 /// Without CAP_PERFMON that is what the verifier misses; with it nothing that a user does helps.
 fn verifier_refused() -> Option<String> {
     privileges::missing_among(&privileges::effective()).is_empty().then(|| {
-        "the kernel's verifier refuses the program: is it older than 5.18? If not, please report \
-         it with what `uname -r` says; --mode observe does without it"
+        "the kernel's verifier refuses the program: is it older than 5.18, or than 6.1 with \
+         --observe-by xdp? If not, please report it with what `uname -r` says; --mode observe \
+         does without it"
             .to_owned()
     })
 }
@@ -171,6 +172,7 @@ mod tests {
             for code in [libc::EACCES, libc::EINVAL] {
                 let line = line(Load, code);
                 assert!(line.contains("verifier refuses") && line.contains("report it"), "{line}");
+                assert!(line.contains("than 6.1 with --observe-by xdp"), "{line}");
                 assert!(!line.contains("as root"), "{line}");
             }
         }
