@@ -128,8 +128,19 @@ fn programs(interface: &Interface) -> Finding {
     let Some(program) = interface.programs.first() else {
         return Finding::ok("xdp program", "none is attached");
     };
-    let meaning = format!("another is attached: id {}, {}", program.id, program.mode);
-    Finding::bad("xdp program", meaning).mend(format!("ip link set {} xdp off", interface.name))
+    let meaning = format!(
+        "another is attached: id {}, {}; if a link holds it (`bpftool link` names it), end its \
+         owner, as `ip link` cannot detach it",
+        program.id, program.mode
+    );
+    // `xdp` alone means whichever mode the kernel would pick now.
+    let place = match &*program.mode {
+        "native" => "xdpdrv",
+        "generic" => "xdpgeneric",
+        "offloaded" => "xdpoffload",
+        _ => "xdp",
+    };
+    Finding::bad("xdp program", meaning).mend(format!("ip link set {} {place} off", interface.name))
 }
 
 /// The best way that the driver has.

@@ -57,7 +57,7 @@ fn at_step(step: Step, code: i32, interface: &str) -> Option<String> {
         }
         (Step::Attach, libc::EBUSY | libc::EEXIST) => format!(
             "another program is attached, which is left alone: `flowtap doctor -i {interface}` \
-             names it, `ip link set {interface} xdp off` detaches it unless its owner holds it"
+             names it and what detaches it; if a link holds it (`bpftool link`), end its owner"
         ),
         (Step::Attach, libc::EINVAL) => format!(
             "the driver refuses: mostly for LRO, too many queues, or, if it takes no frames of \
@@ -150,7 +150,7 @@ mod tests {
             (Other, libc::EPERM, "operation not permitted; "),
             (Other, libc::ENODEV, "no such device; `ip link` lists the interfaces there are"),
             (Attach, libc::EBUSY, "device or resource busy; another program is attached"),
-            (Attach, libc::EEXIST, "`ip link set eth0 xdp off`"),
+            (Attach, libc::EEXIST, "if a link holds it (`bpftool link`), end its owner"),
             (Attach, libc::EINVAL, "if it takes no frames of several buffers, an MTU above 3490"),
             (Attach, libc::EOPNOTSUPP, "operation not supported; the driver has no native XDP"),
             (Attach, ENOTSUPP, "the driver has no native XDP"),

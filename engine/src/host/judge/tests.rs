@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::host::facts::{Machine, Xdp};
+use crate::host::facts::{Machine, Program, Xdp};
 use crate::privileges::NEEDED;
 
 /// One driver's answer and what it must come to.
@@ -82,6 +82,21 @@ fn a_large_mtu_wants_several_buffers_of_driver_socket_and_kernel() {
         assert_eq!(finding.verdict, verdict, "{kernel} {interface:?}: {finding:?}");
         let short = mtu(&machine, &Interface { mtu: 3490, ..interface });
         assert_eq!(short.verdict, Verdict::Ok);
+    }
+}
+
+#[test]
+fn a_program_is_detached_from_where_it_is() {
+    for (mode, command) in [
+        ("native", "ip link set x xdpdrv off"),
+        ("generic", "ip link set x xdpgeneric off"),
+        ("offloaded", "ip link set x xdpoffload off"),
+    ] {
+        let attached = vec![Program { id: 7, mode: mode.into() }];
+        let interface = Interface { name: "x".into(), programs: attached, ..Interface::default() };
+        let finding = programs(&interface);
+        assert_eq!(finding.command.as_deref(), Some(command));
+        assert!(finding.meaning.contains("`bpftool link`"), "{finding:?}");
     }
 }
 
