@@ -256,8 +256,9 @@ impl Tuned {
     /// # Errors
     /// If that is refused. What is written down stays then, for another try.
     pub(crate) fn undo(mut self) -> Result<()> {
-        // An interface that is gone has taken its settings with it.
-        if Card::with_index(self.card.identity.index).is_some() {
+        // An interface that is gone has taken its settings with it; another may have its number.
+        let identity = &self.card.identity;
+        if Card::with_index(identity.index).is_some_and(|card| card.identity.is_same(identity)) {
             undo_patiently(&mut self.card, &self.was)?;
         }
         self.state.remove()
@@ -283,21 +284,30 @@ pub(super) fn left_changed() -> Result<Vec<(u32, Vec<String>)>> {
 /// all. `say` is told.
 ///
 /// # Errors
-/// If that is refused, or what is written down cannot be read.
-pub fn restore(interfaces: &[String], mut say: impl FnMut(String)) -> Result<()> {
-    for mut state in StateFile::abandoned(Path::new(FOLDER), interfaces)? {
-        let name = state.interface().to_owned();
-        // By its number: it may have been renamed.
-        if let Some(mut card) = state.index().and_then(Card::with_index)
-            && let Some(was) = state.left_behind(&card.identity)
-        {
-            undo_patiently(&mut card, &was)?;
-            let was: Vec<_> = was.iter().map(Setting::to_string).collect();
-            say(format!("{name} is as it was before --tune: {}", was.join(", ")));
-        }
-        state.remove()?;
+/// If that is refused, or what is written down cannot be read: the first refusal, once all others
+/// are restored.
+pub fn restore(interfaces: &[String], say: impl FnMut(String)) -> Result<()> {
+    restore_from(Path::new(FOLDER), interfaces, say)
+}
+
+fn restore_from(folder: &Path, interfaces: &[String], mut say: impl FnMut(String)) -> Result<()> {
+    let states = StateFile::abandoned(folder, interfaces)?;
+    // Each is tried before the first refusal is given.
+    let tried: Vec<_> = states.into_iter().map(|state| restore_one(state, &mut say)).collect();
+    tried.into_iter().collect()
+}
+
+fn restore_one(mut state: StateFile, say: &mut impl FnMut(String)) -> Result<()> {
+    let name = state.interface().to_owned();
+    // By its number: it may have been renamed.
+    if let Some(mut card) = state.index().and_then(Card::with_index)
+        && let Some(was) = state.left_behind(&card.identity)
+    {
+        undo_patiently(&mut card, &was)?;
+        let was: Vec<_> = was.iter().map(Setting::to_string).collect();
+        say(format!("{name} is as it was before --tune: {}", was.join(", ")));
     }
-    Ok(())
+    state.remove()
 }
 
 #[cfg(test)]

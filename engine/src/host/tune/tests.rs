@@ -198,3 +198,40 @@ fn a_file_is_held_by_one_found_again_and_of_one_interface_only() {
     assert_eq!(abandoned()[0].index(), None);
     assert_eq!(StateFile::lock(folder.path(), &identity).unwrap().left_behind(&identity), None);
 }
+
+/// One that the loopback interface has no answer to.
+fn refused() -> Vec<Setting> {
+    vec![Setting::RxRing(512)]
+}
+
+#[test]
+fn one_interface_that_refuses_does_not_keep_others_from_coming_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Card::find("lo").unwrap().identity;
+    // All are this one interface, under names that it had.
+    for (name, was) in [("a", vec![]), ("b", refused()), ("c", vec![]), ("d", refused())] {
+        let identity = card::Identity { interface: name.into(), ..identity.clone() };
+        StateFile::lock(folder.path(), &identity).unwrap().write(&identity, &was).unwrap();
+    }
+    let mut said = Vec::new();
+    let error = restore_from(folder.path(), &[], |text| said.push(text)).unwrap_err().to_string();
+    assert!(error.starts_with("restore the settings of lo: "), "{error}");
+    said.sort();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].starts_with("a is as it was") && said[1].starts_with("c is as it was"));
+    let left = StateFile::abandoned(folder.path(), &[]).unwrap();
+    let mut left: Vec<_> = left.iter().map(StateFile::interface).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["b", "d"], "these can be tried again");
+}
+
+#[test]
+fn another_interface_with_the_number_of_one_that_is_gone_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut card = Card::find("lo").unwrap();
+    card.identity.mac = vec![2, 0, 0, 0, 0, 1];
+    let state = StateFile::lock(folder.path(), &card.identity).unwrap();
+    // On the interface that has the number now this would be refused.
+    Tuned { card, state, was: refused() }.undo().unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays");
+}
