@@ -173,8 +173,8 @@ fn mtu(machine: &Machine, interface: &Interface) -> Finding {
         return Finding::warn("mtu", format!("{mtu}: before Linux 6.6 {lost}")).mend(shorter);
     }
     if xdp.zero_copy && xdp.zero_copy_segments.unwrap_or(1) < 2 {
-        return Finding::warn("mtu", format!("{mtu}: zero-copy takes one buffer: {lost}"))
-            .mend(format!("flowtap capture -i {name} --zero-copy off"));
+        let meaning = format!("{mtu}: zero-copy takes one buffer a packet, so packets are copied");
+        return Finding::warn("mtu", meaning).mend(shorter);
     }
     Finding::ok("mtu", format!("{mtu}: long packets take several buffers"))
 }

@@ -21,6 +21,7 @@ use crate::{
     host::usage::{Use, uses_of},
     limits::MAX_CORES,
     privileges,
+    source::packet::LINK_BYTES,
     xdp::{
         filter::KernelFilter,
         interface::Interface,
@@ -239,7 +240,8 @@ fn take_over(
     let attachment = program.attach(config.xdp_mode)?;
     let timestamps = config.timestamps;
     let is_native = attachment == Attachment::Native;
-    let choice = Choice { is_native, zero_copy: config.zero_copy, timestamps };
+    let may_take_several = interface.mtu()?.saturating_add(LINK_BYTES) > layout.room_bytes();
+    let choice = Choice { is_native, zero_copy: config.zero_copy, may_take_several, timestamps };
     let mut sockets = (0..queues)
         .map(|queue| Socket::open(interface, queue, layout, choice))
         .collect::<Result<Vec<_>>>()?;

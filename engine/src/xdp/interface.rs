@@ -13,6 +13,7 @@ use std::{
 
 use super::refusal::refused;
 use crate::error::Result;
+use crate::socket as syscall;
 
 /// One interface, as it was when it was looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,16 @@ impl Interface {
         let table = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
         table("route").is_ok_and(|text| has_default_ipv4(&text, &self.name))
             || table("ipv6_route").is_ok_and(|text| has_default_ipv6(&text, &self.name))
+    }
+
+    /// The longest packet above the link, in bytes.
+    ///
+    /// # Errors
+    /// If it is gone, or the kernel does not say.
+    pub fn mtu(&self) -> Result<u32> {
+        any_socket()
+            .and_then(|socket| syscall::mtu(&socket, &self.name))
+            .map_err(|cause| refused(format!("read the MTU of {}", self.name), &self.name, &cause))
     }
 
     /// How many receive queues are in use.
@@ -214,6 +225,7 @@ mod tests {
     fn loopback_is_found_and_others_are_refused() {
         let loopback = Interface::find("lo").unwrap();
         assert!(loopback.index > 0 && loopback.rx_queues() >= 1);
+        assert!(loopback.mtu().unwrap() > 1_000);
         let error = Interface::find("no-such-if").unwrap_err().to_string();
         assert!(error.starts_with("find interface no-such-if: no such device"), "{error}");
     }

@@ -30,6 +30,9 @@ const BUSY_POLL_PACKETS: u32 = 64;
 
 const _: () = assert!(BUSY_POLL_PACKETS as usize <= BATCH_PACKETS);
 
+/// What the kernel keeps of each frame for itself (`XDP_PACKET_HEADROOM`).
+const HEADROOM_BYTES: u32 = 256;
+
 /// How large a socket's memory is. All numbers are powers of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -39,6 +42,13 @@ pub struct Layout {
     pub frame_bytes: u32,
     /// Entries of the receive ring.
     pub rx_entries: u32,
+}
+
+impl Layout {
+    /// The longest packet that fits one frame, in bytes.
+    pub fn room_bytes(&self) -> u32 {
+        self.frame_bytes - HEADROOM_BYTES
+    }
 }
 
 /// How packets shall come into the frames.
@@ -60,6 +70,8 @@ pub struct Choice {
     pub is_native: bool,
     /// What was asked for.
     pub zero_copy: ZeroCopy,
+    /// Whether packets may be longer than there is room for in a frame.
+    pub may_take_several: bool,
     /// Whether the program puts stamps in front of packets.
     pub timestamps: Timestamps,
 }
@@ -127,10 +139,11 @@ impl Socket {
         unsafe { syscall::set_option_of_memory(&fd, xdp(libc::XDP_UMEM_REG), &registration) }
             .map_err(|cause| fail("register the frames of", cause))?;
         let (rx, fill) = map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
-        let (mode, is_multi_buffer) =
-            bind(&fd, interface.index, queue, choice).map_err(|cause| {
-                refused_at(Step::Bind, format!("bind queue {queue} of {name}"), name, &cause)
-            })?;
+        // The socket of a process that was killed goes a little after it.
+        let bind_with = |flags| retry_while_busy(|| bind_with(&fd, interface.index, queue, flags));
+        let (mode, is_multi_buffer) = bind(choice, bind_with).map_err(|cause| {
+            refused_at(Step::Bind, format!("bind queue {queue} of {name}"), name, &cause)
+        })?;
         let receiver = Receiver::new(rx, fill, umem, choice.timestamps == Timestamps::Packet);
         let interface = name.clone();
         let polls_device = false;
@@ -281,28 +294,39 @@ fn map_ring<T: Entry>(
     Ok((Mapping::shared(fd.as_fd(), page, bytes)?, parts))
 }
 
-/// Binds the socket in the first way of `choice` that the driver and the kernel take; with
-/// multi-buffer where there is that (Linux 6.6, and for zero-copy the driver). Returns how, and
-/// whether with multi-buffer.
-fn bind(fd: &OwnedFd, interface: u32, queue: u32, choice: Choice) -> io::Result<(Mode, bool)> {
-    // The socket of a process that was killed goes a little after it.
-    let bind_with = |flags| retry_while_busy(|| bind_with(fd, interface, queue, flags));
-    let bind = |flags| match bind_with(flags | libc::XDP_USE_SG) {
-        Ok(()) => Ok(true),
-        Err(refusal) if refusal.raw_os_error() == Some(libc::EBUSY) => Err(refusal),
-        Err(_) => bind_with(flags).map(|()| false),
+/// Binds by the first flags of `choice` that the driver and the kernel take; with multi-buffer
+/// where there is that (Linux 6.6, and for zero-copy the driver). Returns how, and whether with
+/// multi-buffer. It is [`ZeroCopy::Auto`] that counts come first for: without multi-buffer a device
+/// loses each long packet, and nothing here would count it.
+fn bind(
+    choice: Choice,
+    mut bind_with: impl FnMut(u16) -> io::Result<()>,
+) -> io::Result<(Mode, bool)> {
+    let mut refused = |flags| bind_with(flags).err();
+    let mut bind = |flags, needs_several| match refused(flags | libc::XDP_USE_SG) {
+        None => Ok(true),
+        Some(refusal) if needs_several || refusal.raw_os_error() == Some(libc::EBUSY) => {
+            Err(refusal)
+        }
+        Some(_) => refused(flags).map_or(Ok(false), Err),
     };
-    let copy = |why: &str| Ok((Mode::Copy(why.to_owned()), bind(libc::XDP_COPY)?));
-    match choice {
-        Choice { zero_copy: ZeroCopy::Off, .. } => copy("--zero-copy off"),
-        Choice { zero_copy: ZeroCopy::On, .. } => Ok((Mode::ZeroCopy, bind(libc::XDP_ZEROCOPY)?)),
-        Choice { is_native: false, .. } => copy("zero-copy needs native XDP"),
-        Choice { is_native: true, .. } => match bind(libc::XDP_ZEROCOPY) {
-            Ok(is_multi) => Ok((Mode::ZeroCopy, is_multi)),
-            Err(refusal) if is_unsupported(&refusal) => copy("the driver has no zero-copy"),
-            Err(refusal) => copy(&format!("the driver refused zero-copy: {refusal}")),
+    let why = match (choice.zero_copy, choice.is_native) {
+        (ZeroCopy::Off, _) => "--zero-copy off".to_owned(),
+        (ZeroCopy::On, _) => return Ok((Mode::ZeroCopy, bind(libc::XDP_ZEROCOPY, false)?)),
+        (ZeroCopy::Auto, false) => "zero-copy needs native XDP".to_owned(),
+        (ZeroCopy::Auto, true) => match bind(libc::XDP_ZEROCOPY, choice.may_take_several) {
+            Ok(is_multi_buffer) => return Ok((Mode::ZeroCopy, is_multi_buffer)),
+            Err(refusal) if is_unsupported(&refusal) && choice.may_take_several => {
+                "the driver has no zero-copy for packets of several frames".to_owned()
+            }
+            Err(refusal) if is_unsupported(&refusal) => "the driver has no zero-copy".to_owned(),
+            Err(refusal) => {
+                let refusal = Error::new("", refusal);
+                format!("the driver refused zero-copy: {}", refusal.cause())
+            }
         },
-    }
+    };
+    Ok((Mode::Copy(why), bind(libc::XDP_COPY, false)?))
 }
 
 /// An option of level `SOL_XDP`.
@@ -320,4 +344,69 @@ fn bind_with(fd: &OwnedFd, interface: u32, queue: u32, flags: u16) -> io::Result
         sxdp_shared_umem_fd: 0,
     };
     syscall::bind(fd, &address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ZC: u16 = libc::XDP_ZEROCOPY;
+    const COPY: u16 = libc::XDP_COPY;
+    const SG: u16 = libc::XDP_USE_SG;
+
+    /// A driver, by the flags that it takes and what it answers to others.
+    struct Driver(&'static str, &'static [u16], libc::c_int);
+
+    #[test]
+    fn the_best_way_that_loses_no_packet_is_taken() {
+        let good = Driver("with all there is", &[ZC | SG, ZC, COPY | SG, COPY], 0);
+        let one = Driver("with one buffer", &[ZC, COPY | SG, COPY], libc::EOPNOTSUPP);
+        let none = Driver("without zero-copy", &[COPY | SG, COPY], libc::EOPNOTSUPP);
+        let short = Driver("with too short a ring", &[COPY | SG, COPY], libc::EINVAL);
+        let old = Driver("before Linux 6.6", &[ZC, COPY], libc::EINVAL);
+        let busy = Driver("whose queue another has", &[], libc::EBUSY);
+        let down = Driver("that is down", &[], libc::ENETDOWN);
+        let (auto, on, off) = (ZeroCopy::Auto, ZeroCopy::On, ZeroCopy::Off);
+        let no = "the driver has no zero-copy";
+        let several = "the driver has no zero-copy for packets of several frames";
+        let refused = "the driver refused zero-copy: invalid argument";
+        let generic = "zero-copy needs native XDP";
+        type Expected = std::result::Result<(&'static str, bool), libc::c_int>;
+        let cases: [(&Driver, ZeroCopy, bool, bool, Expected); 19] = [
+            (&good, auto, true, false, Ok(("", true))),
+            (&good, auto, true, true, Ok(("", true))),
+            (&good, on, true, true, Ok(("", true))),
+            (&good, off, true, true, Ok(("--zero-copy off", true))),
+            (&good, auto, false, true, Ok((generic, true))),
+            (&one, auto, true, false, Ok(("", false))),
+            (&one, auto, true, true, Ok((several, true))),
+            (&one, on, true, true, Ok(("", false))),
+            (&none, auto, true, false, Ok((no, true))),
+            (&none, auto, true, true, Ok((several, true))),
+            (&none, on, true, false, Err(libc::EOPNOTSUPP)),
+            (&short, auto, true, false, Ok((refused, true))),
+            (&short, on, true, false, Err(libc::EINVAL)),
+            (&old, auto, true, false, Ok(("", false))),
+            // Long packets are lost either way: in copy mode they are counted.
+            (&old, auto, true, true, Ok((refused, false))),
+            (&old, off, true, false, Ok(("--zero-copy off", false))),
+            (&busy, auto, true, false, Err(libc::EBUSY)),
+            (&busy, off, true, false, Err(libc::EBUSY)),
+            (&down, auto, true, true, Err(libc::ENETDOWN)),
+        ];
+        for (driver, zero_copy, is_native, may_take_several, expected) in cases {
+            let timestamps = Timestamps::Batch;
+            let choice = Choice { is_native, zero_copy, may_take_several, timestamps };
+            let answer = |flags| match driver.1.contains(&flags) {
+                true => Ok(()),
+                false => Err(io::Error::from_raw_os_error(driver.2)),
+            };
+            let expected = expected.map(|(why, is_multi_buffer)| {
+                let copy = Mode::Copy(why.to_owned());
+                (if why.is_empty() { Mode::ZeroCopy } else { copy }, is_multi_buffer)
+            });
+            let bound = bind(choice, answer).map_err(|error| error.raw_os_error().unwrap_or(0));
+            assert_eq!(bound, expected, "a driver {}: {choice:?}", driver.0);
+        }
+    }
 }

@@ -67,7 +67,8 @@ impl Bench {
     fn bound_to(mut self, frames: u32, timestamps: Timestamps) -> Self {
         let interface = Interface::find("lo").unwrap();
         let layout = Layout { frames, frame_bytes: 2048, rx_entries: frames };
-        let choice = Choice { is_native: false, zero_copy: ZeroCopy::Auto, timestamps };
+        let (is_native, may_take_several) = (false, false);
+        let choice = Choice { is_native, zero_copy: ZeroCopy::Auto, may_take_several, timestamps };
         let socket = Socket::open(&interface, 0, layout, choice).unwrap();
         self.program.insert(0, socket.as_fd()).unwrap();
         self.socket = Some(socket);
