@@ -8,6 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
+use crate::host::facts::Xdp;
 use crate::host::netlink::Kernel;
 
 /// An interface at one moment.
@@ -52,6 +53,11 @@ impl Links {
     /// How many receive queues are in use, if the driver says.
     pub fn rx_queues(&mut self, index: u32) -> Option<u32> {
         self.0.rx_queues(index)
+    }
+
+    /// What the driver can do with XDP, if the kernel says (Linux 6.3).
+    pub fn xdp(&mut self, index: u32) -> Option<Xdp> {
+        self.0.xdp(index)
     }
 }
 

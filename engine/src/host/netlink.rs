@@ -157,7 +157,8 @@ impl Kernel {
         (speed != u32::MAX && speed != 0).then_some(speed)
     }
 
-    fn xdp(&mut self, index: u32) -> Option<Xdp> {
+    /// What the driver can do with XDP, if the kernel says.
+    pub(super) fn xdp(&mut self, index: u32) -> Option<Xdp> {
         let mut request = netdev::Request::new().op_dev_get_do();
         request.encode().push_ifindex(index);
         self.ask(&request, |device| {

@@ -17,7 +17,8 @@ use std::os::fd::AsFd;
 
 use crate::{
     error::{Error, Result},
-    host::link::NicCount,
+    host::facts::Xdp,
+    host::link::{Links, NicCount},
     host::usage::{Use, uses_of},
     limits::MAX_CORES,
     privileges,
@@ -237,7 +238,13 @@ fn take_over(
     let (layout, fewer) = room::fit(config.check()?, queues, privileges::lockable_bytes());
     // Attached first, as it decides how sockets can be bound; what arrives before the last
     // of them is in place passes on to the host, and is counted as passed.
-    let attachment = program.attach(config.xdp_mode)?;
+    let attachment = match not_native(config.xdp_mode, Links::default().xdp(interface.index)) {
+        Some(why) => {
+            program.attach(XdpMode::Generic)?;
+            Attachment::Generic(why.to_owned())
+        }
+        None => program.attach(config.xdp_mode)?,
+    };
     let timestamps = config.timestamps;
     let is_native = attachment == Attachment::Native;
     let may_take_several = interface.mtu()?.saturating_add(LINK_BYTES) > layout.room_bytes();
@@ -255,6 +262,14 @@ fn take_over(
     let is_stamped = timestamps == Timestamps::Packet;
     let queue = |socket| TapQueue::new(socket, is_stamped);
     Ok((description, sockets.into_iter().map(queue).collect()))
+}
+
+/// Why the program is not even tried in the driver: it would run there, and each packet would be
+/// lost on its way to a socket.
+fn not_native(mode: XdpMode, driver: Option<Xdp>) -> Option<&'static str> {
+    let lacks_redirect = driver.is_some_and(|xdp| xdp.native && !xdp.redirect);
+    (mode == XdpMode::Auto && lacks_redirect)
+        .then_some("the driver's native XDP sends nothing to sockets")
 }
 
 fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {
@@ -303,6 +318,22 @@ mod tests {
         }
         let down = check_uses(&interface(false), &[]).unwrap_err().to_string();
         assert!(down.ends_with("`ip link set no-such-if up`"), "{down}");
+    }
+
+    #[test]
+    fn a_driver_that_redirects_nothing_is_not_asked() {
+        let driver = |native, redirect| Some(Xdp { native, redirect, ..Xdp::default() });
+        for (mode, driver, is_tried) in [
+            (XdpMode::Auto, driver(true, false), false),
+            (XdpMode::Auto, driver(true, true), true),
+            // It refuses for itself, or says less than it can.
+            (XdpMode::Auto, driver(false, false), true),
+            (XdpMode::Auto, None, true),
+            (XdpMode::Native, driver(true, false), true),
+            (XdpMode::Generic, driver(true, false), true),
+        ] {
+            assert_eq!(not_native(mode, driver.clone()).is_none(), is_tried, "{mode:?} {driver:?}");
+        }
     }
 
     #[test]

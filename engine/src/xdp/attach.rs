@@ -13,7 +13,7 @@ use super::{
     interface::Interface,
     refusal::{Step, is_unsupported, refused_at},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where the program shall run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,29 +48,43 @@ pub(super) fn attach(
     interface: &Interface,
     mode: XdpMode,
 ) -> Result<(OwnedFd, Attachment)> {
-    let attach = |flags| {
-        // The link of a process that was killed goes a little after it.
-        retry_while_busy(|| create_link(program, interface.index, flags))
-    };
-    let refused = |cause| {
+    // The link of a process that was killed goes a little after it.
+    let attach = |flags| retry_while_busy(|| create_link(program, interface.index, flags));
+    attach_by(mode, attach).map_err(|cause| {
         let operation = format!("attach the XDP program to {}", interface.name);
         refused_at(Step::Attach, operation, &interface.name, &cause)
-    };
-    let generic = |why: &str| {
-        let link = attach(XDP_FLAGS_SKB_MODE).map_err(refused)?;
-        Ok((link, Attachment::Generic(why.to_owned())))
-    };
-    match mode {
-        XdpMode::Generic => generic("--xdp-mode generic"),
+    })
+}
+
+/// Attaches by the first flags of `mode` that the kernel takes.
+fn attach_by<L>(
+    mode: XdpMode,
+    mut attach: impl FnMut(u32) -> io::Result<L>,
+) -> io::Result<(L, Attachment)> {
+    let why = match mode {
+        XdpMode::Generic => "--xdp-mode generic".to_owned(),
         XdpMode::Native | XdpMode::Auto => match attach(XDP_FLAGS_DRV_MODE) {
-            Ok(link) => Ok((link, Attachment::Native)),
-            // A driver without native XDP; every other refusal has a cause to be cured.
-            Err(native) if mode == XdpMode::Auto && is_unsupported(&native) => {
-                generic("the driver has no native XDP")
+            Ok(link) => return Ok((link, Attachment::Native)),
+            Err(refusal) if mode == XdpMode::Native || !is_of_the_driver(&refusal) => {
+                return Err(refusal);
             }
-            Err(native) => Err(refused(native)),
+            Err(refusal) if is_unsupported(&refusal) => "the driver has no native XDP".to_owned(),
+            Err(refusal) => {
+                let refusal = Error::new("", refusal);
+                format!("the driver refuses native XDP: {}", refusal.cause())
+            }
         },
-    }
+    };
+    Ok((attach(XDP_FLAGS_SKB_MODE)?, Attachment::Generic(why)))
+}
+
+/// Whether it is the driver that refuses its own mode: for LRO, too long an MTU, too few queues
+/// for sending. What else there is would keep a program out of the network stack, too, or is
+/// somebody else's program.
+fn is_of_the_driver(refusal: &io::Error) -> bool {
+    let others =
+        [libc::EBUSY, libc::EEXIST, libc::EPERM, libc::EACCES, libc::ENODEV, libc::ENETDOWN];
+    refusal.raw_os_error().is_some_and(|code| !others.contains(&code))
 }
 
 /// BPF_LINK_CREATE: attaches `program` for as long as the result is open.
@@ -94,5 +108,49 @@ fn create_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Resul
         // SAFETY: the kernel has just opened it for us alone.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_driver_refuses_the_network_stack_takes() {
+        let no_native = "the driver has no native XDP";
+        type Expected = std::result::Result<Option<&'static str>, libc::c_int>;
+        let cases: [(libc::c_int, Expected); 12] = [
+            (0, Ok(None)),
+            (libc::EOPNOTSUPP, Ok(Some(no_native))),
+            (524, Ok(Some(no_native))),
+            (libc::EINVAL, Ok(Some("the driver refuses native XDP: invalid argument"))),
+            (
+                libc::ERANGE,
+                Ok(Some("the driver refuses native XDP: numerical result out of range")),
+            ),
+            (libc::ENOMEM, Ok(Some("the driver refuses native XDP: cannot allocate memory"))),
+            (libc::EBUSY, Err(libc::EBUSY)),
+            (libc::EEXIST, Err(libc::EEXIST)),
+            (libc::EPERM, Err(libc::EPERM)),
+            (libc::EACCES, Err(libc::EACCES)),
+            (libc::ENODEV, Err(libc::ENODEV)),
+            (libc::ENETDOWN, Err(libc::ENETDOWN)),
+        ];
+        for (code, by_auto) in cases {
+            let attached = |mode| {
+                let answer = |flags| match flags == XDP_FLAGS_DRV_MODE && code != 0 {
+                    true => Err(io::Error::from_raw_os_error(code)),
+                    false => Ok(flags),
+                };
+                attach_by(mode, answer).map_err(|refusal| refusal.raw_os_error().unwrap_or(0))
+            };
+            let native = (XDP_FLAGS_DRV_MODE, Attachment::Native);
+            let generic = |why: &str| (XDP_FLAGS_SKB_MODE, Attachment::Generic(why.to_owned()));
+            let expected = by_auto.map(|why| why.map_or(native.clone(), generic));
+            assert_eq!(attached(XdpMode::Auto), expected, "{code}");
+            let by_native = if code == 0 { Ok(native) } else { Err(code) };
+            assert_eq!(attached(XdpMode::Native), by_native, "{code}");
+            assert_eq!(attached(XdpMode::Generic), Ok(generic("--xdp-mode generic")));
+        }
     }
 }
