@@ -55,6 +55,11 @@ impl Receiver {
         self.invalid
     }
 
+    /// Whether the driver waits to be called before it takes frames off the fill ring.
+    pub(super) fn needs_wakeup(&self) -> bool {
+        self.fill.needs_wakeup()
+    }
+
     /// Shows up to `max` packets to `each`, in the order they came: what is in their first
     /// frame, how long they are in all, and the TAI of their stamp. Then gives their frames
     /// back. Returns how many it has shown.

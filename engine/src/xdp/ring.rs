@@ -56,6 +56,7 @@ const _: () = assert!(size_of::<Descriptor>() == size_of::<libc::xdp_desc>());
 pub(super) struct Offsets {
     pub(super) producer: usize,
     pub(super) consumer: usize,
+    pub(super) flags: usize,
     pub(super) entries: usize,
 }
 
@@ -64,6 +65,7 @@ pub(super) struct Offsets {
 struct Parts<T> {
     producer: NonNull<AtomicU32>,
     consumer: NonNull<AtomicU32>,
+    flags: NonNull<AtomicU32>,
     entries: NonNull<T>,
     /// A power of two.
     len: u32,
@@ -79,6 +81,7 @@ impl<T: Entry> Parts<T> {
         Some(Self {
             producer: mapping.at(offsets.producer, 1)?,
             consumer: mapping.at(offsets.consumer, 1)?,
+            flags: mapping.at(offsets.flags, 1)?,
             entries: mapping.at(offsets.entries, usize::try_from(len).ok()?)?,
             len: len.is_power_of_two().then_some(len)?,
             _mapping: mapping,
@@ -94,6 +97,11 @@ impl<T: Entry> Parts<T> {
     fn consumer(&self) -> &AtomicU32 {
         // SAFETY: as for `producer`.
         unsafe { self.consumer.as_ref() }
+    }
+
+    fn flags(&self) -> &AtomicU32 {
+        // SAFETY: as for `producer`.
+        unsafe { self.flags.as_ref() }
     }
 
     fn slot(&self, index: u32) -> NonNull<T> {
@@ -205,6 +213,15 @@ impl<T: Entry> Producer<T> {
         // it the kernel could read a slot before we have written it.
         self.parts.producer().store(self.next, Ordering::Release);
     }
+
+    /// Whether the driver has stopped for want of entries, and goes on only when it is called
+    /// (`XDP_USE_NEED_WAKEUP`).
+    pub(super) fn needs_wakeup(&self) -> bool {
+        // Pairs with the kernel's plain write (xsk_set_rx_need_wakeup). Relaxed: nothing is read
+        // by it, and entries are acquired by the driver that is called. What is missed here is
+        // seen the next time; and who waits does so in poll(2), which calls the driver.
+        self.parts.flags().load(Ordering::Relaxed) & libc::XDP_RING_NEED_WAKEUP != 0
+    }
 }
 
 #[cfg(test)]
@@ -213,7 +230,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    const OFFSETS: Offsets = Offsets { producer: 0, consumer: 64, entries: 128 };
+    const OFFSETS: Offsets = Offsets { producer: 0, consumer: 64, flags: 68, entries: 128 };
 
     fn ring(len: u32, first: u32) -> (Producer<u64>, Consumer<u64>) {
         pair(len, first)
@@ -292,12 +309,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_driver_says_when_it_wants_to_be_called() {
+        let (producer, consumer) = ring(4, 0);
+        for (flags, expected) in [(0, false), (1, true), (2, false), (3, true), (0, false)] {
+            consumer.parts.flags().store(flags, Ordering::Relaxed);
+            assert_eq!(producer.needs_wakeup(), expected, "{flags}");
+        }
+    }
+
+    #[test]
     fn parts_that_do_not_fit_are_refused() {
         let small = || Mapping::anonymous(4096).unwrap();
         assert!(Consumer::<Descriptor>::new(small(), OFFSETS, 256).is_none(), "too long");
         assert!(Consumer::<Descriptor>::new(small(), OFFSETS, 3).is_none(), "no power of two");
         let odd = Offsets { producer: 2, ..OFFSETS };
         assert!(Producer::<u64>::new(small(), odd, 4).is_none(), "misaligned");
+        let far = Offsets { flags: 4096, ..OFFSETS };
+        assert!(Producer::<u64>::new(small(), far, 4).is_none(), "flags outside");
     }
 
     #[test]

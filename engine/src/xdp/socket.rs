@@ -33,6 +33,10 @@ const _: () = assert!(BUSY_POLL_PACKETS as usize <= BATCH_PACKETS);
 /// What the kernel keeps of each frame for itself (`XDP_PACKET_HEADROOM`).
 const HEADROOM_BYTES: u32 = 256;
 
+/// A driver that finds no frame says so, and is called once there are some; those that cannot do
+/// so look for them all the time.
+const ZERO_COPY: u16 = libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP;
+
 /// How large a socket's memory is. All numbers are powers of two.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -194,13 +198,18 @@ impl Socket {
     /// back: of a packet what is in its first frame, headers and more, its whole length, and the
     /// TAI in ns at which the program saw it, if it says so. Returns how many it has shown.
     pub fn receive(&mut self, max: usize, mut each: impl FnMut(&[u8], u32, Option<u64>)) -> usize {
-        let shown = self.receiver.receive(max, &mut each);
-        if shown > 0 || !self.polls_device {
-            return shown;
+        let mut shown = self.receiver.receive(max, &mut each);
+        if shown == 0 && self.polls_device {
+            // What it finds comes to the ring at once. If it fails, `wait` says so.
+            let _ = syscall::check_bound(self.fd.as_fd());
+            shown = self.receiver.receive(max, each);
         }
-        // What it finds comes to the ring at once. If it fails, `wait` says so.
-        let _ = syscall::check_bound(self.fd.as_fd());
-        self.receiver.receive(max, each)
+        // A driver that had found no frame does not look for those that were just given back.
+        if self.mode == Mode::ZeroCopy && self.receiver.needs_wakeup() {
+            // xsk_recvmsg calls it. If it fails, `wait` says so.
+            let _ = syscall::check_bound(self.fd.as_fd());
+        }
+        shown
     }
 
     /// Waits until packets are there (`true`), or `timeout` is over or a signal came (`false`).
@@ -288,6 +297,7 @@ fn map_ring<T: Entry>(
     let parts = Offsets {
         producer: at(offsets.producer)?,
         consumer: at(offsets.consumer)?,
+        flags: at(offsets.flags)?,
         entries: at(offsets.desc)?,
     };
     let bytes = parts.entries + entries as usize * size_of::<T>();
@@ -312,9 +322,9 @@ fn bind(
     };
     let why = match (choice.zero_copy, choice.is_native) {
         (ZeroCopy::Off, _) => "--zero-copy off".to_owned(),
-        (ZeroCopy::On, _) => return Ok((Mode::ZeroCopy, bind(libc::XDP_ZEROCOPY, false)?)),
+        (ZeroCopy::On, _) => return Ok((Mode::ZeroCopy, bind(ZERO_COPY, false)?)),
         (ZeroCopy::Auto, false) => "zero-copy needs native XDP".to_owned(),
-        (ZeroCopy::Auto, true) => match bind(libc::XDP_ZEROCOPY, choice.may_take_several) {
+        (ZeroCopy::Auto, true) => match bind(ZERO_COPY, choice.may_take_several) {
             Ok(is_multi_buffer) => return Ok((Mode::ZeroCopy, is_multi_buffer)),
             Err(refusal) if is_unsupported(&refusal) && choice.may_take_several => {
                 "the driver has no zero-copy for packets of several frames".to_owned()
@@ -350,7 +360,7 @@ fn bind_with(fd: &OwnedFd, interface: u32, queue: u32, flags: u16) -> io::Result
 mod tests {
     use super::*;
 
-    const ZC: u16 = libc::XDP_ZEROCOPY;
+    const ZC: u16 = ZERO_COPY;
     const COPY: u16 = libc::XDP_COPY;
     const SG: u16 = libc::XDP_USE_SG;
 

@@ -33,10 +33,11 @@ pub(super) struct Received {
 }
 
 impl Umem {
-    /// Maps `frames` frames of `frame_bytes` each (both powers of two), all of them ours.
+    /// Maps `frames` frames of `frame_bytes` each (both powers of two), all of them ours, on huge
+    /// pages if there are any.
     pub(super) fn new(frames: u32, frame_bytes: u32) -> io::Result<Self> {
         assert!(frames.is_power_of_two() && frame_bytes.is_power_of_two(), "checked in set-up");
-        let mapping = Mapping::anonymous(frames as usize * frame_bytes as usize)?;
+        let (mapping, _) = Mapping::huge(frames as usize * frame_bytes as usize)?;
         let lent = vec![0; frames.div_ceil(u64::BITS) as usize].into_boxed_slice();
         Ok(Self { mapping, frames, frame_bytes, lent })
     }
@@ -46,7 +47,8 @@ impl Umem {
         let start = self.mapping.at::<u8>(0, 0).map_or(0, |start| start.as_ptr() as u64);
         libc::xdp_umem_reg {
             addr: start,
-            len: self.mapping.bytes() as u64,
+            // Of the mapping, which is of whole pages: what is locked is for frames.
+            len: u64::from(self.frames) * u64::from(self.frame_bytes),
             chunk_size: self.frame_bytes,
             headroom: 0,
             flags: 0,
@@ -178,6 +180,16 @@ pub(super) mod tests {
         let received = umem.receive(packet(at(3, 256), 60)).unwrap();
         assert_eq!(umem.take_stamp(&received), None, "without its mark");
         assert_eq!(umem.bytes(&received), [0; 60], "the packet is what it was");
+    }
+
+    #[test]
+    fn only_frames_are_registered_however_large_pages_are() {
+        for (frames, frame_bytes) in [(4, 2048), (1024, 4096), (4096, 4096)] {
+            let umem = Umem::new(frames, frame_bytes).unwrap();
+            let registered = umem.registration();
+            assert_eq!(registered.len, u64::from(frames * frame_bytes));
+            assert_eq!((registered.addr % 4096, registered.chunk_size), (0, frame_bytes));
+        }
     }
 
     #[test]
