@@ -403,8 +403,8 @@ pub const TAP_MTU: u32 = 3_490;
 /// of what a process had some time after it has ended. Then it is refused.
 pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Peers of established TCP sessions whose routes are looked up before an interface is taken
-/// over. With more than that an address is found first.
+/// Peers of established TCP sessions, of IPv4 and of IPv6 each, whose routes are looked up before
+/// an interface is taken over. With more than that an address is found first.
 pub const SESSION_ROUTES: usize = 4_096;
 
 /// Payloads of each direction of a TCP connection that are copied for the parsers of names once one

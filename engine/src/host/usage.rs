@@ -4,7 +4,8 @@
 //! interface has), if a default route leaves by it, or if an established TCP session's packets
 //! do; and if that is so of what stands on it: its bridge or bond, a VLAN. Sessions count by
 //! where the kernel sends their packets now, and not by their address: that may be another
-//! interface's (an unnumbered link).
+//! interface's (an unnumbered link). But those of a link-local address count by it: the same peer
+//! may be on any link, so that there is no one route to it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -59,10 +60,10 @@ pub fn uses_of(name: &str) -> Result<Vec<Use>> {
 
 /// What the host uses `link` for, and what stands on it.
 pub(super) fn uses(kernel: &mut Kernel, links: &[Link], link: &Link) -> Result<Vec<Use>> {
-    let peers = session_routes(kernel);
+    let sessions = routed_sessions(kernel);
     let mut all = Vec::new();
     for used in with_uppers(links, link) {
-        let own = own_uses(used, &peers)?;
+        let own = own_uses(used, &sessions)?;
         let is_itself = used.index == link.index;
         let wrap = |one| if is_itself { one } else { Use::Upper(used.name.clone(), Box::new(one)) };
         all.extend(own.into_iter().map(wrap));
@@ -70,13 +71,33 @@ pub(super) fn uses(kernel: &mut Kernel, links: &[Link], link: &Link) -> Result<V
     Ok(all)
 }
 
-fn own_uses(link: &Link, peers: &[(IpAddr, u32)]) -> Result<Vec<Use>> {
+fn own_uses(link: &Link, sessions: &[(Session, Option<u32>)]) -> Result<Vec<Use>> {
     let interface = interface::Interface::find(&link.name)?;
     let mut uses: Vec<Use> = interface.service_addresses().map(Use::Address).collect();
     uses.extend(interface.has_default_route().then_some(Use::DefaultRoute));
-    let over_it = peers.iter().filter(|(_, index)| *index == link.index);
-    uses.extend(over_it.map(|&(peer, _)| Use::Session(peer)));
+    let over_it = sessions.iter().filter(|(session, route)| session.is_over(&interface, *route));
+    uses.extend(over_it.map(|(session, _)| Use::Session(session.peer)));
     Ok(uses)
+}
+
+/// An established TCP session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Session {
+    /// The other end.
+    peer: IpAddr,
+    /// This end, if it is link-local.
+    link_local: Option<IpAddr>,
+}
+
+impl Session {
+    /// Whether its packets leave by `interface`, if the kernel sends those to its peer by the one
+    /// of index `route`.
+    fn is_over(&self, interface: &interface::Interface, route: Option<u32>) -> bool {
+        match &self.link_local {
+            Some(local) => interface.addresses.contains(local),
+            None => route == Some(interface.index),
+        }
+    }
 }
 
 /// `link`, and all that stands on it, on that, and so on.
@@ -98,27 +119,38 @@ fn with_uppers<'a>(links: &'a [Link], link: &'a Link) -> Vec<&'a Link> {
     all
 }
 
-/// The other ends of established TCP sessions, with the interface that leads to each.
-fn session_routes(kernel: &mut Kernel) -> Vec<(IpAddr, u32)> {
+/// Established TCP sessions, with the interface that leads to each peer.
+fn routed_sessions(kernel: &mut Kernel) -> Vec<(Session, Option<u32>)> {
     let table = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
-    let mut peers = BTreeSet::new();
-    for file in ["tcp", "tcp6"] {
-        peers.extend(table(file).as_deref().map(established_peers).unwrap_or_default());
-    }
-    let peers = peers.into_iter().filter(|peer| !peer.is_loopback()).take(SESSION_ROUTES);
-    peers.filter_map(|peer| Some((peer, kernel.route(peer)?))).collect()
+    let tables = ["tcp", "tcp6"].map(|file| table(file).unwrap_or_default());
+    let sessions = some_of_each_family(tables.iter().flat_map(|table| established(table)));
+    let routed = sessions.into_iter().map(|session| {
+        let route = if session.link_local.is_some() { None } else { kernel.route(session.peer) };
+        (session, route)
+    });
+    routed.collect()
+}
+
+/// Each that is not within this host once: so many of IPv4, and as many of IPv6.
+fn some_of_each_family(sessions: impl Iterator<Item = Session>) -> Vec<Session> {
+    let sessions: BTreeSet<_> = sessions.filter(|one| !one.peer.is_loopback()).collect();
+    let (v4, v6): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|one| one.peer.is_ipv4());
+    let some = |family: Vec<_>| family.into_iter().take(SESSION_ROUTES);
+    some(v4).chain(some(v6)).collect()
 }
 
 /// `sl local_address rem_address st ...`, addresses as words in the machine's order.
-fn established_peers(table: &str) -> Vec<IpAddr> {
+fn established(table: &str) -> impl Iterator<Item = Session> {
     const ESTABLISHED: &str = "01";
-    let peer = |line: &str| {
-        let mut fields = line.split_ascii_whitespace().skip(2);
-        let (remote, state) = (fields.next()?, fields.next()?);
-        let (address, _) = remote.split_once(':')?;
-        (state == ESTABLISHED).then(|| parse_address(address))?
+    let session = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let mut address = || parse_address(fields.next()?.split_once(':')?.0);
+        let (local, peer) = (address()?, address()?);
+        let is_link_local = matches!(local, IpAddr::V6(local) if local.is_unicast_link_local());
+        let session = Session { peer, link_local: is_link_local.then_some(local) };
+        (fields.next()? == ESTABLISHED).then_some(session)
     };
-    table.lines().skip(1).filter_map(peer).collect()
+    table.lines().skip(1).filter_map(session)
 }
 
 fn parse_address(hex: &str) -> Option<IpAddr> {
@@ -149,16 +181,57 @@ mod tests {
              0: 0100007F:0016 00000000:0000 0A 00000000:00000000\n\
              1: 0A00000A:0016 0100000A:D431 01 00000000:00000000\n\
              2: 0A00000A:0016 0200000A:D431 06 00000000:00000000\n";
+        let peers = |table: &str| -> Vec<IpAddr> {
+            established(table).map(|session| session.peer).collect()
+        };
         let expected = if cfg!(target_endian = "little") { [10, 0, 0, 1] } else { [1, 0, 0, 10] };
-        assert_eq!(established_peers(table), [IpAddr::from(expected)]);
+        assert_eq!(peers(table), [IpAddr::from(expected)]);
         let mapped = "0000000000000000FFFF00000100000A";
         let v6 = format!("header\n 0: {mapped}:0016 {mapped}:D431 01 0:0\n");
         if cfg!(target_endian = "little") {
-            assert_eq!(established_peers(&v6), [IpAddr::from([10, 0, 0, 1])]);
+            assert_eq!(peers(&v6), [IpAddr::from([10, 0, 0, 1])]);
         }
         for damaged in ["", "x", "x\n1:", "x\n1: a b 01", "x\n1: 00:0 0000000G:0 01"] {
-            assert_eq!(established_peers(damaged), [] as [IpAddr; 0], "{damaged}");
+            assert_eq!(peers(damaged), [] as [IpAddr; 0], "{damaged}");
         }
+    }
+
+    #[test]
+    fn a_link_local_session_counts_where_its_address_is() {
+        if cfg!(target_endian = "big") {
+            return;
+        }
+        // fe80::1 with fe80::2; fd00::1 with fd00::2.
+        let table = "header\n\
+             0: 000080FE000000000000000001000000:0016 000080FE000000000000000002000000:D431 01\n\
+             1: 000000FD000000000000000001000000:0016 000000FD000000000000000002000000:D431 01\n";
+        let sessions: Vec<_> = established(table).collect();
+        let interface = |index, address: &str| {
+            let addresses = vec![address.parse().unwrap()];
+            interface::Interface { name: "x".into(), index, is_up: true, addresses }
+        };
+        // Whichever interface the kernel would send to such a peer by: it has been told none.
+        for (index, address, expected) in [
+            (7, "fe80::1", [true, true]),
+            (8, "fe80::1", [true, false]),
+            (7, "fe80::9", [false, true]),
+            (8, "fd00::1", [false, false]),
+        ] {
+            let over = |session: &Session| session.is_over(&interface(index, address), Some(7));
+            let over: Vec<_> = sessions.iter().map(over).collect();
+            assert_eq!(over, expected, "{index} with {address}");
+        }
+    }
+
+    #[test]
+    fn many_peers_of_one_family_do_not_hide_those_of_the_other() {
+        let session = |peer| Session { peer, link_local: None };
+        let many = (0..20_000_u32).map(|n| session(Ipv4Addr::from(0x0a00_0000 + n).into()));
+        let peer: IpAddr = "fd00::2".parse().unwrap();
+        let here = session("::1".parse().unwrap());
+        let kept = some_of_each_family(many.chain([session(peer), here, session(peer)]));
+        assert_eq!(kept.len(), SESSION_ROUTES + 1);
+        assert_eq!(kept.last().map(|session| session.peer), Some(peer));
     }
 
     #[test]
