@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // To the host's own addresses, too: the link is made for this.
     let config = TapConfig { timestamps, filter, force: true, ..TapConfig::new(interface) };
     let (mut tap, queues) = Tap::open(&config)?;
+    queues.iter().try_for_each(|queue| tap.begin(queue))?;
     eprintln!("receiving on {}: {}", tap.interface(), tap.description());
     let (mut received, mut dropped, mut bytes) = (0, 0, 0);
     std::thread::scope(|scope| {

@@ -13,8 +13,6 @@ mod room;
 pub use config::TapConfig;
 pub use queue::TapQueue;
 
-use std::os::fd::AsFd;
-
 use crate::{
     error::{Error, Result},
     host::facts::Xdp,
@@ -39,7 +37,7 @@ pub use crate::xdp::{program::XdpMode, socket::ZeroCopy, stamp::Timestamps};
 pub struct TapCounters {
     /// Frames that reached the XDP program.
     pub seen: u64,
-    /// Those that went on to the host, as their queue had no socket yet.
+    /// Those that went on to the host, as their queue had no socket, or had not begun.
     pub passed: u64,
     /// Those that went to their queue's socket.
     pub redirected: u64,
@@ -74,6 +72,7 @@ pub struct Tap {
 
 impl Tap {
     /// Attaches the XDP program to the interface and binds a socket to every receive queue.
+    /// Frames go on to the host until [`Tap::begin`], and are counted as passed.
     ///
     /// # Errors
     /// If the interface is in use by the host (unless forced), down or missing, or if the
@@ -107,9 +106,18 @@ impl Tap {
         Ok((tap, queues))
     }
 
+    /// Sends the frames of a queue to its socket from now on. To be called when somebody is there
+    /// to take them out: the socket has room for as many as it has frames.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn begin(&mut self, queue: &TapQueue) -> Result<()> {
+        self.program.insert(queue.queue(), queue.socket())
+    }
+
     /// Taps another interface that has taken the place and the name of the one that is gone, on
-    /// `queues` of its receive queues at most. The program and its counters stay; what the NICs
-    /// have counted is added up.
+    /// `queues` of its receive queues at most, whose frames come at once. The program and its
+    /// counters stay; what the NICs have counted is added up.
     ///
     /// # Errors
     /// Those of [`Tap::open`]. Nothing is attached then.
@@ -119,7 +127,12 @@ impl Tap {
         let queues = interface.rx_queues().min(u32::try_from(queues).unwrap_or(u32::MAX));
         self.program.move_to(interface.clone());
         let nic_rx = NicCount::start(interface.index).after(&self.nic_rx);
-        match take_over(&mut self.program, &self.config, &interface, queues) {
+        let taken = take_over(&mut self.program, &self.config, &interface, queues);
+        let begun = taken.and_then(|(description, queues)| {
+            queues.iter().try_for_each(|queue| self.begin(queue))?;
+            Ok((description, queues))
+        });
+        match begun {
             Ok((description, queues)) => {
                 self.description = description;
                 self.interface = interface;
@@ -236,8 +249,7 @@ fn take_over(
     queues: u32,
 ) -> Result<(String, Vec<TapQueue>)> {
     let (layout, fewer) = room::fit(config.check()?, queues, privileges::lockable_bytes());
-    // Attached first, as it decides how sockets can be bound; what arrives before the last
-    // of them is in place passes on to the host, and is counted as passed.
+    // Attached first, as it decides how sockets can be bound.
     let attachment = match not_native(config.xdp_mode, Links::default().xdp(interface.index)) {
         Some(why) => {
             program.attach(XdpMode::Generic)?;
@@ -252,11 +264,8 @@ fn take_over(
     let mut sockets = (0..queues)
         .map(|queue| Socket::open(interface, queue, layout, choice))
         .collect::<Result<Vec<_>>>()?;
-    for socket in &mut sockets {
-        if let Some(us) = config.busy_poll_us {
-            socket.poll_device_for(us)?;
-        }
-        program.insert(socket.queue(), socket.as_fd())?;
+    if let Some(us) = config.busy_poll_us {
+        sockets.iter_mut().try_for_each(|socket| socket.poll_device_for(us))?;
     }
     let description = describe(&attachment, &sockets) + &fewer;
     let is_stamped = timestamps == Timestamps::Packet;

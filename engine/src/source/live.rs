@@ -110,6 +110,18 @@ impl Source {
         }
     }
 
+    /// Has packets come to one of its queues from now on, which must be received. Where a ring is
+    /// part of opening they do so already.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn begin(&mut self, queue: &Queue) -> Result<()> {
+        match (self, queue) {
+            (Self::Tap(tap), Queue::Tap(queue)) => tap.begin(queue),
+            _ => Ok(()),
+        }
+    }
+
     /// Captures from another interface that has taken the place and the name of the one that is
     /// gone, by `queues` at most, as it was captured from before. Counts go on. All queues of
     /// the old one must be closed.

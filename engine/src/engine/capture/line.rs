@@ -37,6 +37,11 @@ impl Line {
         Self { queue: Some(queue), past, taker, is_failing: false, wanted_since: None }
     }
 
+    /// Its queue, if it has one.
+    pub(super) fn queue(&self) -> Option<&Queue> {
+        self.queue.as_ref()
+    }
+
     /// See [`Queue::receive`].
     #[inline]
     pub(super) fn receive(

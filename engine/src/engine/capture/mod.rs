@@ -97,11 +97,7 @@ pub fn capture(
     // Before any packet comes to us: the memory of large tables takes its time to arrive.
     let tables = make_tables(settings, &accounts, &hasher)?;
     let in_kernel = settings.filter.as_ref().and_then(|filter| filter.in_kernel());
-    let (mut sources, queues) =
-        open::open(plans, live, in_kernel.as_ref(), |text| observer.notice(&text))?;
-    if settings.filter.is_some() {
-        tell_of_filter(&sources, in_kernel.as_ref(), observer);
-    }
+    let (mut sources, queues, notices) = open::open(plans, live, in_kernel.as_ref())?;
     let encapsulations = Arc::default();
     let decoder =
         Decoder::new(hasher).with_tunnels(settings.tunnels).with_encapsulations(&encapsulations);
@@ -145,12 +141,20 @@ pub fn capture(
         let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, given);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
-            let receiver = spawn(scope, format!("rx-{core}"), || rx.run(&stages));
+            // Not before: on a busy link packets fill a queue in less time than all else takes.
+            let begun = rx.begin(&mut sources);
+            let receiver =
+                begun.and_then(|()| spawn(scope, format!("rx-{core}"), || rx.run(&stages)));
             receivers.push(receiver.inspect_err(|_| {
                 // Those that run must end.
                 stop_sources(&accounts, &mut sources);
                 stages.drained.store(true, Ordering::Release);
             })?);
+        }
+        // Once packets come: who reads it may rely on that.
+        notices.iter().for_each(|text| observer.notice(text));
+        if settings.filter.is_some() {
+            tell_of_filter(&sources, in_kernel.as_ref(), observer);
         }
         let devices = pipeline.devices();
         let mut watch = Watch::new(control, &accounts, &map, views, devices.as_ref(), start);

@@ -144,8 +144,8 @@ fn count_rings(
 /// A queue with the number of its interface.
 pub(super) type Numbered = (u16, Queue);
 
-/// Opens all sources, as planned, those that have an XDP program with this filter in it; `say`
-/// is told how.
+/// Opens all sources, as planned, those that have an XDP program with this filter in it. What is
+/// to be said of them, once packets come, is last.
 ///
 /// # Errors
 /// If one cannot be opened. Nothing stays changed then.
@@ -153,8 +153,7 @@ pub(super) fn open(
     plans: Vec<Plan>,
     settings: &CaptureSettings,
     in_kernel: Option<&KernelFilter>,
-    mut say: impl FnMut(String),
-) -> Result<(Vec<Source>, Vec<Numbered>)> {
+) -> Result<(Vec<Source>, Vec<Numbered>, Vec<String>)> {
     let mut sources = Vec::with_capacity(plans.len());
     let mut queues = Vec::new();
     let mut notices = Vec::with_capacity(plans.len());
@@ -173,9 +172,7 @@ pub(super) fn open(
         sources.push(source);
         queues.extend(more.into_iter().map(|queue| (number, queue)));
     }
-    // Once all are open: who reads it may rely on that.
-    notices.into_iter().for_each(&mut say);
-    Ok((sources, queues))
+    Ok((sources, queues, notices))
 }
 
 /// Opens one source that is observed.

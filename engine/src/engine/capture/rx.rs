@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::filter::LinkFilter;
 use crate::ledger::{Accounts, ReceiveCounters};
 use crate::limits::{BATCH_PACKETS, DRAIN_NS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
+use crate::source::live::Source;
 use crate::sync::{AtomicBool, Ordering, thread};
 use crate::table::CoreTable;
 use crate::table::exchange::{Exchange, Order, exchange};
@@ -67,6 +68,8 @@ pub(super) struct Inlet {
 
 /// One `rx` thread.
 pub(super) struct Rx<'a> {
+    /// The number of the interface.
+    interface: u16,
     line: Line,
     /// The processor that it runs on, if that was said.
     cpu: Option<usize>,
@@ -127,6 +130,7 @@ pub(super) fn make_threads<'a>(
         let mut decoder = first.for_queue(number);
         decoder.set_interface(interface);
         Rx {
+            interface,
             line,
             cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
             waiting: Waiting::new(wait, shortest, longest),
@@ -147,6 +151,15 @@ pub(super) fn make_threads<'a>(
 }
 
 impl Rx<'_> {
+    /// Has packets come to its queue from now on: it must run.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub(super) fn begin(&self, sources: &mut [Source]) -> Result<()> {
+        let source = &mut sources[usize::from(self.interface)];
+        self.line.queue().map_or(Ok(()), |queue| source.begin(queue))
+    }
+
     /// Runs until the sources have stopped and the queue is empty. Then ends every flow. Returns
     /// how long batches took, and what failed.
     pub(super) fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {

@@ -1,5 +1,6 @@
 //! One receive queue of a tap.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::TapDrops;
@@ -21,6 +22,11 @@ impl TapQueue {
     /// Of a socket whose packets come with their time, if they are stamped.
     pub(super) fn new(socket: Socket, is_stamped: bool) -> Self {
         Self { socket, tai: is_stamped.then(Tai::now), batch_timed: 0 }
+    }
+
+    /// What the program sends its frames to.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Its number on the interface.
