@@ -28,7 +28,8 @@ pub struct InterfaceLedger {
     pub name: String,
     /// What the NIC says it received.
     pub nic_rx: Option<u64>,
-    /// Packets at the source's entry.
+    /// Packets at the source's entry, and those that the NIC has missed. These have never reached
+    /// the program, and the driver counts them in its own time.
     pub seen: u64,
     /// Packets left to the host.
     pub passed: u64,
@@ -318,6 +319,8 @@ impl Ledger {
 
 fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
     let source = &accounts.sources[idx];
+    // Once: both sides must say the same.
+    let nic_missed = source.nic_missed.get();
     let receives = || accounts.receives.iter().map(|thread| &thread[idx]);
     let sum = |get: fn(&ReceiveCounters) -> u64| receives().map(get).sum::<u64>();
     let dropped = [
@@ -327,11 +330,12 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         ("invalid", sum(|r| r.invalid.get())),
         ("kernel", sum(|r| r.kernel.get())),
         ("aborted", source.aborted.get()),
+        ("nic_missed", nic_missed),
     ];
     InterfaceLedger {
         name: accounts.names[idx].clone(),
         nic_rx: Some(source.nic_rx.get()).filter(|&n| n != u64::MAX),
-        seen: source.seen.get() + sum(|r| r.seen.get()),
+        seen: source.seen.get() + sum(|r| r.seen.get()) + nic_missed,
         passed: source.passed.get(),
         filtered: source.filtered.get() + sum(|r| r.filtered.get()),
         sampled_out: source.sampled_out.get(),

@@ -23,8 +23,35 @@ pub struct LinkState {
     /// How often it has gone down since it exists, also between two looks
     /// (`IFLA_CARRIER_DOWN_COUNT`).
     pub downs: u32,
-    /// Packets received since it exists, as its driver counts them.
-    pub rx_packets: Option<u64>,
+    /// What its driver has counted since it exists.
+    pub nic: Option<NicCounts>,
+}
+
+/// What an interface's driver counts of packets that come to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NicCounts {
+    /// Those received.
+    pub received: u64,
+    /// Those that the device had no room for: they are not among the others
+    /// (`rx_missed_errors` of linux/if_link.h).
+    pub missed: u64,
+}
+
+impl NicCounts {
+    fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(before.received),
+            missed: self.missed.saturating_sub(before.missed),
+        }
+    }
+}
+
+impl std::ops::Add for NicCounts {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self { received: self.received + more.received, missed: self.missed + more.missed }
+    }
 }
 
 /// Asks for interfaces of the network namespace that it is first used in.
@@ -61,8 +88,8 @@ impl Links {
     }
 }
 
-/// Packets that an interface says it has received while it was captured from: until it is
-/// stopped, and together with those of interfaces of its name that were there before it.
+/// Packets that an interface says it has received or missed while it was captured from: until it
+/// is stopped, and together with those of interfaces of its name that were there before it.
 ///
 /// Drivers count in their own time: under traffic it differs from what was captured by what is
 /// on its way. Of an interface that has gone it is what was last asked for.
@@ -70,11 +97,11 @@ pub struct NicCount {
     links: RefCell<Links>,
     index: u32,
     /// What the driver had counted at the start.
-    before: Option<u64>,
+    before: Option<NicCounts>,
     /// What it has counted since then, when it last said.
-    since: Cell<Option<u64>>,
+    since: Cell<Option<NicCounts>>,
     /// Of interfaces before this one.
-    past: u64,
+    past: NicCounts,
     is_stopped: bool,
 }
 
@@ -82,23 +109,23 @@ impl NicCount {
     /// Counts from now on.
     pub fn start(index: u32) -> Self {
         let mut links = Links::default();
-        let before = received(&mut links, index);
+        let before = counted(&mut links, index);
         Self {
             links: RefCell::new(links),
             index,
             before,
-            since: Cell::new(before.map(|_| 0)),
-            past: 0,
+            since: Cell::new(before.map(|_| NicCounts::default())),
+            past: NicCounts::default(),
             is_stopped: false,
         }
     }
 
     /// So many, `None` if the driver does not say.
-    pub fn get(&self) -> Option<u64> {
+    pub fn get(&self) -> Option<NicCounts> {
         if !self.is_stopped {
-            let now = received(&mut self.links.borrow_mut(), self.index);
+            let now = counted(&mut self.links.borrow_mut(), self.index);
             if let Some((now, before)) = now.zip(self.before) {
-                self.since.set(Some(now.saturating_sub(before)));
+                self.since.set(Some(now.since(before)));
             }
         }
         self.since.get().map(|since| self.past + since)
@@ -113,12 +140,12 @@ impl NicCount {
     /// Together with one of an interface that is gone, whose name this one's has taken.
     #[must_use]
     pub fn after(self, gone: &Self) -> Self {
-        Self { past: gone.past + gone.since.get().unwrap_or(0), ..self }
+        Self { past: gone.past + gone.since.get().unwrap_or_default(), ..self }
     }
 }
 
-fn received(links: &mut Links, index: u32) -> Option<u64> {
-    links.look(index).ok().flatten()?.rx_packets
+fn counted(links: &mut Links, index: u32) -> Option<NicCounts> {
+    links.look(index).ok().flatten()?.nic
 }
 
 impl std::fmt::Debug for NicCount {
@@ -137,7 +164,7 @@ mod tests {
         let index = links.find("lo").unwrap();
         let link = links.look(index).unwrap().unwrap();
         assert_eq!((link.index, link.name.as_str()), (index, "lo"));
-        assert!(link.rx_packets.is_some());
+        assert!(link.nic.is_some());
         assert_eq!(links.find("no-such-if"), None);
         assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
         // An answer after a refusal is the answer to its own question.
@@ -148,15 +175,15 @@ mod tests {
     fn what_is_counted_goes_on_with_another_interface() {
         let index = Links::default().find("lo").unwrap();
         let mut count = NicCount::start(index);
-        count.past = 7;
+        count.past = NicCounts { received: 7, missed: 3 };
         count.stop();
         let stopped = count.get().unwrap();
-        assert!(stopped >= 7);
+        assert!(stopped.received >= 7 && stopped.missed >= 3);
         let mut count = NicCount::start(index).after(&count);
-        assert!(count.get().unwrap() >= stopped);
+        assert!(count.get().unwrap().received >= stopped.received);
         // It is gone: what was last said stays.
         count.index = u32::MAX >> 1;
-        assert!(count.get().unwrap() >= stopped);
+        assert!(count.get().unwrap().received >= stopped.received);
         assert_eq!(NicCount::start(u32::MAX >> 1).get(), None);
     }
 }

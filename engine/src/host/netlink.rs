@@ -18,7 +18,7 @@ use netlink_socket2::NetlinkSocket;
 use crate::error::{Error, Result};
 use crate::host::ethtool;
 use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
-use crate::host::link::LinkState;
+use crate::host::link::{LinkState, NicCounts};
 use crate::xdp::refusal::refused;
 
 /// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
@@ -275,7 +275,10 @@ fn read_state(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> LinkState {
         name,
         is_up: is_up && has_carrier,
         downs: link.get_carrier_down_count().unwrap_or(0),
-        rx_packets: link.get_stats64().ok().map(|counters| counters.rx_packets),
+        nic: link.get_stats64().ok().map(|counters| NicCounts {
+            received: counters.rx_packets,
+            missed: counters.rx_missed_errors,
+        }),
     }
 }
 

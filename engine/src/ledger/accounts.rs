@@ -19,6 +19,8 @@ use crate::table::TableCounters;
 pub struct SourceCounters {
     /// Packets that the NIC says it received; [`u64::MAX`] if it does not say.
     pub nic_rx: Gauge,
+    /// Packets that the NIC says it had no room for.
+    pub nic_missed: Gauge,
     /// Packets at the source's entry.
     pub seen: Gauge,
     /// Packets left to the host.

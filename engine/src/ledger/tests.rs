@@ -75,6 +75,7 @@ fn each_packet_and_record_that_goes_missing_is_a_residual() {
         a.receives[0][0].kernel.set(2);
     };
     check("no room in a ring", dropped, [0; 3], [0; 3]);
+    check("missed by the NIC", |a| a.sources[0].nic_missed.set(7), [0; 3], [0; 3]);
     check("received, not decoded", |a| a.receives[0][0].received.add(1), [1, 1, 0], [1, 1, 0]);
     check("filtered twice", |a| a.receives[1][0].filtered.add(1), [1, 0, 0], [1, 0, 0]);
     check(
@@ -116,6 +117,17 @@ fn a_record_that_a_sink_does_not_account_for_is_a_residual() {
     accounts.globals[0].ended.add(3);
     assert_eq!(Ledger::collect(&accounts, 0, false).residuals.flows, 0, "may be on its way");
     assert_eq!(Ledger::collect(&accounts, 0, true).residuals.flows, 6, "three in each sink");
+}
+
+#[test]
+fn what_the_nic_has_missed_is_a_loss() {
+    let accounts = balanced();
+    accounts.sources[0].nic_rx.set(26);
+    accounts.sources[0].nic_missed.set(7);
+    let ledger = Ledger::collect(&accounts, 1, false);
+    let interface = &ledger.interfaces[0];
+    assert_eq!((ledger.lost(), interface.dropped["nic_missed"]), (9, 7));
+    assert_eq!((interface.nic_rx, interface.seen), (Some(26), 33));
 }
 
 #[test]

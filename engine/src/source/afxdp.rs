@@ -16,7 +16,7 @@ pub use queue::TapQueue;
 use crate::{
     error::{Error, Result},
     host::facts::Xdp,
-    host::link::{Links, NicCount},
+    host::link::{Links, NicCount, NicCounts},
     host::usage::{Use, uses_of},
     limits::MAX_CORES,
     privileges,
@@ -49,10 +49,11 @@ pub struct TapCounters {
     pub sampled_out: u64,
     /// Those of shunted flows, which the program has counted by itself.
     pub shunted: u64,
-    /// Frames that the interface says it has received between open and detach; `None` if it
-    /// does not say. Its driver counts in its own time, so that this is `seen` only once the
-    /// line has been quiet at both ends: under traffic it differs by what came meanwhile.
-    pub nic_rx: Option<u64>,
+    /// Frames that the interface says it has received or missed between open and detach; `None`
+    /// if it does not say. Its driver counts in its own time, so that what it has received is
+    /// `seen` only once the line has been quiet at both ends: under traffic it differs by what came
+    /// meanwhile.
+    pub nic: Option<NicCounts>,
 }
 
 /// What a queue has lost since it was opened, each packet in one place.
@@ -67,7 +68,7 @@ pub struct Tap {
     clock: &'static str,
     /// Until they are taken.
     shunts: Vec<ShuntMaps>,
-    nic_rx: NicCount,
+    nic: NicCount,
 }
 
 impl Tap {
@@ -99,10 +100,10 @@ impl Tap {
         if config.filter.is_some() {
             program.set_filter(config.filter.as_ref())?;
         }
-        let nic_rx = NicCount::start(interface.index);
+        let nic = NicCount::start(interface.index);
         let (description, queues) = take_over(&mut program, config, &interface, queues)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
-        let tap = Self { config, program, interface, description, clock, shunts, nic_rx };
+        let tap = Self { config, program, interface, description, clock, shunts, nic };
         Ok((tap, queues))
     }
 
@@ -126,7 +127,7 @@ impl Tap {
         check_free(&interface, self.config.force)?;
         let queues = interface.rx_queues().min(u32::try_from(queues).unwrap_or(u32::MAX));
         self.program.move_to(interface.clone());
-        let nic_rx = NicCount::start(interface.index).after(&self.nic_rx);
+        let nic = NicCount::start(interface.index).after(&self.nic);
         let taken = take_over(&mut self.program, &self.config, &interface, queues);
         let begun = taken.and_then(|(description, queues)| {
             queues.iter().try_for_each(|queue| self.begin(queue))?;
@@ -136,7 +137,7 @@ impl Tap {
             Ok((description, queues)) => {
                 self.description = description;
                 self.interface = interface;
-                self.nic_rx = nic_rx;
+                self.nic = nic;
                 Ok(queues)
             }
             Err(refusal) => {
@@ -181,7 +182,7 @@ impl Tap {
             filtered: verdicts.filtered_packets,
             sampled_out: verdicts.sampled_out_packets,
             shunted: verdicts.shunted_packets,
-            nic_rx: self.nic_rx.get(),
+            nic: self.nic.get(),
         })
     }
 
@@ -214,7 +215,7 @@ impl Tap {
     /// None today: the kernel cannot refuse it.
     pub fn detach(&mut self) -> Result<()> {
         self.program.detach();
-        self.nic_rx.stop();
+        self.nic.stop();
         Ok(())
     }
 }

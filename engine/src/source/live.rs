@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::host::link::NicCounts;
 use crate::source::afxdp::{Tap, TapQueue};
 use crate::source::observe_xdp::{ObserveXdp, ObserveXdpQueue};
 use crate::source::packet::{Observe, ObserveQueue};
@@ -28,8 +29,8 @@ pub enum Source {
 /// an observed interface has seen are counted by its queues.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SourceCounts {
-    /// Packets that the NIC says it received.
-    pub nic_rx: Option<u64>,
+    /// What the NIC says of packets that came.
+    pub nic: Option<NicCounts>,
     /// Packets at the source's entry.
     pub seen: u64,
     /// Packets left to the host alone.
@@ -93,7 +94,7 @@ impl Source {
     pub fn counts(&self) -> Result<SourceCounts> {
         match self {
             Self::Tap(tap) => tap.counters().map(|counters| SourceCounts {
-                nic_rx: counters.nic_rx,
+                nic: counters.nic,
                 seen: counters.seen,
                 passed: counters.passed,
                 aborted: counters.aborted,
@@ -102,10 +103,10 @@ impl Source {
                 shunted: counters.shunted,
             }),
             Self::Observe(observe) => {
-                Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
+                Ok(SourceCounts { nic: observe.nic(), ..SourceCounts::default() })
             }
             Self::ObserveXdp(observe) => {
-                Ok(SourceCounts { nic_rx: observe.nic_rx(), ..SourceCounts::default() })
+                Ok(SourceCounts { nic: observe.nic(), ..SourceCounts::default() })
             }
         }
     }

@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::host::link::NicCount;
+use crate::host::link::{NicCount, NicCounts};
 use crate::limits::{MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES, MIN_SNAP_BYTES, SNAP_BYTES};
 use crate::privileges;
 use crate::source::packet::{LINK_BYTES, Watch};
@@ -75,7 +75,7 @@ pub struct ObserveXdp {
     config: ObserveXdpConfig,
     interface: Interface,
     description: String,
-    nic_rx: NicCount,
+    nic: NicCount,
 }
 
 impl ObserveXdp {
@@ -92,7 +92,7 @@ impl ObserveXdp {
         let watch = Watch::open(&interface)?;
         let (mut program, ring, counters) =
             ObserverProgram::load(interface.clone(), snap_bytes, ring_bytes)?;
-        let nic_rx = NicCount::start(interface.index);
+        let nic = NicCount::start(interface.index);
         let attachment = program.attach(config.xdp_mode)?;
         let queue = ObserveXdpQueue {
             ring,
@@ -106,7 +106,7 @@ impl ObserveXdp {
         };
         let description = describe(&attachment, snap_bytes);
         let config = config.clone();
-        Ok((Self { program, config, interface, description, nic_rx }, queue))
+        Ok((Self { program, config, interface, description, nic }, queue))
     }
 
     /// Observes another interface that has taken the place and the name of the one that is gone.
@@ -116,8 +116,8 @@ impl ObserveXdp {
     /// Those of [`ObserveXdp::open`].
     pub fn reopen(&mut self) -> Result<ObserveXdpQueue> {
         let (new, queue) = Self::open(&self.config)?;
-        let nic_rx = new.nic_rx.after(&self.nic_rx);
-        *self = Self { nic_rx, ..new };
+        let nic = new.nic.after(&self.nic);
+        *self = Self { nic, ..new };
         Ok(queue)
     }
 
@@ -138,14 +138,14 @@ impl ObserveXdp {
 
     /// Packets that the interface says it has received between open and detach; `None` if it
     /// does not say.
-    pub fn nic_rx(&self) -> Option<u64> {
-        self.nic_rx.get()
+    pub fn nic(&self) -> Option<NicCounts> {
+        self.nic.get()
     }
 
     /// Lets nothing new in. What is in the ring buffer can still be received.
     pub fn detach(&mut self) {
         self.program.detach();
-        self.nic_rx.stop();
+        self.nic.stop();
     }
 }
 

@@ -278,7 +278,8 @@ fn note_counters(accounts: &Accounts, sources: &[Source], errors: &mut Vec<Error
     for (counters, source) in accounts.sources.iter().zip(sources) {
         match source.counts() {
             Ok(counts) => {
-                counters.nic_rx.set(counts.nic_rx.unwrap_or(u64::MAX));
+                counters.nic_rx.set(counts.nic.map_or(u64::MAX, |nic| nic.received));
+                counters.nic_missed.set(counts.nic.map_or(0, |nic| nic.missed));
                 counters.seen.set(counts.seen);
                 counters.passed.set(counts.passed);
                 counters.aborted.set(counts.aborted);

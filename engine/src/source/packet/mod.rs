@@ -34,7 +34,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::error::{Error, Result};
-use crate::host::link::NicCount;
+use crate::host::link::{NicCount, NicCounts};
 use crate::limits::{MAX_CORES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES, MIN_SNAP_BYTES, SNAP_BYTES};
 use crate::source::LinkType;
 use crate::sync::Arc;
@@ -99,7 +99,7 @@ pub struct Observe {
     sockets: Vec<Arc<OwnedFd>>,
     link_type: LinkType,
     interface: Interface,
-    nic_rx: NicCount,
+    nic: NicCount,
 }
 
 impl Observe {
@@ -142,7 +142,7 @@ impl Observe {
         }
         let mtu = crate::socket::mtu(&sockets[0], name)
             .map_err(|cause| fail("ask for the MTU of", &cause))?;
-        let nic_rx = NicCount::start(interface.index);
+        let nic = NicCount::start(interface.index);
         for fd in &sockets {
             socket::open_ears(fd, link, config.snap_bytes)
                 .map_err(|cause| fail("open the sockets of", &cause))?;
@@ -158,7 +158,7 @@ impl Observe {
             queues.push(ObserveQueue::new(Arc::clone(fd), ring, link_type, longest, name, number));
         }
         let config = config.clone();
-        Ok((Self { config, sockets, link_type, interface, nic_rx }, queues))
+        Ok((Self { config, sockets, link_type, interface, nic }, queues))
     }
 
     /// Observes another interface that has taken the place and the name of the one that is gone.
@@ -172,7 +172,7 @@ impl Observe {
             let operation = format!("observe {} again", self.config.interface);
             return Err(Error::new(operation, "it is another kind of link than before"));
         }
-        self.nic_rx = new.nic_rx.after(&self.nic_rx);
+        self.nic = new.nic.after(&self.nic);
         self.sockets = new.sockets;
         self.interface = new.interface;
         Ok(queues)
@@ -196,8 +196,8 @@ impl Observe {
 
     /// Packets that the interface says it has received between open and detach; what this host
     /// sent is not among them. `None` if it does not say.
-    pub fn nic_rx(&self) -> Option<u64> {
-        self.nic_rx.get()
+    pub fn nic(&self) -> Option<NicCounts> {
+        self.nic.get()
     }
 
     /// Lets nothing new in. What is in the rings can still be received.
@@ -205,7 +205,7 @@ impl Observe {
     /// # Errors
     /// If the kernel refuses it.
     pub fn detach(&mut self) -> Result<()> {
-        self.nic_rx.stop();
+        self.nic.stop();
         let name = &self.interface.name;
         self.sockets.iter().try_for_each(|fd| {
             socket::close_ears(fd)
