@@ -66,6 +66,8 @@ pub struct Interface {
     pub xdp: Option<Xdp>,
     /// XDP programs that are attached.
     pub programs: Vec<Program>,
+    /// How many have asked it for every packet on the line; `None` of a virtual one.
+    pub promiscuity: Option<u32>,
     /// Its queues.
     pub channels: Option<Channels>,
     /// The length of its receive rings, now and at most.

@@ -89,6 +89,7 @@ fn judge_interface(machine: &Machine, interface: &Interface) -> Vec<Finding> {
         mtu(machine, interface),
         queues(machine, interface),
     ];
+    findings.extend(promiscuous(interface));
     findings.extend(rss(interface));
     findings.extend(rings(interface));
     findings.extend(offloads(interface));
@@ -177,6 +178,16 @@ fn mtu(machine: &Machine, interface: &Interface) -> Finding {
         return Finding::warn("mtu", meaning).mend(shorter);
     }
     Finding::ok("mtu", format!("{mtu}: long packets take several buffers"))
+}
+
+/// `observe` asks for all packets by itself, as does `--tune`.
+fn promiscuous(interface: &Interface) -> Option<Finding> {
+    if interface.promiscuity? > 0 {
+        return Some(Finding::ok("promiscuous", "every frame on the line is taken"));
+    }
+    let meaning = "a tap takes only frames to its own addresses: of a mirror port's hardly any";
+    let command = format!("ip link set {} promisc on", interface.name);
+    Some(Finding::warn("promiscuous", meaning).mend(command))
 }
 
 /// How many queues receive.

@@ -23,6 +23,8 @@ pub struct LinkState {
     /// How often it has gone down since it exists, also between two looks
     /// (`IFLA_CARRIER_DOWN_COUNT`).
     pub downs: u32,
+    /// How many have asked for every packet on the line; `None` of a virtual one.
+    pub promiscuity: Option<u32>,
     /// What its driver has counted since it exists.
     pub nic: Option<NicCounts>,
 }
@@ -164,7 +166,7 @@ mod tests {
         let index = links.find("lo").unwrap();
         let link = links.look(index).unwrap().unwrap();
         assert_eq!((link.index, link.name.as_str()), (index, "lo"));
-        assert!(link.nic.is_some());
+        assert!(link.nic.is_some() && link.promiscuity.is_none());
         assert_eq!(links.find("no-such-if"), None);
         assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
         // An answer after a refusal is the answer to its own question.

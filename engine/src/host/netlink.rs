@@ -49,6 +49,9 @@ pub(super) struct Link {
     /// Bus and name of the device: `pci`, `0000:03:00.0`.
     pub(super) device: Option<(String, String)>,
     pub(super) programs: Vec<Program>,
+    /// How many have asked for every packet on the line; `None` of a virtual one, which is given
+    /// no other packets than it takes.
+    pub(super) promiscuity: Option<u32>,
 }
 
 /// The one called `name`.
@@ -130,6 +133,7 @@ impl Kernel {
             mtu: link.mtu,
             xdp: self.xdp(link.index),
             programs: link.programs.clone(),
+            promiscuity: link.promiscuity,
             channels: self.channels(link.index),
             rx_ring: self.rx_ring(link.index),
             rss: self.rss(link.index),
@@ -253,6 +257,7 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
     let is_lower_here = link.get_link_netnsid().is_err();
     let device = link.get_parent_dev_bus_name().ok().zip(link.get_parent_dev_name().ok());
     let kind = link.get_linkinfo().and_then(|info| info.get_kind());
+    let is_virtual = kind.is_ok() || header.ifi_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
     Link {
         index: header.ifi_index.unsigned_abs(),
         name: link.get_ifname().map(text).unwrap_or_default(),
@@ -265,16 +270,18 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
         kind: kind.ok().map(text),
         device: device.map(|(bus, name)| (text(bus), text(name))),
         programs: link.get_xdp().map(|xdp| programs(&xdp)).unwrap_or_default(),
+        promiscuity: link.get_promiscuity().ok().filter(|_| !is_virtual),
     }
 }
 
 fn read_state(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> LinkState {
-    let Link { index, name, is_up, has_carrier, .. } = read_link(header, link);
+    let Link { index, name, is_up, has_carrier, promiscuity, .. } = read_link(header, link);
     LinkState {
         index,
         name,
         is_up: is_up && has_carrier,
         downs: link.get_carrier_down_count().unwrap_or(0),
+        promiscuity,
         nic: link.get_stats64().ok().map(|counters| NicCounts {
             received: counters.rx_packets,
             missed: counters.rx_missed_errors,

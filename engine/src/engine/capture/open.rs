@@ -5,6 +5,7 @@
 
 use super::settings::{CaptureSettings, Mode, ObserveBy};
 use crate::error::{Error, Result};
+use crate::host::link::Links;
 use crate::limits::{MAX_CORES, SNAP_BYTES, XDP_SNAP_BYTES};
 use crate::source::afxdp::{Tap, TapConfig, XdpMode, ZeroCopy, check_free};
 use crate::source::live::{Queue, Source};
@@ -157,6 +158,7 @@ pub(super) fn open(
     let mut sources = Vec::with_capacity(plans.len());
     let mut queues = Vec::new();
     let mut notices = Vec::with_capacity(plans.len());
+    let mut links = Links::default();
     let all_cores = plans.iter().map(|plan| plan.cores).sum();
     for (idx, plan) in plans.into_iter().enumerate() {
         let number =
@@ -169,10 +171,24 @@ pub(super) fn open(
         }
         let (name, how, sampled) = (source.interface(), source.description(), settings.sampling);
         notices.push(format!("capturing on {name}: {how}{why}{sampled}"));
+        if matches!(source, Source::Tap(_)) {
+            let link = links.look(source.index()).ok().flatten();
+            notices.extend(link.and_then(|link| of_choice(name, link.promiscuity)));
+        }
         sources.push(source);
         queues.extend(more.into_iter().map(|queue| (number, queue)));
     }
     Ok((sources, queues, notices))
+}
+
+/// What is to be said of a card that nobody has asked for all packets, which a tap does not do.
+fn of_choice(name: &str, promiscuity: Option<u32>) -> Option<String> {
+    (promiscuity == Some(0)).then(|| {
+        format!(
+            "{name} takes only frames to its own addresses: for a mirror port give --tune, or \
+             `ip link set {name} promisc on`"
+        )
+    })
 }
 
 /// Opens one source that is observed.
@@ -249,6 +265,21 @@ fn open_one(
                 }
                 Err(refusal) => Err(refusal),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_a_card_that_chooses_it_is_said() {
+        for (promiscuity, is_said) in [(Some(0), true), (Some(1), false), (None, false)] {
+            let said = of_choice("eth1", promiscuity);
+            let has_command =
+                said.is_some_and(|text| text.contains("`ip link set eth1 promisc on`"));
+            assert_eq!(has_command, is_said, "{promiscuity:?}");
         }
     }
 }

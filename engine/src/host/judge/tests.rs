@@ -101,6 +101,19 @@ fn a_program_is_detached_from_where_it_is() {
 }
 
 #[test]
+fn a_card_that_chooses_by_address_is_of_no_use_for_a_mirror_port() {
+    for (promiscuity, verdict) in
+        [(None, None), (Some(0), Some(Verdict::Warn)), (Some(2), Some(Verdict::Ok))]
+    {
+        let interface = Interface { name: "x".into(), promiscuity, ..Interface::default() };
+        let finding = promiscuous(&interface);
+        assert_eq!(finding.as_ref().map(|one| one.verdict), verdict);
+        let command = finding.and_then(|one| one.command);
+        assert_eq!(command.is_some(), verdict == Some(Verdict::Warn), "{command:?}");
+    }
+}
+
+#[test]
 fn the_machine_is_judged() {
     type Change = fn(&mut Machine);
     let cases: [(&str, Change, &str, Verdict, &str); 10] = [
