@@ -93,6 +93,7 @@ fn judge_interface(machine: &Machine, interface: &Interface) -> Vec<Finding> {
     findings.extend(rss(interface));
     findings.extend(rings(interface));
     findings.extend(offloads(interface));
+    findings.extend(observed_offloads(interface));
     findings.extend(numa(machine, interface));
     findings.extend(left_tuned(interface));
     findings
@@ -302,6 +303,34 @@ fn offloads(interface: &Interface) -> Vec<Finding> {
         return vec![Finding::ok("offloads", "none merges packets or strips tags")];
     }
     found
+}
+
+/// What makes `observe` see one packet where several are on the wire: by name in the kernel, and
+/// `ethtool -K`'s.
+const OBSERVED_OFFLOADS: [[&str; 2]; 4] = [
+    ["rx-gro", "gro"],
+    ["tx-tcp-segmentation", "tso"],
+    ["tx-tcp6-segmentation", "tso"],
+    ["tx-generic-segmentation", "gso"],
+];
+
+/// Of an interface that is to be observed, as the host uses it.
+fn observed_offloads(interface: &Interface) -> Option<Finding> {
+    const CHECK: &str = "offloads (observe)";
+    if interface.uses.is_empty() {
+        return None;
+    }
+    let is_on = |name: &str| interface.offloads.iter().any(|one| one == name);
+    let mut on: Vec<_> =
+        OBSERVED_OFFLOADS.iter().filter(|[name, _]| is_on(name)).map(|[_, name]| *name).collect();
+    on.dedup();
+    if on.is_empty() {
+        return Some(Finding::ok(CHECK, "packets are seen as they are on the wire"));
+    }
+    let meaning =
+        format!("{}: observe sees packets that are merged, or not yet cut, as one", on.join(", "));
+    let command = format!("ethtool -K {} {} off", interface.name, on.join(" off "));
+    Some(Finding::warn(CHECK, meaning).mend(command))
 }
 
 fn numa(machine: &Machine, interface: &Interface) -> Option<Finding> {
