@@ -55,6 +55,10 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
     }
     let question = message.question()?;
     let question_class = question.as_ref().map(|question| question.class);
+    let asked = question.map(|Question { name, kind, .. }| {
+        let text = domain_name(name.iter());
+        Asked { name, text, kind }
+    });
     let is_response = message.header.metadata.message_type == MessageType::Response;
     let mut facts = Facts::default();
     let mut other_names = Vec::new();
@@ -71,10 +75,10 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
     }
     let extended_rcode = facts.extended_rcode;
     let (answers, unasked) = match is_response {
-        true => facts.answers(question.as_ref(), service),
+        true => facts.answers(asked.as_ref(), service),
         false => (Vec::new(), 0),
     };
-    let question = question.map(|Question { name, kind, .. }| (domain_name(name.iter()), kind));
+    let question = asked.map(|Asked { text, kind, .. }| (text, kind));
     Some(DnsMessage {
         service,
         id: message.header.metadata.id,
@@ -114,6 +118,14 @@ pub(super) struct Question {
     pub(super) name: Name,
     pub(super) kind: u16,
     pub(super) class: u16,
+}
+
+/// What the first question asks for.
+struct Asked {
+    name: Name,
+    /// The same, lower case, without the last dot.
+    text: Box<str>,
+    kind: u16,
 }
 
 /// A message of which the header was read.

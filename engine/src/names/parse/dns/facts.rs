@@ -6,7 +6,7 @@ use hickory_proto::rr::rdata::{SVCB, svcb::SvcParamValue};
 use hickory_proto::rr::{Name, RData, Record as WholeRecord};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
-use super::{Question, Record, kind, name_at};
+use super::{Asked, Record, kind, name_at};
 use crate::limits::DNS_RECORDS;
 use crate::names::parse::text::domain_name;
 use crate::names::{DnsAnswer, DnsSection, NameService};
@@ -167,11 +167,10 @@ impl Facts {
     /// is of names in `local` (RFC 6762 sections 3 and 6).
     pub(super) fn answers(
         self,
-        question: Option<&Question>,
+        asked: Option<&Asked>,
         service: NameService,
     ) -> (Vec<DnsAnswer>, u32) {
-        let asked = question.map(|question| domain_name(question.name.iter()));
-        let chain = asked.as_ref().map(|asked| self.chain(asked)).unwrap_or_default();
+        let chain = asked.map(|asked| self.chain(&asked.text)).unwrap_or_default();
         let places = self.reached(&chain);
         let is_heard = |name: &str| match service {
             NameService::Dns => false,
@@ -192,7 +191,7 @@ impl Facts {
                 unasked += 1;
                 continue;
             };
-            let name = asked.as_ref().filter(|_| is_asked).unwrap_or(owner);
+            let name = asked.filter(|_| is_asked).map_or(owner, |asked| &asked.text);
             answers.push(DnsAnswer {
                 name: host_of(name),
                 owner: (owner != name).then(|| owner.clone()),
@@ -204,7 +203,7 @@ impl Facts {
         for Pointer { owner, host, address, ttl } in &self.pointers {
             let step = chain.iter().find(|(name, _)| name == owner);
             // Behind an alias it is the asked name that is the address's (RFC 2317).
-            let of_asked = || step.and_then(|_| reverse(&question?.name));
+            let of_asked = || step.and_then(|_| reverse(&asked?.name));
             let Some(address) = address.or_else(of_asked) else { continue };
             if step.is_none() && !is_heard(host) {
                 unasked += 1;
