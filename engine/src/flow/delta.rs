@@ -114,10 +114,10 @@ impl TcpEvents {
     pub const CLOSED: Self = Self(1);
     /// A RST came before both FINs.
     pub const RESET: Self = Self(2);
-    /// A SYN was seen.
-    pub const OPENED: Self = Self(4);
     /// The handshake was finished, or was over before what was seen.
-    pub const ESTABLISHED: Self = Self(8);
+    pub const ESTABLISHED: Self = Self(4);
+    /// A SYN was seen.
+    pub const OPENED: Self = Self(8);
 
     /// Whether all events of `other` are in this set.
     #[must_use]

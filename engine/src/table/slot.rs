@@ -401,6 +401,7 @@ impl Slot {
         if tcp.has(SYN) {
             origin.note_syn(direction.idx(), tcp);
             self.marks.add_if(true, Marks::SYNS[direction.idx()]);
+            self.marks.add_if(true, Marks::OPENED);
         }
         self.follow_end(direction, tcp.flags());
         let is_initiators = direction == self.marks.direction(Marks::INITIATOR_REVERSE);

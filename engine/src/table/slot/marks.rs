@@ -9,6 +9,14 @@ pub(super) struct Marks(u16);
 
 const _: () = assert!(Marks::GO_ON[0].0 == 1 && Marks::GO_ON[1].0 == 2, "picked by shifting");
 
+const _: () = assert!(
+    Marks::CLOSED.0 >> Marks::EVENTS_AT == TcpEvents::CLOSED.0 as u16
+        && Marks::RESET.0 >> Marks::EVENTS_AT == TcpEvents::RESET.0 as u16
+        && Marks::ESTABLISHED.0 >> Marks::EVENTS_AT == TcpEvents::ESTABLISHED.0 as u16
+        && Marks::OPENED.0 >> Marks::EVENTS_AT == TcpEvents::OPENED.0 as u16,
+    "taken over by shifting"
+);
+
 impl Marks {
     /// Directions of which a packet in time and in sequence is simply the next one: the two lowest
     /// bits, so that one is picked by its direction's number.
@@ -34,6 +42,12 @@ impl Marks {
     /// See [`crate::flow::TcpEvents::ESTABLISHED`].
     pub(super) const ESTABLISHED: Self = Self(16384);
 
+    /// See [`crate::flow::TcpEvents::OPENED`].
+    pub(super) const OPENED: Self = Self(32768);
+
+    /// From this bit on, the uppermost four are those of [`TcpEvents`].
+    const EVENTS_AT: u32 = 12;
+
     /// Whether [`Marks::GO_ON`] is set for this direction.
     #[inline]
     pub(super) fn goes_on(self, direction: Direction) -> bool {
@@ -53,20 +67,10 @@ impl Marks {
     }
 
     /// What the order of TCP's packets has shown so far.
+    #[inline]
     pub(super) fn tcp_events(self) -> TcpEvents {
-        let mut events = TcpEvents::default();
-        for (mark, event) in [
-            (Self::CLOSED, TcpEvents::CLOSED),
-            (Self::RESET, TcpEvents::RESET),
-            (Self::SYNS[0], TcpEvents::OPENED),
-            (Self::SYNS[1], TcpEvents::OPENED),
-            (Self::ESTABLISHED, TcpEvents::ESTABLISHED),
-        ] {
-            if self.has(mark) {
-                events.insert(event);
-            }
-        }
-        events
+        let [events, _] = (self.0 >> Self::EVENTS_AT).to_le_bytes();
+        TcpEvents(events)
     }
 
     pub(super) fn direction(self, reverse: Self) -> Direction {
