@@ -159,7 +159,12 @@ impl Facts {
                 self.address(owner.into(), Some(address), record.ttl);
             }
         }
-        self.place(owner.into(), Some(binding.target_name), record.ttl, PlaceKind::Service);
+        // There may be several; of the first it is known too where that leads.
+        let target = binding.target_name;
+        self.place(owner.into(), Some(target.clone()), record.ttl, PlaceKind::Service);
+        if !target.is_root() {
+            self.alias(owner.into(), Some(target), record.ttl, false);
+        }
     }
 
     /// The addresses with the names that were asked for them, and how many there are of names that

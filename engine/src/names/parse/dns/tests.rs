@@ -166,6 +166,13 @@ fn reverse_names_and_hints() {
     ];
     let message = response("e.org", kind::HTTPS, &both);
     assert_eq!(answers(&message), [want("e.org", Some("svc.net"), "192.0.2.1", 60)]);
+    let further = [
+        record(QUESTION, kind::HTTPS, 60, &alias),
+        record(&wire("svc.net"), kind::CNAME, 30, &wire("cdn.net")),
+        record(&wire("cdn.net"), kind::A, 60, &[192, 0, 2, 1]),
+    ];
+    let message = response("e.org", kind::HTTPS, &further);
+    assert_eq!(answers(&message), [want("e.org", Some("cdn.net"), "192.0.2.1", 30)]);
 }
 
 #[test]
