@@ -25,23 +25,16 @@ pub(super) mod port {
     #[inline]
     pub(super) fn is_likely(port: u16) -> bool {
         const SSH: u16 = 22;
-        matches!(
-            port,
-            SSH | 80 | 3_128 | 8_000 | 8_008 | 8_080 | 8_081 | 8_088 | 8_888
-                // Of TLS from the first byte on.
-                | HTTPS | 465 | 563 | 636 | 853 | 989 | 990 | 992
-                ..=995
-                    | 3_269
-                    | 4_443
-                    | 5_061
-                    | 5_223
-                    | 5_671
-                    | 6_514
-                    | 6_697
-                    | 8_443
-                    | 8_883
-                    | 9_443
-        )
+        let is_of_http = matches!(port, 80 | 3_128 | 8_000 | 8_008 | 8_080 | 8_081 | 8_088 | 8_888);
+        port == SSH || is_of_http || is_of_tls(port)
+    }
+
+    /// Where TLS begins with the first byte.
+    #[inline]
+    fn is_of_tls(port: u16) -> bool {
+        matches!(port, HTTPS | 465 | 563 | 636 | 853 | 989 | 990 | 992 | 993 | 994 | 995)
+            || matches!(port, 3_269 | 4_443 | 5_061 | 5_223 | 5_671 | 6_514 | 6_697)
+            || matches!(port, 8_443 | 8_883 | 9_443)
     }
 }
 

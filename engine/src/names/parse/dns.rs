@@ -61,18 +61,7 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
     });
     let is_response = message.header.metadata.message_type == MessageType::Response;
     let mut facts = Facts::default();
-    let mut other_names = Vec::new();
-    for record in message.records() {
-        facts.add(bytes, &record);
-        let is_answer = is_response && record.section == DnsSection::Answer;
-        if is_answer && service != NameService::Dns && other_names.len() < DNS_OTHER_NAMES {
-            other_names.extend(message.owner(&record).map(|name| domain_name(name.iter())));
-        }
-    }
-    if !is_response && service != NameService::Dns {
-        let others = message.other_questions.iter().filter_map(|&at| name_at(message.bytes, at));
-        other_names.extend(others.map(|name| domain_name(name.iter())));
-    }
+    message.records().for_each(|record| facts.add(bytes, &record));
     let extended_rcode = facts.extended_rcode;
     let (answers, unasked) = match is_response {
         true => facts.answers(asked.as_ref(), service),
@@ -87,7 +76,10 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
         is_truncated: message.header.metadata.truncation,
         answers,
         unasked,
-        other_names,
+        other_names: match service {
+            NameService::Dns => Vec::new(),
+            _ => message.other_names(is_response),
+        },
         question,
         detail: in_detail.then(|| message.detail(question_class, Message::record)),
     })
@@ -177,6 +169,18 @@ impl<'a> Message<'a> {
             }
         }
         Some(first)
+    }
+
+    /// Names of questions behind the first, or of an answer those that it answers.
+    fn other_names(&self, is_response: bool) -> Vec<Box<str>> {
+        let owners = self.records().filter(|record| record.section == DnsSection::Answer);
+        let answered = owners.map(|record| record.start).filter(|_| is_response);
+        let asked = self.other_questions.iter().copied().filter(|_| !is_response);
+        let names = answered.take(DNS_OTHER_NAMES).chain(asked);
+        names
+            .filter_map(|at| name_at(self.bytes, at))
+            .map(|name| domain_name(name.iter()))
+            .collect()
     }
 
     /// Where the next question's name stands, its type, and its class.
