@@ -304,6 +304,7 @@ mod tests {
         assert!(!udp([53, 40_000], &[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 64]), "no label");
         assert!(!udp([1_900, 53], &[0, 0, 0x08, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]), "of DNS first");
         assert!(udp([5_353, 443], b"\xc0\0\0\0\x01\x08"), "QUIC from a port of mDNS");
+        assert_eq!([service([5_353, 443]), service([443, 1_900])], [None; 2]);
         let read = |ports| service(ports).unwrap();
         for other in [137, 546, 1_900, 5_353, 40_000] {
             let dns = Service::Dns(NameService::Dns);
