@@ -214,11 +214,15 @@ impl Running {
 
     /// Stops the meter, and returns how many packets its results have.
     pub(super) fn stop(mut self, meter: &Meter, place: &Place<'_>) -> Result<u64, String> {
-        if meter.name == "softflowd" {
+        // tcpdump and pmacctd say what they have on INT; the others take either. But softflowd
+        // leaves INT ignored if it is started so, as a benchmark in the background is.
+        let signal = if meter.name == "softflowd" {
             ask_softflowd(place)?;
-        }
-        // tcpdump and pmacctd say what they have on INT; the others take either.
-        kill(self.group, Signal::SIGINT).map_err(|errno| errno.to_string())?;
+            Signal::SIGTERM
+        } else {
+            Signal::SIGINT
+        };
+        kill(self.group, signal).map_err(|errno| errno.to_string())?;
         let since = Instant::now();
         // Some leave the writing to a process of their own, which ends after them.
         while !self.has_ended()? {
