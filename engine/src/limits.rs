@@ -68,18 +68,27 @@ pub const TUNNEL_DEPTH: usize = 7;
 /// MPLS labels, outermost first, that are kept in records; what is further in is left out.
 pub const RECORD_LABELS: usize = 9;
 
-/// Different encapsulations of flows (a tunnel's ends, MPLS labels) in one run. What finds no
-/// room is missing in its flow's record, and its packets are counted (`encapsulation_not_kept`).
+/// Different encapsulations of flows (a tunnel's ends, MPLS labels, and in half of the room also an
+/// identifier) in one run. What finds no room is missing in its flow's record, or has no
+/// identifier, and its packets are counted (`encapsulation_not_kept`).
 pub const ENCAPSULATIONS: usize = 65_535;
 
-/// Places at which one encapsulation may stand: where none of them is free it finds no room.
+/// Places in each half at which one encapsulation may stand: where none of them is free it finds no
+/// room.
 pub const ENCAPSULATION_LOOKS: usize = 64;
+
+/// The same of one with an identifier, in one half: each packet of one that has no room looks at
+/// all of them.
+pub const IDENTIFIED_LOOKS: usize = 16;
 
 /// VLAN tags, outermost first, that tell flows apart and are kept in records.
 pub const KEY_VLANS: usize = 2;
 
 /// IPv6 extension headers that are walked in one packet; more is counted as `bad_ip`.
 pub const IPV6_EXTENSIONS: usize = 64;
+
+/// Bytes of a file with an expression (the same list, with a word between addresses).
+pub const FILTER_BYTES: u64 = 1 << 20;
 
 /// Instructions that a filter may be compiled to (a list of some ten thousand addresses); a longer
 /// one is refused.

@@ -16,6 +16,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("carried::records_say_what_carried_the_flow", records),
         Trial::test("carried::the_same_with_any_number_of_workers", workers),
         Trial::test("carried::more_than_there_is_room_for_is_counted", too_many),
+        Trial::test(
+            "carried::more_bearers_than_there_is_room_for_keep_their_ends",
+            too_many_bearers,
+        ),
         Trial::test("carried::more_tags_than_are_kept_are_counted", too_many_tags),
     ]
 }
@@ -243,6 +247,42 @@ fn too_many() -> Outcome {
     let counted = &ledger["packets"]["encapsulation_not_kept"];
     ensure(*counted == without, format!("{without} of {all} records miss it: {ledger}"))?;
     ensure(all == TUNNELS && without >= u64::from(TUNNELS) - 65_535, format!("{without} of {all}"))
+}
+
+/// One tunnel's bearers, more than there is room for: each record says between whom, and those that
+/// have an identifier the right one.
+fn too_many_bearers() -> Outcome {
+    const BEARERS: u32 = 40_000;
+    let folder = crate::program::folder();
+    let stats = folder.path().join("stats.json").display().to_string();
+    let frames: Vec<_> = (0..BEARERS)
+        .map(|bearer| {
+            let [_, a, b, c] = bearer.to_be_bytes();
+            let inner = v4(2, [b, c], 17, &udp(1_000 + u16::from(a), 53, b"?"));
+            let bearer = bearer.to_be_bytes();
+            let header = [&[0x30, 0xff, 0, 0][..], &bearer, &inner].concat();
+            ethernet(0x0800, &v4(0, [1, 2], 17, &udp(2_152, 2_152, &header)))
+        })
+        .collect();
+    let arguments = ["read", "-q", "--strict", "-o", "-", "--stats", &stats, "-"];
+    let run = flowtap_fed(&arguments, &pcap(&frames)).expect(0)?;
+    let mut without = 0;
+    for record in json_lines(&run.stdout)? {
+        let tunnel = &record["tunnel"];
+        ensure(tunnel["type"] == "gtpu" && tunnel["src_ip"].is_string(), format!("{record:#}"))?;
+        let last = |end: &str| record[end].as_str()?.rsplit('.').next()?.parse::<u64>().ok();
+        let port = record["src_port"].as_u64().map(|port| port - 1_000);
+        let bearer = || Some(port? << 16 | last("src_ip")? << 8 | last("dst_ip")?);
+        match tunnel.get("id") {
+            Some(id) => ensure(id.as_u64() == bearer(), format!("{record:#}"))?,
+            None => without += 1,
+        }
+    }
+    let ledger = crate::program::json_file(stats.as_ref())?;
+    let counted = &ledger["packets"]["encapsulation_not_kept"];
+    ensure(*counted == without, format!("{without} records miss it: {ledger}"))?;
+    let room = 65_536 / 2;
+    ensure((u64::from(BEARERS) - room..20_000).contains(&without), format!("{without} without"))
 }
 
 /// Flows that only a third tag would tell apart are one, and the ledger says so.

@@ -11,6 +11,8 @@ pub(super) struct Carriers {
     list: Option<Arc<Encapsulations>>,
     last: Encapsulation,
     number: Option<Number>,
+    /// Whether that is all of what was looked up.
+    is_whole: bool,
     not_kept: u64,
 }
 
@@ -24,7 +26,8 @@ impl Carriers {
         Self { list: self.list.clone(), ..Self::default() }
     }
 
-    /// The number of what carried a packet, if anything did.
+    /// The number of what carried a packet, if anything did; if there is no room for that, of the
+    /// same without its identifier.
     pub(super) fn number(&mut self, carrier: &Encapsulation) -> Option<Number> {
         if carrier.is_empty() {
             return None;
@@ -33,12 +36,16 @@ impl Carriers {
         if self.last != *carrier {
             self.last = *carrier;
             self.number = list.number(carrier);
+            self.is_whole = self.number.is_some();
+            if !self.is_whole && carrier.id.is_some() {
+                self.number = list.number(&Encapsulation { id: None, ..*carrier });
+            }
         }
-        self.not_kept += u64::from(self.number.is_none());
+        self.not_kept += u64::from(!self.is_whole);
         self.number
     }
 
-    /// Packets since the last call that got no number, as there was no room.
+    /// Packets since the last call for all of whose encapsulation there was no room.
     pub(super) fn take_not_kept(&mut self) -> u64 {
         std::mem::take(&mut self.not_kept)
     }

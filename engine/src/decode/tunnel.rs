@@ -119,7 +119,7 @@ pub(super) fn open(
     let payload = Payload { bytes: frame.bytes.get(..end)?, at: header.end(), network };
     let mut id = None;
     let (tunnel, network) = match header.protocol {
-        protocol::UDP if ports.kind == PortKind::Ports => payload.udp(ports, known),
+        protocol::UDP if ports.kind == PortKind::Ports => payload.udp(ports, known, &mut id),
         protocol::IP_IN_IP => Some((Tunnel::of(TunnelKind::IpIp), payload.ip(0))),
         protocol::IPV6_IN_IP => Some((Tunnel::of(TunnelKind::SixInFour), payload.ip(0))),
         protocol::GRE => payload.gre(&mut id),
@@ -215,7 +215,13 @@ impl Payload<'_> {
         }
     }
 
-    fn udp(&self, ports: Ports, known: &TunnelPorts) -> Option<(Tunnel, Network)> {
+    /// `own_id` becomes an identifier that does not tell flows apart.
+    fn udp(
+        &self,
+        ports: Ports,
+        known: &TunnelPorts,
+        own_id: &mut Option<u32>,
+    ) -> Option<(Tunnel, Network)> {
         let inside = Payload { at: self.at + 8, ..*self };
         // None of their headers is shorter.
         inside.byte(7)?;
@@ -223,9 +229,9 @@ impl Payload<'_> {
         match ports.destination {
             to if known.is_vxlan(to) => inside.vxlan(),
             port::GENEVE => inside.geneve(),
-            _ if either(port::GTP_U) => inside.gtp_u(),
+            _ if either(port::GTP_U) => inside.gtp_u(own_id),
             _ if either(port::TEREDO) => inside.teredo(),
-            _ if either(port::L2TP) => inside.l2tp(),
+            _ if either(port::L2TP) => inside.l2tp(own_id),
             _ => None,
         }
     }
@@ -249,7 +255,7 @@ impl Payload<'_> {
 
     /// Version 1, a user's packet (message type 255). Each direction has an endpoint identifier
     /// of its own, so that it does not tell flows apart.
-    fn gtp_u(&self) -> Option<(Tunnel, Network)> {
+    fn gtp_u(&self, own_id: &mut Option<u32>) -> Option<(Tunnel, Network)> {
         const USER_DATA: u8 = 255;
         let flags = self.byte(0)?;
         if flags >> 4 != 3 || self.byte(1)? != USER_DATA {
@@ -269,6 +275,7 @@ impl Payload<'_> {
                 next = self.byte(at - 1)?;
             }
         }
+        *own_id = self.word(4);
         let is_ip = matches!(self.byte(at)? >> 4, 4 | 6);
         is_ip.then(|| (Tunnel::of(TunnelKind::GtpU), self.ip(at)))
     }
@@ -287,8 +294,9 @@ impl Payload<'_> {
         is_ipv6.then(|| (Tunnel::of(TunnelKind::Teredo), self.ip(at)))
     }
 
-    /// Version 2, a data message, which holds PPP. Identifiers are each end's own.
-    fn l2tp(&self) -> Option<(Tunnel, Network)> {
+    /// Version 2, a data message, which holds PPP. Its tunnel and its session have numbers that
+    /// are each end's own.
+    fn l2tp(&self, own_id: &mut Option<u32>) -> Option<(Tunnel, Network)> {
         const CONTROL: u16 = 0x8000;
         const LENGTH: u16 = 0x4000;
         const SEQUENCE: u16 = 0x0800;
@@ -297,7 +305,9 @@ impl Payload<'_> {
         if flags & CONTROL != 0 || flags & 0xf != 2 {
             return None;
         }
-        let mut at = 6 + if flags & LENGTH != 0 { 2 } else { 0 };
+        let ids_at = if flags & LENGTH != 0 { 4 } else { 2 };
+        *own_id = self.word(ids_at);
+        let mut at = ids_at + 4;
         if flags & SEQUENCE != 0 {
             at += 4;
         }

@@ -190,6 +190,17 @@ impl<'a> Words<'a> {
                 let header = [0x0800_0000, id].map(u32::to_be_bytes).concat();
                 (protocol::UDP, self.udp(&[header, ethernet(&inside)].concat())?)
             }
+            ("gtpu", Some(_)) => {
+                let len = u32::try_from(payload.len()).map_err(|_| "too long")?;
+                let header = [0x30ff_0000 | len, self.number_or("teid", 0)?].map(u32::to_be_bytes);
+                (protocol::UDP, self.udp(&[header.concat(), payload].concat())?)
+            }
+            ("l2tp", Some(inside)) => {
+                let ids = [self.number_or("tunnel", 0)?, self.number_or("session", 0)?];
+                let ppp: u16 = if inside.ether_type == IPV6 { 0x57 } else { 0x21 };
+                let header = [2, ids[0], ids[1], 0xff03, ppp].map(u16::to_be_bytes).concat();
+                (protocol::UDP, self.udp(&[header, payload].concat())?)
+            }
             (name, _) => return Err(format!("'{name}' is no layer that can stand here")),
         })
     }

@@ -15,11 +15,17 @@
 //! Nobody waits for an entry that is being written: it is passed by as if it held something else.
 //! So one thing may stand here under two numbers, which costs room and nothing else, as numbers
 //! do not leave the program.
+//!
+//! # Identifiers
+//!
+//! Networks have few ends of tunnels and label stacks, but a mobile one has an identifier for each
+//! bearer. What has one is entered in the lower half only, and after a shorter search, so that it
+//! leaves room to what has none, and takes little time where there are too many.
 
 use std::num::NonZeroU16;
 
 use crate::flow::encapsulation::{Encapsulation, Words};
-use crate::limits::{ENCAPSULATION_LOOKS, ENCAPSULATIONS};
+use crate::limits::{ENCAPSULATION_LOOKS, ENCAPSULATIONS, IDENTIFIED_LOOKS};
 #[cfg(not(loom))]
 use crate::memory;
 use crate::sync::{AtomicU64, Ordering};
@@ -75,9 +81,7 @@ impl Encapsulations {
         let words = encapsulation.to_words();
         let last = words[LAST] | WRITTEN;
         let entries = self.entries();
-        let start = hash(&words);
-        for look in 0..entries.len().min(ENCAPSULATION_LOOKS) {
-            let idx = start.wrapping_add(look) & (entries.len() - 1);
+        for idx in places(hash(&words), entries.len() / 2, encapsulation.id.is_some()) {
             let Some(number) = u16::try_from(idx).ok().and_then(Number::new) else { continue };
             let entry = &entries[idx];
             // Acquire: pairs with the release below; without it what is compared may not be what
@@ -135,7 +139,16 @@ fn read(entry: &[AtomicU64; ENTRY_WORDS]) -> Words {
     words
 }
 
-/// Where to look first. Outsiders can make entries collide, and make them full as well.
+/// Where to look, in this order, in a table of two halves.
+fn places(hash: usize, half: usize, has_id: bool) -> impl Iterator<Item = usize> {
+    let looks = if has_id { IDENTIFIED_LOOKS } else { ENCAPSULATION_LOOKS };
+    let lower = move |look: usize| hash.wrapping_add(look) & (half - 1);
+    let upper = move |look: usize| half + lower(look);
+    let upper_looks = if has_id { 0 } else { half.min(looks) };
+    (0..upper_looks).map(upper).chain((0..half.min(looks)).map(lower))
+}
+
+/// Where to begin. Outsiders can make entries collide, and make them full as well.
 #[expect(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
 fn hash(words: &Words) -> usize {
     let bytes = words.map(u64::to_le_bytes);
