@@ -5,34 +5,53 @@
 //! again, by all of the expression, so that verdicts stay tcpdump's. Hence an expression is read
 //! only as far as it is sure what it means: one word that is not known here, and the kernel
 //! decides nothing. `and` may leave out what cannot be decided; `or` may not, and takes kinds of
-//! terms apart (`tcp port 80 or udp port 53` keeps TCP to port 53, too); `not` asks for nothing.
-//! `and` and `or` bind alike, from the left, as libpcap has it.
+//! terms apart (`tcp port 80 or udp port 53` keeps TCP to port 53, too). `and` and `or` bind alike,
+//! from the left, as libpcap has it.
+//!
+//! Where an expression asks for nothing but says `not`, the kernel rejects what it denies for sure
+//! (`not port 22`), or as much of that as one list of each kind of terms can say. It does not do
+//! both: `tcp and not port 22` keeps TCP.
 //!
 //! The kernel steps over VLAN tags and IPv6 extension headers, behind which an expression sees
 //! nothing unless it says `vlan` or `protochain` (which are not known here): it keeps more. ARP,
-//! in which `host` looks for addresses, and whatever else it is unsure of, it keeps.
+//! in which `host` looks for addresses, and whatever else it is unsure of, it keeps; and behind those
+//! tags and headers it rejects nothing that is only denied.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use crate::limits::KERNEL_FILTER_TERMS;
-use crate::xdp::filter::{Ends, KernelFilter, Prefix};
+use crate::xdp::filter::{Action, Ends, KernelFilter, Prefix};
 
 /// Brackets and `not` inside of each other.
 const DEPTH: usize = 16;
 
-/// What the kernel is to keep of what an expression is about; `None` if that is everything.
+/// What the kernel is to keep of what an expression is about, or to reject; `None` if it decides
+/// nothing.
 pub(super) fn of(expression: &str) -> Option<KernelFilter> {
     let words = words(expression)?;
     let mut words = Words { rest: &words, terms: 0 };
-    let terms = words.expression(DEPTH)?;
-    let filter = KernelFilter {
-        prefixes: terms.prefixes.unwrap_or_default(),
-        ports: terms.ports.unwrap_or_default(),
-        protocols: terms.protocols.unwrap_or_default(),
-        ..KernelFilter::default()
-    };
-    (words.rest.is_empty() && filter != KernelFilter::default()).then_some(filter)
+    let Known { may, never, .. } = words.expression(DEPTH)?;
+    if !words.rest.is_empty() {
+        return None;
+    }
+    let keeping = KernelFilter::of(may);
+    if keeping != KernelFilter::default() {
+        return Some(keeping);
+    }
+    let denied = KernelFilter::of(never?);
+    Some(KernelFilter { action: Action::Reject, plain_only: true, ..denied })
+}
+
+impl KernelFilter {
+    fn of(terms: Terms) -> Self {
+        Self {
+            prefixes: terms.prefixes.unwrap_or_default(),
+            ports: terms.ports.unwrap_or_default(),
+            protocols: terms.protocols.unwrap_or_default(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Splits as libpcap does; `None` if there is anything that no term here has.
@@ -56,8 +75,41 @@ fn words(mut text: &str) -> Option<Vec<&str>> {
     }
 }
 
-/// For each kind of term: one of these must match; `None` if nothing is asked for.
-#[derive(Default)]
+/// What is known of an expression.
+struct Known {
+    /// What it accepts, and more.
+    may: Terms,
+    /// Some of what it accepts, for sure.
+    sure: Option<Terms>,
+    /// Some of what it rejects, for sure.
+    never: Option<Terms>,
+}
+
+impl Known {
+    fn and(self, other: Self) -> Self {
+        Self {
+            may: self.may.and(other.may),
+            sure: self.sure.zip(other.sure).and_then(|(a, b)| a.within(&b)),
+            never: Terms::among(self.never, other.never),
+        }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            may: self.may.or(other.may),
+            sure: Terms::among(self.sure, other.sure),
+            never: self.never.zip(other.never).and_then(|(a, b)| a.within(&b)),
+        }
+    }
+
+    fn not(self) -> Self {
+        Self { may: Terms::default(), sure: self.never, never: self.sure }
+    }
+}
+
+/// For each kind of term: one of these must match; `None` if nothing is asked for. No list is
+/// empty.
+#[derive(Clone, Default)]
 struct Terms {
     prefixes: Option<Vec<(Prefix, Ends)>>,
     ports: Option<Vec<(RangeInclusive<u16>, Ends)>>,
@@ -87,21 +139,71 @@ impl Terms {
 
     /// Whatever either keeps.
     fn or(self, other: Self) -> Self {
-        fn both<T: PartialEq>(a: Option<Vec<T>>, b: Option<Vec<T>>) -> Option<Vec<T>> {
-            let (mut all, more) = a.zip(b)?;
-            for one in more {
-                if !all.contains(&one) {
-                    all.push(one);
-                }
-            }
-            Some(all)
-        }
         Self {
             prefixes: both(self.prefixes, other.prefixes),
             ports: both(self.ports, other.ports),
             protocols: both(self.protocols, other.protocols),
         }
     }
+
+    /// Nothing but what both keep, if that can be said: of a kind one of them asks for nothing, or
+    /// both for the same, or for protocols of which they have some in common.
+    fn within(self, other: &Self) -> Option<Self> {
+        fn same<T: PartialEq + Clone>(
+            a: Option<Vec<T>>,
+            b: &Option<Vec<T>>,
+        ) -> Option<Option<Vec<T>>> {
+            match (a, b) {
+                (Some(a), Some(b)) => (a == *b).then_some(Some(a)),
+                (a, b) => Some(a.or_else(|| b.clone())),
+            }
+        }
+        let protocols = match (self.protocols, &other.protocols) {
+            (Some(mut common), Some(theirs)) => {
+                common.retain(|protocol| theirs.contains(protocol));
+                (!common.is_empty()).then_some(Some(common))?
+            }
+            (ours, theirs) => ours.or_else(|| theirs.clone()),
+        };
+        Some(Self {
+            prefixes: same(self.prefixes, &other.prefixes)?,
+            ports: same(self.ports, &other.ports)?,
+            protocols,
+        })
+    }
+
+    /// Nothing but what either keeps: all of that, if they differ in one kind, else what the first
+    /// does.
+    fn among(first: Option<Self>, second: Option<Self>) -> Option<Self> {
+        let (first, second) = match (first, second) {
+            (Some(first), Some(second)) => (first, second),
+            (first, second) => return first.or(second),
+        };
+        let are_same = (
+            first.prefixes == second.prefixes,
+            first.ports == second.ports,
+            first.protocols == second.protocols,
+        );
+        let mut all = first;
+        match are_same {
+            (false, true, true) => all.prefixes = both(all.prefixes, second.prefixes),
+            (true, false, true) => all.ports = both(all.ports, second.ports),
+            (true, true, false) => all.protocols = both(all.protocols, second.protocols),
+            _ => {}
+        }
+        Some(all)
+    }
+}
+
+/// What is in one of two lists of a kind; whatever is, if one of them asks for nothing.
+fn both<T: PartialEq>(a: Option<Vec<T>>, b: Option<Vec<T>>) -> Option<Vec<T>> {
+    let (mut all, more) = a.zip(b)?;
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    Some(all)
 }
 
 /// The words that are still to be read.
@@ -123,7 +225,7 @@ impl<'a> Words<'a> {
         if self.rest.first().is_some_and(|word| is_it(word)) { self.next() } else { None }
     }
 
-    fn expression(&mut self, depth: usize) -> Option<Terms> {
+    fn expression(&mut self, depth: usize) -> Option<Known> {
         let mut all = self.term(depth)?;
         while let Some(word) = self.next_if(|word| matches!(word, "and" | "&&" | "or" | "||")) {
             let next = self.term(depth)?;
@@ -132,15 +234,14 @@ impl<'a> Words<'a> {
         Some(all)
     }
 
-    fn term(&mut self, depth: usize) -> Option<Terms> {
+    fn term(&mut self, depth: usize) -> Option<Known> {
         let inside = depth.checked_sub(1)?;
         if self.next_if(|word| matches!(word, "not" | "!")).is_some() {
-            // Read all the same, as it must be known where it ends.
-            return self.term(inside).map(|_| Terms::default());
+            return self.term(inside).map(Known::not);
         }
         if self.next_if(|word| word == "(").is_some() {
-            let terms = self.expression(inside)?;
-            return self.next_if(|word| word == ")").map(|_| terms);
+            let known = self.expression(inside)?;
+            return self.next_if(|word| word == ")").map(|_| known);
         }
         self.terms += 1;
         if self.terms > KERNEL_FILTER_TERMS {
@@ -150,7 +251,7 @@ impl<'a> Words<'a> {
     }
 
     /// `[ip|ip6|tcp|udp|sctp] [src|dst] host|net|port|portrange|proto VALUE`, or a part of it.
-    fn primitive(&mut self) -> Option<Terms> {
+    fn primitive(&mut self) -> Option<Known> {
         let layer = self.next_if(|word| protocol(word).is_some() || family(word).is_some());
         let side = self.next_if(|word| matches!(word, "src" | "dst"));
         let ends = match side {
@@ -188,7 +289,16 @@ impl<'a> Words<'a> {
             None if side.is_none() && layer.is_some() => Terms::default(),
             _ => return None,
         };
-        Some(terms.and(of_layer))
+        let may = terms.and(of_layer);
+        let mut sure = may.clone();
+        if sure.ports.is_some() {
+            // Others with ports are not asked for theirs.
+            sure.protocols.get_or_insert(WITH_PORTS.to_vec());
+        }
+        if let Some(family) = layer.and_then(family_of) {
+            sure.prefixes = Some(vec![(family, Ends::Either)]);
+        }
+        Some(Known { may, sure: Some(sure), never: None })
     }
 }
 
@@ -209,6 +319,18 @@ fn family(name: &str) -> Option<Prefix> {
     };
     Prefix::new(any, 0).ok()
 }
+
+/// The version of IP that a protocol is one of, if it is of one only.
+fn family_of(protocol: &str) -> Option<Prefix> {
+    match protocol {
+        "icmp" | "igmp" => family("ip"),
+        "icmp6" => family("ip6"),
+        _ => None,
+    }
+}
+
+/// Whose ports a term without a protocol is about.
+const WITH_PORTS: [u8; 3] = [6, 17, 132];
 
 fn protocol(name: &str) -> Option<u8> {
     Some(match name {

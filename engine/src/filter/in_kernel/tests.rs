@@ -42,7 +42,29 @@ fn terms_that_are_sure_go_into_the_kernel() {
         ("(tcp and host 10.0.0.1) or port 53 and udp", "protocol 17"),
         // From the left, whatever is beside it.
         ("tcp or udp and port 53", "port 53, protocol 6 or 17"),
-        // What is denied asks for nothing.
+        // What is denied, where nothing is asked for.
+        ("not tcp", "all but protocol 6"),
+        ("not port 22", "all but port 22, protocol 6 or 17 or 132"),
+        ("not tcp dst portrange 80-90", "all but to port 80-90, protocol 6"),
+        ("not icmp6", "all but from or to ::/0, protocol 58"),
+        ("not (host 10.0.0.1 and port 80)", {
+            "all but from or to 10.0.0.1/32, port 80, protocol 6 or 17 or 132"
+        }),
+        ("not net 10.0.0.0/8 and not src host fd00::1", {
+            "all but from or to 10.0.0.0/8 or from fd00::1/128"
+        }),
+        ("not (host 10.0.0.1 or host 10.0.0.2)", "all but from or to 10.0.0.1/32 or 10.0.0.2/32"),
+        ("not (port 22 or port 80) and not port 443", {
+            "all but port 22 or 80 or 443, protocol 6 or 17 or 132"
+        }),
+        ("not (tcp or udp) and !icmp", "all but protocol 6 or 17"),
+        ("not port 22 and not tcp port 22", "all but port 22, protocol 6 or 17 or 132"),
+        ("not (port 80 and tcp)", "all but port 80, protocol 6"),
+        ("not not not udp", "all but protocol 17"),
+        ("not (tcp port 80 or udp port 53)", "all but port 80, protocol 6"),
+        ("not tcp or not (tcp or udp)", "all but protocol 6"),
+        ("not tcp or not port 22", "all but port 22, protocol 6"),
+        // It asks for nothing beside what is asked for.
         ("tcp port 443 and not net 10.0.0.0/8", "port 443, protocol 6"),
         ("udp and !(port 53 or port 5353)", "protocol 17"),
         ("not not tcp and udp", "protocol 17"),
@@ -55,8 +77,8 @@ fn terms_that_are_sure_go_into_the_kernel() {
 fn of_what_is_not_sure_the_kernel_decides_nothing() {
     for expression in [
         "",
-        "not tcp",
         "tcp or not udp",
+        "not (tcp and udp)",
         "tcp port 80 or host 10.0.0.1",
         // Tags, tunnels, and headers one by one, which change what comes behind.
         "vlan and tcp",

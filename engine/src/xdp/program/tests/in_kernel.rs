@@ -17,7 +17,7 @@ use crate::sync::StopRequest;
 mod expressions;
 
 /// More that the kernel decides something about.
-const MORE: [&str; 14] = [
+const MORE: [&str; 27] = [
     "host 10.0.0.1 or host 192.0.2.9",
     "tcp port 443 and not net 10.0.0.0/8",
     "udp portrange 0-1023 or tcp portrange 0-1023",
@@ -32,6 +32,19 @@ const MORE: [&str; 14] = [
     "icmp6",
     "igmp or sctp",
     "net 0.0.0.0/1 and (udp or sctp)",
+    "not tcp",
+    "not ip6",
+    "not icmp",
+    "not icmp6",
+    "not igmp and not sctp",
+    "not port 53",
+    "not src port 443 and not dst port 443",
+    "not host 10.0.0.1",
+    "not net 10.0.0.0/8 and not net fd00::/8",
+    "not (host 10.0.0.1 and port 53)",
+    "not (tcp port 80 or udp port 53)",
+    "not tcp or not portrange 0-1023",
+    "not ip proto 17 and not (ip6 and proto 6)",
 ];
 
 /// The kernel looks at no more of a frame, and no test run takes fewer bytes.
