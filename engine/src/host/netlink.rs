@@ -257,7 +257,11 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
     let is_lower_here = link.get_link_netnsid().is_err();
     let device = link.get_parent_dev_bus_name().ok().zip(link.get_parent_dev_name().ok());
     let kind = link.get_linkinfo().and_then(|info| info.get_kind());
-    let is_virtual = kind.is_ok() || header.ifi_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
+    // Those that pass on what a card gives them are given no more than they ask for.
+    let is_above_a_card =
+        |kind: &std::ffi::CStr| [c"bond", c"team", c"vlan", c"macvlan"].contains(&kind);
+    let is_virtual = kind.as_ref().is_ok_and(|kind| !is_above_a_card(kind))
+        || header.ifi_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
     Link {
         index: header.ifi_index.unsigned_abs(),
         name: link.get_ifname().map(text).unwrap_or_default(),

@@ -258,7 +258,7 @@ impl Tuned {
     pub(crate) fn undo(mut self) -> Result<()> {
         // An interface that is gone has taken its settings with it; another may have its number.
         let identity = &self.card.identity;
-        if Card::with_index(identity.index).is_some_and(|card| card.identity.is_same(identity)) {
+        if Card::with_index(identity.index)?.is_some_and(|card| card.identity.is_same(identity)) {
             undo_patiently(&mut self.card, &self.was)?;
         }
         self.state.remove()
@@ -272,12 +272,18 @@ impl Tuned {
 /// If what is written down cannot be read.
 pub(super) fn left_changed() -> Result<Vec<(u32, Vec<String>)>> {
     let of_state = |mut state: StateFile| {
-        let card = Card::with_index(state.index()?)?;
-        let was = state.left_behind(&card.identity)?;
-        Some((card.identity.index, was.iter().map(Setting::to_string).collect()))
+        let Some(card) = card_of(&state)? else { return Ok(None) };
+        let was = state.left_behind(&card.identity);
+        let was = was.map(|was| was.iter().map(Setting::to_string).collect());
+        Ok(was.map(|was| (card.identity.index, was)))
     };
     let states = StateFile::abandoned(Path::new(FOLDER), &[])?;
-    Ok(states.into_iter().filter_map(of_state).collect())
+    states.into_iter().filter_map(|state| of_state(state).transpose()).collect()
+}
+
+/// The interface with the number that was written down, if there is one.
+fn card_of(state: &StateFile) -> Result<Option<Card>> {
+    state.index().map_or(Ok(None), Card::with_index)
 }
 
 /// Goes back to what processes that are gone have left written down for `interfaces`, or for
@@ -300,7 +306,7 @@ fn restore_from(folder: &Path, interfaces: &[String], mut say: impl FnMut(String
 fn restore_one(mut state: StateFile, say: &mut impl FnMut(String)) -> Result<()> {
     let name = state.interface().to_owned();
     // By its number: it may have been renamed.
-    if let Some(mut card) = state.index().and_then(Card::with_index)
+    if let Some(mut card) = card_of(&state)?
         && let Some(was) = state.left_behind(&card.identity)
     {
         undo_patiently(&mut card, &was)?;

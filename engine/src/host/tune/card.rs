@@ -13,8 +13,8 @@ use crate::host::ethtool;
 use crate::host::facts::Interface;
 use crate::host::netlink::{self, Kernel, Link, TRANSFORMS};
 
-/// Which interface of which network since which start of the machine: numbers and names come
-/// again, all of these together do not.
+/// Which interface of which network since which start of the machine: each of these comes again,
+/// all together do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) interface: String,
@@ -37,10 +37,11 @@ impl Identity {
         })
     }
 
-    /// Whether it is the same interface, by this name or another.
+    /// Whether it is the same interface, by another name or with another MAC address, but not both.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let renamed = Self { interface: other.interface.clone(), ..self.clone() };
-        renamed == *other
+        let readdressed = Self { mac: other.mac.clone(), ..self.clone() };
+        renamed == *other || readdressed == *other
     }
 }
 
@@ -64,11 +65,11 @@ impl Card {
     }
 
     /// The interface with this number, if there is one.
-    pub(super) fn with_index(index: u32) -> Option<Self> {
+    pub(super) fn with_index(index: u32) -> Result<Option<Self>> {
         let mut kernel = Kernel::new();
-        let links = kernel.links().ok()?;
-        let link = links.iter().find(|link| link.index == index)?;
-        Some(Self { identity: Identity::of(link).ok()?, kernel })
+        let links = kernel.links()?;
+        let Some(link) = links.iter().find(|link| link.index == index) else { return Ok(None) };
+        Ok(Some(Self { identity: Identity::of(link)?, kernel }))
     }
 }
 
