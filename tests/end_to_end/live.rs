@@ -37,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ];
     trials.extend(crate::observe::trials());
     trials.extend(crate::observe_xdp::trials());
+    trials.extend(crate::ways::trials());
     trials.extend(crate::stuck::live_trials());
     trials.extend(crate::filter::live_trials());
     trials.extend(crate::sample::trials());
@@ -96,19 +97,22 @@ impl Net {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let mut stderr = BufReader::new(child.stderr.take().expect("it was piped"));
-        let mut said = String::new();
-        while !said.contains("capturing on v1") {
-            ensure(stderr.read_line(&mut said)? > 0, said.as_str())?;
-        }
-        Ok((Capture { child, stderr }, said))
+        let stderr = BufReader::new(child.stderr.take().expect("it was piped"));
+        let mut capture = Capture { child, stderr };
+        let said = capture.hear("capturing on v1")?;
+        Ok((capture, said))
     }
 
     /// Sends a capture file through the link.
     pub(crate) fn send(&self, file: &Path) -> Result<(), Failed> {
+        self.send_at(file, RATE)
+    }
+
+    /// The same, at so many packets a second.
+    pub(crate) fn send_at(&self, file: &Path, rate: &str) -> Result<(), Failed> {
         let netns = format!("{}-a", self.0);
         let mut send = xtask();
-        send.arg("send").arg(file).args(["--to", "v0", "--netns", &netns, "--rate", RATE]);
+        send.arg("send").arg(file).args(["--to", "v0", "--netns", &netns, "--rate", rate]);
         Run::of(&mut send).expect(0).map(drop)
     }
 }
@@ -140,6 +144,15 @@ impl Capture {
 
     pub(crate) fn signal(&self, what: Signal) {
         signal(&self.child, what);
+    }
+
+    /// Waits for a line with this word in it. Returns what was said before, and it.
+    pub(crate) fn hear(&mut self, word: &str) -> Result<String, Failed> {
+        let mut said = String::new();
+        while !said.contains(word) {
+            ensure(self.stderr.read_line(&mut said)? > 0, format!("no '{word}' in:\n{said}"))?;
+        }
+        Ok(said)
     }
 
     /// Stops by TERM, and waits for the end. Returns what was said.

@@ -47,6 +47,7 @@ mod stuck;
 mod terminal;
 mod tls;
 mod tune;
+mod ways;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 

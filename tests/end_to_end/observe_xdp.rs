@@ -69,7 +69,8 @@ fn like_read(made: &Generated, more: &[&str], notices: [&str; 2]) -> Outcome {
 
 /// While the program is stopped its ring buffer runs full.
 fn overload_is_exact() -> Outcome {
-    overload(LINK, &BY_XDP).map(drop)
+    let interface = overload(LINK, "observe", &BY_XDP)?;
+    ensure(interface["dropped"]["kernel"] != 0, format!("{interface}"))
 }
 
 /// Two hosts talk over the interface; what the observed one received is counted, and no more.

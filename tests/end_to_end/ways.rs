@@ -1,0 +1,135 @@
+//! A link's packets by each way that they come, in number, in overload, and however threads wait.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::live::{Net, check_ledger, check_records};
+use crate::observe::overload;
+use crate::program::{generate, generate_with, json_file};
+use crate::{Outcome, ensure};
+
+const LINK: &str = "flowtap-ways";
+
+/// Packets a second: far more than other tests send, and far less than there may be.
+const RATE: &str = "60000";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("live::a_million_packets_lose_none", a_million),
+        Trial::test("live::what_a_tap_has_no_room_for_is_counted", overload_is_exact),
+        Trial::test("live::however_threads_wait_they_see_every_packet", waits),
+        Trial::test("live::threads_run_where_they_are_told_to", processors),
+    ]
+}
+
+/// Short frames, of IPv6 and with VLAN tags among them: the records are those of reading what was
+/// sent.
+fn a_million() -> Outcome {
+    let ways: [(u64, &str, &[&str]); 4] = [
+        (1_000_000, "tap", &[]),
+        (200_000, "tap", &["--xdp-mode", "generic"]),
+        (200_000, "observe", &[]),
+        (200_000, "observe", &["--observe-by", "xdp"]),
+    ];
+    for (packets, mode, flags) in ways {
+        let more = ["--duration", "15s", "--ipv6-percent", "30", "--vlan-percent", "20"];
+        let made = generate_with("small64", packets, packets / 50, 21, &more);
+        let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+        ensure(frames >= packets, format!("{frames} frames"))?;
+        let file = |name: &str| made.folder.path().join(name);
+        let (out, stats) = (file("live.jsonl"), file("s.json"));
+        let texts = [&out, &stats].map(|path| path.display().to_string());
+        let arguments =
+            ["-o", &texts[0], "--stats", &texts[1], "--stats-interval", "50ms", "--strict"];
+        let net = Net::up(LINK)?;
+        let (capture, _) = net.capture_by(mode, &[&arguments[..], flags].concat())?;
+        net.send_at(&made.capture, RATE)?;
+        let what = |failed: Failed| format!("{mode} {flags:?}: {failed:?}");
+        capture.stop_after(frames, &stats).map_err(what)?;
+        check_ledger(&stats, frames).map_err(what)?;
+        check_records(&made.capture, &out).map_err(what)?;
+    }
+    Ok(())
+}
+
+/// While the program is stopped its sockets' rings run full.
+fn overload_is_exact() -> Outcome {
+    for mode in ["native", "generic"] {
+        let interface = overload(LINK, "tap", &["--xdp-mode", mode])?;
+        let lost = |cause: &str| interface["dropped"][cause].as_u64().unwrap_or(0);
+        let by_socket = lost("rx_ring_full") + lost("fill_ring_empty");
+        ensure(by_socket > 0, format!("{mode}: {interface}"))?;
+    }
+    Ok(())
+}
+
+/// What is captured with these flags, held against what was sent; `look` is at the process.
+fn captured(flags: &[&str], look: impl FnOnce(u32) -> Outcome) -> Outcome {
+    let made = generate(5_000, 300, 22);
+    let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);
+    let file = |name: &str| made.folder.path().join(name);
+    let (out, stats) = (file("live.jsonl"), file("s.json"));
+    let texts = [&out, &stats].map(|path| path.display().to_string());
+    let arguments = ["-o", &texts[0], "--stats", &texts[1], "--stats-interval", "50ms", "--strict"];
+    let net = Net::up(LINK)?;
+    let capture = net.capture(&[&arguments[..], flags].concat())?;
+    look(capture.child.id())?;
+    net.send(&made.capture)?;
+    let what = |failed: Failed| format!("{flags:?}: {failed:?}");
+    capture.stop_after(frames, &stats).map_err(what)?;
+    check_ledger(&stats, frames).map_err(what)?;
+    Ok(check_records(&made.capture, &out).map_err(what)?)
+}
+
+fn waits() -> Outcome {
+    for flags in [
+        &["--wait", "spin"][..],
+        &["--wait", "adaptive"],
+        &["--wait", "poll"],
+        &["--busy-poll", "50"],
+        &["--ring-frames", "65536"],
+    ] {
+        captured(flags, |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Each thread that receives has the next processor of the list.
+fn processors() -> Outcome {
+    for (list, want) in [("0", ["0", "0"]), ("1,0", ["1", "0"]), ("0-1", ["0", "1"])] {
+        captured(&["--cpus", list], |pid| {
+            let want: BTreeMap<_, _> = ["rx-0", "rx-1"]
+                .map(str::to_owned)
+                .into_iter()
+                .zip(want.map(str::to_owned))
+                .collect();
+            // They may be about to begin.
+            let mut found = BTreeMap::new();
+            let are_there = crate::program::wait_for(|| {
+                found = receiving_on(pid).unwrap_or_default();
+                found == want
+            });
+            ensure(are_there, format!("--cpus {list}: {found:?}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// The processors that the threads which receive may run on.
+fn receiving_on(pid: u32) -> Result<BTreeMap<String, String>, Failed> {
+    let mut found = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let status = fs::read_to_string(thread?.path().join("status"))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        let name = field("Name");
+        if name.starts_with("rx-") {
+            found.insert(name, field("Cpus_allowed_list"));
+        }
+    }
+    Ok(found)
+}
