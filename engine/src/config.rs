@@ -76,6 +76,8 @@ pub struct Options {
     pub vxlan_ports: Vec<u16>,
     /// A pcap-filter expression, if given.
     pub filter: Option<String>,
+    /// A file with one, if given.
+    pub filter_file: Option<PathBuf>,
     /// Stop after so many packets.
     pub count: Option<u64>,
     /// Stop after so long.
@@ -203,7 +205,10 @@ impl Options {
     }
 
     fn filter(&self) -> Result<Option<Filter>> {
-        self.filter.as_deref().map(Filter::new).transpose()
+        match (&self.filter, &self.filter_file) {
+            (Some(expression), _) => Filter::new(expression).map(Some),
+            (None, file) => file.as_deref().map(Filter::read).transpose(),
+        }
     }
 
     /// Sinks of records, of transactions of name services, and of statistics of intervals.

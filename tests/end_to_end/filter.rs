@@ -6,12 +6,17 @@ mod verdicts;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::live::Net;
-use crate::program::{Run, flowtap, folder, generate, generate_with, json_file, json_lines};
+use crate::live::{Capture, Net};
+use crate::program::{
+    Generated, Run, flowtap, folder, generate, generate_with, json_file, json_lines,
+};
 use crate::{Outcome, captures, ensure, not_here};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -19,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("filter::a_bad_expression_is_refused_before_anything_is_written", refused),
         Trial::test("filter::records_are_those_of_a_filtered_capture", same_as_filtered_before),
         Trial::test("filter::what_it_rejects_is_accounted_for", accounts),
+        Trial::test("filter::an_expression_may_be_in_a_file", from_file),
         Trial::test("filter::a_link_type_that_it_does_not_suit_ends_the_file", unsuitable),
     ];
     if captures::files().is_empty() {
@@ -126,10 +132,166 @@ fn accounts() -> Outcome {
     ensure(seen == 100 && filtered + delivered == 100, "--count is of what is read")
 }
 
+/// What is in the file is what could be given; what cannot be read is refused with a word.
+fn from_file() -> Outcome {
+    let made = generate(2_000, 100, 3);
+    let file = |name: &str| made.folder.path().join(name);
+    let run = |arguments: &[&str]| -> Run {
+        let [capture, out] = [&made.capture, &file("out.jsonl")].map(|path| text(path));
+        flowtap(["read", &capture, "-q", "-o", &out].iter().chain(arguments))
+    };
+    let name = text(&file("expression"));
+    fs::write(&name, "tcp and\n\tnot port 80\n")?;
+    let stats = text(&file("stats.json"));
+    let mut all = Vec::new();
+    for filter in [["--filter-file", &name], ["--filter", "tcp and not port 80"]] {
+        run(&[&filter[..], &["--stats", &stats]].concat()).expect(0)?;
+        all.push((books(Path::new(&stats))?, fs::read(file("out.jsonl"))?));
+    }
+    ensure(all[0] == all[1] && all[0].0[1] > 0, format!("{:?}", all[0].0))?;
+    fs::write(&name, "tcp\nprot 80")?;
+    let folder = text(made.folder.path());
+    fs::write(file("bytes"), [0xff; 10])?;
+    fs::write(file("long"), " ".repeat(1 << 20) + "tcp")?;
+    fs::write(file("empty"), "\n")?;
+    let others = ["bytes", "long", "empty"].map(|name| text(&file(name)));
+    for (name, word) in [
+        (&name, "syntax error"),
+        (&folder, "no regular file"),
+        (&"/dev/null".to_owned(), "no regular file"),
+        (&others[2], "it is empty"),
+        (&text(&file("none")), "No such file"),
+        (&others[0], "UTF-8"),
+        (&others[1], "more than 1048576 bytes"),
+    ] {
+        let said = run(&["--filter-file", name]).expect(2)?.stderr;
+        ensure(said.contains(word) && said.lines().count() == 1, said)?;
+    }
+    run(&["--filter-file", &name, "--filter", "tcp"]).expect(2).map(drop)
+}
+
+/// A capture whose filter is in a file, and what it has counted.
+struct Changing {
+    made: Generated,
+    net: Net,
+    capture: Capture,
+}
+
+impl Changing {
+    fn begin(packets: u64, expression: &str, more: &[&str]) -> Result<Self, Failed> {
+        let made = generate_with("imix", packets, 200, 13, &["--ipv6-percent", "30"]);
+        let file = |name: &str| text(&made.folder.path().join(name));
+        let (filter, stats) = (file("filter"), file("stats.json"));
+        fs::write(&filter, expression)?;
+        nix::unistd::chown(made.folder.path(), Some(65534.into()), Some(65534.into()))?;
+        let net = Net::up("flowtap-filter")?;
+        let out = file("live.jsonl");
+        let arguments = ["--filter-file", &filter, "-o", &out, "--strict", "-v"];
+        let stats = ["--stats", &stats, "--stats-interval", "50ms"];
+        let mut capture = net.capture(&[&arguments[..], &stats, more].concat())?;
+        capture.hear("--filter on v1")?;
+        Ok(Self { made, net, capture })
+    }
+
+    /// Has the capture read this expression, whole.
+    fn change(&self, expression: &str) -> Outcome {
+        let file = |name: &str| self.made.folder.path().join(name);
+        fs::write(file("new"), expression)?;
+        fs::rename(file("new"), file("filter"))?;
+        self.capture.signal(Signal::SIGHUP);
+        Ok(())
+    }
+
+    fn stats(&self) -> PathBuf {
+        self.made.folder.path().join("stats.json")
+    }
+
+    /// Sends all, and waits until these are the books.
+    fn send(&self, want: [u64; 3]) -> Outcome {
+        self.net.send(&self.made.capture)?;
+        let are_so = crate::program::wait_for(|| books(&self.stats()).is_ok_and(|it| it == want));
+        ensure(are_so, format!("{:?}, want {want:?}", books(&self.stats())))
+    }
+
+    /// What reading it with this expression counts.
+    fn books_of(&self, expression: &str) -> Result<[u64; 3], Failed> {
+        let stats = self.made.folder.path().join("read.json");
+        let more = ["-q", "-o", "-", "--stats", &text(&stats)];
+        read(&self.made.capture, expression, &more).expect(0)?;
+        books(&stats)
+    }
+}
+
+/// With all privileges given up: what the kernel and what threads reject changes; what is no
+/// expression changes nothing.
+fn at_hup() -> Outcome {
+    let mut it = Changing::begin(3_000, "udp port 53", &["--user", "nobody"])?;
+    let add = |sums: &mut [u64; 3], more: [u64; 3]| {
+        sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        *sums
+    };
+    let mut sums = [0; 3];
+    it.send(add(&mut sums, it.books_of("udp port 53")?))?;
+    for (expression, in_kernel) in [
+        ("tcp and len >= 1", "it has nothing"),
+        ("not port 53", "all but port 53, protocol 6 or 17 or 132"),
+        ("ip6 and tcp", "only from or to ::/0, protocol 6"),
+        ("greater 0", "it has nothing"),
+    ] {
+        it.change(expression)?;
+        let said = it.capture.hear("--filter on v1")?;
+        let words = [format!("the filter is now '{expression}'"), in_kernel.to_owned()];
+        ensure(words.iter().all(|word| said.contains(word)), said)?;
+        let more = it.books_of(expression)?;
+        ensure(more[2] > 0, expression)?;
+        it.send(add(&mut sums, more))?;
+    }
+    for (refused, word) in [("tcp and\n\tprot 80\n", "syntax error"), (" \n", "it is empty")] {
+        it.change(refused)?;
+        let said = it.capture.hear("the filter stays as it was")?;
+        ensure(said.contains(word) && said.lines().count() == 1, said)?;
+    }
+    it.send(add(&mut sums, it.books_of("")?))?;
+    fs::remove_file(it.made.folder.path().join("filter"))?;
+    it.capture.signal(Signal::SIGHUP);
+    it.capture.hear("No such file")?;
+    it.capture.stop(0).map(drop)
+}
+
+/// Each packet is judged by one of two filters that accept the same, by what the kernel decides
+/// and by what only threads can: so all that is accepted is counted.
+fn under_load() -> Outcome {
+    let same = ["tcp", "tcp and len >= 1", "ip proto 6 or ip6 proto 6", "not not tcp"];
+    let it = Changing::begin(20_000, same[0], &[])?;
+    let want = it.books_of("tcp")?;
+    ensure(want[1] > 1_000 && want[2] > 1_000, format!("{want:?}"))?;
+    let is_sent = AtomicBool::new(false);
+    let changes = std::thread::scope(|scope| {
+        let changing = scope.spawn(|| {
+            let mut changes = 0;
+            // Relaxed: about itself only.
+            while !is_sent.load(Ordering::Relaxed) {
+                changes += 1;
+                it.change(same[changes % same.len()]).map_err(|_| "a change")?;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Ok::<_, &str>(changes)
+        });
+        let sent = it.send(want);
+        is_sent.store(true, Ordering::Relaxed);
+        sent.map(|()| changing.join().expect("it does not panic"))
+    })??;
+    let said = it.capture.stop(0)?;
+    let seen = said.matches("the filter is now").count();
+    ensure(changes > 10 && seen > 3, format!("{changes} changes, {seen} seen: {said}"))
+}
+
 pub(crate) fn live_trials() -> Vec<Trial> {
     vec![
         Trial::test("live::a_filter_accounts_for_what_it_rejects", live),
         Trial::test("live::a_filter_in_the_kernel_rejects_the_same", in_kernel),
+        Trial::test("live::another_filter_takes_over_at_hup", at_hup),
+        Trial::test("live::filters_that_change_under_load_lose_no_packet", under_load),
     ]
 }
 
@@ -138,14 +300,15 @@ fn in_kernel() -> Outcome {
     let made = generate_with("imix", 6_000, 200, 13, &["--ipv6-percent", "30"]);
     let file = |name: &str| made.folder.path().join(name);
     for (expression, in_kernel) in [
-        ("udp and port 53", "port 53, protocol 17"),
-        ("tcp and not net 10.128.0.0/9", "protocol 6"),
-        ("ip6 and (tcp or udp)", "from or to ::/0, protocol 6 or 17"),
-        ("tcp port 443 or tcp port 80", "port 443 or 80, protocol 6"),
+        ("udp and port 53", "only port 53, protocol 17"),
+        ("tcp and not net 10.128.0.0/9", "only protocol 6"),
+        ("ip6 and (tcp or udp)", "only from or to ::/0, protocol 6 or 17"),
+        ("tcp port 443 or tcp port 80", "only port 443 or 80, protocol 6"),
+        ("not port 53", "all but port 53, protocol 6 or 17 or 132"),
     ] {
         // Nothing is known of lengths, so the kernel leaves this one alone.
         let undecided = format!("({expression}) and len >= 1");
-        let words = [format!("the kernel keeps only {in_kernel}\n"), "it has nothing".to_owned()];
+        let words = [format!("the kernel keeps {in_kernel}\n"), "it has nothing".to_owned()];
         read(&made.capture, expression, &["-q", "-o", "-", "--stats", &text(&file("read.json"))])
             .expect(0)?;
         let want = books(&file("read.json"))?;

@@ -343,6 +343,10 @@ pub(crate) struct Common {
     /// 'tcp port 443 and not net 10.0.0.0/8'. Needs libpcap.
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
+    /// The same expression from a file. capture reads it again at HUP, and has what it says then
+    /// take over while packets come.
+    #[arg(long, value_name = "FILE", conflicts_with = "filter")]
+    pub(crate) filter_file: Option<PathBuf>,
     /// Write the ledger to this file at the end: as JSON, or as Prometheus' text if its name ends
     /// in .prom, for node_exporter's textfile collector. Or statistics of intervals: sums in lines
     /// if it ends in .jsonl or .csv, histograms if it ends in .hlog (HdrHistogram's log), with
@@ -435,6 +439,7 @@ impl Common {
             opens_tunnels: self.tunnels == Tunnels::Inner,
             vxlan_ports: self.vxlan_ports.clone(),
             filter: self.filter.clone(),
+            filter_file: self.filter_file.clone(),
             count: self.count,
             duration: self.duration,
         }

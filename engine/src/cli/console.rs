@@ -134,9 +134,12 @@ impl Observer for Console {
     }
 
     fn notice(&mut self, text: &str) {
-        if self.quiet {
-            return;
+        if !self.quiet {
+            self.fault(text);
         }
+    }
+
+    fn fault(&mut self, text: &str) {
         match self.bar.as_ref().or(self.status.as_ref()) {
             Some(line) => line.suspend(|| say(text)),
             None => say(text),

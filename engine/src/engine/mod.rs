@@ -164,6 +164,8 @@ pub trait Observer {
     fn tick(&mut self, views: &Views);
     /// Something that the user should know.
     fn notice(&mut self, text: &str);
+    /// What went wrong, where all else goes on.
+    fn fault(&mut self, text: &str);
     /// Something for users who want to know more.
     fn detail(&mut self, text: &str);
 }

@@ -17,10 +17,14 @@ mod tests;
 
 use std::ffi::CString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use self::cbpf::Program;
 use self::libpcap::{Libpcap, Refusal};
 use crate::error::{Error, Result};
+use crate::limits::FILTER_BYTES;
 use crate::source::{Frame, LinkType};
 use crate::xdp::filter::KernelFilter;
 
@@ -34,6 +38,8 @@ const IEEE_802_11: LinkType = LinkType(105);
 /// An expression that libpcap can compile.
 pub struct Filter {
     expression: CString,
+    /// Which option it is from, in words.
+    subject: String,
     libpcap: Libpcap,
 }
 
@@ -44,24 +50,75 @@ impl Filter {
     /// If there is no libpcap, or what it says of an expression that it cannot compile for any
     /// common link type.
     pub fn new(expression: &str) -> Result<Self> {
-        let text = CString::new(expression)
-            .map_err(|_| Error::new("--filter", "it has a byte of 0 in it"))?;
-        let filter = Self { expression: text, libpcap: Libpcap::load(&libpcap::NAMES)? };
+        Self::of(expression, format!("--filter '{}'", shown(expression)))
+    }
+
+    fn of(expression: &str, subject: String) -> Result<Self> {
+        let Ok(text) = CString::new(expression) else {
+            return Err(Error::new(subject, "it has a byte of 0 in it"));
+        };
+        let filter = Self { expression: text, subject, libpcap: Libpcap::load(&libpcap::NAMES)? };
         let [first, others @ ..] = COMMON_LINKS;
         match filter.program(first, false) {
             Err(cause) if others.iter().all(|&link| filter.program(link, false).is_err()) => {
-                Err(Error::new(format!("--filter '{expression}'"), cause.message)
-                    .advise("see pcap-filter(7)"))
+                Err(Error::new(filter.subject, cause.message).advise("see pcap-filter(7)"))
             }
             _ => Ok(filter),
         }
+    }
+
+    /// The same of the expression that is all of a file.
+    ///
+    /// # Errors
+    /// Likewise; or if it is no file that can be read again, is empty, as one that is about to be
+    /// written, or is no text of at most [`FILTER_BYTES`].
+    pub fn read(file: &Path) -> Result<Self> {
+        let subject = format!("--filter-file {}", file.display());
+        let refuse = |cause: &str, advice: &str| {
+            Err(Error::new(subject.as_str(), cause.to_owned()).advise(advice))
+        };
+        let mut text = String::new();
+        let most = FILTER_BYTES + 1;
+        let mut read = || {
+            // A pipe would be waited for, and could not be read again.
+            let is_file = file.metadata()?.is_file();
+            if is_file {
+                File::open(file)?.take(most).read_to_string(&mut text)?;
+            }
+            Ok::<_, std::io::Error>(is_file)
+        };
+        let is_file = read();
+        match is_file {
+            Err(error) => refuse(&error.to_string(), "give a file with an expression in it"),
+            Ok(false) => refuse("it is no regular file", "give the expression to --filter"),
+            Ok(true) if text.len() as u64 == most => {
+                let cause = format!("an expression of more than {FILTER_BYTES} bytes");
+                refuse(&cause, "networks take fewer than addresses")
+            }
+            Ok(true) if text.trim().is_empty() => {
+                refuse("it is empty", "'greater 0' accepts every packet")
+            }
+            Ok(true) => Self::of(text.trim(), subject),
+        }
+    }
+
+    /// As it was given.
+    #[must_use]
+    pub fn expression(&self) -> &str {
+        self.expression.to_str().expect("it was made from a string")
+    }
+
+    /// As it can be said in a line.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        shown(self.expression())
     }
 
     /// What the kernel can leave out beforehand of Ethernet frames, if there is anything: it
     /// keeps all that the expression accepts, and more.
     #[must_use]
     pub fn in_kernel(&self) -> Option<KernelFilter> {
-        in_kernel::of(self.expression.to_str().ok()?)
+        in_kernel::of(self.expression())
     }
 
     /// The expression for frames of this link type, which come from `subject`.
@@ -70,8 +127,7 @@ impl Filter {
     /// If the link type has not got what the expression asks for.
     pub fn for_link(&self, link: LinkType, subject: &str) -> Result<LinkFilter> {
         let failed = |Refusal { message, link: name }| {
-            let expression = self.expression.to_string_lossy();
-            let operation = format!("--filter '{expression}' on {subject}");
+            let operation = format!("{} on {subject}", self.subject);
             Error::new(operation, format!("link type {} ({name}): {message}", link.0))
                 .advise("ask for what this link type has, or read other files by themselves")
         };
@@ -93,6 +149,18 @@ impl Filter {
     pub fn accepts_by_libpcap(&self, filter: &LinkFilter, frame: &Frame<'_>) -> bool {
         self.libpcap.accepts(filter.program_for(frame.bytes), frame)
     }
+}
+
+/// An expression in one line that a terminal shows.
+fn shown(expression: &str) -> String {
+    const MOST: usize = 200;
+    let words: Vec<_> = expression.split_whitespace().collect();
+    let mut line: String = words.join(" ").escape_debug().take(MOST + 1).collect();
+    if line.chars().count() > MOST {
+        line.pop();
+        line.push('…');
+    }
+    line
 }
 
 impl fmt::Debug for Filter {

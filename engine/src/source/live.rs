@@ -13,6 +13,7 @@ use crate::source::observe_xdp::{ObserveXdp, ObserveXdpQueue};
 use crate::source::packet::{Observe, ObserveQueue};
 use crate::source::{Frame, LinkType};
 use crate::time::Timestamp;
+use crate::xdp::filter::KernelFilter;
 use crate::xdp::shunt::ShuntMaps;
 
 /// One interface that is captured from.
@@ -140,6 +141,18 @@ impl Source {
             Self::ObserveXdp(observe) => {
                 observe.reopen().map(|queue| vec![Queue::ObserveXdp(Box::new(queue))])
             }
+        }
+    }
+
+    /// Has the kernel leave out what another filter rejects, or nothing, if it can do that for this
+    /// source: see [`Tap::set_filter`].
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn set_filter(&mut self, filter: Option<&KernelFilter>) -> Result<()> {
+        match self {
+            Self::Tap(tap) => tap.set_filter(filter),
+            Self::Observe(_) | Self::ObserveXdp(_) => Ok(()),
         }
     }
 

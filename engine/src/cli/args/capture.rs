@@ -158,6 +158,7 @@ impl CaptureArguments {
             wait: self.wait.into(),
             busy_poll_us: self.busy_poll,
             ring_frames: self.ring_frames,
+            filter_file: self.common.filter_file.clone(),
             reopens: self.keep_privileges,
             ..CaptureSettings::new(&self.interfaces)
         }

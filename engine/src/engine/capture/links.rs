@@ -10,6 +10,7 @@
 use std::time::Instant;
 
 use super::handover::Giver;
+use super::open::of_choice;
 use crate::error::Error;
 use crate::host::link::{LinkState, Links};
 use crate::ledger::{Accounts, Link, LinkCounters};
@@ -233,8 +234,10 @@ impl<'a> Port<'a> {
         if !is_up || !self.givers.iter().all(Giver::is_vacant) {
             return;
         }
+        let reopened = source.reopen(self.givers.len());
+        // It may have taken its time.
         self.last_try = Some(Instant::now());
-        match source.reopen(self.givers.len()) {
+        match reopened {
             Err(refusal) => self.refuse(refusal.to_string(), say),
             Ok(queues) => {
                 let opened = queues.len();
@@ -242,6 +245,12 @@ impl<'a> Port<'a> {
                 self.begin(links, source.index());
                 self.counters.reopenings.add(1);
                 say(&format!("{} is there again: {}", self.given, source.description()));
+                if source.is_by_queue() {
+                    let link = links.look(index).ok().flatten();
+                    link.and_then(|link| of_choice(self.given, link.promiscuity))
+                        .iter()
+                        .for_each(|text| say(text));
+                }
                 if source.is_by_queue() && self.queues.is_some_and(|all| all as usize > opened) {
                     say(&format!(
                         "{} has more receive queues than before: packets of the last ones pass \

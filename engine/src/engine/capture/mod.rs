@@ -3,7 +3,8 @@
 //! [`settings`] is what it is told; `open` decides by which way each interface is captured from,
 //! and opens it; `rx` is the thread, `waiting` how it waits, `cpus` where it runs; `links`
 //! follows interfaces that change meanwhile, and by `handover` a thread's `line` gets another
-//! queue; `shunt` brings home what the XDP program has counted by itself.
+//! queue; `filters` has another filter take over; `shunt` brings home what the XDP program has
+//! counted by itself.
 //!
 //! An `rx` thread owns its queue's socket, a decoder and a core table; it receives, decodes
 //! and counts a batch at a time, and never waits for the threads behind it. With several
@@ -12,6 +13,7 @@
 
 mod clock;
 mod cpus;
+mod filters;
 mod handover;
 mod line;
 mod links;
@@ -34,7 +36,6 @@ use crate::engine::{
 use crate::error::{Error, Result};
 use crate::export::intervals::WallWatch;
 use crate::export::{Context, OpenSink, Patience, Sink, WhenFull};
-use crate::filter::LinkFilter;
 use crate::flow::KeyHasher;
 use crate::global::map::GlobalMap;
 use crate::ledger::{Accounts, Ledger, Timing};
@@ -44,12 +45,11 @@ use crate::source::live::Source;
 use crate::sync::{Arc, Ordering, thread};
 use crate::table::{CoreTable, Pace, TableConfig};
 use crate::view::Views;
-use crate::xdp::filter::KernelFilter;
 use crate::xdp::shunt::ShuntMaps;
+use filters::Filters;
 use handover::handover;
 use line::Line;
 use links::Watched;
-use open::Numbered;
 use rx::{Inlet, Stages, make_threads};
 use settings::CaptureSettings;
 
@@ -106,7 +106,7 @@ pub fn capture(
         let _ = counters.clock.set(source.clock());
     }
     let shunts = deal_shunts(&mut sources, cores);
-    let filters = make_filters(settings, &live.interfaces, &queues)?;
+    let mut filters = Filters::new(settings, live, &queues, in_kernel)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {
         observer.detail(&confine(confinement, sinks.iter().flat_map(OpenSink::files))?);
@@ -138,7 +138,8 @@ pub fn capture(
         let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
         let mut watched = Watched::new(&accounts, &sources, givers, live.reopens);
         let given = (tables, feeds, clock_start);
-        let rx_threads = make_threads(&accounts, &decoder, live, filters, inlets, given);
+        let asked = filters.iter().flat_map(Filters::of_threads);
+        let rx_threads = make_threads(&accounts, &decoder, live, asked, inlets, given);
         let mut receivers = Vec::with_capacity(cores);
         for (core, rx) in rx_threads.into_iter().enumerate() {
             // Not before: on a busy link packets fill a queue in less time than all else takes.
@@ -153,9 +154,7 @@ pub fn capture(
         }
         // Once packets come: who reads it may rely on that.
         notices.iter().for_each(|text| observer.notice(text));
-        if settings.filter.is_some() {
-            tell_of_filter(&sources, in_kernel.as_ref(), observer);
-        }
+        filters.iter().for_each(|filters| filters.tell(&sources, observer));
         let devices = pipeline.devices();
         let mut watch = Watch::new(control, &accounts, &map, views, devices.as_ref(), start);
         watch.intervals = plan.as_deref();
@@ -163,6 +162,7 @@ pub fn capture(
         while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
+                filters.iter_mut().for_each(|filters| filters.reload(&mut sources, observer));
             }
             note_counters(&accounts, &sources, &mut errors);
             sources.iter().for_each(Source::wait_for_runs);
@@ -258,21 +258,6 @@ fn should_stop(watch: &Watch<'_>, settings: &Settings, stages: &Stages) -> bool 
         || stages.failed.load(Ordering::Relaxed)
 }
 
-/// Says how much of the filter the kernel runs.
-fn tell_of_filter(
-    sources: &[Source],
-    in_kernel: Option<&KernelFilter>,
-    observer: &mut dyn Observer,
-) {
-    let what = match in_kernel {
-        Some(filter) => format!("the kernel keeps only {filter}"),
-        None => "it has nothing that the kernel could decide".to_owned(),
-    };
-    for source in sources.iter().filter(|source| matches!(source, Source::Tap(_))) {
-        observer.detail(&format!("--filter on {}: {what}", source.interface()));
-    }
-}
-
 /// Takes over what the kernel has counted.
 fn note_counters(accounts: &Accounts, sources: &[Source], errors: &mut Vec<Error>) {
     for (counters, source) in accounts.sources.iter().zip(sources) {
@@ -307,19 +292,6 @@ fn stop_sources(accounts: &Accounts, sources: &mut [Source]) -> Vec<Error> {
         }
         thread::park_timeout(Duration::from_millis(2));
     }
-}
-
-/// The filter for each queue, if there is one: it depends on what frames there begin with.
-fn make_filters(
-    settings: &Settings,
-    interfaces: &[String],
-    queues: &[Numbered],
-) -> Result<Vec<Option<LinkFilter>>> {
-    let make = |(interface, queue): &Numbered| {
-        let name = &interfaces[usize::from(*interface)];
-        settings.filter.as_ref().map(|filter| filter.for_link(queue.link(), name)).transpose()
-    };
-    queues.iter().map(make).collect()
 }
 
 /// One for each queue.

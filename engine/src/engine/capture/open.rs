@@ -182,7 +182,7 @@ pub(super) fn open(
 }
 
 /// What is to be said of a card that nobody has asked for all packets, which a tap does not do.
-fn of_choice(name: &str, promiscuity: Option<u32>) -> Option<String> {
+pub(super) fn of_choice(name: &str, promiscuity: Option<u32>) -> Option<String> {
     (promiscuity == Some(0)).then(|| {
         format!(
             "{name} takes only frames to its own addresses: for a mirror port give --tune, or \

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::clock::Clock;
 use super::cpus;
+use super::filters::QueueFilter;
 use super::line::Line;
 use super::settings::{CaptureSettings, Wait};
 use super::shunt::Shunt;
@@ -16,7 +17,6 @@ use crate::engine::payloads::Payloads;
 use crate::engine::pipeline::Feeds;
 use crate::engine::stage::{Core, PacketBatch, admit, decode, note};
 use crate::error::{Error, Result};
-use crate::filter::LinkFilter;
 use crate::ledger::{Accounts, ReceiveCounters};
 use crate::limits::{BATCH_PACKETS, DRAIN_NS, EXCHANGE_BATCH, EXCHANGE_PACKETS};
 use crate::source::live::Source;
@@ -74,7 +74,7 @@ pub(super) struct Rx<'a> {
     /// The processor that it runs on, if that was said.
     cpu: Option<usize>,
     waiting: Waiting,
-    filter: Option<LinkFilter>,
+    filter: Option<QueueFilter>,
     decoder: Decoder,
     core: Core<'a>,
     batch: PacketBatch,
@@ -91,13 +91,13 @@ pub(super) struct Rx<'a> {
     last_sent: Tick,
 }
 
-/// One for each inlet, with a table and what feeds the threads behind it; none runs yet. The packet
-/// clock begins at a moment.
+/// One for each inlet, with its filter (of all or of none), a table and what feeds the threads
+/// behind it; none runs yet. The packet clock begins at a moment.
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     first: &Decoder,
     live: &CaptureSettings,
-    filters: Vec<Option<LinkFilter>>,
+    mut filters: impl Iterator<Item = QueueFilter>,
     inlets: Vec<Inlet>,
     (tables, feeds, start): (Vec<CoreTable<'a>>, Feeds, Instant),
 ) -> Vec<Rx<'a>> {
@@ -117,7 +117,6 @@ pub(super) fn make_threads<'a>(
     let cores = tables.into_iter().zip(feeds.outboxes);
     let cores =
         cores.map(|(table, outbox)| Core::new(table, outbox).with_intervals(intervals.next()));
-    let mut filters = filters.into_iter();
     let mut payloads = feeds.payloads.into_iter();
     let make = |(number, (inlet, core)): (usize, (Inlet, Core<'a>))| {
         let Inlet { interface, line, shunts } = inlet;
@@ -134,7 +133,7 @@ pub(super) fn make_threads<'a>(
             line,
             cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
             waiting: Waiting::new(wait, shortest, longest),
-            filter: filters.next().expect("there is one for each queue, or none for each"),
+            filter: filters.next(),
             decoder,
             core,
             batch: PacketBatch::new(),
@@ -317,6 +316,7 @@ impl Rx<'_> {
     fn receive(&mut self) -> Result<usize> {
         let now = self.clock.wall(self.decoder.tick());
         let Self { filter, decoder, batch, counters, exchange, payloads, core, .. } = self;
+        let filter = filter.as_mut().map(QueueFilter::latest);
         let received = self.line.receive(BATCH_PACKETS, now, |frame| {
             let accepts = filter.as_ref().is_none_or(|filter| filter.accepts(frame));
             if !admit(accepts, counters) {

@@ -1,5 +1,7 @@
 //! What a live capture is told beyond what every run is.
 
+use std::path::PathBuf;
+
 use super::cpus::CpuList;
 use crate::flow::Sampling;
 use crate::limits::DEFAULT_QUEUE_FRAMES;
@@ -78,6 +80,8 @@ pub struct CaptureSettings {
     pub ring_frames: u32,
     /// What to give up once everything is open. It is given up by the whole process.
     pub confinement: Option<Confinement>,
+    /// A file with the filter, which is read again at [`crate::engine::Control::reopen`].
+    pub filter_file: Option<PathBuf>,
     /// Open an interface anew that has gone and come back, for which privileges are needed; and
     /// wait for that also when no other is left.
     pub reopens: bool,
@@ -102,6 +106,7 @@ impl CaptureSettings {
             busy_poll_us: None,
             ring_frames: DEFAULT_QUEUE_FRAMES,
             confinement: None,
+            filter_file: None,
             reopens: false,
         }
     }
