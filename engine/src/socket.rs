@@ -57,24 +57,33 @@ pub(crate) fn link_kind(fd: &OwnedFd) -> io::Result<u16> {
 
 /// The longest packet above the link that an interface sends, in bytes.
 pub(crate) fn mtu(fd: &OwnedFd, interface: &str) -> io::Result<u32> {
-    /// `struct ifreq`, with the member that this request writes, at its full size.
-    #[repr(C)]
+    let [a, b, c, d, ..] = ask(fd, interface, libc::SIOCGIFMTU)?;
+    Ok(u32::try_from(i32::from_ne_bytes([a, b, c, d])).unwrap_or_default())
+}
+
+/// What kind of link an interface is: `ARPHRD_ETHER` and others.
+pub(crate) fn kind_of(fd: &OwnedFd, interface: &str) -> io::Result<u16> {
+    // The family of its hardware address.
+    let [a, b, ..] = ask(fd, interface, libc::SIOCGIFHWADDR)?;
+    Ok(u16::from_ne_bytes([a, b]))
+}
+
+/// What the kernel answers to such a request about an interface.
+fn ask(fd: &OwnedFd, interface: &str, about: libc::Ioctl) -> io::Result<[u8; 24]> {
+    /// `struct ifreq`: a name, and what requests of this kind write.
+    #[repr(C, align(8))]
     struct Request {
         name: [u8; libc::IFNAMSIZ],
-        mtu: libc::c_int,
-        rest: [u32; 5],
+        answer: [u8; 24],
     }
     const _: () = assert!(size_of::<Request>() == size_of::<libc::ifreq>());
-    let mut request = Request { name: [0; libc::IFNAMSIZ], mtu: 0, rest: [0; 5] };
+    let mut request = Request { name: [0; libc::IFNAMSIZ], answer: [0; 24] };
     let too_long = || io::Error::from_raw_os_error(libc::ENODEV);
     let name = request.name.get_mut(..interface.len()).ok_or_else(too_long)?;
     name.copy_from_slice(interface.as_bytes());
     // SAFETY: the request is as long as `struct ifreq` and begins with its name.
-    let result = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFMTU as _, &raw mut request) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(u32::try_from(request.mtu).unwrap_or_default())
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), about, &raw mut request) };
+    if result == 0 { Ok(request.answer) } else { Err(io::Error::last_os_error()) }
 }
 
 /// What poll(2) says of `fd` within `timeout`; nothing after a signal.

@@ -160,7 +160,7 @@ fn from_file() -> Outcome {
         (&folder, "no regular file"),
         (&"/dev/null".to_owned(), "no regular file"),
         (&others[2], "it is empty"),
-        (&text(&file("none")), "No such file"),
+        (&text(&file("none")), "no such file"),
         (&others[0], "UTF-8"),
         (&others[1], "more than 1048576 bytes"),
     ] {
@@ -254,7 +254,7 @@ fn at_hup() -> Outcome {
     it.send(add(&mut sums, it.books_of("")?))?;
     fs::remove_file(it.made.folder.path().join("filter"))?;
     it.capture.signal(Signal::SIGHUP);
-    it.capture.hear("No such file")?;
+    it.capture.hear("no such file")?;
     it.capture.stop(0).map(drop)
 }
 

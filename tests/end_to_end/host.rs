@@ -28,6 +28,7 @@ pub(crate) fn live_trials() -> Vec<Trial> {
     vec![
         Trial::test("host::doctor_says_what_a_capture_would_find", doctor),
         Trial::test("host::what_the_host_uses_is_refused", in_use_is_refused),
+        Trial::test("host::what_is_no_ethernet_is_observed", tunnel_is_observed),
         Trial::test("host::a_tcp_session_is_not_cut_off", session_is_refused),
         Trial::test("host::modes_can_be_forced", modes_can_be_forced),
         Trial::test("host::a_large_mtu_takes_several_buffers", large_mtu),
@@ -139,6 +140,22 @@ fn in_use_is_refused() -> Outcome {
     ip("address add 192.0.2.1/24 dev br0")?;
     let words = "it carries br0, and that has the address 192.0.2.1";
     says(capture(&net, &[]), 2, &[words, offers])
+}
+
+/// A device whose frames begin with IP headers.
+fn tunnel_is_observed() -> Outcome {
+    let net = Net::up(NAME)?;
+    inside(&net, &["ip", "tuntap", "add", "dev", "t0", "mode", "tun"]).expect(0)?;
+    inside(&net, &["ip", "link", "set", "t0", "up"]).expect(0)?;
+    let capture = |mode: &str| {
+        inside(
+            &net,
+            &[FLOWTAP, "capture", "-i", "t0", "--mode", mode, "--duration", "100ms", "-o", "-"],
+        )
+    };
+    let why = "its link type is 65534, and a tap reads Ethernet frames";
+    says(capture("tap"), 2, &["tap t0: ", why, "use --mode observe"])?;
+    says(capture("auto"), 0, &["capturing on t0: observe", why])
 }
 
 /// Over a link without an address of its own: the session's is the loopback interface's.

@@ -35,8 +35,9 @@ pub(super) struct Kernel(NetlinkSocket);
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
-    /// Its own address, as long as its kind has them.
-    pub(super) address: Vec<u8>,
+    /// The address that it was made with, or if it has none the one that it has; as long as its kind
+    /// has them.
+    pub(super) own_address: Vec<u8>,
     /// What it is a part of: a bridge, a bond.
     pub(super) master: Option<u32>,
     /// What it stands on, if that is here: a VLAN's interface.
@@ -265,7 +266,7 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
     Link {
         index: header.ifi_index.unsigned_abs(),
         name: link.get_ifname().map(text).unwrap_or_default(),
-        address: link.get_address().unwrap_or_default().to_vec(),
+        own_address: link.get_perm_address().or(link.get_address()).unwrap_or_default().to_vec(),
         master: link.get_master().ok(),
         lower: link.get_link().ok().filter(|_| is_lower_here),
         is_up: header.ifi_flags & libc::IFF_UP.unsigned_abs() != 0,

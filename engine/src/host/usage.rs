@@ -208,7 +208,13 @@ mod tests {
         let sessions: Vec<_> = established(table).collect();
         let interface = |index, address: &str| {
             let addresses = vec![address.parse().unwrap()];
-            interface::Interface { name: "x".into(), index, is_up: true, addresses }
+            interface::Interface {
+                name: "x".into(),
+                index,
+                is_up: true,
+                addresses,
+                link_kind: None,
+            }
         };
         // Whichever interface the kernel would send to such a peer by: it has been told none.
         for (index, address, expected) in [

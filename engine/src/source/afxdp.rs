@@ -236,6 +236,10 @@ fn check_uses(interface: &Interface, uses: &[Use]) -> Result<()> {
         return Err(refuse("the interface is down".to_owned())
             .advise(format!("bring it up with `ip link set {name} up`")));
     }
+    if let Some(kind) = interface.link_kind.filter(|_| !interface.is_ethernet()) {
+        return Err(refuse(format!("its link type is {kind}, and a tap reads Ethernet frames"))
+            .advise("use --mode observe, or tap what carries it"));
+    }
     let Some(used) = uses.first() else { return Ok(()) };
     Err(refuse(format!("{used}, and a tap takes all its packets: the host would be cut off"))
         .advise("use --mode observe, tap another interface, or give --force"))
@@ -307,7 +311,23 @@ mod tests {
     use super::*;
 
     fn interface(is_up: bool) -> Interface {
-        Interface { name: "no-such-if".into(), index: 1, is_up, addresses: Vec::new() }
+        let (name, addresses, link_kind) = ("no-such-if".into(), Vec::new(), None);
+        Interface { name, index: 1, is_up, addresses, link_kind }
+    }
+
+    #[test]
+    fn only_ethernet_is_tapped() {
+        for (kind, is_tapped) in [
+            (libc::ARPHRD_ETHER, true),
+            (libc::ARPHRD_LOOPBACK, true),
+            (libc::ARPHRD_NONE, false),
+            (libc::ARPHRD_IPGRE, false),
+        ] {
+            let interface = Interface { link_kind: Some(kind), ..interface(true) };
+            let refusal = check_uses(&interface, &[]).err().map(|error| error.to_string());
+            let is_right = refusal.as_ref().is_none_or(|text| text.contains("reads Ethernet"));
+            assert!(is_right && refusal.is_none() == is_tapped, "{kind}: {refusal:?}");
+        }
     }
 
     #[test]

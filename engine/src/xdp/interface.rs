@@ -26,6 +26,8 @@ pub struct Interface {
     pub is_up: bool,
     /// Its IP addresses.
     pub addresses: Vec<IpAddr>,
+    /// What kind of link it is (`ARPHRD_*` of linux/if_arp.h), if the kernel says.
+    pub link_kind: Option<u16>,
 }
 
 impl Interface {
@@ -45,13 +47,16 @@ impl Interface {
                 index,
                 is_up: false,
                 addresses: Vec::new(),
+                link_kind: None,
             });
             interface.is_up |= entry.is_up;
             interface.addresses.extend(entry.address);
         }
-        found
+        let mut found = found
             .filter(|interface| interface.index != 0)
-            .ok_or_else(|| fail(&io::Error::from_raw_os_error(libc::ENODEV)))
+            .ok_or_else(|| fail(&io::Error::from_raw_os_error(libc::ENODEV)))?;
+        found.link_kind = any_socket().and_then(|socket| syscall::kind_of(&socket, name)).ok();
+        Ok(found)
     }
 
     /// Addresses that somebody may be using it by: all but IPv6 link-local ones.
@@ -77,6 +82,12 @@ impl Interface {
         any_socket()
             .and_then(|socket| syscall::mtu(&socket, &self.name))
             .map_err(|cause| refused(format!("read the MTU of {}", self.name), &self.name, &cause))
+    }
+
+    /// Whether its frames begin with Ethernet headers, as far as is known.
+    pub fn is_ethernet(&self) -> bool {
+        const ETHERNET: [u16; 2] = [libc::ARPHRD_ETHER, libc::ARPHRD_LOOPBACK];
+        self.link_kind.is_none_or(|kind| ETHERNET.contains(&kind))
     }
 
     /// How many receive queues are in use.
@@ -226,6 +237,7 @@ mod tests {
         let loopback = Interface::find("lo").unwrap();
         assert!(loopback.index > 0 && loopback.rx_queues() >= 1);
         assert!(loopback.mtu().unwrap() > 1_000);
+        assert_eq!(loopback.link_kind, Some(libc::ARPHRD_LOOPBACK));
         let error = Interface::find("no-such-if").unwrap_err().to_string();
         assert!(error.starts_with("find interface no-such-if: no such device"), "{error}");
     }
@@ -248,7 +260,8 @@ mod tests {
     fn link_local_addresses_serve_nobody() {
         let addresses =
             vec!["fe80::1".parse().unwrap(), "fd00::1".parse().unwrap(), [10, 0, 0, 1].into()];
-        let interface = Interface { name: "x".into(), index: 1, is_up: true, addresses };
+        let interface =
+            Interface { name: "x".into(), index: 1, is_up: true, addresses, link_kind: None };
         assert_eq!(interface.service_addresses().count(), 2);
     }
 }

@@ -13,12 +13,13 @@ use crate::host::ethtool;
 use crate::host::facts::Interface;
 use crate::host::netlink::{self, Kernel, Link, TRANSFORMS};
 
-/// Which interface of which network since which start of the machine: each of these comes again,
-/// all together do not.
+/// Which interface of which network since which start of the machine: numbers and names come
+/// again, all of these together do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) interface: String,
     pub(super) index: u32,
+    /// The one that it was made with, if it has one: another may be given to it.
     pub(super) mac: Vec<u8>,
     pub(super) boot: String,
     /// The network namespace's number.
@@ -31,17 +32,16 @@ impl Identity {
         Ok(Self {
             interface: link.name.clone(),
             index: link.index,
-            mac: link.address.clone(),
+            mac: link.own_address.clone(),
             boot: fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(fail)?,
             network: network().map_err(fail)?,
         })
     }
 
-    /// Whether it is the same interface, by another name or with another MAC address, but not both.
+    /// Whether it is the same interface, by this name or another.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let renamed = Self { interface: other.interface.clone(), ..self.clone() };
-        let readdressed = Self { mac: other.mac.clone(), ..self.clone() };
-        renamed == *other || readdressed == *other
+        renamed == *other
     }
 }
 
