@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 
 use libtest_mimic::{Failed, Trial};
 
@@ -21,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("live::what_a_tap_has_no_room_for_is_counted", overload_is_exact),
         Trial::test("live::however_threads_wait_they_see_every_packet", waits),
         Trial::test("live::threads_run_where_they_are_told_to", processors),
+        Trial::test("live::threads_that_receive_go_first", priorities),
     ]
 }
 
@@ -120,8 +122,8 @@ fn processors() -> Outcome {
 /// The processors that the threads which receive may run on.
 fn receiving_on(pid: u32) -> Result<BTreeMap<String, String>, Failed> {
     let mut found = BTreeMap::new();
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let status = fs::read_to_string(thread?.path().join("status"))?;
+    for folder in threads(pid)? {
+        let status = fs::read_to_string(folder.join("status"))?;
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.unwrap_or_default().trim().to_owned()
@@ -132,4 +134,35 @@ fn receiving_on(pid: u32) -> Result<BTreeMap<String, String>, Failed> {
         }
     }
     Ok(found)
+}
+
+/// Those that receive have the priority that the program was started with, and all others a lower
+/// one.
+fn priorities() -> Outcome {
+    captured(&[], |pid| {
+        let found = || -> Result<BTreeMap<String, i32>, Failed> {
+            let of = |folder: &PathBuf| {
+                // `pid (name) state`, and 16 fields more before it.
+                let stat = fs::read_to_string(folder.join("stat"))?;
+                let (head, rest) = stat.rsplit_once(')').ok_or("no name")?;
+                let name = head.split_once('(').map_or("", |(_, name)| name);
+                Ok((name.to_owned(), rest.split_whitespace().nth(16).ok_or("no nice")?.parse()?))
+            };
+            threads(pid)?.iter().map(of).collect()
+        };
+        let are_right = |found: &BTreeMap<String, i32>| {
+            let are_there =
+                ["rx-0", "rx-1", "merge-0", "names"].map(|name| found.get(name).copied());
+            are_there == [Some(-15), Some(-15), Some(-5), Some(-5)]
+                && found.iter().all(|(name, nice)| *nice == -5 || name.starts_with("rx-"))
+        };
+        let is_so = crate::program::wait_for(|| found().is_ok_and(|found| are_right(&found)));
+        ensure(is_so, format!("{:?}", found()))
+    })
+}
+
+/// What the system says of each thread.
+fn threads(pid: u32) -> Result<Vec<PathBuf>, Failed> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?;
+    Ok(threads.flatten().map(|thread| thread.path()).collect())
 }

@@ -1,10 +1,10 @@
 //! `capture`: live interfaces, one `rx` thread for each receive queue or ring.
 //!
 //! [`settings`] is what it is told; `open` decides by which way each interface is captured from,
-//! and opens it; `rx` is the thread, `waiting` how it waits, `cpus` where it runs; `links`
-//! follows interfaces that change meanwhile, and by `handover` a thread's `line` gets another
-//! queue; `filters` has another filter take over; `shunt` brings home what the XDP program has
-//! counted by itself.
+//! and opens it; `rx` is the thread, `waiting` how it waits, `cpus` where it runs, `priority` that
+//! it goes first; `links` follows interfaces that change meanwhile, and by `handover` a thread's
+//! `line` gets another queue; `filters` has another filter take over; `shunt` brings home what the
+//! XDP program has counted by itself.
 //!
 //! An `rx` thread owns its queue's socket, a decoder and a core table; it receives, decodes
 //! and counts a batch at a time, and never waits for the threads behind it. With several
@@ -18,6 +18,7 @@ mod handover;
 mod line;
 mod links;
 mod open;
+mod priority;
 mod rx;
 pub mod settings;
 mod shunt;
@@ -141,6 +142,7 @@ pub fn capture(
         let asked = filters.iter().flat_map(Filters::of_threads);
         let rx_threads = make_threads(&accounts, &decoder, live, asked, inlets, given);
         let mut receivers = Vec::with_capacity(cores);
+        priority::put_others_behind();
         for (core, rx) in rx_threads.into_iter().enumerate() {
             // Not before: on a busy link packets fill a queue in less time than all else takes.
             let begun = rx.begin(&mut sources);
@@ -152,6 +154,7 @@ pub fn capture(
                 stages.drained.store(true, Ordering::Release);
             })?);
         }
+        priority::go_behind();
         // Once packets come: who reads it may rely on that.
         notices.iter().for_each(|text| observer.notice(text));
         filters.iter().for_each(|filters| filters.tell(&sources, observer));
