@@ -2,6 +2,7 @@
 //! clients to servers, others frame by frame as they would be in the file. Called by
 //! [`super::run`], and [`Feed`] by whoever wants frames in numbers.
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -54,10 +55,10 @@ fn clients() -> Spread {
     }
 }
 
-/// The MAC address that these frames are sent to.
-pub(crate) fn receiver_mac() -> String {
+/// The MAC and the IPv4 address that these frames are sent to.
+pub(crate) fn receiver() -> (String, Ipv4Addr) {
     let server = Host { side: Side::B, number: number::low16(FIRST_SERVER) };
-    server.mac().map(|byte| format!("{byte:02x}")).join(":")
+    (server.mac().map(|byte| format!("{byte:02x}")).join(":"), server.ipv4())
 }
 
 impl Feed {
