@@ -225,16 +225,16 @@ impl Changing {
 /// With all privileges given up: what the kernel and what threads reject changes; what is no
 /// expression changes nothing.
 fn at_hup() -> Outcome {
-    let mut it = Changing::begin(3_000, "udp port 53", &["--user", "nobody"])?;
+    let mut it = Changing::begin(3_000, "udp port 1194", &["--user", "nobody"])?;
     let add = |sums: &mut [u64; 3], more: [u64; 3]| {
         sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
         *sums
     };
     let mut sums = [0; 3];
-    it.send(add(&mut sums, it.books_of("udp port 53")?))?;
+    it.send(add(&mut sums, it.books_of("udp port 1194")?))?;
     for (expression, in_kernel) in [
         ("tcp and len >= 1", "it has nothing"),
-        ("not port 53", "all but port 53, protocol 6 or 17 or 132"),
+        ("not port 1194", "all but port 1194, protocol 6 or 17 or 132"),
         ("ip6 and tcp", "only from or to ::/0, protocol 6"),
         ("greater 0", "it has nothing"),
     ] {
@@ -300,11 +300,11 @@ fn in_kernel() -> Outcome {
     let made = generate_with("imix", 6_000, 200, 13, &["--ipv6-percent", "30"]);
     let file = |name: &str| made.folder.path().join(name);
     for (expression, in_kernel) in [
-        ("udp and port 53", "only port 53, protocol 17"),
+        ("udp and port 1194", "only port 1194, protocol 17"),
         ("tcp and not net 10.128.0.0/9", "only protocol 6"),
         ("ip6 and (tcp or udp)", "only from or to ::/0, protocol 6 or 17"),
         ("tcp port 443 or tcp port 80", "only port 443 or 80, protocol 6"),
-        ("not port 53", "all but port 53, protocol 6 or 17 or 132"),
+        ("not port 1194", "all but port 1194, protocol 6 or 17 or 132"),
     ] {
         // Nothing is known of lengths, so the kernel leaves this one alone.
         let undecided = format!("({expression}) and len >= 1");

@@ -87,7 +87,7 @@ impl Cast<'_> {
             (true, _) => (0, 443),
             (_, true) => (1 + (lot >> 16) % SERVERS, [443, 443, 80, 22, 8080][(lot % 5) as usize]),
             (_, false) => {
-                (1 + (lot >> 16) % SERVERS, [443, 53, 3478, 5004, 9000][(lot % 5) as usize])
+                (1 + (lot >> 16) % SERVERS, [443, 1194, 3478, 5004, 9000][(lot % 5) as usize])
             }
         };
         Ends {

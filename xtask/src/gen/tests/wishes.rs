@@ -98,3 +98,15 @@ fn nothing_comes_after_the_end_of_a_flow() {
     let over = flows.values().filter(|flow| flow.1).count();
     assert!(long > 300 && over * 10 > long * 8 && over < long + 20, "{over} of {long} end");
 }
+
+/// Their payloads are no messages, and meters look for those on port 53.
+#[test]
+fn no_flow_of_a_stream_is_on_the_port_of_dns() {
+    for frame in frames(&make("small64", Wishes::default())) {
+        if let Some(TransportSlice::Udp(udp)) =
+            SlicedPacket::from_ethernet(&frame).unwrap().transport
+        {
+            assert!(udp.source_port() != 53 && udp.destination_port() != 53);
+        }
+    }
+}
