@@ -56,15 +56,19 @@ impl Build {
     }
 }
 
-/// pmacctd's, with room for so many flows. What is not said here it writes several times over,
-/// or loses on the way to itself.
+/// The most buckets of pmacctd's cache, each of which it takes 4 kB for at its start. A bucket
+/// holds any number of flows.
+const PMACCTD_BUCKETS: u64 = 262_147;
+
+/// pmacctd's, for so many flows. What is not said here it writes several times over, or loses on
+/// the way to itself.
 pub(super) fn pmacctd_config(flows: u64) -> String {
     format!(
         "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
          print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
          plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\n\
          aggregate: src_host, dst_host, src_port, dst_port, proto\n",
-        4 * flows + 1
+        (2 * flows + 1).min(PMACCTD_BUCKETS)
     )
 }
 
@@ -91,4 +95,17 @@ pub(super) fn said_version(program: &Path, [argument, text]: [&str; 2]) -> Strin
     let said = String::from_utf8_lossy(&output).into_owned();
     let line = said.lines().find(|line| line.contains(text));
     line.unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pmacctd_takes_no_more_memory_than_there_is() {
+        for (flows, buckets) in [(1_000, 2_001), (5_000_000, PMACCTD_BUCKETS)] {
+            let config = pmacctd_config(flows);
+            assert!(config.contains(&format!("print_cache_entries: {buckets}\n")), "{config}");
+        }
+    }
 }
