@@ -165,7 +165,6 @@ fn has_ethtool() -> bool {
 }
 
 /// Runs `ip` with `args`.
-/// Runs `ip`.
 ///
 /// # Errors
 /// What it says.
