@@ -313,7 +313,7 @@ fn said_count(said: &str, name: &str) -> Result<u64, String> {
 }
 
 fn softflowd_args(place: &Place<'_>) -> Vec<String> {
-    let mut args = strings(&["-d", "-i", "v1", "-p", "pid", "-c", "control", "-m"]);
+    let mut args = strings(&["-d", "-6", "-i", "v1", "-p", "pid", "-c", "control", "-m"]);
     args.push((2 * place.flows).to_string());
     args
 }

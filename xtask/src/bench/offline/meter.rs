@@ -1,5 +1,5 @@
 //! The meters: how each one is run on a capture file, and what its result adds up to, read by
-//! that meter's own reader where it has one.
+//! that meter's own reader where it has one, or else as it says itself.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -27,6 +27,8 @@ pub(super) struct Case<'a> {
     /// Its own, and empty before.
     pub(super) folder: &'a Path,
     pub(super) flows: u64,
+    /// A UDP port of this host that takes records, and that nobody reads.
+    pub(super) collector: u16,
 }
 
 /// A flow meter.
@@ -182,11 +184,11 @@ fn sums_of_json(case: &Case<'_>, _: &str) -> Result<Sums, String> {
     Ok(sums)
 }
 
-/// All numbers in the first line that holds `text`, in order.
+/// All numbers behind `text` in the first line that holds it, in order.
 pub(super) fn numbers_after(said: &str, text: &str) -> Result<Vec<u64>, String> {
-    let line = said.lines().find(|line| line.contains(text));
-    let line = line.ok_or_else(|| format!("it did not say {text:?}"))?;
-    let digits = line.split(|letter: char| !letter.is_ascii_digit());
+    let rest = said.lines().find_map(|line| Some(line.split_once(text)?.1));
+    let rest = rest.ok_or_else(|| format!("it did not say {text:?}"))?;
+    let digits = rest.split(|letter: char| !letter.is_ascii_digit());
     Ok(digits.filter(|digits| !digits.is_empty()).map(number).collect())
 }
 

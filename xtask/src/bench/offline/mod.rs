@@ -7,6 +7,7 @@ pub(super) mod result;
 mod walk;
 
 use std::fs;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use meter::{Case, Meter};
@@ -184,7 +185,10 @@ fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Resu
     let failed = |error: std::io::Error| format!("{}: {error}", own.display());
     let _ = fs::remove_dir_all(&own);
     fs::create_dir_all(&own).map_err(failed)?;
-    let case = Case { capture: &capture.path, folder: &own, flows };
+    // What is sent there is dropped once the socket is full.
+    let collector = UdpSocket::bind("127.0.0.1:0").map_err(failed)?;
+    let port = collector.local_addr().map_err(failed)?.port();
+    let case = Case { capture: &capture.path, folder: &own, flows, collector: port };
     let mut command = vec![meter.program.display().to_string()];
     command.extend((meter.args)(&case));
     let (usage, said) = measure(&command, meter.cpus, &own)?;
