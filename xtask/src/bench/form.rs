@@ -1,7 +1,7 @@
 //! What all benchmarks are told: how much to run, where to work, and where the report goes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::programs::Build;
 
@@ -28,14 +28,31 @@ impl Form {
         if self.small { Build::Tests } else { Build::Release }
     }
 
-    /// A folder of this run's own, by its whole path, as meters run in folders of theirs.
+    /// A folder of this run's own, by its whole path, as meters run in folders of theirs. Those
+    /// of runs that were killed are removed.
     ///
     /// # Errors
     /// If there is no such folder.
     pub(super) fn work_folder(&self) -> Result<Folder, String> {
         let folder = fs::canonicalize(&self.folder)
             .map_err(|error| format!("find {}: {error}; name a folder", self.folder.display()))?;
-        Ok(Folder(folder.join(format!("flowtap-bench-{}", std::process::id()))))
+        remove_left(&folder);
+        Ok(Folder(folder.join(format!("{PREFIX}{}", std::process::id()))))
+    }
+}
+
+/// Of the folders' names, before the number of the process.
+const PREFIX: &str = "flowtap-bench-";
+
+/// Removes folders of processes that are gone.
+fn remove_left(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if number.is_some_and(|number| !Path::new(&format!("/proc/{number}")).exists()) {
+            // As when it is dropped.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -44,7 +61,28 @@ pub(super) struct Folder(pub(super) PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left there is no harm but for its size.
+        // What is left there is no harm but for its size; the next run removes it.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_killed_runs_have_left_is_removed() {
+        let own = std::process::id();
+        let folder = std::env::temp_dir().join(format!("flowtap-form-{own}"));
+        let of = |name: &str| folder.join(format!("{PREFIX}{name}"));
+        let (gone, runs, other) = (of(&u32::MAX.to_string()), of(&own.to_string()), of("notes"));
+        for made in [&gone, &runs, &other] {
+            fs::create_dir_all(made.join("run")).unwrap();
+        }
+        let form =
+            Form { long: false, small: true, folder: folder.clone(), output: PathBuf::new() };
+        let _work = form.work_folder().unwrap();
+        assert_eq!([&gone, &runs, &other].map(|it| it.exists()), [false, true, true]);
+        fs::remove_dir_all(&folder).unwrap();
     }
 }
