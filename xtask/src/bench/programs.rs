@@ -56,19 +56,22 @@ impl Build {
     }
 }
 
-/// The most buckets of pmacctd's cache, each of which it takes 4 kB for at its start. A bucket
-/// holds any number of flows.
-const PMACCTD_BUCKETS: u64 = 262_147;
+/// Flows one way for each bucket of pmacctd's cache. It takes 4 kB for a bucket, at its start, and
+/// has room for ten flows to each in chains; if that is filled, packets are lost.
+const PMACCTD_CHAIN: u64 = 8;
 
-/// pmacctd's, for so many flows. What is not said here it writes several times over, or loses on
-/// the way to itself.
+/// The most buckets. If its start takes too long, it ends before it has read anything.
+const PMACCTD_BUCKETS: u64 = 500_000;
+
+/// pmacctd's, for so many flows both ways. What is not said here it writes several times over,
+/// or loses on the way to itself.
 pub(super) fn pmacctd_config(flows: u64) -> String {
     format!(
         "plugins: print\nprint_output: csv\nprint_output_file: flows.csv\n\
          print_output_file_append: true\nprint_refresh_time: 3600\nprint_cache_entries: {}\n\
          plugin_pipe_size: 256000000\nplugin_buffer_size: 256000\n\
          aggregate: src_host, dst_host, src_port, dst_port, proto\n",
-        (2 * flows + 1).min(PMACCTD_BUCKETS)
+        (2 * flows / PMACCTD_CHAIN + 1).min(PMACCTD_BUCKETS)
     )
 }
 
@@ -103,7 +106,7 @@ mod tests {
 
     #[test]
     fn pmacctd_takes_no_more_memory_than_there_is() {
-        for (flows, buckets) in [(1_000, 2_001), (5_000_000, PMACCTD_BUCKETS)] {
+        for (flows, buckets) in [(1_000, 251), (5_000_000, 500_000)] {
             let config = pmacctd_config(flows);
             assert!(config.contains(&format!("print_cache_entries: {buckets}\n")), "{config}");
         }
