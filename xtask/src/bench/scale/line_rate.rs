@@ -160,6 +160,12 @@ fn assumptions(scale: &Scale) -> Vec<String> {
         "Packets are of random flows, all alike: the worst case for caches. Traffic with few large \
          flows costs less."
             .into(),
+        "No names are learned, which the program does by default: what looking for them takes of \
+         each packet (in instructions, `path/names` less `path/bare`), and the thread that reads \
+         them, are not counted. Headers are in the core's cache when they are decoded, as they \
+         were when that was measured: waiting for what the card has just written is taken to be \
+         in what receiving takes."
+            .into(),
         format!(
             "Lines of {LINE:.0} bytes from or to memory: {RECEIVE_LINES:.0} to receive a packet \
              (frame, and descriptors together, written by the card and read by a core; none if the \

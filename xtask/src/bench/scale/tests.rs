@@ -74,6 +74,8 @@ fn the_report_has_the_model_and_what_it_assumes() {
         "148.8 M packets/s: 6.7 ns a packet for all cores together. Receiving takes 50 ns (an \
          assumption, not measured",
         "- Cores of this kind, with its caches",
+        "- No names are learned",
+        "Headers are in the core's cache",
         "500 ns among 64",
     ] {
         assert!(said.contains(part), "{part} is not in\n{said}");
