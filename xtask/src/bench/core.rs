@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use self::counts::{Baseline, Count};
 use self::times::Time;
 use super::document::{self, Block};
+use super::machine::Machine;
 use super::report::{Findings, Measured, Report};
 
 /// What one run of a benchmark works on: `ITEMS` of `benches/pieces`.
@@ -50,6 +51,7 @@ pub(super) struct Pieces {
 /// If a benchmark cannot be run, or takes more instructions than it may.
 pub(super) fn run(args: &Args) -> Result<(), String> {
     Report::expect(&args.output)?;
+    let machine = Machine::here();
     let times = if args.instructions { Vec::new() } else { times::measure()? };
     let mut counts = counts::measure()?;
     if !args.save_baseline && Baseline::read(&args.baseline)?.is_exceeded_by(&counts) {
@@ -66,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     baseline.apply_to(&mut counts);
     let pieces = Pieces { valgrind, times, counts };
     print!("{}", document::text(&pieces.tables()));
-    let mut found = Measured::here(pieces.clone());
+    let mut found = Measured::on(machine, pieces.clone());
     Report::change(&args.output, |report| {
         if let Some(before) = report.core.take().filter(|_| args.instructions) {
             // They were not measured anew.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
+
 use super::programs::Build;
 
 /// How much to run, and where.
@@ -59,6 +61,28 @@ fn remove_left(folder: &Path) {
 /// Removes the folder and everything in it.
 pub(super) struct Folder(pub(super) PathBuf);
 
+impl Folder {
+    /// Asked before hours are spent.
+    ///
+    /// # Errors
+    /// If there is less room than so many bytes where it is.
+    pub(super) fn expect_room(&self, bytes: u64) -> Result<(), String> {
+        let place = self.0.parent().unwrap_or(&self.0);
+        let failed = |errno| format!("ask for the room in {}: {errno}", place.display());
+        let here = statvfs(place).map_err(failed)?;
+        let free = here.blocks_available() * here.fragment_size();
+        if free >= bytes {
+            return Ok(());
+        }
+        Err(format!(
+            "work in {}: {} MB are needed there, {} MB are free; name another folder with --folder",
+            place.display(),
+            bytes.div_ceil(1_000_000),
+            free / 1_000_000
+        ))
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         // What is left there is no harm but for its size; the next run removes it.
@@ -71,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_killed_runs_have_left_is_removed() {
+    fn what_killed_runs_have_left_is_removed_and_too_little_room_is_said() {
         let own = std::process::id();
         let folder = std::env::temp_dir().join(format!("flowtap-form-{own}"));
         let of = |name: &str| folder.join(format!("{PREFIX}{name}"));
@@ -81,8 +105,10 @@ mod tests {
         }
         let form =
             Form { long: false, small: true, folder: folder.clone(), output: PathBuf::new() };
-        let _work = form.work_folder().unwrap();
+        let work = form.work_folder().unwrap();
         assert_eq!([&gone, &runs, &other].map(|it| it.exists()), [false, true, true]);
+        assert_eq!(work.expect_room(1), Ok(()));
+        assert!(work.expect_room(u64::MAX).unwrap_err().contains("MB are free; name another"));
         fs::remove_dir_all(&folder).unwrap();
     }
 }

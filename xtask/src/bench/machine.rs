@@ -22,6 +22,7 @@ pub(super) struct Machine {
 }
 
 impl Machine {
+    /// As they are now: to be asked before anything is built of it, which takes its time.
     pub(super) fn here() -> Self {
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let of_cpu = |name: &str| field(&cpu, name);

@@ -24,10 +24,10 @@ pub(super) struct Measured<T> {
 }
 
 impl<T> Measured<T> {
-    /// Of this process, here and now.
-    pub(super) fn here(result: T) -> Self {
+    /// By this process, on a machine as it was when what is measured was built.
+    pub(super) fn on(machine: Machine, result: T) -> Self {
         let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-        Self { machine: Machine::here(), command: format!("cargo xtask {command}"), result }
+        Self { machine, command: format!("cargo xtask {command}"), result }
     }
 }
 
@@ -186,11 +186,14 @@ mod tests {
     #[test]
     fn a_part_is_told_and_a_missing_one_is_named() {
         let mut parts = Parts::default();
-        parts.add(Some(&Measured::here(Made("it".into()))), ("Made up", "make"));
+        let machine = Machine { commit: "0123abc".into(), is_changed: true, ..Machine::here() };
+        let measured = Measured::on(machine, Made("it".into()));
+        parts.add(Some(&measured), ("Made up", "make"));
         parts.add(None::<&Measured<Made>>, ("Another", "bench another"));
         let text = document::text(&parts.document());
         for part in [
             "## Made up",
+            "flowtap at 0123abc with changes",
             "found it",
             "- Slower than light.",
             "- Another: not in this report; `bench another` measures it.",

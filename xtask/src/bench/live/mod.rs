@@ -21,6 +21,7 @@ use result::{Live, Run, Series};
 
 use super::document;
 use super::form::Form;
+use super::machine::Machine;
 use super::report::{Measured, Report};
 use crate::r#gen::live::receiver;
 use crate::net::{Link, ip};
@@ -123,12 +124,20 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
     Report::expect(&args.form.output)?;
+    let machine = Machine::here();
     let _link = Link::up(LINK)?;
     let build = args.form.build();
     let (meters, missing) = meter::all(&build.flowtap()?, &build.benchmark("receive")?, args.alone);
     let folder = args.form.work_folder()?;
     let plan = args.plan();
-    let mut series = Vec::new();
+    let told = |meter: &Meter| (meter.name.to_owned(), meter.version());
+    let mut found = Live {
+        seconds: plan.seconds,
+        rounds: plan.rounds,
+        versions: meters.iter().map(told).collect(),
+        missing: missing.into_iter().map(str::to_owned).collect(),
+        series: Vec::new(),
+    };
     for mut case in CASES {
         if args.form.small {
             // Every flow has a packet.
@@ -149,16 +158,12 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         }
         let one = Series { name: case.name.to_owned(), runs };
         println!("{}", document::text(&one.blocks()));
-        series.push(one);
+        found.series.push(one);
+        // What comes later may fail.
+        let found = Measured::on(machine.clone(), found.clone());
+        Report::change(&args.form.output, |report| report.live = Some(found))?;
     }
-    let found = Measured::here(Live {
-        seconds: plan.seconds,
-        rounds: plan.rounds,
-        versions: meters.iter().map(|meter| (meter.name.to_owned(), meter.version())).collect(),
-        missing: missing.into_iter().map(str::to_owned).collect(),
-        series,
-    });
-    Report::change(&args.form.output, |report| report.live = Some(found))
+    Ok(())
 }
 
 /// What is sent.

@@ -140,8 +140,8 @@ impl Findings for Live {
              packet sockets. Without a link: the kernel gives the frames to the receiver's XDP \
              program itself, as if its first queue had received them. A packet is counted if it is in the receiver's results. The bare \
              receiver has flowtap's XDP program and sockets, and counts; in the kernel the same \
-             program drops and counts by its filter, and nothing comes up. tcpdump writes to \
-             nowhere.",
+             program drops and counts by its filter, and nothing comes up. softflowd keeps \
+             statistics and sends no records; tcpdump writes to nowhere.",
             self.rounds, self.seconds
         ))];
         self.series.iter().for_each(|series| blocks.extend(series.blocks()));
@@ -168,6 +168,12 @@ impl Findings for Live {
     fn gaps(&self) -> Vec<String> {
         let mut gaps =
             vec!["Live: real network cards, zero-copy drivers, several queues at once.".to_owned()];
+        let has = |name: &&str| self.series.iter().any(|series| series.name == *name);
+        let left: Vec<_> =
+            super::CASES.map(|case| case.name).into_iter().filter(|name| !has(name)).collect();
+        if !left.is_empty() {
+            gaps.push(format!("Live, as it ended before: {}.", left.join("; ")));
+        }
         if !self.missing.is_empty() {
             gaps.push(format!("Live peers that were not there: {}.", self.missing.join(", ")));
         }
@@ -222,6 +228,7 @@ mod tests {
             series: vec![series],
         };
         assert_eq!(live.losses(), ["Live, small: quick takes more."]);
-        assert!(live.gaps()[1].contains("argus"));
+        assert!(live.gaps()[1].contains("10 k flows; 60 bytes, 1 M flows;"), "{:?}", live.gaps());
+        assert!(live.gaps()[2].contains("argus"));
     }
 }

@@ -6,6 +6,7 @@ mod peers;
 pub(super) mod result;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use result::{Offline, Run, Series};
 use super::document;
 use super::form::Form;
 use super::ipfix::Sums;
+use super::machine::Machine;
 use super::report::{Measured, Report};
 use super::usage::measure;
 
@@ -38,13 +40,52 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-/// A capture to run on: name, what it is, packets and flows in the short form.
-const CAPTURES: [(&str, &str, u64, u64); 4] = [
-    ("imix", "frames of 60, 590 and 1,514 bytes, 7 : 4 : 1, all flows alike", 1_000_000, 100_000),
-    ("small64", "frames of 60 bytes, all flows alike", 2_000_000, 10_000),
-    ("scan", "one-packet flows beside a thousand long ones", 1_000_000, 500_000),
-    ("web", "sessions of TLS: 5 % of packets are of DNS, 5 % of handshakes", 1_050_000, 30_000),
+/// A capture to run on.
+struct Kind {
+    name: &'static str,
+    /// What it is.
+    about: &'static str,
+    /// In the short form.
+    packets: u64,
+    flows: u64,
+    /// About what a packet takes in the file.
+    packet_bytes: u64,
+}
+
+const CAPTURES: [Kind; 4] = [
+    Kind {
+        name: "imix",
+        about: "frames of 60, 590 and 1,514 bytes, 7 : 4 : 1, all flows alike",
+        packets: 1_000_000,
+        flows: 100_000,
+        packet_bytes: 380,
+    },
+    Kind {
+        name: "small64",
+        about: "frames of 60 bytes, all flows alike",
+        packets: 2_000_000,
+        flows: 10_000,
+        packet_bytes: 80,
+    },
+    Kind {
+        name: "scan",
+        about: "one-packet flows beside a thousand long ones",
+        packets: 1_000_000,
+        flows: 500_000,
+        packet_bytes: 110,
+    },
+    Kind {
+        name: "web",
+        about: "sessions of TLS: 5 % of packets are of DNS, 5 % of handshakes; 1 % have two VLAN \
+                tags, which nfpcapd, argus, softflowd and NFStream pass over",
+        packets: 1_050_000,
+        flows: 30_000,
+        packet_bytes: 900,
+    },
 ];
+
+/// The most that a meter writes for a flow, in bytes: JSON lines.
+const FLOW_BYTES: u64 = 600;
 
 /// How much larger captures of the long form are, and smaller those of the small one.
 const FACTOR: u64 = 10;
@@ -56,6 +97,7 @@ pub(super) use walk::{Args as WalkArgs, run as walk};
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
     Report::expect(&args.form.output)?;
+    let machine = Machine::here();
     let flowtap = args.form.build().flowtap()?;
     let (mut meters, missing) = meter::all(&flowtap);
     if args.alone {
@@ -73,11 +115,20 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         |n| if args.form.long { n * FACTOR } else { n / if args.form.small { FACTOR } else { 1 } };
     let by_size = if args.form.long { 5 } else { 3 };
     let rounds = args.rounds.unwrap_or(if args.form.small { 1 } else { by_size });
-    let mut series = Vec::new();
-    for (name, about, packets, flows) in CAPTURES {
+    let room = |kind: Kind| size(kind.packets * kind.packet_bytes + kind.flows * FLOW_BYTES);
+    folder.expect_room(CAPTURES.map(room).into_iter().max().unwrap_or(0))?;
+    let mut found = Offline {
+        seed: args.seed,
+        rounds,
+        timeouts_s: meter::TIMEOUTS,
+        versions: meters.iter().map(|meter| (meter.name.to_owned(), meter.version())).collect(),
+        missing: missing.into_iter().map(str::to_owned).collect(),
+        series: Vec::new(),
+    };
+    for Kind { name, about, packets, flows, .. } in CAPTURES {
         let (packets, flows) = (size(packets), size(flows));
         let capture = Capture::make(&folder.0, name, packets, flows, args.seed)?;
-        let runs = take_turns(&meters, &capture, &folder.0, rounds, flows)?;
+        let (runs, reasons) = take_turns(&meters, &capture, &folder.0, rounds, flows)?;
         fs::remove_file(&capture.path).map_err(|error| error.to_string())?;
         let one = Series {
             capture: name.to_owned(),
@@ -86,20 +137,16 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
             flows,
             capture_bytes: capture.file_bytes,
             runs,
+            reasons,
         };
         println!("{}: {}\n", one.capture, one.about());
         println!("{}", document::text(&[one.table()]));
-        series.push(one);
+        found.series.push(one);
+        // What comes later may fail.
+        let found = Measured::on(machine.clone(), found.clone());
+        Report::change(&args.form.output, |report| report.offline = Some(found))?;
     }
-    let found = Measured::here(Offline {
-        seed: args.seed,
-        rounds,
-        timeouts_s: meter::TIMEOUTS,
-        versions: meters.iter().map(|meter| (meter.name.to_owned(), meter.version())).collect(),
-        missing: missing.into_iter().map(str::to_owned).collect(),
-        series,
-    });
-    Report::change(&args.form.output, |report| report.offline = Some(found))
+    Ok(())
 }
 
 /// A capture file and its truth.
@@ -143,6 +190,9 @@ impl Capture {
     }
 }
 
+/// Why a meter has no result, by its name.
+type Reasons = BTreeMap<String, String>;
+
 /// Runs all meters by turns.
 fn take_turns(
     meters: &[Meter],
@@ -150,8 +200,13 @@ fn take_turns(
     folder: &Path,
     rounds: usize,
     flows: u64,
-) -> Result<Vec<Run>, String> {
+) -> Result<(Vec<Run>, Reasons), String> {
     let mut runs = Vec::new();
+    let mut reasons = Reasons::new();
+    for meter in meters.iter().filter(|meter| capture.packets > meter.most_packets) {
+        let most = format!("not asked for more than {} packets", meter.most_packets);
+        reasons.insert(meter.name.to_owned(), most);
+    }
     let mut no_more: Vec<&str> = Vec::new();
     for round in 0..rounds {
         for turn in 0..meters.len() {
@@ -172,12 +227,13 @@ fn take_turns(
                 Err(error) if meter.is_ours() => return Err(error),
                 Err(error) => {
                     eprintln!("bench: {}: {error}", meter.name);
+                    reasons.insert(meter.name.to_owned(), meter.without_paths(&error, folder));
                     no_more.push(meter.name);
                 }
             }
         }
     }
-    Ok(runs)
+    Ok((runs, reasons))
 }
 
 fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Result<Run, String> {
@@ -197,7 +253,7 @@ fn run_once(meter: &Meter, capture: &Capture, folder: &Path, flows: u64) -> Resu
     Ok(Run {
         meter: meter.name.to_owned(),
         is_ours: meter.is_ours(),
-        command: shown.replace(&meter.program.display().to_string(), meter.name_of_program()),
+        command: meter.without_paths(&shown, folder),
         writes: meter.writes.to_owned(),
         cpus: meter.cpus.to_owned(),
         usage,
@@ -213,6 +269,13 @@ impl Meter {
 
     fn is_ours_or_ceiling(&self) -> bool {
         self.is_ours() || self.name == meter::CEILING
+    }
+
+    /// As it would be said on any machine.
+    fn without_paths(&self, text: &str, folder: &Path) -> String {
+        let program = self.program.display().to_string();
+        let text = text.replace(&program, self.name_of_program());
+        text.replace(&folder.display().to_string(), "FOLDER")
     }
 
     fn name_of_program(&self) -> &str {

@@ -33,6 +33,9 @@ pub(crate) struct Series {
     pub(super) flows: u64,
     pub(super) capture_bytes: u64,
     pub(super) runs: Vec<Run>,
+    /// Why a meter has no result, by its name; older reports do not say.
+    #[serde(default)]
+    pub(super) reasons: BTreeMap<String, String>,
 }
 
 /// All captures.
@@ -166,8 +169,11 @@ impl Findings for Offline {
     fn blocks(&self) -> Vec<Block> {
         let mut blocks = vec![Block::Text(format!(
             "Seed {}, {} rounds by turns, medians; the whole process, from a capture file to a \
-             flow file, both on tmpfs; idle timeout {} s, active {} s where a meter has them. \
-             Results are held against the truth; 0 records: it does not say. Memory is that of \
+             flow file, both on tmpfs, but that softflowd sends its records to a socket that \
+             nobody reads and tshark prints a table; idle timeout {} s, active {} s where a meter \
+             has them. Results are held against the truth: what was written is read back, but of \
+             softflowd, YAF and tshark it is what they say themselves; 0 records: it does not say. \
+             Memory is that of \
              the largest process. The ceiling is one thread that reads the file, walks its \
              packets' headers and hashes their keys, and does nothing else. A meter that takes \
              too long runs once.",
@@ -202,11 +208,21 @@ impl Findings for Offline {
             vec![format!("Offline peers that were not there: {}.", self.missing.join(", "))];
         for series in &self.series {
             let has_run = |meter: &&String| series.runs.iter().any(|run| run.meter == **meter);
-            let without: Vec<_> = self.versions.keys().filter(|meter| !has_run(meter)).collect();
+            let without = self.versions.keys().filter(|meter| !has_run(meter));
+            let with_reason = |meter: &String| match series.reasons.get(meter) {
+                Some(reason) => format!("{meter} ({reason})"),
+                None => meter.clone(),
+            };
+            let without: Vec<_> = without.map(with_reason).collect();
             if !without.is_empty() {
-                let without = without.into_iter().map(String::as_str).collect::<Vec<_>>();
                 gaps.push(format!("No result on {}: {}.", series.capture, without.join(", ")));
             }
+        }
+        let has = |name: &&str| self.series.iter().any(|series| series.capture == *name);
+        let left = super::CAPTURES.map(|kind| kind.name);
+        let left: Vec<_> = left.into_iter().filter(|name| !has(name)).collect();
+        if !left.is_empty() {
+            gaps.push(format!("Offline, as it ended before: {}.", left.join(", ")));
         }
         gaps
     }
@@ -215,7 +231,7 @@ impl Findings for Offline {
         let runs = || self.series.iter().flat_map(|series| &series.runs);
         let tell = |(meter, version): (&String, &String)| {
             let run = runs().find(|run| run.meter == *meter);
-            let command = run.map_or("did not run", |run| &run.command);
+            let command = run.map_or("no result", |run| &run.command);
             format!("{meter} ({version}): `{command}`")
         };
         self.versions.iter().map(tell).collect()
@@ -257,6 +273,7 @@ mod tests {
             flows: 1,
             capture_bytes: 1,
             runs,
+            reasons: [("slow".to_owned(), "ended after 900 s".to_owned())].into(),
         };
         let offline = Offline {
             seed: 1,
@@ -268,6 +285,9 @@ mod tests {
             missing: vec!["yaf".to_owned()],
             series: vec![series],
         };
+        let mut old = serde_json::to_value(&offline.series[0]).unwrap();
+        old.as_object_mut().unwrap().remove("reasons").unwrap();
+        assert!(serde_json::from_value::<Series>(old).unwrap().reasons.is_empty());
         let said = text(&offline.blocks());
         for part in
             ["| flowtap | 1.00 | 1.00 | 0.67 to 2.00 |", "| quick | 4.00 | 4.00 |", "wrong: 3"]
@@ -280,9 +300,13 @@ mod tests {
         );
         assert_eq!(
             offline.gaps(),
-            ["Offline peers that were not there: yaf.", "No result on imix: slow."]
+            [
+                "Offline peers that were not there: yaf.",
+                "No result on imix: slow (ended after 900 s).",
+                "Offline, as it ended before: small64, scan, web.",
+            ]
         );
         let small = "small (small 1.0): `small CAPTURE`";
-        assert_eq!(offline.commands(), ["slow (slow 2): `did not run`", small]);
+        assert_eq!(offline.commands(), ["slow (slow 2): `no result`", small]);
     }
 }

@@ -17,6 +17,7 @@ pub(super) mod result;
 mod tests;
 
 use super::form::Form;
+use super::machine::Machine;
 use super::report::{Measured, Report};
 use figure::Caches;
 use needs::Receive;
@@ -81,6 +82,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         _ => USUAL,
     };
     Report::expect(&args.form.output)?;
+    let machine = Machine::here();
     let build = args.form.build();
     let flowtap = build.flowtap()?;
     let folder = args.form.work_folder()?;
@@ -105,5 +107,6 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
     let receive = args.receive_ns.map_or_else(Receive::assumed, Receive::given);
     let found = Scale { caches: Caches::here(), receive, available, figures, programs };
     println!("{}", found.text());
-    Report::change(&args.form.output, |report| report.scale = Some(Measured::here(found)))
+    let found = Measured::on(machine, found);
+    Report::change(&args.form.output, |report| report.scale = Some(found))
 }
