@@ -77,7 +77,7 @@ const CAPTURES: [Kind; 4] = [
     Kind {
         name: "web",
         about: "sessions of TLS: 5 % of packets are of DNS, 5 % of handshakes; 1 % have two VLAN \
-                tags, which nfpcapd, argus, softflowd and NFStream pass over",
+                tags, which of the peers only tshark looks behind",
         packets: 1_050_000,
         flows: 30_000,
         packet_bytes: 900,
