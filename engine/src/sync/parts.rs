@@ -109,7 +109,7 @@ fn places(hash: u64) -> [usize; 2] {
 /// How many of `len` evenly spread hashes are below this one.
 #[expect(clippy::cast_possible_truncation, reason = "it is less than `len`")]
 fn share(hash: u64, len: usize) -> usize {
-    (u128::from(hash) * len as u128 >> 64) as usize
+    ((u128::from(hash) * len as u128) >> 64) as usize
 }
 
 /// Where `key` is in a part, or where it would go.
