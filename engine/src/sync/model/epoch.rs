@@ -349,6 +349,7 @@ impl<T> Atomic<T> {
     /// # Errors
     /// If something else is there.
     #[track_caller]
+    #[expect(clippy::result_unit_err, reason = "nobody asks what was there instead")]
     pub fn compare_exchange<'g>(
         &self,
         current: Shared<'_, T>,
