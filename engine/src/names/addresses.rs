@@ -83,16 +83,15 @@ impl AddressesView {
 }
 
 /// The name by `answers`, which are in the order of time, of those that still count at `moment`: one
-/// that somebody asked for rather than the answer to a reverse look-up, one whose life is not over,
-/// by the first service that has any; and of them the latest.
+/// that somebody asked for rather than a server's on the way or the answer to a reverse look-up, one
+/// whose life is not over, by the first service that has any; and of them the latest.
 fn choose(answers: &[Answer], moment: Moment, is_by_others: bool) -> Option<AddressName> {
     let counting = || {
         let with_age = |answer| Answer::age_at(answer, moment).map(|age| (answer, age));
         answers.iter().rev().filter_map(with_age)
     };
-    let rank = |(answer, (_, is_stale)): &(&Answer, (u64, bool))| {
-        (answer.is_reverse, *is_stale, answer.service)
-    };
+    let rank =
+        |(answer, (_, is_stale)): &(&Answer, (u64, bool))| (answer.way, *is_stale, answer.service);
     // Of several the first that comes here, which is the latest.
     let (best, (age_ns, is_stale)) = counting().min_by_key(rank)?;
     let is_ambiguous = counting().any(|(other, (_, other_is_stale))| {

@@ -171,8 +171,20 @@ pub struct DnsAnswer {
     pub address: IpAddr,
     /// The least time to live on the way to it, in seconds.
     pub ttl_seconds: u32,
-    /// Whether it answers a reverse look-up (PTR).
-    pub is_reverse: bool,
+    /// How the question led to it.
+    pub way: AnswerWay,
+}
+
+/// How an answer has a name for an address, the surest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnswerWay {
+    /// The name was asked, or is a host's own word to all.
+    Asked,
+    /// It is a server's to which the asked name leads (NS, MX, SRV): whoever answers for the one
+    /// says it of the other.
+    Server,
+    /// The address was asked for its name (PTR).
+    Reverse,
 }
 
 /// What a host said of itself, or a server of a host.

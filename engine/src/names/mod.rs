@@ -42,8 +42,8 @@ pub use apps::App;
 pub use conversations::{Conversations, ParserCounters};
 pub use counters::NamesCounters;
 pub use finding::{
-    DnsAnswer, DnsDetail, DnsMessage, DnsRecord, DnsSection, Finding, FlowFact, HostFact, HostHint,
-    NameService,
+    AnswerWay, DnsAnswer, DnsDetail, DnsMessage, DnsRecord, DnsSection, Finding, FlowFact,
+    HostFact, HostHint, NameService,
 };
 pub use handover::PayloadSender;
 pub use labels::{DevicesReader, Labeller, Labels, Tables};

@@ -340,9 +340,9 @@ impl Known {
         for answer in message.answers.iter().filter(|answer| !answer.name.is_empty()) {
             let name = answer.name.as_ref().into();
             let address = answer.address;
-            let is_reverse = answer.is_reverse;
-            let answer = Answer::new(time, place, answer.ttl_seconds, name, message.service)
-                .by_reverse(is_reverse);
+            let way = answer.way;
+            let answer =
+                Answer::new(time, place, answer.ttl_seconds, name, message.service).by(way);
             let outcome = self.addresses.add(client, address, &answer);
             counters.evicted.add(outcome.evicted);
             counters.merged.add(outcome.merged);

@@ -1,8 +1,8 @@
 //! One answer, and for which flows it counts.
 
 use crate::limits::{STALE_NS, TTL_SECONDS};
-use crate::names::NameService;
 use crate::names::recordings::Place;
+use crate::names::{AnswerWay, NameService};
 use crate::sync::Arc;
 use crate::time::{SECOND_NS, Timestamp};
 
@@ -21,8 +21,8 @@ pub struct Answer {
     pub(super) name: Arc<str>,
     /// By what.
     pub(super) service: NameService,
-    /// Whether the address was asked for its name, and not the name for its address.
-    pub(super) is_reverse: bool,
+    /// How what was asked led to it.
+    pub(super) way: AnswerWay,
 }
 
 impl Answer {
@@ -39,19 +39,19 @@ impl Answer {
         let life_ns = u64::from(ttl_seconds.clamp(least, most)) * SECOND_NS;
         let fresh_until = time.saturating_add_unsigned(life_ns);
         let counts_until = fresh_until.saturating_add_unsigned(STALE_NS);
-        let is_reverse = false;
-        Self { time, place, fresh_until, counts_until, name, service, is_reverse }
+        let way = AnswerWay::Asked;
+        Self { time, place, fresh_until, counts_until, name, service, way }
     }
 
-    /// The same of a reverse look-up, if it is one.
+    /// The same, where the question led to it in another way.
     #[must_use]
-    pub fn by_reverse(self, is_reverse: bool) -> Self {
-        Self { is_reverse, ..self }
+    pub fn by(self, way: AnswerWay) -> Self {
+        Self { way, ..self }
     }
 
     /// Whether it was learned in the same way.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        (self.service, self.is_reverse) == (other.service, other.is_reverse)
+        (self.service, self.way) == (other.service, other.way)
     }
 
     /// How old it is for a flow that began at `moment`, if it was seen by then and still counts;

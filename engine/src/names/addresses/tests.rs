@@ -1,6 +1,7 @@
 //! Answers in, names out.
 
 use super::*;
+use crate::names::AnswerWay;
 use crate::names::recordings::Place;
 use crate::time::SECOND_NS;
 
@@ -190,24 +191,26 @@ fn what_is_asked_again_is_not_the_oldest() {
 }
 
 #[test]
-fn a_name_that_is_good_comes_before_one_that_was_and_a_reverse_look_up_last() {
+fn a_name_that_is_good_comes_before_one_that_was_then_servers_then_reverse_look_ups() {
     let mut table = Addresses::new(100);
-    let mut add = |second: i64, name: &str, ttl, is_reverse| {
+    let mut add = |second: i64, name: &str, ttl, way| {
         let place = Place { ordinal: second.unsigned_abs(), recording: 0 };
         let answer = Answer::new(second * SECOND, place, ttl, name.into(), NameService::Dns);
-        table.add(Some(ip(1)), ip(9), &answer.by_reverse(is_reverse));
+        table.add(Some(ip(1)), ip(9), &answer.by(way));
     };
-    add(0, "long.example", 3_600, false);
-    add(1, "short.example", 20, false);
-    add(2, "host.isp", 3_600, true);
+    add(0, "long.example", 3_600, AnswerWay::Asked);
+    add(1, "short.example", 20, AnswerWay::Asked);
+    add(2, "ns.example", 4_000, AnswerWay::Server);
+    add(2, "host.isp", 4_100, AnswerWay::Reverse);
     assert_eq!(ask(&table, 10, 1, 9), "short.example 9 Ambiguous");
     assert_eq!(ask(&table, 100, 1, 9), "long.example 100");
     assert_eq!(ask(&table, 3_601, 1, 9), "long.example 3601 Stale");
     assert_eq!(ask(&table, 4_000, 1, 9), "long.example 4000 Stale");
-    assert_eq!(ask(&table, 4_201, 1, 9), "host.isp 4199 Stale");
-    assert_eq!(ask(&table, 4_203, 1, 9), "", "all are over");
+    assert_eq!(ask(&table, 4_201, 1, 9), "ns.example 4199 Stale");
+    assert_eq!(ask(&table, 4_603, 1, 9), "host.isp 4601 Stale");
+    assert_eq!(ask(&table, 4_703, 1, 9), "", "all are over");
     let mut table = Addresses::new(100);
     let answer = Answer::new(0, Place::default(), 60, "host.isp".into(), NameService::Dns);
-    table.add(Some(ip(1)), ip(9), &answer.by_reverse(true));
+    table.add(Some(ip(1)), ip(9), &answer.by(AnswerWay::Reverse));
     assert_eq!(ask(&table, 5, 1, 9), "host.isp 5");
 }

@@ -9,7 +9,9 @@ use hickory_proto::rr::Name;
 use super::dns::{Message, Question, Record};
 use super::text::{domain_name, hex};
 use crate::limits::DNS_OTHER_NAMES;
-use crate::names::{DnsAnswer, DnsMessage, DnsRecord, Finding, HostFact, HostHint, NameService};
+use crate::names::{
+    AnswerWay, DnsAnswer, DnsMessage, DnsRecord, Finding, HostFact, HostHint, NameService,
+};
 
 pub(crate) const NB: u16 = 0x0020;
 pub(crate) const NBSTAT: u16 = 0x0021;
@@ -63,7 +65,7 @@ pub(crate) fn parse(
                     owner: None,
                     address,
                     ttl_seconds: record.ttl,
-                    is_reverse: false,
+                    way: AnswerWay::Asked,
                 }));
             }
             NBSTAT => hints.extend(status(data, sender)),

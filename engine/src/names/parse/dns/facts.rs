@@ -9,7 +9,7 @@ use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 use super::{Asked, Record, kind, name_at};
 use crate::limits::DNS_RECORDS;
 use crate::names::parse::text::domain_name;
-use crate::names::{DnsAnswer, DnsSection, NameService};
+use crate::names::{AnswerWay, DnsAnswer, DnsSection, NameService};
 
 const INTERNET: u16 = 1;
 /// mDNS has a bit of its own in the class (RFC 6762 sections 5.4 and 10.2).
@@ -182,17 +182,24 @@ impl Facts {
             NameService::Mdns => is_below(name, "local"),
             NameService::Llmnr | NameService::Nbns => true,
         };
+        // Who takes its records back says so with no time to live (RFC 6762 section 10.1).
+        let stays = |ttl: u32| ttl > 0 || service != NameService::Mdns;
         let mut answers = Vec::with_capacity(self.addresses.len() + self.pointers.len());
         let mut unasked = 0;
-        for Address { owner, address, ttl } in &self.addresses {
-            let step =
-                chain.iter().find(|(name, _)| name == owner).map(|(_, least)| (true, *least));
+        for Address { owner, address, ttl } in self.addresses.iter().filter(|it| stays(it.ttl)) {
+            let step = chain.iter().find(|(name, _)| name == owner);
+            let step = step.map(|(_, least)| (true, AnswerWay::Asked, *least));
             let place = || {
                 let place = places.iter().find(|place| place.at == *owner)?;
-                Some((place.kind == PlaceKind::Service, place.ttl))
+                Some(match place.kind {
+                    PlaceKind::Service => (true, AnswerWay::Asked, place.ttl),
+                    PlaceKind::Server | PlaceKind::NameServer => {
+                        (false, AnswerWay::Server, place.ttl)
+                    }
+                })
             };
-            let heard = || is_heard(owner).then_some((false, *ttl));
-            let Some((is_asked, least)) = step.or_else(place).or_else(heard) else {
+            let heard = || is_heard(owner).then_some((false, AnswerWay::Asked, *ttl));
+            let Some((is_asked, way, least)) = step.or_else(place).or_else(heard) else {
                 unasked += 1;
                 continue;
             };
@@ -202,10 +209,11 @@ impl Facts {
                 owner: (owner != name).then(|| owner.clone()),
                 address: *address,
                 ttl_seconds: least.min(*ttl),
-                is_reverse: false,
+                way,
             });
         }
-        for Pointer { owner, host, address, ttl } in &self.pointers {
+        for Pointer { owner, host, address, ttl } in self.pointers.iter().filter(|it| stays(it.ttl))
+        {
             let step = chain.iter().find(|(name, _)| name == owner);
             // Behind an alias it is the asked name that is the address's (RFC 2317).
             let of_asked = || step.and_then(|_| reverse(&asked?.name));
@@ -219,7 +227,7 @@ impl Facts {
                 owner: None,
                 address,
                 ttl_seconds: step.map_or(*ttl, |(_, least)| (*ttl).min(*least)),
-                is_reverse: true,
+                way: AnswerWay::Reverse,
             });
         }
         (answers, unasked)

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::names::DnsAnswer;
+use crate::names::{AnswerWay, DnsAnswer};
 
 /// Labels with their lengths, and the end.
 fn wire(name: &str) -> Vec<u8> {
@@ -91,6 +91,11 @@ fn servers_that_the_asked_name_leads_to_are_named() {
     let other = record(&wire("b.org"), kind::NS, 60, &wire("ns.bank"));
     let glue = [zone, other, address("ns.net", 1), address("ns.bank", 2)];
     check("www.a.org", kind::A, &glue, &[("ns.net", "192.0.2.1")]);
+    let own = [&[record(QUESTION, kind::A, 60, &[192, 0, 2, 1])], &glue[..]].concat();
+    check("www.a.org", kind::A, &own, &[("www.a.org", "192.0.2.1"), ("ns.net", "192.0.2.1")]);
+    let ways: Vec<_> = parsed(&response("www.a.org", kind::A, &own)).answers;
+    let ways: Vec<_> = ways.iter().map(|answer| answer.way).collect();
+    assert_eq!(ways, [AnswerWay::Asked, AnswerWay::Server]);
     let bound = [server(kind::HTTPS, 2, "svc.net"), server(kind::HTTPS, 2, "svc2.net")];
     let bound = [&bound[..], &[address("svc.net", 1), address("svc2.net", 2), address("c", 3)]];
     let both = [("a.org", "192.0.2.1"), ("a.org", "192.0.2.2")];
@@ -108,6 +113,10 @@ fn multicast_answers_name_what_is_local_and_say_what_they_answer() {
     let names: Vec<_> = said.answers.iter().map(|answer| &*answer.name).collect();
     assert_eq!((names, said.unasked), (vec!["printer.local"], 1));
     assert_eq!(said.other_names, ["_ipp._tcp.local".into()]);
+    let goodbye = record(&wire("printer.local"), kind::A, 0, &[10, 0, 0, 20]);
+    let goodbye = [&[0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &goodbye].concat();
+    let said = parse(NameService::Mdns, &goodbye, false).unwrap();
+    assert_eq!((said.answers, said.unasked), (vec![], 0));
     let two = [&[0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0][..], &wire("a.local"), &[0, 1, 0, 1]];
     let two = [&two.concat()[..], &wire("b.local"), &[0, 1, 0, 1]].concat();
     let said = parse(NameService::Mdns, &two, false).unwrap();
@@ -134,7 +143,7 @@ fn reverse_names_and_hints() {
     let reverse = "1.2.0.192.in-addr.arpa";
     let message = response(reverse, kind::PTR, &[record(QUESTION, kind::PTR, 60, &wire("H.org"))]);
     assert_eq!(answers(&message), [want("h.org", None, "192.0.2.1", 60)]);
-    assert!(parsed(&message).answers[0].is_reverse);
+    assert_eq!(parsed(&message).answers[0].way, AnswerWay::Reverse);
     // A network of less than 256 addresses (RFC 2317).
     let small = "1.0-25.2.0.192.in-addr.arpa";
     let records = [
