@@ -8,6 +8,8 @@ const LINE_BYTES: usize = 512;
 /// Ports of servers that say 220 and nothing that tells them apart.
 const SMTP: [u16; 3] = [25, 587, 2_525];
 const FTP: u16 = 21;
+/// That of servers that may greet without a word more: Redis says so too.
+const POP3: u16 = 110;
 
 /// How servers' greetings begin, and what clients say first.
 pub(crate) const BEGINNINGS: [&[u8; 4]; 9] =
@@ -31,7 +33,8 @@ pub(crate) fn read(stream: &[u8], ports: [u16; 2]) -> Option<App> {
         [b'*', b' ', rest @ ..] if rest.starts_with(b"OK ") || rest.starts_with(b"PREAUTH ") => {
             Some(App::Imap)
         }
-        [b'+', b'O', b'K', b' ' | b'\r', ..] => Some(App::Pop3),
+        [b'+', b'O', b'K', b' ', ..] => Some(App::Pop3),
+        [b'+', b'O', b'K', b'\r', ..] if ports[0] == POP3 => Some(App::Pop3),
         [b'E', b'H', b'L', b'O', b' ', ..] | [b'H', b'E', b'L', b'O', b' ', ..] => Some(App::Smtp),
         [b'A', b'U', b'T', b'H', b' ', rest @ ..]
             if rest.starts_with(b"TLS") || rest.starts_with(b"SSL") =>
@@ -60,6 +63,8 @@ mod tests {
             ("* OKAY", 143, None),
             ("+OK POP3 ready", 110, Some(App::Pop3)),
             ("+OK", 110, Some(App::Pop3)),
+            ("+OK ready", 9_999, Some(App::Pop3)),
+            ("+OK", 6_379, None),
             ("EHLO me.example", 40_000, Some(App::Smtp)),
             ("HELO me.example", 40_000, Some(App::Smtp)),
             ("AUTH TLS", 40_000, Some(App::Ftp)),
