@@ -244,7 +244,7 @@ impl Line {
 /// (Unicode's bidirectional controls), and so is never written as it is.
 pub(crate) fn is_harmful(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Text from the wire as it may be shown: what is harmful stands as `\u{1b}`.
@@ -338,6 +338,18 @@ mod tests {
         ];
         for (thousandths, written) in table {
             assert_eq!(text(|line| line.decimal(Thousandths(thousandths))), written);
+        }
+    }
+
+    #[test]
+    fn what_turns_lines_about_is_not_shown() {
+        for (text, want) in [
+            ("a\u{e9}\u{627}", "a\u{e9}\u{627}"),
+            ("\u{1b}[m\u{7f}", r"\u{1b}[m\u{7f}"),
+            ("\u{61c}\u{200e}\u{200f}", r"\u{61c}\u{200e}\u{200f}"),
+            ("\u{2028}\u{202e}\u{2066}\u{2069}", r"\u{2028}\u{202e}\u{2066}\u{2069}"),
+        ] {
+            assert_eq!(harmless(text), want);
         }
     }
 
