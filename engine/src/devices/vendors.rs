@@ -1,5 +1,5 @@
 //! Who has made a device, by its MAC address: the IEEE's registries of the blocks that it gives
-//! (MA-L of 24 bits, MA-M of 28, MA-S of 36), as Debian's package `ieee-data` has them.
+//! (MA-L of 24 bits, MA-M of 28, MA-S of 36 and IAB before it), as Debian's package `ieee-data` has them.
 //!
 //! Read once, at the start of a run. Without the files no vendor is known, and nothing else
 //! changes.
@@ -20,7 +20,7 @@ pub const VENDORS_FOLDER: &str = "/usr/share/ieee-data";
 
 /// The registries, in files of the same form: registry, block in hexadecimal, organisation,
 /// address.
-const FILES: [&str; 3] = ["oui.csv", "mam.csv", "oui36.csv"];
+const FILES: [&str; 4] = ["oui.csv", "mam.csv", "oui36.csv", "iab.csv"];
 
 /// Whose a block is that is given out in smaller ones.
 const REGISTRY: &str = "IEEE Registration Authority";
@@ -151,8 +151,10 @@ mod tests {
         write(
             "oui.csv",
             "MA-L,001122,\"Large, Inc. \",Somewhere\nMA-L,70B3D5,IEEE Registration Authority,\n\
+             MA-L,0050C2,IEEE Registration Authority,\n\
              MA-L,zz1122,Bad,\nMA-L,22\nMA-L,021122,Local,\n",
         );
+        write("iab.csv", "IAB,0050C2FFF,Smaller,\n");
         write("oui36.csv", "MA-S,70B3D5F2F,Small,\n");
         write("mam.csv", "MA-M,208593B,Middle,\n");
         let vendors = Vendors::read(folder.path()).unwrap();
@@ -162,6 +164,7 @@ mod tests {
             ([0x70, 0xb3, 0xd5, 0xf2, 0xe0, 9], None),
             ([0x20, 0x85, 0x93, 0xbf, 9, 9], Some("Middle")),
             ([0x20, 0x85, 0x93, 0xaf, 9, 9], None),
+            ([0x00, 0x50, 0xc2, 0xff, 0xf0, 9], Some("Smaller")),
             ([0x02, 0x11, 0x22, 9, 9, 9], None),
             ([0x99; 6], None),
         ] {
