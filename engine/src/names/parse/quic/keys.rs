@@ -19,7 +19,8 @@ const LONGEST_NUMBER: usize = 4;
 /// The salt of a version: RFC 9001 section 5.2, RFC 9369 section 3.3.1, and what drafts had.
 fn salt(version: u32) -> Option<&'static [u8; 20]> {
     match version {
-        0x0000_0001 => Some(
+        // And draft-ietf-quic-tls-33 and -34.
+        0x0000_0001 | 0xff00_0021..=0xff00_0022 => Some(
             b"\x38\x76\x2c\xf7\xf5\x59\x34\xb3\x4d\x17\x9a\xe6\xa4\xc8\x0c\xad\xcc\xbb\x7f\x0a",
         ),
         VERSION_2 => Some(

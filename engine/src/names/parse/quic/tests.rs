@@ -146,6 +146,7 @@ fn versions_before_the_standard() {
         0xff00_0017,
         0xff00_001b,
         0xff00_001d,
+        0xff00_0022,
         0xface_b001,
         0xface_b002,
         0xface_b00e,
