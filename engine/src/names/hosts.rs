@@ -1,8 +1,9 @@
 //! What payloads say of the hosts that sent them, into the table of devices.
 //!
 //! A host's word counts for itself: a name for the device whose address the message comes from, an
-//! address for the MAC address that the message names beside it. Which MAC address a sender has
-//! is the rule of [`crate::devices`].
+//! address for the MAC address that the message names beside it, and where the frame is the host's
+//! own, only if that is the frame's too. Which MAC address a sender has is the rule of
+//! [`crate::devices`].
 
 use std::net::IpAddr;
 
@@ -10,6 +11,7 @@ use crate::devices::local::is_straight;
 use crate::devices::table::{Devices, Trait};
 use crate::devices::{HostNameSource, Mac, Place, Sighting};
 use crate::flow::protocol;
+use crate::names::interest::port;
 use crate::names::{DnsMessage, HostFact, HostHint, NameService, Payload};
 use crate::time::Timestamp;
 
@@ -74,6 +76,14 @@ impl Sender {
     /// Takes a hint about a host. `vlans` are those that it came in.
     pub(super) fn hint(&self, payload: &Payload<'_>, hint: HostHint, devices: &mut Devices) {
         let HostHint { mac: said_mac, address, fact } = hint;
+        let is_of_another = self.mac.is_some_and(|own| said_mac.is_some_and(|said| said != own));
+        // What a relay says for DHCP clients comes from another port.
+        let is_of_client = payload.key.source_port(payload.direction) == Some(port::DHCP_CLIENT);
+        if is_of_another && is_of_client {
+            return;
+        }
+        let is_netbios = matches!(fact, HostFact::NetbiosName(_));
+        let said_mac = said_mac.filter(|_| !(is_of_another && is_netbios));
         let Some(mac) = self.device_of_hint(said_mac, address, devices) else { return };
         let (name, source) = match fact {
             HostFact::DhcpAddress => {

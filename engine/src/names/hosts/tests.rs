@@ -126,6 +126,30 @@ fn in_version_6_the_frame_counts_before_the_identifier() {
     check(&[datagram(9, from, to, 1, &solicit)], &want);
 }
 
+/// A message says whose it is, and its frame says otherwise.
+#[test]
+fn no_host_speaks_for_another() {
+    let mut status = vec![0, 1, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0, 32];
+    status.extend(b"CKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\0\0\x21\0\x01\0\0\0\0\0\x19\x01");
+    status.extend(b"NINE           \0\x04\0\0\0\0\0\0\x09");
+    let (from, to) = (("10.0.0.9", 137), ("10.0.0.1", 137));
+    check(&[datagram(9, from, to, 64, &status)], &["9 nine@nbns 10.0.0.9@frame"]);
+    check(&[datagram(6, from, to, 64, &status)], &["6 nine@nbns 10.0.0.9@frame"]);
+    check(&[datagram(254, from, to, 63, &status)], &["9 nine@nbns 10.0.0.9@nbns"]);
+
+    let mut request = vec![1, 1, 6, 0];
+    request.resize(28, 0);
+    request.extend([0, 0, 0, 0, 0, 9]);
+    request.resize(236, 0);
+    request.extend(b"\x63\x82\x53\x63\x35\x01\x03\x0c\x04nine\xff");
+    let (from, to) = (("0.0.0.0", 68), ("255.255.255.255", 67));
+    check(&[datagram(9, from, to, 64, &request)], &["9 nine@dhcp"]);
+    check(&[datagram(6, from, to, 64, &request)], &[]);
+    let (relay, server) = (("10.0.0.254", 67), ("10.0.0.1", 67));
+    let relayed = datagram(254, relay, server, 64, &request);
+    check(&[relayed], &["9 nine@dhcp", "254 10.0.0.254@frame"]);
+}
+
 #[test]
 fn neighbours_say_their_addresses_and_names() {
     let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 9, 10, 0, 0, 9];
