@@ -233,7 +233,29 @@ impl Device {
                 surplus(&mut self.names, DEVICE_NAMES, |one| one.seen[1]);
             }
         }
-        self.identify(time)
+        let was_earlier = self.identify_earlier(&name.into(), source, time);
+        self.identify(time) | was_earlier
+    }
+
+    /// Notes who it was from `time` on, if that is before all that is known of it: an older file may
+    /// be read later.
+    fn identify_earlier(
+        &mut self,
+        name: &Arc<str>,
+        source: HostNameSource,
+        time: Timestamp,
+    ) -> bool {
+        let Some((first, identity)) = self.identities.first_mut() else { return false };
+        if *first <= time {
+            return false;
+        }
+        if identity.hostname.as_ref().is_some_and(|known| *known == (Arc::clone(name), source)) {
+            *first = time;
+        } else if self.identities.len() < DEVICE_IDENTITIES {
+            let (vendor, hostname) = (self.vendor.clone(), Some((Arc::clone(name), source)));
+            self.identities.insert(0, (time, Arc::new(Identity { vendor, hostname })));
+        }
+        true
     }
 
     /// Notes who it is from `time` on, if it is another one than before.

@@ -141,6 +141,34 @@ fn ends_are_devices_as_of_the_flows_first_packet() {
     }
 }
 
+/// Files may be read in any order.
+#[test]
+fn what_a_device_was_called_before_is_learned_later() {
+    let devices = table(
+        100,
+        &[
+            Address(0, 1, 0, "10.0.0.1"),
+            Name(100, 1, "one", Dhcp),
+            Name(20, 1, "one", Dhcp),
+            Name(10, 1, "uno.local", Mdns),
+            Address(0, 2, 0, "10.0.0.2"),
+            Name(100, 2, "two.local", Mdns),
+            Name(20, 2, "two", Dhcp),
+        ],
+    );
+    for (address, seconds, want) in [
+        ("10.0.0.1", [5, 6], "1 - arp"),
+        ("10.0.0.1", [15, 16], "1 uno.local mdns"),
+        ("10.0.0.1", [25, 26], "1 one dhcp"),
+        ("10.0.0.1", [105, 106], "1 one dhcp"),
+        ("10.0.0.2", [25, 26], "2 two dhcp"),
+        ("10.0.0.2", [105, 106], "2 two dhcp"),
+    ] {
+        let [source, _] = ask(&devices, (address, "192.0.2.1"), 0, seconds);
+        assert_eq!(source, want, "{address} {seconds:?}");
+    }
+}
+
 /// The rule of whose a MAC address is: a router's is not that of who is behind it.
 #[test]
 fn a_routed_address_is_not_the_routers() {
