@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use crate::devices::device::{cut, is_of_a_host};
+use crate::devices::device::{DeviceAddress, cut, is_of_a_host};
 use crate::devices::label::{Identity, Span};
 use crate::devices::{
     Device, DevicesSetup, HostNameSource, LocalNetworks, Mac, Sighting, Sightings, Vendors,
@@ -128,6 +128,11 @@ impl Devices {
             Self { view, max_devices, past, evicted, is_changed: true, is_stale: false };
         for device in known.iter() {
             devices.restore(device.clone());
+        }
+        // An address may have gone to another device, and come back.
+        for mac in known.iter().map(|device| device.mac) {
+            let Some(device) = devices.view.devices.get(&mac).map(Arc::clone) else { continue };
+            device.addresses.iter().for_each(|address| devices.own_again(mac, address, 1));
         }
         devices
     }
@@ -249,12 +254,14 @@ impl Devices {
         }
         device.vendor = self.view.vendors.of(device.mac).or(device.vendor);
         let device = device.restored();
-        for address in &device.addresses {
-            let (from, until) = (address.seen[0], Owner::KEPT);
-            let owner = Owner { from, until, mac: device.mac, sighting: address.sighting };
-            self.own(address.place, owner);
-        }
+        device.addresses.iter().for_each(|address| self.own_again(device.mac, address, 0));
         self.view.devices.insert(device.mac, Arc::new(device));
+    }
+
+    /// An address is this device's from when it was seen, first (0) or last (1), in an earlier run.
+    fn own_again(&mut self, mac: Mac, address: &DeviceAddress, seen: usize) {
+        let (from, until, sighting) = (address.seen[seen], Owner::KEPT, address.sighting);
+        self.own(address.place, Owner { from, until, mac, sighting });
     }
 
     /// An address is this device's from then on.

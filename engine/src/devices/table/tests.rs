@@ -298,12 +298,13 @@ fn what_was_known_before_is_known_again() {
             Name(30, 1, "one", Dhcp),
             Address(15, 2, 0, "10.0.0.2"),
             Address(40, 2, 0, "10.0.0.1"),
+            Address(50, 1, 0, "10.0.0.1"),
         ],
     );
     let known = before.view().all().iter().map(|device| Device::clone(device)).collect();
     let setup = DevicesSetup { known, ..DevicesSetup::default() };
     let again = Devices::new(&setup, 100);
-    for seconds in [[15, 16], [25, 26], [35, 36], [45, 46]] {
+    for seconds in [[15, 16], [25, 26], [35, 36], [45, 46], [55, 56]] {
         for address in ["10.0.0.1", "10.0.0.2"] {
             let ends = (address, "192.0.2.1");
             assert_eq!(ask(&again, ends, 0, seconds), ask(&before, ends, 0, seconds));
