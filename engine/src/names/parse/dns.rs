@@ -198,6 +198,11 @@ impl<'a> Message<'a> {
         name_at(self.bytes, record.start)
     }
 
+    /// The name that stands behind the questions.
+    pub(super) fn next_name(&self) -> Option<Name> {
+        name_at(self.bytes, self.at)
+    }
+
     /// The records behind the questions, until one is cut.
     pub(super) fn records(&self) -> impl Iterator<Item = Record> + use<'a> {
         let (bytes, mut at) = (self.bytes, self.at);

@@ -72,18 +72,25 @@ pub(crate) fn parse(
             _ => {}
         }
     }
-    if question.is_none() && answers.is_empty() && hints.is_empty() {
+    let is_response = message.header.metadata.message_type == MessageType::Response;
+    let rcode = u16::from(bytes[3] & 0x0f);
+    // Answers have no question in them, but the records have the name that was asked.
+    let owners = message.records().filter_map(|record| message.owner(&record));
+    let owners = owners.filter(|_| is_response).filter_map(|owner| decode(&owner));
+    let mut other_names: Vec<_> = owners.take(DNS_OTHER_NAMES).collect();
+    if is_response && rcode != 0 && other_names.is_empty() {
+        // A denial has a record too, which is not counted (RFC 1002 section 4.2.14).
+        other_names.extend(message.next_name().and_then(|owner| decode(&owner)));
+    }
+    let is_denial = rcode != 0 && !other_names.is_empty();
+    if question.is_none() && answers.is_empty() && hints.is_empty() && !is_denial {
         return None;
     }
-    let is_response = message.header.metadata.message_type == MessageType::Response;
-    // Answers have no question in them.
-    let answered = answers.iter().filter(|_| is_response).map(|answer| answer.name.clone());
-    let other_names = answered.take(DNS_OTHER_NAMES).collect();
     found.push(Finding::Dns(DnsMessage {
         service: NameService::Nbns,
         id: message.header.metadata.id,
         is_response,
-        rcode: u16::from(bytes[3] & 0x0f),
+        rcode,
         is_truncated: message.header.metadata.truncation,
         question,
         answers,
@@ -223,6 +230,21 @@ mod tests {
         assert_eq!(answers(&message), 0, "nor is what its browser is called");
     }
 
+    /// Some count the record in which the name is, and some do not.
+    #[test]
+    fn a_denial_says_what_was_asked() {
+        for count in [0, 1] {
+            let mut message = vec![0, 7, 0x85, 0x83, 0, 0, 0, count, 0, 0, 0, 0];
+            message.extend(encoded("NOSUCH", 0x20));
+            message.extend([0, 0x0a, 0, 1, 0, 0, 0, 0, 0, 0]);
+            let [Finding::Dns(said)] = &check(&message)[..] else { panic!("{count}") };
+            assert_eq!((said.rcode, said.answers.len()), (3, 0));
+            assert_eq!(said.other_names, ["nosuch".into()]);
+            message[3] = 0x80;
+            assert_eq!(check(&message), [], "it denies nothing");
+        }
+    }
+
     #[test]
     fn a_status_says_name_and_mac() {
         let mut message = vec![0, 1, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
@@ -237,6 +259,8 @@ mod tests {
             fact: HostFact::NetbiosName("pc-7".into()),
         };
         assert_eq!(found[1], Finding::Host(hint));
+        let Finding::Dns(said) = &found[0] else { panic!() };
+        assert_eq!(said.other_names, ["*".into()], "what was asked");
         // As many names as there are not.
         message[56] = 255;
         assert_eq!(check(&message).len(), 0);
