@@ -52,6 +52,24 @@ pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
             Read::Done(facts(is_connect, target, request.headers))
         }
         Ok(httparse::Status::Partial) if !is_cut => Read::More,
+        Ok(httparse::Status::Partial) => Read::No,
+        Err(_) => read_behind_line(bytes, is_cut),
+    }
+}
+
+/// Reads the fields of a request of which the first line cannot be read, but for its version: not all
+/// targets are as the standard wants them.
+fn read_behind_line(bytes: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
+    let line = bytes.iter().position(|&byte| byte == b'\n').map(|end| bytes.split_at(end + 1));
+    let Some((line, rest)) = line else { return Read::No };
+    let line = line.trim_ascii_end();
+    if !line.ends_with(b" HTTP/1.1") && !line.ends_with(b" HTTP/1.0") {
+        return Read::No;
+    }
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    match httparse::parse_headers(rest, &mut fields) {
+        Ok(httparse::Status::Complete((_, fields))) => Read::Done(facts(false, "", fields)),
+        Ok(httparse::Status::Partial) if !is_cut => Read::More,
         _ => Read::No,
     }
 }
@@ -64,8 +82,8 @@ fn facts(is_connect: bool, target: &str, fields: &[httparse::Header<'_>]) -> Vec
     // What a proxy is asked for names the host in the target, which counts before the field (RFC
     // 9112 section 3.2.2).
     let authority = if is_connect { Some(target) } else { absolute(target) };
-    let host = authority.map(str::as_bytes).or_else(|| field("host"));
-    let host = host.filter(|host| !host.is_empty()).map(|host| FlowFact::HttpHost(text(host)));
+    let authority = authority.map(str::as_bytes).filter(|authority| !authority.is_empty());
+    let host = authority.or_else(|| field("host")).map(|host| FlowFact::HttpHost(text(host)));
     let agent = field("user-agent").map(|agent| FlowFact::UserAgent(text(agent)));
     host.into_iter().chain(agent).collect()
 }
@@ -119,8 +137,21 @@ mod tests {
         assert_eq!(host("GET / HTTP/1.0\r\nHost:\r\n\r\n"), "");
         assert_eq!(host("GET / HTTP/2.0\r\nHost: e.example\r\n\r\n"), "");
         assert_eq!(host("GET / HTTP/1.1\r\nno field\r\nHost: f.example\r\n\r\n"), "f.example");
+        assert_eq!(host("GET http:///x HTTP/1.1\r\nHost: g.example\r\n\r\n"), "g.example");
+        assert_eq!(host("GET /a b HTTP/1.1\r\nHost: h.example\r\n\r\n"), "h.example");
+        assert_eq!(host("CONNECT a b HTTP/1.1\r\nHost: i.example\r\n\r\n"), "i.example");
         let both = check("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: w\u{e9}/1\r\n\r\n", false);
         assert_eq!(both, [Some("a".into()), Some("w\u{e9}/1".into())]);
+    }
+
+    #[test]
+    fn a_target_that_is_no_text_hides_no_host() {
+        let request = b"GET /caf\xe9 HTTP/1.1\r\nHost: a.example\r\nAccept: x\r\n\r\n";
+        let said = Read::Done(vec![FlowFact::HttpHost("a.example".into())]);
+        assert_eq!(read(request, false), said);
+        assert_eq!(read(&request[..45], true), said);
+        assert_eq!(read(&request[..45], false), Read::More);
+        assert_eq!(read(b"GET /caf\xe9 RTSP/1.0\r\nHost: a.example\r\n\r\n", false), Read::No);
     }
 
     #[test]
