@@ -77,15 +77,14 @@ impl Quic {
     }
 
     fn initial(&mut self, initial: &header::Initial<'_>, outcome: &mut Outcome) {
-        let known = self.keys.take();
-        let by_known = known.as_ref().filter(|keys| keys.version() == initial.version);
-        let opened = by_known.and_then(|keys| {
-            // The server's packets go by the keys of the same identifier.
-            let of_client = keys.client.open(initial).map(|plain| (false, plain));
-            of_client.or_else(|| keys.server.open(initial).map(|plain| (true, plain)))
-        });
-        if let Some((is_server, plain)) = opened {
-            self.keys = known;
+        // The server may go on in another version than the client has begun in (RFC 9368 section
+        // 2.3), and then the client does.
+        let is_other = |keys: &&Keys| keys.version() != initial.version;
+        let other = self.keys.as_ref().filter(is_other);
+        let other = other.and_then(|keys| keys.in_version(initial.version));
+        let known = other.as_ref().or(self.keys.as_ref());
+        if let Some((is_server, plain)) = known.and_then(|keys| keys.open(initial)) {
+            self.keys = other.or(self.keys.take());
             self.frames(initial.version, is_server, &plain, outcome);
             return;
         }
@@ -94,13 +93,9 @@ impl Quic {
         let keys = Keys::new(initial.version, initial.destination_id);
         let Some(plain) = keys.as_ref().and_then(|keys| keys.client.open(initial)) else {
             outcome.is_closed = true;
-            self.keys = known;
             return;
         };
-        self.keys = keys;
-        if !self.client.is_done {
-            self.client = Message::default();
-        }
+        *self = Self { keys, ..Self::default() };
         self.frames(initial.version, false, &plain, outcome);
     }
 

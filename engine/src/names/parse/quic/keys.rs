@@ -57,6 +57,8 @@ pub(super) fn is_known(version: u32) -> bool {
 #[derive(Debug)]
 pub(super) struct Keys {
     version: u32,
+    /// What they were made of.
+    destination_id: Box<[u8]>,
     pub(super) client: Opener,
     pub(super) server: Opener,
 }
@@ -80,7 +82,20 @@ impl Keys {
             expand(&initial, label, &mut secret);
             Opener::new(version, &secret)
         };
-        Some(Self { version, client: end("client in"), server: end("server in") })
+        let (client, server) = (end("client in"), end("server in"));
+        Some(Self { version, destination_id: destination_id.into(), client, server })
+    }
+
+    /// Those of the same connection in another version (RFC 9369 section 4.1).
+    pub(super) fn in_version(&self, version: u32) -> Option<Self> {
+        Self::new(version, &self.destination_id)
+    }
+
+    /// The content of a packet that one of the ends protected, and whether that is the server.
+    pub(super) fn open(&self, initial: &Initial<'_>) -> Option<(bool, Vec<u8>)> {
+        // The server's packets go by the keys of the same identifier.
+        let of_client = self.client.open(initial).map(|plain| (false, plain));
+        of_client.or_else(|| self.server.open(initial).map(|plain| (true, plain)))
     }
 
     pub(super) fn version(&self) -> u32 {

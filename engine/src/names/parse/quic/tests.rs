@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::names::parse::quic::header::VERSION_2;
 use crate::names::parse::quic::keys::Opener;
-use crate::names::parse::sample::{client_hello, server_name};
+use crate::names::parse::sample::{client_hello, server_hello, server_name};
 
 const ID: [u8; 8] = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
 
@@ -56,6 +56,11 @@ fn protected(opener: &Opener, version: u32, id: &[u8], number: u32, content: &[u
 /// CRYPTO frames of `message` at these ranges, and padding behind them.
 fn crypto_frames(message: &[u8], ranges: &[(usize, usize)]) -> Vec<u8> {
     frames_of_kind(6, message, ranges)
+}
+
+/// All of it in one.
+fn whole(message: &[u8]) -> Vec<u8> {
+    crypto_frames(message, &[(0, message.len())])
 }
 
 /// The same, as frames of this number.
@@ -165,6 +170,44 @@ fn versions_before_the_standard() {
         assert_eq!(read(others), [], "{version:08x}: frames of the others");
     }
     assert!(Keys::new(0xff00_0015, &ID).is_none(), "its headers are others");
+}
+
+/// The client begins in version 1, and the server goes on in version 2 (RFC 9368 section 2.3).
+#[test]
+fn a_version_that_both_have_agreed_on() {
+    let hello = client_hello(&[0x1301], &[server_name("a.example")]);
+    let end = hello.len();
+    let [old, new] = [1, VERSION_2].map(|version| Keys::new(version, &ID).unwrap());
+    let answer = server_hello();
+    let answer = protected(&new.server, VERSION_2, &[7; 4], 0, &whole(&answer));
+    let mut quic = Quic::default();
+    let first = protected(&old.client, 1, &ID, 0, &crypto_frames(&hello, &[(0, 40)]));
+    assert_eq!(quic.read(&first).facts, []);
+    let chosen = [FlowFact::TlsVersion(0x0304), FlowFact::TlsCipher(0x1301)];
+    assert_eq!(quic.read(&answer).facts, chosen);
+    let rest = crypto_frames(&hello, &[(40, end)]);
+    let rest = protected(&new.client, VERSION_2, &[8; 5], 1, &rest);
+    assert_eq!(quic.read(&rest).facts[0], name("a.example"));
+    let again = quic.read(&first);
+    assert!(again.facts.is_empty() && !again.is_closed, "what came late");
+    let other = protected(&new.server, 1, &[7; 4], 0, &whole(&hello));
+    assert!(quic.read(&other).is_closed);
+    let again = quic.read(&rest);
+    assert!(again.facts.is_empty() && !again.is_closed, "the keys are kept");
+}
+
+#[test]
+fn another_connection_between_the_same_ports_says_its_own() {
+    let mut quic = Quic::default();
+    for (id, server) in [([1; 8], "a.example"), ([2; 8], "b.example")] {
+        let hello = client_hello(&[0x1301], &[server_name(server)]);
+        let keys = Keys::new(1, &id).unwrap();
+        let packet = protected(&keys.client, 1, &id, 0, &whole(&hello));
+        assert_eq!(quic.read(&packet).facts[0], name(server));
+        let answer = protected(&keys.server, 1, &[7; 4], 0, &whole(&server_hello()));
+        assert_eq!(quic.read(&answer).facts.len(), 2, "and so does its server");
+        assert_eq!(quic.read(&packet).facts, [], "once");
+    }
 }
 
 #[test]
