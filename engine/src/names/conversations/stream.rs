@@ -20,8 +20,10 @@ use crate::time::Tick;
 const BOUNDS: Bounds = Bounds { bytes: STREAM_BYTES, parts: STREAM_PARTS };
 const _: () = assert!(COPIED_BYTES <= STREAM_BYTES, "an empty stream takes any payload");
 
-/// A sequence number so far from the first belongs to another connection with the same ports.
+/// A sequence number so far from the last belongs to another connection with the same ports.
 const SAME_CONNECTION: i64 = 1 << 22;
+/// So does, of a direction that has said what it has to say, a message that begins so far from it.
+const SAME_MESSAGE: i64 = STREAM_BYTES as i64;
 
 /// Why a stream that should have said something did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +37,9 @@ pub(super) enum Loss {
 /// One direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    /// The sequence number that offsets count from: that of the payload which came first.
-    base: Option<u32>,
+    /// The sequence number of the payload that came last, and its offset: from the one which came
+    /// first, as far away as that may be by now.
+    last: Option<(u32, i64)>,
     pieces: Pieces,
     payloads: u32,
     state: State,
@@ -101,11 +104,15 @@ impl Stream {
         found: &mut Vec<Finding>,
     ) -> Option<Loss> {
         let sequence = payload.sequence.unwrap_or_default();
-        let mut offset = distance(*self.base.get_or_insert(sequence), sequence);
-        if offset.abs() > SAME_CONNECTION {
-            *self = Self { base: Some(sequence), ..Self::default() };
+        let (last_sequence, last_offset) = self.last.unwrap_or((sequence, 0));
+        let step = distance(last_sequence, sequence);
+        let begins_anew = self.is_closed() && beginning(payload.bytes).is_some();
+        let mut offset = last_offset + step;
+        if step.abs() > if begins_anew { SAME_MESSAGE } else { SAME_CONNECTION } {
+            *self = Self::default();
             offset = 0;
         }
+        self.last = Some((sequence, offset));
         if self.state == State::Closed {
             return None;
         }

@@ -25,6 +25,10 @@ fn both_directions_say_their_own_once() {
     assert_eq!(flow.conversations.held(), (1, 0));
     let next = flow.see(FROM_CLIENT, 1_000 + (1 << 30), &hello_for("b.example", 500));
     assert_eq!(sni(&next), Some("b.example"), "another connection with the same ports");
+    let near = 1_000 + (1 << 30) + 20_000;
+    assert_eq!(flow.see(FROM_CLIENT, near, b"\x17\x03\x03\x01\x00data"), []);
+    let next = flow.see(FROM_CLIENT, near + 20_000, &hello_for("c.example", 500));
+    assert_eq!(sni(&next), Some("c.example"), "one whose numbers are not far away");
 }
 
 #[test]
@@ -200,6 +204,23 @@ fn dns_is_not_read_across_a_gap() {
         &[1, 0, 0, 0, 1],
         1,
     );
+}
+
+/// Of a transfer that goes on past where sequence numbers begin again.
+#[test]
+fn dns_is_a_row_of_any_length() {
+    let mut flow = Flow::new(TCP, 53);
+    let mut long = [&15_000_u16.to_be_bytes()[..], &QUESTION[2..]].concat();
+    long.resize(15_002, 0);
+    let (first, rest) = long.split_at(9_000);
+    let mut sequence = u32::MAX - (5 << 20);
+    for _ in 0..700 {
+        assert_eq!(flow.see(FROM_SERVER, sequence, first), []);
+        let found = flow.see(FROM_SERVER, sequence.wrapping_add(9_000), rest);
+        assert_eq!(found.len(), 1, "at {sequence}");
+        sequence = sequence.wrapping_add(15_002);
+    }
+    assert_eq!(flow.conversations.counters(), ParserCounters::default());
 }
 
 #[test]
