@@ -4,8 +4,8 @@
 //! Owned by the `names` thread, which gives it payloads in their order and takes findings. It
 //! knows no names and no tables. Each fact of a flow is said once, as far as this remembers the
 //! flow; whoever keeps facts keeps the first of each kind. All is bounded
-//! ([`crate::limits`]): what does not fit is read as far as it is whole in one payload, and
-//! counted.
+//! ([`crate::limits`]): where there are more, flows are forgotten of which nothing is unfinished,
+//! then those of which nothing has come for longest, and these are counted.
 
 mod stream;
 
@@ -48,7 +48,8 @@ impl Default for Conversations {
 /// What could not be read, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ParserCounters {
-    /// Payloads of flows for which there was no memory: they were read each by itself.
+    /// Messages that had begun, and were forgotten as there was no memory for newer ones; and
+    /// payloads for which there was none even so: they were read each by itself.
     pub no_room: u64,
     /// Messages that were longer, or in more pieces, than one flow may have.
     pub too_long: u64,
@@ -180,14 +181,36 @@ impl Conversations {
 
     /// Whether there is room for this payload, in its flow's memory or in a new one.
     fn has_room(&mut self, payload: &Payload<'_>) -> bool {
-        let is_known = self.flows.contains_key(&payload.key);
-        if !is_known && self.flows.len() >= CONVERSATIONS {
+        if !self.flows.contains_key(&payload.key) && self.flows.len() >= CONVERSATIONS {
             self.forget_idle(payload.tick);
+            if self.flows.len() >= CONVERSATIONS {
+                self.evict(payload, |_| true);
+            }
         }
-        let has_room = (is_known || self.flows.len() < CONVERSATIONS)
-            && self.bytes + payload.bytes.len() <= CONVERSATION_BYTES;
+        let has_bytes = |bytes: usize| bytes + payload.bytes.len() <= CONVERSATION_BYTES;
+        if !has_bytes(self.bytes) {
+            self.evict(payload, |flow| flow.bytes() > 0);
+        }
+        let has_room = has_bytes(self.bytes);
         self.counters.no_room += u64::from(!has_room);
         has_room
+    }
+
+    /// Makes room for a payload: one in eight of the flows that `may_go` is forgotten, as it takes a
+    /// look at all.
+    fn evict(&mut self, payload: &Payload<'_>, may_go: impl Fn(&Conversation) -> bool) {
+        let others = self.flows.iter().filter(|(key, flow)| **key != payload.key && may_go(flow));
+        let mut ages: Vec<_> =
+            others.map(|(key, flow)| (flow.bytes() > 0, flow.tick, *key)).collect();
+        let count = ages.len().div_ceil(8);
+        if count < ages.len() {
+            ages.select_nth_unstable(count);
+        }
+        for (.., key) in ages.drain(..count) {
+            let Some(flow) = self.flows.remove(&key) else { continue };
+            self.bytes -= flow.bytes();
+            self.counters.no_room += u64::from(flow.is_unfinished());
+        }
     }
 
     /// Whether this direction of a connection has said what it has to say.

@@ -34,7 +34,7 @@ fn a_flood_of_beginnings_stays_within_bounds() {
     }
     let (flows, bytes) = conversations.held();
     assert!(flows <= CONVERSATIONS && bytes <= CONVERSATION_BYTES);
-    assert!(bytes > CONVERSATION_BYTES - 1_000, "the bound that this meets");
+    assert!(bytes > CONVERSATION_BYTES / 4 * 3, "the bound that this meets");
     assert_eq!(conversations.counters().no_room, 80_000 - (bytes / 1_000) as u64);
     assert_eq!(found, []);
     let whole = hello_for("b.example", 500);
@@ -54,13 +54,40 @@ fn a_flood_of_flows_stays_within_bounds() {
     for number in 0..CONVERSATIONS + 100 {
         let key = numbered(number);
         conversations.observe(&payload(key, 0, 0, request), &mut found);
+        assert!(conversations.held().0 <= CONVERSATIONS);
     }
-    assert_eq!(conversations.held(), (CONVERSATIONS, 0));
-    assert_eq!(conversations.counters().no_room, 100);
-    assert_eq!(found.len(), 2 * (CONVERSATIONS + 100), "each is read though: its host, and HTTP");
-    let late = payload(key(protocol::TCP, 1, 1), CONVERSATION_IDLE_NS + 1, 0, request);
-    conversations.observe(&late, &mut found);
-    assert_eq!(conversations.held(), (1, 0), "what is idle makes room");
+    assert_eq!(conversations.counters(), ParserCounters::default(), "nothing is lost");
+    assert_eq!(found.len(), 2 * (CONVERSATIONS + 100), "each is read: its host, and HTTP");
+    conversations.forget_idle(CONVERSATION_IDLE_NS);
+    assert_eq!(conversations.held(), (0, 0), "what is idle is forgotten");
+}
+
+/// Among floods of others, those of one message and those of the beginning of one.
+#[test]
+fn a_message_in_two_segments_is_read_in_a_flood() {
+    let hello = hello_for("a.example", 500);
+    let request = b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n";
+    for flood in [&request[..], &request[..30]] {
+        let mut conversations = Conversations::default();
+        let mut found = Vec::new();
+        let mut others = (0..).map(numbered);
+        let mut see = |conversations: &mut Conversations, count, tick| {
+            for key in others.by_ref().take(count) {
+                conversations.observe(&payload(key, tick, 0, flood), &mut Vec::new());
+            }
+        };
+        see(&mut conversations, CONVERSATIONS, 0);
+        for tick in 1..9 {
+            let key = key(protocol::TCP, u16::try_from(tick).unwrap(), 9);
+            conversations.observe(&payload(key, tick, 0, &hello[..200]), &mut found);
+            see(&mut conversations, 2_000, tick);
+            found.clear();
+            conversations.observe(&payload(key, tick, 200, &hello[200..]), &mut found);
+            assert_eq!(sni(&found), Some("a.example"), "{tick}");
+        }
+        let is_of_messages = flood.len() == request.len();
+        assert_eq!(conversations.counters().no_room == 0, is_of_messages);
+    }
 }
 
 /// What protocols begin with, so that what follows is looked at.
