@@ -514,8 +514,8 @@ pub const APPS_KEPT: usize = 32;
 /// than any idle timeout that makes sense, so that no other flow begins in between.
 pub const APP_AGAIN_NS: i64 = 1_000_000_000;
 
-/// Questions that wait for their answer. When there are more the oldest is forgotten, and its
-/// answer counts as unsolicited.
+/// Questions of the last [`QUESTION_LIFE_NS`] that are known, answered or not. When there are more
+/// the oldest is forgotten, and if its answer comes later that counts as unsolicited.
 pub const QUESTIONS: usize = 65_536;
 
 /// How long a question waits for its answer.
