@@ -5,6 +5,7 @@
 //! TCP with flags, out of [`sequence`] or without a header, later fragments, those without a time
 //! or out of time; and for publications. All slots of a table are its [`super::slab`]'s.
 
+mod connection;
 mod counts;
 mod handshake;
 mod marks;
@@ -16,7 +17,7 @@ pub(super) use origin::Origin;
 use counts::Counts;
 use marks::Marks;
 
-use crate::decode::{Packet, TcpHeader};
+use crate::decode::Packet;
 use crate::flow::encapsulation::Number;
 use crate::flow::protocol::{ICMP, ICMPV6, TCP, UDP, UDP_LITE};
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
@@ -247,18 +248,6 @@ impl Slot {
         if self.phase == Phase::Finished { EndReason::EndDetected } else { otherwise }
     }
 
-    /// Whether `packet` begins another connection on the ports of this finished one.
-    #[inline]
-    pub(super) fn is_ended_by(&self, packet: &Packet, origin: &Origin) -> bool {
-        if self.phase != Phase::Finished {
-            return false;
-        }
-        let (tcp, direction) = (packet.tcp, packet.direction.idx());
-        let is_known = self.marks.has(Marks::SYNS[direction])
-            && origin.syn_sequence[direction] == tcp.sequence();
-        tcp.flags() & (SYN | ACK) == SYN && !is_known
-    }
-
     /// Whether the kernel may count further packets: an established TCP connection, or UDP,
     /// in no tunnel, with so many packets since it was last published.
     pub(crate) fn is_elephant(&self, packets: u64) -> bool {
@@ -390,44 +379,6 @@ impl Slot {
             self.marks.add_if(self.may_go_on(way), Marks::GO_ON[way]);
         }
         true
-    }
-
-    /// Follows the connection's state.
-    ///
-    /// The handshake is over once the initiator acknowledges, or either end sends data behind
-    /// its SYN: it has had the other's answer, also where only one direction is seen.
-    fn follow(&mut self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
-        let direction = packet.direction;
-        if tcp.has(SYN) {
-            origin.note_syn(direction.idx(), tcp);
-            self.marks.add_if(true, Marks::SYNS[direction.idx()]);
-            self.marks.add_if(true, Marks::OPENED);
-        }
-        self.follow_end(direction, tcp.flags());
-        let is_initiators = direction == self.marks.direction(Marks::INITIATOR_REVERSE);
-        if tcp.flags() & (SYN | ACK) == ACK
-            && self.phase == Phase::HalfOpen
-            && (is_initiators || packet.payload_bytes > 0)
-        {
-            self.phase = Phase::Open;
-        }
-        self.marks.add_if(self.phase == Phase::Open, Marks::ESTABLISHED);
-    }
-
-    /// Follows how the connection ends, if the packet with these flags does that.
-    #[inline]
-    fn follow_end(&mut self, direction: Direction, flags: u8) {
-        self.marks.add_if(flags & FIN != 0, Marks::FINS[direction.idx()]);
-        if self.phase == Phase::Finished {
-            return;
-        }
-        if Marks::FINS.iter().all(|&fin| self.marks.has(fin)) {
-            self.phase = Phase::Finished;
-            self.marks.add_if(true, Marks::CLOSED);
-        } else if flags & RST != 0 {
-            self.phase = Phase::Finished;
-            self.marks.add_if(true, Marks::RESET);
-        }
     }
 
     /// Begins another part with the packet at `now`; the delta of the last one was taken.
