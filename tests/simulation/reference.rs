@@ -197,7 +197,8 @@ impl Flow {
             return;
         }
         let initiator = self.part.initiator.idx();
-        self.connection.count(side, packet, tcp, (initiator, is_first));
+        let is_half_open = self.is_half_open && !self.is_finished;
+        self.connection.count(side, packet, tcp, (initiator, is_first), is_half_open);
         self.part.handshake = self.connection.handshake();
         if tcp.flags() & SYN != 0 {
             self.syns[way] = Some(tcp.sequence());

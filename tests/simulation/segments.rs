@@ -44,15 +44,16 @@ impl Connection {
     }
 
     /// Takes a segment in, and counts what it is. `initiator` is a direction; `is_first` says
-    /// whether the flow begins with it.
+    /// whether the flow begins with it, `is_half_open` whether the handshake goes on.
     pub(crate) fn count(
         &mut self,
         side: &mut SideCounts,
         packet: &Packet,
         tcp: TcpHeader,
         (initiator, is_first): (usize, bool),
+        is_half_open: bool,
     ) {
-        self.place(side, packet, tcp);
+        self.place(side, packet, tcp, is_half_open);
         self.time(packet, tcp, initiator, is_first);
         if tcp.flags() & SYN != 0 {
             let way = packet.direction.idx();
@@ -62,7 +63,13 @@ impl Connection {
         }
     }
 
-    fn place(&mut self, side: &mut SideCounts, packet: &Packet, tcp: TcpHeader) {
+    fn place(
+        &mut self,
+        side: &mut SideCounts,
+        packet: &Packet,
+        tcp: TcpHeader,
+        is_half_open: bool,
+    ) {
         let way = packet.direction.idx();
         let has = |flag| tcp.flags() & flag != 0;
         if tcp.window() == 0 && !has(SYN) && !has(RST) {
@@ -80,7 +87,8 @@ impl Connection {
         }
         let next = self.next[way].filter(|_| !has(SYN) && !self.is_lost[way]);
         let Some(next) = next else {
-            self.is_lost[way] = false;
+            let is_stray = has(SYN) && !is_half_open && self.next[way].is_some();
+            self.is_lost[way] = is_stray && !self.is_lost[way];
             self.gap.take_if(|gap| gap.way == way);
             self.next[way] = Some(end);
             return;

@@ -17,6 +17,7 @@
 //! | empty and below *next* | nothing: a late acknowledgement |
 //! | SYN with the sequence number of the latest SYN of its direction | sent again |
 //! | the first such SYN with an ACK, if none had one before | nothing: both ends opened at once |
+//! | any other SYN once the handshake is over | in order: what follows says where *next* is |
 //! | any other SYN, or the first segment seen of a direction | in order: *next* begins there |
 //! | 2^30 bytes or more from *next*, either way | in order: what follows says where *next* is |
 //! | RST | nothing, and *next* stays (RFC 9293 section 3.5.3) |
@@ -33,6 +34,7 @@
 //! Within a window of *next* is all that can be in flight, and no window reaches 2^30 bytes (RFC
 //! 7323 section 2.3). What is further off is of another connection, made up, or behind much that
 //! was not captured; one such segment says nothing, and the one after it says where it goes on.
+//! So it is with a SYN on an open connection, which its receiver does not take (RFC 5961 section 4).
 //!
 //! A probe of a closed window (RFC 9293 section 3.8.6.1) brings a byte that is new once, and
 //! then looks like a keep-alive. What SACK says (RFC 2018) is not looked at: the sequence
@@ -43,7 +45,7 @@ use crate::decode::{Packet, TcpHeader};
 use crate::flow::RoundTrip;
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::limits::REORDERED_SEGMENT_NS;
-use crate::table::slot::{Marks, Origin, Slot};
+use crate::table::slot::{Marks, Origin, Phase, Slot};
 use crate::time::Timestamp;
 
 /// No window is as large.
@@ -122,8 +124,10 @@ impl Slot {
             if origin.gap_direction == packet.direction {
                 origin.gap = Gap::default();
             }
+            let is_stray = self.phase != Phase::HalfOpen && self.marks.has(Marks::SEQUENCES[way]);
             self.next_sequence[way] = end;
-            self.marks.add_if(true, Marks::SEQUENCES[way]);
+            self.marks.remove(Marks::SEQUENCES[way]);
+            self.marks.add_if(!is_stray, Marks::SEQUENCES[way]);
         } else if ahead.unsigned_abs() >= LARGEST_WINDOW {
             self.marks.remove(Marks::SEQUENCES[way]);
         } else if ahead > 0 {
