@@ -69,6 +69,8 @@ struct Flow {
     fins: [bool; 2],
     /// By direction: the sequence number of the latest SYN.
     syns: [Option<u32>; 2],
+    /// By direction: what its latest SYN has acknowledged.
+    answered: [Option<u32>; 2],
     connection: Connection,
     /// Whether a packet was counted.
     has_begun: bool,
@@ -114,6 +116,7 @@ impl Flow {
             last: [None; 2],
             fins: [false; 2],
             syns: [None; 2],
+            answered: [None; 2],
             connection: Connection::default(),
             has_begun: false,
         }
@@ -134,6 +137,17 @@ impl Flow {
         let tcp = packet.tcp;
         let is_new = self.syns[packet.direction.idx()] != Some(tcp.sequence());
         self.is_finished && tcp.flags() & SYN != 0 && tcp.flags() & ACK == 0 && is_new
+    }
+
+    /// Whether the responder, which has sent a SYN, shows that it was answered.
+    fn has_had_answer(&self, packet: &Packet) -> bool {
+        let way = packet.direction.idx();
+        let acknowledges_more = self.syns[1 - way].is_none()
+            && self.answered[way].is_some_and(|answered| {
+                packet.tcp.acknowledgment().wrapping_sub(answered).cast_signed() > 0
+            });
+        let is_fin = packet.tcp.flags() & FIN != 0;
+        self.syns[way].is_some() && (packet.payload_bytes > 0 || is_fin || acknowledges_more)
     }
 
     fn is_long(&self, now: Tick, timeouts: &Timeouts) -> bool {
@@ -202,6 +216,9 @@ impl Flow {
         self.part.handshake = self.connection.handshake();
         if tcp.flags() & SYN != 0 {
             self.syns[way] = Some(tcp.sequence());
+            if tcp.flags() & ACK != 0 {
+                self.answered[way] = Some(tcp.acknowledgment());
+            }
             self.part.tcp |= TcpEvents::OPENED.0;
         }
         self.fins[way] |= tcp.flags() & FIN != 0;
@@ -216,7 +233,7 @@ impl Flow {
             self.part.tcp |= TcpEvents::RESET.0;
         } else if tcp.flags() & ACK != 0
             && tcp.flags() & SYN == 0
-            && (packet.direction == self.part.initiator || packet.payload_bytes > 0)
+            && (packet.direction == self.part.initiator || self.has_had_answer(packet))
         {
             self.is_half_open = false;
         }

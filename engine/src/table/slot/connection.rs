@@ -21,24 +21,46 @@ impl Slot {
 
     /// Follows the connection's state.
     ///
-    /// The handshake is over once the initiator acknowledges, or either end sends data behind
-    /// its SYN: it has had the other's answer, also where only one direction is seen.
+    /// The handshake is over once the initiator acknowledges; or once the responder, behind its
+    /// SYN, sends data or a FIN or acknowledges more than with it: it has had the other's answer,
+    /// also where only one direction is seen.
     pub(super) fn follow(&mut self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
         let direction = packet.direction;
         if tcp.has(SYN) {
-            origin.note_syn(direction.idx(), tcp);
-            self.marks.add_if(true, Marks::SYNS[direction.idx()]);
-            self.marks.add_if(true, Marks::OPENED);
+            self.follow_syn(origin, direction, tcp);
         }
         self.follow_end(direction, tcp.flags());
         let is_initiators = direction == self.marks.direction(Marks::INITIATOR_REVERSE);
         if tcp.flags() & (SYN | ACK) == ACK
             && self.phase == Phase::HalfOpen
-            && (is_initiators || packet.payload_bytes > 0)
+            && (is_initiators || self.has_had_answer(origin, packet, tcp))
         {
             self.phase = Phase::Open;
         }
         self.marks.add_if(self.phase == Phase::Open, Marks::ESTABLISHED);
+    }
+
+    fn follow_syn(&mut self, origin: &mut Origin, direction: Direction, tcp: TcpHeader) {
+        let [way, other] = [direction, direction.opposite()].map(Direction::idx);
+        origin.note_syn(way, tcp);
+        if tcp.has(ACK) && !self.marks.has(Marks::SYNS[other]) {
+            // What it answers was not seen, and has this number.
+            origin.syn_sequence[other] = tcp.acknowledgment().wrapping_sub(1);
+        }
+        self.marks.add_if(true, Marks::SYNS[way]);
+        self.marks.add_if(true, Marks::OPENED);
+    }
+
+    /// Whether a segment of the responder's shows that it has had the answer to its SYN.
+    fn has_had_answer(&self, origin: &Origin, packet: &Packet, tcp: TcpHeader) -> bool {
+        let direction = packet.direction;
+        let [way, other] = [direction, direction.opposite()].map(Direction::idx);
+        let answered = origin.syn_sequence[other].wrapping_add(1);
+        let more = tcp.acknowledgment().wrapping_sub(answered).cast_signed();
+        // Of a SYN that was seen it may be data that came with it.
+        let acknowledges_more = !self.marks.has(Marks::SYNS[other]) && more > 0;
+        self.marks.has(Marks::SYNS[way])
+            && (packet.payload_bytes > 0 || tcp.has(FIN) || acknowledges_more)
     }
 
     /// Follows how the connection ends, if the packet with these flags does that.

@@ -14,8 +14,8 @@ pub(in crate::table) struct Origin {
     flow_start: Timestamp,
     /// The earliest timestamp of this part, if any packet of it had one.
     pub(super) first: Timestamp,
-    /// Sequence number of each direction's latest SYN; for ICMP, type and code of the first
-    /// packet.
+    /// Sequence number of each direction's latest SYN, or if none was seen, what the other one's
+    /// SYN has answered; for ICMP, type and code of the first packet.
     pub(super) syn_sequence: [u32; 2],
     /// See [`crate::flow::Delta::handshake`].
     pub(super) handshake: [RoundTrip; 2],
