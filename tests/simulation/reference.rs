@@ -215,6 +215,9 @@ impl Flow {
         self.connection.count(side, packet, tcp, (initiator, is_first), is_half_open);
         self.part.handshake = self.connection.handshake();
         if tcp.flags() & SYN != 0 {
+            if self.syns[way] != Some(tcp.sequence()) {
+                self.fins[way] = false;
+            }
             self.syns[way] = Some(tcp.sequence());
             if tcp.flags() & ACK != 0 {
                 self.answered[way] = Some(tcp.acknowledgment());

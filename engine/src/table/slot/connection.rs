@@ -13,10 +13,13 @@ impl Slot {
         if self.phase != Phase::Finished {
             return false;
         }
-        let (tcp, direction) = (packet.tcp, packet.direction.idx());
-        let is_known = self.marks.has(Marks::SYNS[direction])
-            && origin.syn_sequence[direction] == tcp.sequence();
-        tcp.flags() & (SYN | ACK) == SYN && !is_known
+        let (tcp, way) = (packet.tcp, packet.direction.idx());
+        tcp.flags() & (SYN | ACK) == SYN && !self.is_known_syn(origin, way, tcp)
+    }
+
+    /// Whether this SYN of the direction `way` has the number of its latest one.
+    fn is_known_syn(&self, origin: &Origin, way: usize, tcp: TcpHeader) -> bool {
+        self.marks.has(Marks::SYNS[way]) && origin.syn_sequence[way] == tcp.sequence()
     }
 
     /// Follows the connection's state.
@@ -42,6 +45,10 @@ impl Slot {
 
     fn follow_syn(&mut self, origin: &mut Origin, direction: Direction, tcp: TcpHeader) {
         let [way, other] = [direction, direction.opposite()].map(Direction::idx);
+        if !self.is_known_syn(origin, way, tcp) {
+            // What it has ended before was another connection.
+            self.marks.remove(Marks::FINS[way]);
+        }
         origin.note_syn(way, tcp);
         if tcp.has(ACK) && !self.marks.has(Marks::SYNS[other]) {
             // What it answers was not seen, and has this number.
