@@ -134,9 +134,11 @@ impl Flow {
 
     /// Whether `packet` begins another connection on these ports.
     fn is_succeeded_by(&self, packet: &Packet) -> bool {
-        let tcp = packet.tcp;
-        let is_new = self.syns[packet.direction.idx()] != Some(tcp.sequence());
-        self.is_finished && tcp.flags() & SYN != 0 && tcp.flags() & ACK == 0 && is_new
+        let (tcp, way) = (packet.tcp, packet.direction.idx());
+        let is_new = self.syns[way] != Some(tcp.sequence());
+        let may_be_late = tcp.flags() & ACK != 0 && self.syns[way].is_none();
+        let has_ended = self.is_finished || self.fins[way];
+        has_ended && tcp.flags() & SYN != 0 && is_new && !may_be_late
     }
 
     /// Whether the responder, which has sent a SYN, shows that it was answered.

@@ -89,14 +89,14 @@ impl Slab {
         let number = guess as usize;
         self.slots.get_mut(number).is_some_and(|slot| {
             slot.goes_on_with(packet, limits)
-                && slot.count_more(packet, || &mut self.origins[number])
+                && slot.count_guessed(packet, || &mut self.origins[number])
         })
     }
 
     /// Counts the first packet of a slot's flow. See [`Slot::count`].
     pub(crate) fn count_first(&mut self, slot: u32, packet: &Packet) -> bool {
         let number = slot as usize;
-        self.slots[number].count(packet, || &mut self.origins[number])
+        self.slots[number].count_first(packet, || &mut self.origins[number])
     }
 
     /// Counts another one.

@@ -285,13 +285,33 @@ impl Slot {
         origin: impl FnOnce() -> &'a mut Origin,
     ) -> bool {
         self.is_single = false;
-        self.count(packet, origin)
+        self.count::<false>(packet, origin)
+    }
+
+    /// The same, if the packet does not begin another connection.
+    #[inline(always)]
+    pub(super) fn count_guessed<'a>(
+        &mut self,
+        packet: &Packet,
+        origin: impl FnOnce() -> &'a mut Origin,
+    ) -> bool {
+        self.is_single = false;
+        self.count::<true>(packet, origin)
+    }
+
+    /// Counts the first packet of this flow. See [`Slot::count`].
+    pub(super) fn count_first<'a>(
+        &mut self,
+        packet: &Packet,
+        origin: impl FnOnce() -> &'a mut Origin,
+    ) -> bool {
+        self.count::<false>(packet, origin)
     }
 
     /// Counts a packet of this flow. False if its counts do not fit: then nothing changed,
     /// and it does fit into a slot that was just published. Few packets need the `origin`.
     #[inline(always)]
-    pub(super) fn count<'a>(
+    fn count<'a, const GUESSED: bool>(
         &mut self,
         packet: &Packet,
         origin: impl FnOnce() -> &'a mut Origin,
@@ -305,8 +325,11 @@ impl Slot {
                 self.follow_end(packet.direction, packet.tcp.flags());
             }
             self.last = packet.timestamp.unwrap_or(self.last);
-        } else if !self.note(packet, origin()) {
-            return false;
+        } else {
+            let origin = origin();
+            if GUESSED && self.is_ended_by(packet, origin) || !self.note(packet, origin) {
+                return false;
+            }
         }
         self.counts[way] = counts;
         self.last_tick = packet.tick;

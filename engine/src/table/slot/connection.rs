@@ -7,14 +7,21 @@ use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::table::slot::{Marks, Origin, Phase, Slot};
 
 impl Slot {
-    /// Whether `packet` begins another connection on the ports of this finished one.
+    /// Whether `packet` begins another connection on the ports of this one: after its end, or that
+    /// of what the packet's sender had to say. Only one of the two may have been seen.
+    ///
+    /// A SYN with an ACK does if there was another before it: the first may be a late answer.
     #[inline]
     pub(in crate::table) fn is_ended_by(&self, packet: &Packet, origin: &Origin) -> bool {
-        if self.phase != Phase::Finished {
-            return false;
-        }
+        packet.tcp.has(SYN) && self.is_ended_by_syn(packet, origin)
+    }
+
+    #[inline(never)]
+    fn is_ended_by_syn(&self, packet: &Packet, origin: &Origin) -> bool {
         let (tcp, way) = (packet.tcp, packet.direction.idx());
-        tcp.flags() & (SYN | ACK) == SYN && !self.is_known_syn(origin, way, tcp)
+        let has_ended = self.phase == Phase::Finished || self.marks.has(Marks::FINS[way]);
+        let may_begin = !tcp.has(ACK) || self.marks.has(Marks::SYNS[way]);
+        has_ended && may_begin && !self.is_known_syn(origin, way, tcp)
     }
 
     /// Whether this SYN of the direction `way` has the number of its latest one.
