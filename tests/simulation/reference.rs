@@ -71,6 +71,8 @@ struct Flow {
     syns: [Option<u32>; 2],
     /// By direction: what its latest SYN has acknowledged.
     answered: [Option<u32>; 2],
+    /// Whether a SYN without ACK has come since a RST was all that has ended the connection.
+    is_tried_again: bool,
     connection: Connection,
     /// Whether a packet was counted.
     has_begun: bool,
@@ -117,6 +119,7 @@ impl Flow {
             fins: [false; 2],
             syns: [None; 2],
             answered: [None; 2],
+            is_tried_again: false,
             connection: Connection::default(),
             has_begun: false,
         }
@@ -138,7 +141,19 @@ impl Flow {
         let is_new = self.syns[way] != Some(tcp.sequence());
         let may_be_late = tcp.flags() & ACK != 0 && self.syns[way].is_none();
         let has_ended = self.is_finished || self.fins[way];
-        has_ended && tcp.flags() & SYN != 0 && is_new && !may_be_late
+        has_ended
+            && tcp.flags() & SYN != 0
+            && is_new
+            && !may_be_late
+            && !self.is_taken_up_by(packet)
+    }
+
+    /// Whether `packet` answers a SYN that came again after a RST.
+    fn is_taken_up_by(&self, packet: &Packet) -> bool {
+        let is_answer = packet.tcp.flags() & (SYN | ACK) == SYN | ACK;
+        self.is_tried_again
+            && is_answer
+            && self.connection.acknowledges_syn(1 - packet.direction.idx(), packet.tcp)
     }
 
     /// Whether the responder, which has sent a SYN, shows that it was answered.
@@ -191,6 +206,7 @@ impl Flow {
             self.part.first = self.part.first.min(timestamp);
             self.part.last = self.part.last.max(timestamp);
         }
+        let is_taken_up = self.is_taken_up_by(packet);
         let way = packet.direction.idx();
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         let side = &mut self.part.sides[way];
@@ -216,6 +232,13 @@ impl Flow {
         let is_half_open = self.is_half_open && !self.is_finished;
         self.connection.count(side, packet, tcp, (initiator, is_first), is_half_open);
         self.part.handshake = self.connection.handshake();
+        if is_taken_up {
+            (self.is_half_open, self.is_finished, self.is_tried_again) = (true, false, false);
+            self.fins = [false; 2];
+        } else if tcp.flags() & (SYN | ACK) == SYN {
+            let was_closed = self.part.tcp & TcpEvents::CLOSED.0 != 0;
+            self.is_tried_again |= self.is_finished && !was_closed;
+        }
         if tcp.flags() & SYN != 0 {
             if self.syns[way] != Some(tcp.sequence()) {
                 self.fins[way] = false;

@@ -160,6 +160,14 @@ impl Connection {
         is_soon
     }
 
+    /// Whether the segment acknowledges the SYN of this direction, and nothing that was not sent.
+    pub(crate) fn acknowledges_syn(&self, way: usize, tcp: TcpHeader) -> bool {
+        self.syns[way].zip(self.next[way]).is_some_and(|(syn, next)| {
+            let acknowledged = tcp.acknowledgment().wrapping_sub(syn);
+            (1..=next.wrapping_sub(syn)).contains(&acknowledged)
+        })
+    }
+
     fn time(&mut self, packet: &Packet, tcp: TcpHeader, initiator: usize, is_first: bool) {
         let is_initiators = packet.direction.idx() == initiator;
         if self.is_ambiguous || self.is_acknowledged {
@@ -169,12 +177,7 @@ impl Connection {
             let ns = i128::from(packet.timestamp?) - i128::from(then?);
             (0..=LONGEST).contains(&ns).then(|| u32::try_from(ns).expect("in range"))
         };
-        let acknowledges = |way: usize| {
-            self.syns[way].zip(self.next[way]).is_some_and(|(syn, next)| {
-                let acknowledged = tcp.acknowledgment().wrapping_sub(syn);
-                (1..=next.wrapping_sub(syn)).contains(&acknowledged)
-            })
-        };
+        let acknowledges = |way: usize| self.acknowledges_syn(way, tcp);
         let responder = 1 - initiator;
         match (tcp.flags() & (SYN | ACK | RST), is_initiators) {
             (SYN, true) if is_first => self.began = packet.timestamp,

@@ -10,7 +10,8 @@ impl Slot {
     /// Whether `packet` begins another connection on the ports of this one: after its end, or that
     /// of what the packet's sender had to say. Only one of the two may have been seen.
     ///
-    /// A SYN with an ACK does if there was another before it: the first may be a late answer.
+    /// A SYN with an ACK does if there was another before it: the first may be a late answer. But
+    /// a SYN that is sent again after a reset goes on with its connection, and so does its answer.
     #[inline]
     pub(in crate::table) fn is_ended_by(&self, packet: &Packet, origin: &Origin) -> bool {
         packet.tcp.has(SYN) && self.is_ended_by_syn(packet, origin)
@@ -21,7 +22,10 @@ impl Slot {
         let (tcp, way) = (packet.tcp, packet.direction.idx());
         let has_ended = self.phase == Phase::Finished || self.marks.has(Marks::FINS[way]);
         let may_begin = !tcp.has(ACK) || self.marks.has(Marks::SYNS[way]);
-        has_ended && may_begin && !self.is_known_syn(origin, way, tcp)
+        has_ended
+            && may_begin
+            && !self.is_known_syn(origin, way, tcp)
+            && !self.is_taken_up(origin, packet.direction, tcp)
     }
 
     /// Whether this SYN of the direction `way` has the number of its latest one.
@@ -52,6 +56,13 @@ impl Slot {
 
     fn follow_syn(&mut self, origin: &mut Origin, direction: Direction, tcp: TcpHeader) {
         let [way, other] = [direction, direction.opposite()].map(Direction::idx);
+        if self.is_taken_up(origin, direction, tcp) {
+            self.phase = Phase::HalfOpen;
+            Marks::FINS.iter().for_each(|&fin| self.marks.remove(fin));
+            origin.set_tried_again(false);
+        } else if self.is_reset() && !tcp.has(ACK) {
+            origin.set_tried_again(true);
+        }
         if !self.is_known_syn(origin, way, tcp) {
             // What it has ended before was another connection.
             self.marks.remove(Marks::FINS[way]);
@@ -63,6 +74,21 @@ impl Slot {
         }
         self.marks.add_if(true, Marks::SYNS[way]);
         self.marks.add_if(true, Marks::OPENED);
+    }
+
+    /// Whether RST is all that has ended the connection.
+    fn is_reset(&self) -> bool {
+        self.phase == Phase::Finished && !self.marks.has(Marks::CLOSED)
+    }
+
+    /// Whether the segment answers a SYN that was sent again after a reset: by a client that was
+    /// refused, or whose RST has ended what the server still had of an older connection (RFC 9293
+    /// section 3.5.1).
+    fn is_taken_up(&self, origin: &Origin, direction: Direction, tcp: TcpHeader) -> bool {
+        self.is_reset()
+            && origin.was_tried_again()
+            && tcp.flags() & (SYN | ACK) == SYN | ACK
+            && self.acknowledges_syn(origin, direction.opposite().idx(), tcp)
     }
 
     /// Whether a segment of the responder's shows that it has had the answer to its SYN.

@@ -49,7 +49,7 @@ impl Slot {
 
     /// Whether the segment acknowledges the SYN of the direction `way`, and nothing that was not
     /// sent.
-    fn acknowledges_syn(&self, origin: &Origin, way: usize, tcp: TcpHeader) -> bool {
+    pub(super) fn acknowledges_syn(&self, origin: &Origin, way: usize, tcp: TcpHeader) -> bool {
         let syn = origin.syn_sequence[way];
         let acknowledged = tcp.acknowledgment().wrapping_sub(syn);
         let sent = self.next_sequence[way].wrapping_sub(syn);

@@ -39,6 +39,8 @@ mod had {
     pub(super) const MACS: [u8; 2] = [4, 8];
     /// By direction: an ACK in a SYN with [`super::Origin::syn_sequence`].
     pub(super) const SYN_ACKS: [u8; 2] = [16, 32];
+    /// After a RST a SYN.
+    pub(super) const SYN_AGAIN: u8 = 64;
 }
 
 const _: () = assert!(size_of::<Origin>() == 80);
@@ -79,6 +81,16 @@ impl Origin {
     /// Whether the latest SYN of the direction `way` has acknowledged the other one's.
     pub(super) fn has_answered_syn(&self, way: usize) -> bool {
         self.had & had::SYN_ACKS[way] != 0
+    }
+
+    /// Whether a SYN has come after the connection was reset, and no answer to it.
+    pub(super) fn was_tried_again(&self) -> bool {
+        self.had & had::SYN_AGAIN != 0
+    }
+
+    pub(super) fn set_tried_again(&mut self, is_so: bool) {
+        self.had &= !had::SYN_AGAIN;
+        self.had |= if is_so { had::SYN_AGAIN } else { 0 };
     }
 
     /// The timestamp of the flow's first packet, if it had one.
