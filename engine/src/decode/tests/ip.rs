@@ -331,12 +331,15 @@ fn later_fragments_belong_to_their_first() {
     let first6 = fragment6(7, 0, true, UDP);
     let last6 = fragment6(7, 2, false, &[9; 8]);
     let other6 = fragment6(8, 2, false, &[9; 8]);
+    // What it says that the datagram holds is not asked of it.
+    let says59 = with(fragment6(7, 1, true, &[9; 8]), 40, &[59]);
     check_sequence(
         "IPv6",
         RAW,
         &[
             (&last6, 56, alone6),
             (&first6, 61, &UDP6.replace("53 payload", "61 payload")),
+            (&says59, 56, later6),
             (&last6, 56, later6),
             (&other6, 56, alone6),
         ],
