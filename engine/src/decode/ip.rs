@@ -201,11 +201,17 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     }
     // A jumbogram (RFC 2675) says 0 and has a hop-by-hop header; BIG TCP says 0 and is
     // longer than 16 bits can tell. TCP and UDP do not fit into 0 bytes, nor what leads to them:
-    // that is left by segmentation offload, as in IPv4.
+    // that is left by segmentation offload, as in IPv4, if there is more than Ethernet's padding.
+    let transport_bytes = match protocol {
+        TCP => 20,
+        UDP => 8,
+        _ => u32::MAX,
+    };
+    let header_bytes = u32::try_from(at).ok()?;
     let is_open = payload == 0
         && (header[6] == next_header::HOP_BY_HOP
             || on_wire > 40 + 0xffff
-            || matches!(protocol, TCP | UDP));
+            || on_wire >= header_bytes.saturating_add(transport_bytes));
     Some(IpHeader {
         version: 6,
         source: *header[8..].first_chunk()?,
@@ -214,7 +220,7 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
         ttl: header[7],
         dscp: v6_dscp(header[0], header[1]),
         length: if is_open { on_wire } else { 40 + payload },
-        header_bytes: u32::try_from(at).ok()?,
+        header_bytes,
         offset,
         fragment,
     })

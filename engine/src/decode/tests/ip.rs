@@ -207,6 +207,15 @@ fn lengths_that_lie() {
         let want = format!("17 10.0.0.1:1000 > 10.0.0.2:53 bytes {wire_len} payload {payload}");
         check_sequence("IPv4, 0", RAW, &[(&open, wire_len, &want)]);
     }
+    // IPv6's too, but for padding, into which no header fits.
+    let open = with(udp6(), 4, &[0, 0]);
+    for (wire_len, want) in [(53, ends(53, 5)), (9_000, ends(9_000, 8_952))] {
+        check_sequence("IPv6, 0", RAW, &[(&open, wire_len, &want)]);
+    }
+    for (protocol, padding) in [(6, 6), (17, 6), (6, 19)] {
+        let padded = v6(protocol, &[]).into_iter().chain(vec![0; padding]).collect::<Vec<_>>();
+        check("IPv6, 0, padded", RAW, &padded, "l4_short");
+    }
 }
 
 #[test]
