@@ -39,16 +39,19 @@ impl CoreTable<'_> {
                 return self.expire(slot, reason, outlet);
             }
         }
-        self.give_up_one(outlet);
+        self.give_up_one(now, outlet);
     }
 
     /// Expires the first one-packet flow on the way around the slab, and looks for the next
-    /// one, whose memory then has time to arrive.
-    fn give_up_one(&mut self, outlet: &mut impl Outlet) {
+    /// one, whose memory then has time to arrive. It is not given up if it is over or finished.
+    fn give_up_one(&mut self, now: Tick, outlet: &mut impl Outlet) {
         let known = self.victim.filter(|&slot| self.slab.slot(slot).is_single_packet());
         if let Some(slot) = known.or_else(|| self.next_victim()) {
-            self.expire(slot, EndReason::Resources, outlet);
-            self.counters.given_up.add(1);
+            let flow = self.slab.slot(slot);
+            let over = flow.expired(now, &self.limits);
+            let reason = over.unwrap_or(flow.end_reason(EndReason::Resources));
+            self.expire(slot, reason, outlet);
+            self.counters.given_up.add(u64::from(reason == EndReason::Resources));
             self.victim = self.next_victim();
         }
     }

@@ -356,6 +356,29 @@ fn flows_that_are_over_make_room_before_any_is_given_up() {
 }
 
 #[test]
+fn a_flow_that_is_over_or_finished_is_not_given_up() {
+    let with_slots = |capacity| TableConfig { capacity, ..CONFIG };
+    check_with(
+        with_slots(3),
+        UDP,
+        "1 a>b; 1.5 c>d; 5 e>f; 25 f>e; 30.9 g>h; 31.6 i>j",
+        &[
+            "f0 a>b 1/0 1-1 resources",
+            "f1 c>d 1/0 1.5-1.5 idle",
+            "f2 e>f 1/1 5-25 forced",
+            "f3 g>h 1/0 30.9-30.9 forced",
+            "f4 i>j 1/0 31.6-31.6 forced",
+        ],
+    );
+    check_with(
+        with_slots(1),
+        TCP,
+        "0 a>b R; 1 c>d A",
+        &["f0 a>b 1/0 0-0 end reset", "f1 c>d 1/0 1-1 forced midstream"],
+    );
+}
+
+#[test]
 fn counts_that_do_not_fit_are_published_first() {
     let sent: Vec<_> = (0..600).map(|_| parse("0 a>b", UDP)).collect();
     let mut packets = packets(&sent);
