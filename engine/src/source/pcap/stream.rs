@@ -3,12 +3,14 @@
 //! Compression is recognised by its magic number. Nothing is read ahead beyond what one
 //! `read` returns, so that a live pipe delivers packets as they come.
 
+mod gzip;
+
 use std::fmt;
 use std::io::{self, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
+use self::gzip::Members;
 use crate::limits::{FILE_DECOMPRESS_BYTES, FILE_ZSTD_WINDOW_LOG};
 
 /// Compressed bytes that are read at once.
@@ -34,7 +36,7 @@ impl fmt::Display for Compression {
 pub(crate) enum Stream {
     Plain(Stored),
     /// One or more gzip members.
-    Gzip(Box<MultiGzDecoder<BufReader<Stored>>>),
+    Gzip(Box<Members<BufReader<Stored>>>),
     /// One or more Zstandard frames.
     Zstd(Box<ZstdDecoder<'static, BufReader<Stored>>>),
 }
@@ -48,7 +50,7 @@ impl Stream {
             None => Ok(Stream::Plain(stored)),
             Some(Compression::Gzip) => {
                 let stored = BufReader::with_capacity(COMPRESSED_BYTES, stored);
-                Ok(Stream::Gzip(Box::new(MultiGzDecoder::new(stored))))
+                Ok(Stream::Gzip(Box::new(Members::new(stored))))
             }
             Some(Compression::Zstd) => {
                 let stored = BufReader::with_capacity(COMPRESSED_BYTES, stored);
@@ -71,7 +73,7 @@ impl Stream {
     pub(super) fn stored_bytes(&self) -> u64 {
         match self {
             Stream::Plain(stored) => stored.bytes,
-            Stream::Gzip(decoder) => decoder.get_ref().get_ref().bytes,
+            Stream::Gzip(members) => members.get_ref().map_or(0, |stored| stored.get_ref().bytes),
             Stream::Zstd(decoder) => decoder.get_ref().get_ref().bytes,
         }
     }
@@ -83,7 +85,7 @@ impl Read for Stream {
         let small = into.len().min(FILE_DECOMPRESS_BYTES);
         match self {
             Stream::Plain(stored) => stored.read(into),
-            Stream::Gzip(decoder) => decoder.read(&mut into[..small]),
+            Stream::Gzip(members) => members.read(&mut into[..small]),
             Stream::Zstd(decoder) => decoder.read(&mut into[..small]),
         }
     }

@@ -49,6 +49,8 @@ fn members_and_frames_follow_each_other() {
     for (what, stored) in [
         ("one gzip member", gzip(&file)),
         ("gzip members", [gzip(a), gzip(&empty), gzip(b)].concat()),
+        ("a gzip member and zeros", [gzip(&file), vec![0; 512]].concat()),
+        ("a gzip member and a zero", [gzip(&file), vec![0]].concat()),
         ("one zstd frame", zstd(&file)),
         ("zstd frames", [zstd(a), skippable.clone(), zstd(&empty), zstd(b)].concat()),
         ("pzstd", [skippable, zstd(a), zstd(b)].concat()),
@@ -102,10 +104,15 @@ fn damaged_streams_end_in_an_error() {
     let found = outcome(&gzipped, usize::MAX);
     assert_eq!(found.0, packets, "a wrong checksum is found out at the end");
     check_broken("checksum", &found, &packets, "the gzip data is damaged, after byte 768024 of");
-    let trailing = [gzip(&file), b"garbage garbage".to_vec()].concat();
-    let found = outcome(&trailing, usize::MAX);
-    assert_eq!(found.0, packets, "garbage comes last");
-    check_broken("garbage", &found, &packets, "the gzip data is damaged");
+    for garbage in [&b"garbage garbage"[..], b"garbage", b"\0\0\0garbage"] {
+        let trailing = [&gzip(&file), garbage].concat();
+        for step in [usize::MAX, 1] {
+            let found = outcome(&trailing, step);
+            assert_eq!(found.0, packets, "garbage comes last");
+            let cause = "of the decompressed data (something else follows it)";
+            check_broken("garbage", &found, &packets, cause);
+        }
+    }
     let mut frame = zstd(&file);
     let middle = frame.len() / 2;
     // Somewhere in it is the head of a block, then of a type that does not exist.
