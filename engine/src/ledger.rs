@@ -84,6 +84,9 @@ pub struct PacketLedger {
     pub encapsulation_not_kept: u64,
     /// Packets in flows that have more VLAN tags than tell flows apart: two at most, the outermost.
     pub vlan_not_kept: u64,
+    /// How often packet time has stepped back by more than a minute: each time as if another
+    /// recording had begun, after a gap as long.
+    pub steps_back: u64,
     /// What was of note among fragments, all of which are in flows.
     pub fragments: FragmentLedger,
     /// Packets on their way from a decoder to a table: 0 at the end of a run, where the
@@ -367,6 +370,7 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
     let not_passed_on = accounts.tables.iter().map(|t| t.not_passed_on.get()).sum();
     let encapsulation_not_kept = receives().map(|r| r.encapsulation_not_kept.get()).sum();
     let vlan_not_kept = receives().map(|r| r.vlan_not_kept.get()).sum();
+    let steps_back = receives().map(|r| r.steps_back.get()).sum();
     let fragments = FragmentLedger {
         alone: receives().map(|r| r.fragments_alone.get()).sum(),
         overlapping: receives().map(|r| r.fragments_overlapping.get()).sum(),
@@ -384,6 +388,7 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
         not_passed_on,
         encapsulation_not_kept,
         vlan_not_kept,
+        steps_back,
         fragments,
         in_flight,
     }

@@ -38,6 +38,8 @@ pub struct PacketClock {
     newest: Option<Timestamp>,
     tick: Tick,
     is_set: bool,
+    /// Steps back that began another recording and were not taken note of.
+    steps_back: u64,
     /// Steps forward that are shorter than this move the clock as far: 0 while it does not go by
     /// timestamps.
     simple_below: Tick,
@@ -101,9 +103,15 @@ impl PacketClock {
             self.tick = self.tick.saturating_add(step);
             self.newest = Some(timestamp);
         } else if step > REORDER_NS {
+            self.steps_back += 1;
             return self.begin(step, timestamp);
         }
         self.tick
+    }
+
+    /// How often another recording began, by a step back, since the last call.
+    pub fn take_steps_back(&mut self) -> u64 {
+        std::mem::take(&mut self.steps_back)
     }
 
     /// Whether a long step counts as a shorter one, which is at least as long as an interval.
@@ -179,6 +187,12 @@ mod tests {
         assert_eq!(ticks(&[100, 105, 101, 106]), [0, 5, 5, 6], "reordering");
         assert_eq!(ticks(&[1000, 1005, 10, 12]), [0, 5, 1000, 1002], "another recording");
         assert_eq!(ticks(&[-5, 5]), [0, 10], "before 1970");
+        let mut clock = PacketClock::default();
+        for second in [1_000, 939, 1_000, 940, 939] {
+            clock.advance(Some(second * 1_000_000_000));
+        }
+        assert_eq!(clock.take_steps_back(), 2, "by more than a minute");
+        assert_eq!(clock.take_steps_back(), 0, "taken");
         let ends = [i64::MIN, i64::MAX, i64::MIN, i64::MAX];
         let mut clock = PacketClock::default();
         let last = ends.map(|end| clock.advance(Some(end)))[3];

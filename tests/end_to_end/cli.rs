@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("cli::int_finalises_every_flow", || stop_by(Signal::SIGINT)),
         Trial::test("cli::usr1_prints_the_ledger", usr1),
         Trial::test("cli::idle_timeouts_cut_where_they_say", idle_timeouts),
+        Trial::test("cli::steps_back_in_time_are_counted_and_said", steps_back),
     ];
     if is_root() {
         trials.push(Trial::test("cli::live_bad_input_is_refused_in_one_line", live_bad_input));
@@ -316,4 +317,19 @@ fn idle_timeouts() -> Outcome {
     let mut numbers: Vec<_> = records.iter().map(|r| r["part"].as_u64()).collect();
     numbers.sort();
     ensure(numbers == [Some(0), Some(1), Some(2)], format!("{numbers:?}"))
+}
+
+fn steps_back() -> Outcome {
+    let folder = folder();
+    let stats = folder.path().join("stats.json");
+    for (seconds, want) in [(&[100, 40, 100][..], 0), (&[100, 165, 100, 166, 101], 2)] {
+        let file = write(&folder.path().join("steps.pcap"), &packets_at(seconds));
+        let stats_text = stats.display().to_string();
+        let run = flowtap(["read", "-o", "-", "--stats", &stats_text, &file]).expect(0)?;
+        let packets = &json_file(&stats)?["packets"];
+        ensure(packets["steps_back"] == want, format!("{seconds:?}: {packets:#}"))?;
+        let is_said = run.stderr.contains("steps back");
+        ensure(is_said == (want > 0), format!("{seconds:?}: {}", run.stderr))?;
+    }
+    Ok(())
 }

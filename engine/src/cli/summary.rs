@@ -59,6 +59,10 @@ fn text(ledger: &Ledger) -> String {
             causes(&packets.undecodable),
         ),
     );
+    if packets.steps_back > 0 {
+        let text = "steps back by more than 60 s, each taken for a gap as long in all flows";
+        line("clock", format!("{} {text}", packets.steps_back));
+    }
     for interface in &ledger.interfaces {
         let lost: u64 = interface.dropped.values().sum();
         let mut text = format!("seen {}", interface.seen);

@@ -115,6 +115,8 @@ pub struct Notes {
     pub encapsulation_not_kept: u64,
     /// Packets with more VLAN tags than tell flows apart.
     pub vlan_not_kept: u64,
+    /// Steps back in time that began another recording. See [`PacketClock`].
+    pub steps_back: u64,
     /// Of fragments.
     pub fragments: FragmentNotes,
 }
@@ -161,6 +163,7 @@ impl Decoder {
         Notes {
             encapsulation_not_kept: self.carriers.take_not_kept(),
             vlan_not_kept: std::mem::take(&mut self.vlan_not_kept),
+            steps_back: self.clock.take_steps_back(),
             fragments: self.fragments.take_notes(),
         }
     }

@@ -57,6 +57,7 @@ pub(super) fn note(decoder: &mut Decoder, counters: &ReceiveCounters) {
     let notes = decoder.take_notes();
     counters.encapsulation_not_kept.add(notes.encapsulation_not_kept);
     counters.vlan_not_kept.add(notes.vlan_not_kept);
+    counters.steps_back.add(notes.steps_back);
     counters.fragments_alone.add(notes.fragments.alone);
     counters.fragments_overlapping.add(notes.fragments.overlapping);
     counters.fragments_forgotten.add(notes.fragments.forgotten);

@@ -59,6 +59,8 @@ pub struct ReceiveCounters {
     pub encapsulation_not_kept: Counter,
     /// Packets with more VLAN tags than tell flows apart.
     pub vlan_not_kept: Counter,
+    /// Frames so much older than one before them that another recording began.
+    pub steps_back: Counter,
     /// Later fragments whose first one was not seen before them.
     pub fragments_alone: Counter,
     /// Fragments that overlap an earlier one, and say otherwise.
