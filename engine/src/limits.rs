@@ -70,8 +70,8 @@ pub const RECORD_LABELS: usize = 9;
 
 /// Different encapsulations of flows (a tunnel's ends, MPLS labels, and in half of the room also an
 /// identifier) in one run. Those with one find room by [`IDENTIFIED_LOOKS`]: of 15,000 nearly all,
-/// of 20,000 all but some 50, of 32,767 all but some 2,800. What finds none is missing in its flow's
-/// record, or has no identifier, and its packets are counted (`encapsulation_not_kept`).
+/// of 20,000 all but some 50, of 32,767 all but some 2,800. What finds none is missing in its
+/// flow's record, or has no identifier, and its packets are counted (`encapsulation_not_kept`).
 pub const ENCAPSULATIONS: usize = 65_535;
 
 /// Places in each half at which one encapsulation may stand: where none of them is free it finds no

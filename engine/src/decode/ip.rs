@@ -36,8 +36,8 @@ pub(crate) struct Fragment {
     pub(crate) identification: u32,
     /// In units of 8 bytes; 0 is the first fragment.
     pub(crate) offset: u16,
-    /// What the datagram holds, as all its fragments say (RFC 791 section 3.2); 0 of IPv6, where only
-    /// the first one's word counts (RFC 8200 section 4.5).
+    /// What the datagram holds, as all its fragments say (RFC 791 section 3.2); 0 of IPv6, where
+    /// only the first one's word counts (RFC 8200 section 4.5).
     pub(crate) holds: u8,
     /// Length of the headers in bytes that stand before this piece of the datagram.
     pub(crate) header_bytes: u32,

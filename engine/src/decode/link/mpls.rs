@@ -3,8 +3,8 @@
 //!
 //! The first four bits behind the stack decide (RFC 4928): 4 and 6 are IP; 0 is the control word
 //! of a pseudowire (RFC 4385), behind which an Ethernet frame is taken to be. Anything else is left
-//! as [`Cause::Mpls`], such as an Ethernet pseudowire without that word: unless it begins with a MAC
-//! address whose first digit is 0, 4 or 6, which is taken for one of these.
+//! as [`Cause::Mpls`], such as an Ethernet pseudowire without that word: unless it begins with a
+//! MAC address whose first digit is 0, 4 or 6, which is taken for one of these.
 
 use crate::decode::link::{Layer, Network};
 use crate::decode::{Cause, be32};

@@ -154,8 +154,8 @@ impl<'a> Row<'a> {
         self.encapsulation().map(|all| all.labels).filter(|labels| !labels.is_empty())
     }
 
-    /// The ends are those of the first packet, which the responder may have sent: then an identifier
-    /// that is not the key's is of the other direction, and is left out.
+    /// The ends are those of the first packet, which the responder may have sent: then an
+    /// identifier that is not the key's is of the other direction, and is left out.
     pub(crate) fn tunnel(&self, encapsulation: Option<Encapsulation>) -> Option<RowTunnel> {
         let mut tunnel = self.record.key.tunnel()?;
         let Some(Encapsulation { mut ends, id, .. }) = encapsulation else {

@@ -1,5 +1,5 @@
-//! How a TCP connection goes on and ends, by the flags of its segments (RFC 9293 section 3.3.2), and
-//! whether a SYN begins another one on its ports.
+//! How a TCP connection goes on and ends, by the flags of its segments (RFC 9293 section 3.3.2),
+//! and whether a SYN begins another one on its ports.
 
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::Direction;

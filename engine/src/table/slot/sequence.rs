@@ -34,7 +34,7 @@
 //! Within a window of *next* is all that can be in flight, and no window reaches 2^30 bytes (RFC
 //! 7323 section 2.3). What is further off is of another connection, made up, or behind much that
 //! was not captured; one such segment says nothing, and the one after it says where it goes on.
-//! So it is with a SYN on an open connection, which its receiver does not take (RFC 5961 section 4).
+//! So it is with a SYN on an open connection: its receiver does not take it (RFC 5961 section 4).
 //!
 //! A probe of a closed window (RFC 9293 section 3.8.6.1) brings a byte that is new once, and
 //! then looks like a keep-alive. What SACK says (RFC 2018) is not looked at: the sequence
