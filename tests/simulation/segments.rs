@@ -87,8 +87,7 @@ impl Connection {
         }
         let next = self.next[way].filter(|_| !has(SYN) && !self.is_lost[way]);
         let Some(next) = next else {
-            let is_stray = has(SYN) && !is_half_open && self.next[way].is_some();
-            self.is_lost[way] = is_stray && !self.is_lost[way];
+            self.is_lost[way] = has(SYN) && !is_half_open;
             self.gap.take_if(|gap| gap.way == way);
             self.next[way] = Some(end);
             return;

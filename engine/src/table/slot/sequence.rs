@@ -124,7 +124,7 @@ impl Slot {
             if origin.gap_direction == packet.direction {
                 origin.gap = Gap::default();
             }
-            let is_stray = self.phase != Phase::HalfOpen && self.marks.has(Marks::SEQUENCES[way]);
+            let is_stray = is_syn && self.phase != Phase::HalfOpen;
             self.next_sequence[way] = end;
             self.marks.remove(Marks::SEQUENCES[way]);
             self.marks.add_if(!is_stray, Marks::SEQUENCES[way]);

@@ -242,6 +242,11 @@ fn segments_are_judged_by_their_sequence() {
             "30 a>b A 100+10; 31 a>b S 500000+0; 32 a>b A 110+10; 33 a>b A 120+10; 80 a>b A 110+10",
             "1/0/0",
         ),
+        (
+            "and two",
+            "30 a>b A 100+10; 31 a>b S 500000+0; 32 a>b S 700000+0; 33 a>b A 110+10; 34 a>b A 120+10",
+            "0/0/0",
+        ),
         ("no window in a RST", "30 a>b R 100+0 w0", "0/0/0"),
         ("again with a window of 0", "30 a>b A 100+10; 80 a>b A 100+10 w0", "1/0/1"),
         ("no timestamps", "? a>b A 100+10; ? a>b A 120+10; ? a>b A 110+10", "1/0/0"),
