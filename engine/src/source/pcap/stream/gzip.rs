@@ -10,14 +10,16 @@ const MAGIC: u8 = 0x1f;
 
 /// The members of a stored file.
 pub(crate) struct Members<R> {
-    /// The one that is read; there is one unless a member could not follow another.
+    /// The one that is read; there is one, but for the moment in which the next takes its place.
     member: Option<GzDecoder<R>>,
+    /// Whether it was wrong: nothing is read behind it.
+    has_failed: bool,
 }
 
 impl<R: BufRead> Members<R> {
     /// Those that are to be read from `stored`, which begins with one.
     pub(super) fn new(stored: R) -> Self {
-        Self { member: Some(GzDecoder::new(stored)) }
+        Self { member: Some(GzDecoder::new(stored)), has_failed: false }
     }
 
     pub(super) fn get_ref(&self) -> Option<&R> {
@@ -40,11 +42,8 @@ impl<R: BufRead> Members<R> {
     }
 }
 
-impl<R: BufRead> Read for Members<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if into.is_empty() {
-            return Ok(0);
-        }
+impl<R: BufRead> Members<R> {
+    fn read_on(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(member) = &mut self.member else { return Ok(0) };
             let count = member.read(into)?;
@@ -52,6 +51,17 @@ impl<R: BufRead> Read for Members<R> {
                 return Ok(count);
             }
         }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() || self.has_failed {
+            return Ok(0);
+        }
+        let read = self.read_on(into);
+        self.has_failed = read.is_err();
+        read
     }
 }
 
