@@ -237,24 +237,41 @@ impl Device {
         self.identify(time) | was_earlier
     }
 
-    /// Notes who it was from `time` on, if that is before all that is known of it: an older file may
-    /// be read later.
+    /// Notes who it was from `time` on, if more is known of later: an older file may be read after a
+    /// newer one. Whether that is another one than was known.
     fn identify_earlier(
         &mut self,
         name: &Arc<str>,
         source: HostNameSource,
         time: Timestamp,
     ) -> bool {
-        let Some((first, identity)) = self.identities.first_mut() else { return false };
-        if *first <= time {
+        let mut at = self.identities.partition_point(|(from, _)| *from <= time);
+        if at == self.identities.len() {
             return false;
         }
-        if identity.hostname.as_ref().is_some_and(|known| *known == (Arc::clone(name), source)) {
-            *first = time;
-        } else if self.identities.len() < DEVICE_IDENTITIES {
-            let (vendor, hostname) = (self.vendor.clone(), Some((Arc::clone(name), source)));
-            self.identities.insert(0, (time, Arc::new(Identity { vendor, hostname })));
+        let before = at.checked_sub(1).and_then(|at| self.identities[at].1.hostname.as_ref());
+        let stays = |(known, by): &(Arc<str>, HostNameSource)| {
+            *by < source || (known, *by) == (name, source)
+        };
+        if before.is_some_and(stays) {
+            return false;
         }
+        let hostname = Some((Arc::clone(name), source));
+        let (from, next) = &mut self.identities[at];
+        if next.hostname == hostname {
+            *from = time;
+            return true;
+        }
+        if self.identities.len() >= DEVICE_IDENTITIES {
+            // The first one goes.
+            if at == 0 {
+                return false;
+            }
+            self.identities.remove(0);
+            at -= 1;
+        }
+        let vendor = self.vendor.clone();
+        self.identities.insert(at, (time, Arc::new(Identity { vendor, hostname })));
         true
     }
 

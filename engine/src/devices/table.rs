@@ -129,11 +129,13 @@ impl Devices {
         for device in known.iter() {
             devices.restore(device.clone());
         }
-        // An address may have gone to another device, and come back.
-        for mac in known.iter().map(|device| device.mac) {
-            let Some(device) = devices.view.devices.get(&mac).map(Arc::clone) else { continue };
-            device.addresses.iter().for_each(|address| devices.own_again(mac, address, 1));
-        }
+        // An address may have gone to another device, and come back: it is whose it was last.
+        let all = devices.view.devices.iter();
+        let mut last: Vec<_> = all
+            .flat_map(|(mac, device)| device.addresses.iter().map(|one| (*mac, one.clone())))
+            .collect();
+        last.sort_by_key(|(mac, address)| (address.seen[1], *mac));
+        last.iter().for_each(|(mac, address)| devices.own_again(*mac, address, 1));
         devices
     }
 

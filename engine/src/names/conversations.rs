@@ -4,8 +4,8 @@
 //! Owned by the `names` thread, which gives it payloads in their order and takes findings. It
 //! knows no names and no tables. Each fact of a flow is said once, as far as this remembers the
 //! flow; whoever keeps facts keeps the first of each kind. All is bounded
-//! ([`crate::limits`]): where there are more, flows are forgotten of which nothing is unfinished,
-//! then those of which nothing has come for longest, and these are counted.
+//! ([`crate::limits`]): where there are more, flows are forgotten of which no bytes are kept, then
+//! those of which nothing has come for longest; what was unfinished is counted.
 
 mod stream;
 

@@ -258,9 +258,11 @@ impl Facts {
     ) -> u64 {
         let flows = &mut self.flows;
         let before = flows.with(&key, |flow| {
-            // A flow of before on the same key is the least useful.
+            // Of a flow the first message counts, and of what follows it on the key the latest.
             let surplus = (flow.said.len() + 1).saturating_sub(FACTS_KEPT);
-            (surplus, flow.said[surplus..].to_vec())
+            let mut said = flow.said.to_vec();
+            said.drain(surplus.min(1)..surplus + surplus.min(1));
+            (surplus, said)
         });
         let (surplus, mut said) = before.unwrap_or_default();
         let order = |(time, place): When| (time, place.ordinal);

@@ -154,6 +154,12 @@ fn what_a_device_was_called_before_is_learned_later() {
             Address(0, 2, 0, "10.0.0.2"),
             Name(100, 2, "two.local", Mdns),
             Name(20, 2, "two", Dhcp),
+            // In the older file's own order, of which some is as it was known already.
+            Address(0, 3, 0, "10.0.0.3"),
+            Name(100, 3, "three", Dhcp),
+            Name(10, 3, "tre.local", Mdns),
+            Name(20, 3, "three", Dhcp),
+            Name(30, 3, "drei.local", Mdns),
         ],
     );
     for (address, seconds, want) in [
@@ -163,6 +169,9 @@ fn what_a_device_was_called_before_is_learned_later() {
         ("10.0.0.1", [105, 106], "1 one dhcp"),
         ("10.0.0.2", [25, 26], "2 two dhcp"),
         ("10.0.0.2", [105, 106], "2 two dhcp"),
+        ("10.0.0.3", [15, 16], "3 tre.local mdns"),
+        ("10.0.0.3", [35, 36], "3 three dhcp"),
+        ("10.0.0.3", [105, 106], "3 three dhcp"),
     ] {
         let [source, _] = ask(&devices, (address, "192.0.2.1"), 0, seconds);
         assert_eq!(source, want, "{address} {seconds:?}");
@@ -299,13 +308,17 @@ fn what_was_known_before_is_known_again() {
             Address(15, 2, 0, "10.0.0.2"),
             Address(40, 2, 0, "10.0.0.1"),
             Address(50, 1, 0, "10.0.0.1"),
+            Address(10, 4, 0, "10.0.0.3"),
+            Address(20, 3, 0, "10.0.0.3"),
+            Address(30, 4, 0, "10.0.0.3"),
+            Address(50, 3, 0, "10.0.0.3"),
         ],
     );
     let known = before.view().all().iter().map(|device| Device::clone(device)).collect();
     let setup = DevicesSetup { known, ..DevicesSetup::default() };
     let again = Devices::new(&setup, 100);
     for seconds in [[15, 16], [25, 26], [35, 36], [45, 46], [55, 56]] {
-        for address in ["10.0.0.1", "10.0.0.2"] {
+        for address in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
             let ends = (address, "192.0.2.1");
             assert_eq!(ask(&again, ends, 0, seconds), ask(&before, ends, 0, seconds));
         }

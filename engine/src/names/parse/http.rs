@@ -40,38 +40,33 @@ pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
     } else {
         stream
     };
+    parse(bytes, is_cut).unwrap_or_else(|| {
+        // Not all targets are as the standard wants them: the fields can be read without.
+        let line = bytes.iter().position(|&byte| byte == b'\n').map(|end| bytes.split_at(end + 1));
+        let Some((line, rest)) = line else { return if is_cut { Read::No } else { Read::More } };
+        let line = line.trim_ascii_end();
+        let has_version = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
+        let without = || parse(&[b"GET / HTTP/1.1\r\n", rest].concat(), is_cut);
+        has_version.then(without).flatten().unwrap_or(Read::No)
+    })
+}
+
+/// `None` if it is no request.
+fn parse(bytes: &[u8], is_cut: bool) -> Option<Read<Vec<FlowFact>>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     // One odd field must not hide the others.
     let mut lenient = httparse::ParserConfig::default();
     lenient.ignore_invalid_headers_in_requests(true);
-    match lenient.parse_request(&mut request, bytes) {
-        Ok(httparse::Status::Complete(_)) => {
+    Some(match lenient.parse_request(&mut request, bytes).ok()? {
+        httparse::Status::Complete(_) => {
             let target = request.path.unwrap_or_default();
             let is_connect = request.method == Some("CONNECT");
             Read::Done(facts(is_connect, target, request.headers))
         }
-        Ok(httparse::Status::Partial) if !is_cut => Read::More,
-        Ok(httparse::Status::Partial) => Read::No,
-        Err(_) => read_behind_line(bytes, is_cut),
-    }
-}
-
-/// Reads the fields of a request of which the first line cannot be read, but for its version: not all
-/// targets are as the standard wants them.
-fn read_behind_line(bytes: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
-    let line = bytes.iter().position(|&byte| byte == b'\n').map(|end| bytes.split_at(end + 1));
-    let Some((line, rest)) = line else { return Read::No };
-    let line = line.trim_ascii_end();
-    if !line.ends_with(b" HTTP/1.1") && !line.ends_with(b" HTTP/1.0") {
-        return Read::No;
-    }
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    match httparse::parse_headers(rest, &mut fields) {
-        Ok(httparse::Status::Complete((_, fields))) => Read::Done(facts(false, "", fields)),
-        Ok(httparse::Status::Partial) if !is_cut => Read::More,
-        _ => Read::No,
-    }
+        httparse::Status::Partial if !is_cut => Read::More,
+        httparse::Status::Partial => Read::No,
+    })
 }
 
 fn facts(is_connect: bool, target: &str, fields: &[httparse::Header<'_>]) -> Vec<FlowFact> {
@@ -152,6 +147,16 @@ mod tests {
         assert_eq!(read(&request[..45], true), said);
         assert_eq!(read(&request[..45], false), Read::More);
         assert_eq!(read(b"GET /caf\xe9 RTSP/1.0\r\nHost: a.example\r\n\r\n", false), Read::No);
+    }
+
+    #[test]
+    fn an_odd_target_and_field_hide_no_host_either() {
+        let request = "GET /a b HTTP/1.1\r\nno field\r\nHost: f.example\r\n\r\n";
+        assert_eq!(check(request, false)[0].as_deref(), Some("f.example"));
+        let line = b"GET /s?q=a b&c=d";
+        assert!(matches!(read(line, false), Read::More), "its line may go on");
+        assert!(matches!(read(line, true), Read::No));
+        assert!(matches!(read(b"GET /a b\r\nHost: f.example\r\n\r\n", false), Read::No));
     }
 
     #[test]

@@ -82,8 +82,11 @@ pub(crate) fn parse(
         // A denial has a record too, which is not counted (RFC 1002 section 4.2.14).
         other_names.extend(message.next_name().and_then(|owner| decode(&owner)));
     }
-    let is_denial = rcode != 0 && !other_names.is_empty();
-    if question.is_none() && answers.is_empty() && hints.is_empty() && !is_denial {
+    // Of a name that is no computer's, such as a group's, nothing else is said.
+    let is_of_name = |record: &Record| record.kind == NB && record.data.len() >= NB_ENTRY;
+    let is_answer = rcode != 0 || message.records().any(|record| is_of_name(&record));
+    let says_name = is_answer && !other_names.is_empty();
+    if question.is_none() && answers.is_empty() && hints.is_empty() && !says_name {
         return None;
     }
     found.push(Finding::Dns(DnsMessage {
@@ -243,6 +246,16 @@ mod tests {
             message[3] = 0x80;
             assert_eq!(check(&message), [], "it denies nothing");
         }
+    }
+
+    #[test]
+    fn an_answer_for_a_group_is_one() {
+        let mut message = vec![0, 7, 0x85, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        message.extend(encoded("WORKGROUP", 0x1c));
+        message.extend([0, 0x20, 0, 1, 0, 0, 0, 60, 0, 6, 0x80, 0, 10, 0, 0, 9]);
+        let [Finding::Dns(said)] = &check(&message)[..] else { panic!("not understood") };
+        assert_eq!((said.rcode, said.answers.len()), (0, 0));
+        assert_eq!(said.other_names, ["workgroup".into()]);
     }
 
     #[test]
