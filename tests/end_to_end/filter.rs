@@ -152,7 +152,7 @@ fn from_file() -> Outcome {
     fs::write(&name, "tcp\nprot 80")?;
     let folder = text(made.folder.path());
     fs::write(file("bytes"), [0xff; 10])?;
-    fs::write(file("long"), " ".repeat(1 << 20) + "tcp")?;
+    fs::write(file("long"), " ".repeat(1 << 16) + "tcp")?;
     fs::write(file("empty"), "\n")?;
     let others = ["bytes", "long", "empty"].map(|name| text(&file(name)));
     for (name, word) in [
@@ -162,7 +162,7 @@ fn from_file() -> Outcome {
         (&others[2], "it is empty"),
         (&text(&file("none")), "no such file"),
         (&others[0], "UTF-8"),
-        (&others[1], "more than 1048576 bytes"),
+        (&others[1], "more than 65536 bytes"),
     ] {
         let said = run(&["--filter-file", name]).expect(2)?.stderr;
         ensure(said.contains(word) && said.lines().count() == 1, said)?;

@@ -30,8 +30,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// sent.
 fn a_million() -> Outcome {
     let ways: [(u64, &str, &[&str]); 4] = [
-        (1_000_000, "tap", &[]),
-        (200_000, "tap", &["--xdp-mode", "generic"]),
+        (1_000_000, "tap", &["--ring-frames", "16384"]),
+        (200_000, "tap", &["--xdp-mode", "generic", "--ring-frames", "16384"]),
         (200_000, "observe", &[]),
         (200_000, "observe", &["--observe-by", "xdp"]),
     ];

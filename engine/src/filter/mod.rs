@@ -73,6 +73,14 @@ impl Filter {
     /// Likewise; or if it is no file that can be read again, is empty, as one that is about to be
     /// written, or is no text of at most [`FILTER_BYTES`].
     pub fn read(file: &Path) -> Result<Self> {
+        Self::read_another(file, None).map(|filter| filter.expect("any is another"))
+    }
+
+    /// The same, if the expression is another than the one that is `known`.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn read_another(file: &Path, known: Option<&str>) -> Result<Option<Self>> {
         let subject = format!("--filter-file {}", file.display());
         let refuse = |cause: &str, advice: &str| {
             Err(Error::new(subject.as_str(), cause.to_owned()).advise(advice))
@@ -98,7 +106,8 @@ impl Filter {
             Ok(true) if text.trim().is_empty() => {
                 refuse("it is empty", "'greater 0' accepts every packet")
             }
-            Ok(true) => Self::of(text.trim(), subject),
+            Ok(true) if known == Some(text.trim()) => Ok(None),
+            Ok(true) => Self::of(text.trim(), subject).map(Some),
         }
     }
 

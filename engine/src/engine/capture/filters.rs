@@ -1,24 +1,26 @@
 //! The filter of a capture, and how another takes its place while packets come
 //! (`--filter-file`, HUP).
 //!
-//! `main` compiles, for each queue's link type; the queue's `rx` thread asks its [`LinkFilter`],
-//! and looks once for a batch whether there is another ([`Snapshot`]). What the kernel leaves out
+//! It is compiled for each queue's link type, the first one by `main`, each other by a thread of its
+//! own, as libpcap may take its time. The queue's `rx` thread asks its [`LinkFilter`], and looks once
+//! for a batch whether there is another ([`Snapshot`]), which `main` publishes. What the kernel leaves out
 //! beforehand of a tap's packets is never more than what threads would reject: before they get
 //! another filter it lets all packets through, and gets its part of that one when they have it. So
 //! each packet is judged by one of the two filters, none is lost, and whatever fails on the way
 //! leaves one of the two in force.
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 use super::open::Numbered;
 use super::settings::CaptureSettings;
 use crate::engine::{Observer, Settings};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::{Filter, LinkFilter};
 use crate::source::LinkType;
 use crate::source::live::Source;
-use crate::sync::Arc;
 use crate::sync::snapshot::{Reader, Snapshot};
+use crate::sync::{Arc, thread};
 use crate::xdp::filter::{Action, KernelFilter};
 
 /// What one thread asks.
@@ -32,8 +34,18 @@ pub(super) struct Filters {
     is_refused: bool,
     /// What is read anew, if that was given.
     file: Option<PathBuf>,
+    /// Whether that is wanted.
+    is_asked: bool,
+    /// Another one on its way; none if the file has the same.
+    coming: Option<JoinHandle<Result<Option<Compiled>>>>,
     queues: Vec<Place>,
 }
+
+/// A filter, and what is made of it for each queue.
+type Compiled = (Filter, Vec<LinkFilter>);
+
+/// libpcap calls itself for each term of an expression, which may be [`FILTER_BYTES`] long.
+const STACK_BYTES: usize = 16 << 20;
 
 /// One queue.
 struct Place {
@@ -69,7 +81,8 @@ impl Filters {
         };
         let queues = links.into_iter().zip(compiled).map(place).collect();
         let (filter, file) = (Arc::clone(filter), live.filter_file.clone());
-        Ok(Some(Self { filter, in_kernel, is_refused: false, file, queues }))
+        let (is_refused, is_asked, coming) = Default::default();
+        Ok(Some(Self { filter, in_kernel, is_refused, file, is_asked, coming, queues }))
     }
 
     /// What each thread asks, in the order of queues.
@@ -91,18 +104,29 @@ impl Filters {
         }
     }
 
-    /// Reads the file again, if there is one, and has what it says now take over, if that is
-    /// another expression. Says what came of it.
-    pub(super) fn reload(&mut self, sources: &mut [Source], observer: &mut dyn Observer) {
-        let Some(file) = self.file.clone() else { return };
-        let filter = match Filter::read(&file) {
-            Ok(same) if same.expression() == self.filter.expression() && !self.is_refused => return,
-            other => other,
-        };
-        let replaced = filter.and_then(|filter| self.replace(filter, sources));
+    /// Asks for the file to be read again, if there is one.
+    pub(super) fn reload(&mut self) {
+        self.is_asked = self.file.is_some();
+    }
+
+    /// Has the file read if that was asked for, and what it says now take over once it is compiled,
+    /// if that is another expression. Says what came of it.
+    pub(super) fn tick(&mut self, sources: &mut [Source], observer: &mut dyn Observer) {
+        if self.coming.is_none() && std::mem::take(&mut self.is_asked) {
+            match self.begin() {
+                Ok(coming) => self.coming = coming,
+                Err(error) => observer.fault(&format!("{error}; the filter stays as it was")),
+            }
+        }
+        let Some(compiled) = self.coming.take_if(|coming| coming.is_finished()) else { return };
+        let compiled = compiled.join().expect("it does not panic");
+        let replaced = compiled.and_then(|other| {
+            other.map(|(filter, compiled)| self.replace(filter, compiled, sources)).transpose()
+        });
         match replaced {
             Err(error) => observer.fault(&format!("{error}; the filter stays as it was")),
-            Ok(refusal) => {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
                 observer.notice(&format!("the filter is now '{}'", self.filter.shown()));
                 match refusal {
                     Some(refusal) => observer.fault(&refusal),
@@ -112,14 +136,35 @@ impl Filters {
         }
     }
 
+    /// Starts the thread that reads the file and compiles what is in it, if that is another filter.
+    ///
+    /// # Errors
+    /// If the system has no thread to give.
+    fn begin(&self) -> Result<Option<JoinHandle<Result<Option<Compiled>>>>> {
+        let Some(file) = self.file.clone() else { return Ok(None) };
+        let known = (!self.is_refused).then(|| self.filter.expression().to_owned());
+        let link = |place: &Place| (place.link, place.interface.clone());
+        let links: Vec<_> = self.queues.iter().map(link).collect();
+        let read = move || {
+            let filter = Filter::read_another(&file, known.as_deref())?;
+            let links = links.iter().map(|(link, interface)| (*link, interface.as_str()));
+            filter.map(|filter| compile(&filter, links).map(|all| (filter, all))).transpose()
+        };
+        let thread = thread::Builder::new().name("filter".to_owned()).stack_size(STACK_BYTES);
+        thread.spawn(read).map(Some).map_err(|e| Error::new("start thread filter", e))
+    }
+
     /// Puts another filter in the place of this one. What the kernel does not take of it.
     ///
     /// # Errors
-    /// If it is not for all queues, or the kernel does not give up the old one. That one stays.
-    fn replace(&mut self, filter: Filter, sources: &mut [Source]) -> Result<Option<String>> {
-        let links = self.queues.iter().map(|place| (place.link, place.interface.as_str()));
-        let compiled = compile(&filter, links)?;
-        set_in_kernel(sources, None)?;
+    /// If the kernel does not give up the old one. That one stays.
+    fn replace(
+        &mut self,
+        filter: Filter,
+        compiled: Vec<LinkFilter>,
+        sources: &mut [Source],
+    ) -> Result<Option<String>> {
+        set_in_kernel(sources, None).inspect_err(|_| self.is_refused = true)?;
         self.in_kernel = None;
         for (place, compiled) in self.queues.iter_mut().zip(compiled) {
             place.before = Some(place.filter.publish(compiled));

@@ -52,12 +52,13 @@ use handover::handover;
 use line::Line;
 use links::Watched;
 use rx::{Inlet, Stages, make_threads};
-use settings::CaptureSettings;
+use settings::{CaptureSettings, Wait};
 
 /// How long after detaching the last frames may take to come out of the kernel.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Captures from the interfaces of `live` until told to stop.
+/// Captures from the interfaces of `live` until told to stop. Threads that do not receive get a lower
+/// priority (10 nicer), also those of the process that are not its own, and keep it.
 ///
 /// # Errors
 /// If an interface cannot be captured from or a sink cannot be opened. If all vanish later, and
@@ -142,7 +143,11 @@ pub fn capture(
         let asked = filters.iter().flat_map(Filters::of_threads);
         let rx_threads = make_threads(&accounts, &decoder, live, asked, inlets, given);
         let mut receivers = Vec::with_capacity(cores);
-        priority::put_others_behind();
+        // Who never sleeps would leave them too little, as long as no packets come, too.
+        let goes_first = live.wait != Wait::Spin;
+        if goes_first {
+            priority::put_others_behind();
+        }
         for (core, rx) in rx_threads.into_iter().enumerate() {
             // Not before: on a busy link packets fill a queue in less time than all else takes.
             let begun = rx.begin(&mut sources);
@@ -154,7 +159,9 @@ pub fn capture(
                 stages.drained.store(true, Ordering::Release);
             })?);
         }
-        priority::go_behind();
+        if goes_first {
+            priority::go_behind();
+        }
         // Once packets come: who reads it may rely on that.
         notices.iter().for_each(|text| observer.notice(text));
         filters.iter().for_each(|filters| filters.tell(&sources, observer));
@@ -165,8 +172,9 @@ pub fn capture(
         while !should_stop(&watch, settings, &stages) {
             if control.take_reopen() {
                 sinks.iter().for_each(|sink| sink.reopen());
-                filters.iter_mut().for_each(|filters| filters.reload(&mut sources, observer));
+                filters.iter_mut().for_each(Filters::reload);
             }
+            filters.iter_mut().for_each(|filters| filters.tick(&mut sources, observer));
             note_counters(&accounts, &sources, &mut errors);
             sources.iter().for_each(Source::wait_for_runs);
             watched.tick(&mut sources, &mut |text| observer.notice(text));
