@@ -20,6 +20,7 @@ struct Silent;
 impl Observer for Silent {
     fn tick(&mut self, _: &Views) {}
     fn notice(&mut self, _: &str) {}
+    fn fault(&mut self, _: &str) {}
     fn detail(&mut self, _: &str) {}
 }
 
