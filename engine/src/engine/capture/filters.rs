@@ -1,13 +1,13 @@
 //! The filter of a capture, and how another takes its place while packets come
 //! (`--filter-file`, HUP).
 //!
-//! It is compiled for each queue's link type, the first one by `main`, each other by a thread of its
-//! own, as libpcap may take its time. The queue's `rx` thread asks its [`LinkFilter`], and looks once
-//! for a batch whether there is another ([`Snapshot`]), which `main` publishes. What the kernel leaves out
-//! beforehand of a tap's packets is never more than what threads would reject: before they get
-//! another filter it lets all packets through, and gets its part of that one when they have it. So
-//! each packet is judged by one of the two filters, none is lost, and whatever fails on the way
-//! leaves one of the two in force.
+//! It is compiled for each queue's link type: the first one by `main`, each other by a thread of its
+//! own, as libpcap may take its time. The queue's `rx` thread asks its [`LinkFilter`], and looks
+//! once for a batch whether there is another ([`Snapshot`]), which `main` publishes. What the kernel
+//! leaves out beforehand of a tap's packets is never more than what threads would reject: before
+//! they get another filter it lets all packets through, and gets its part of that one when they have
+//! it. So each packet is judged by one of the two filters, none is lost, and whatever fails on the
+//! way leaves one of the two in force.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -36,15 +36,18 @@ pub(super) struct Filters {
     file: Option<PathBuf>,
     /// Whether that is wanted.
     is_asked: bool,
-    /// Another one on its way; none if the file has the same.
-    coming: Option<JoinHandle<Result<Option<Compiled>>>>,
+    coming: Option<Coming>,
     queues: Vec<Place>,
 }
 
 /// A filter, and what is made of it for each queue.
 type Compiled = (Filter, Vec<LinkFilter>);
 
-/// libpcap calls itself for each term of an expression, which may be [`FILTER_BYTES`] long.
+/// The thread that makes another one; none if the file has the same.
+type Coming = JoinHandle<Result<Option<Compiled>>>;
+
+/// libpcap calls itself for each term of an expression, which may be
+/// [`FILTER_BYTES`](crate::limits::FILTER_BYTES) long.
 const STACK_BYTES: usize = 16 << 20;
 
 /// One queue.
@@ -106,15 +109,18 @@ impl Filters {
 
     /// Asks for the file to be read again, if there is one.
     pub(super) fn reload(&mut self) {
-        self.is_asked = self.file.is_some();
+        self.is_asked = true;
     }
 
     /// Has the file read if that was asked for, and what it says now take over once it is compiled,
     /// if that is another expression. Says what came of it.
     pub(super) fn tick(&mut self, sources: &mut [Source], observer: &mut dyn Observer) {
-        if self.coming.is_none() && std::mem::take(&mut self.is_asked) {
-            match self.begin() {
-                Ok(coming) => self.coming = coming,
+        if self.coming.is_none()
+            && std::mem::take(&mut self.is_asked)
+            && let Some(file) = self.file.clone()
+        {
+            match self.begin(file) {
+                Ok(coming) => self.coming = Some(coming),
                 Err(error) => observer.fault(&format!("{error}; the filter stays as it was")),
             }
         }
@@ -140,8 +146,7 @@ impl Filters {
     ///
     /// # Errors
     /// If the system has no thread to give.
-    fn begin(&self) -> Result<Option<JoinHandle<Result<Option<Compiled>>>>> {
-        let Some(file) = self.file.clone() else { return Ok(None) };
+    fn begin(&self, file: PathBuf) -> Result<Coming> {
         let known = (!self.is_refused).then(|| self.filter.expression().to_owned());
         let link = |place: &Place| (place.link, place.interface.clone());
         let links: Vec<_> = self.queues.iter().map(link).collect();
@@ -151,7 +156,7 @@ impl Filters {
             filter.map(|filter| compile(&filter, links).map(|all| (filter, all))).transpose()
         };
         let thread = thread::Builder::new().name("filter".to_owned()).stack_size(STACK_BYTES);
-        thread.spawn(read).map(Some).map_err(|e| Error::new("start thread filter", e))
+        thread.spawn(read).map_err(|e| Error::new("start thread filter", e))
     }
 
     /// Puts another filter in the place of this one. What the kernel does not take of it.
