@@ -92,8 +92,8 @@ fn overload_is_exact() -> Outcome {
     ensure(interface["ring_freezes"] != 0, "the ring never ran full")
 }
 
-/// Stops a capture by this mode, with a small ring, while packets come: each is in the records, undecodable,
-/// or lost by name. Returns what its ledger says of the interface.
+/// Stops a capture by this mode, with a small ring, while packets come: each is in the records,
+/// undecodable, or lost by name. Returns what its ledger says of the interface.
 pub(crate) fn overload(link: &str, mode: &str, flags: &[&str]) -> Result<Value, Failed> {
     let made = generate(20_000, 1_000, 12);
     let frames = json_file(&made.truth)?["frames"].as_u64().unwrap_or(0);

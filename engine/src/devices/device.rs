@@ -233,30 +233,25 @@ impl Device {
                 surplus(&mut self.names, DEVICE_NAMES, |one| one.seen[1]);
             }
         }
-        let was_earlier = self.identify_earlier(&name.into(), source, time);
+        let was_earlier = self.identify_earlier(name, source, time);
         self.identify(time) | was_earlier
     }
 
-    /// Notes who it was from `time` on, if more is known of later: an older file may be read after a
-    /// newer one. Whether that is another one than was known.
-    fn identify_earlier(
-        &mut self,
-        name: &Arc<str>,
-        source: HostNameSource,
-        time: Timestamp,
-    ) -> bool {
+    /// Notes who it was from `time` on, if more is known of later: an older file may be read after
+    /// a newer one. Whether that is another one than was known.
+    fn identify_earlier(&mut self, name: &str, source: HostNameSource, time: Timestamp) -> bool {
         let mut at = self.identities.partition_point(|(from, _)| *from <= time);
         if at == self.identities.len() {
             return false;
         }
         let before = at.checked_sub(1).and_then(|at| self.identities[at].1.hostname.as_ref());
         let stays = |(known, by): &(Arc<str>, HostNameSource)| {
-            *by < source || (known, *by) == (name, source)
+            *by < source || (&**known, *by) == (name, source)
         };
         if before.is_some_and(stays) {
             return false;
         }
-        let hostname = Some((Arc::clone(name), source));
+        let hostname = Some((name.into(), source));
         let (from, next) = &mut self.identities[at];
         if next.hostname == hostname {
             *from = time;

@@ -1,5 +1,6 @@
 //! Who has made a device, by its MAC address: the IEEE's registries of the blocks that it gives
-//! (MA-L of 24 bits, MA-M of 28, MA-S of 36 and IAB before it), as Debian's package `ieee-data` has them.
+//! (MA-L of 24 bits, MA-M of 28, MA-S of 36 and IAB before it), as Debian's package `ieee-data`
+//! has them.
 //!
 //! Read once, at the start of a run. Without the files no vendor is known, and nothing else
 //! changes.

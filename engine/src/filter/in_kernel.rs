@@ -14,8 +14,8 @@
 //!
 //! The kernel steps over VLAN tags and IPv6 extension headers, behind which an expression sees
 //! nothing unless it says `vlan` or `protochain` (which are not known here): it keeps more. ARP,
-//! in which `host` looks for addresses, and whatever else it is unsure of, it keeps; and behind those
-//! tags and headers it rejects nothing that is only denied.
+//! in which `host` looks for addresses, and whatever else it is unsure of, it keeps; and behind
+//! those tags and headers it rejects nothing that is only denied.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

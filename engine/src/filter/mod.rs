@@ -95,8 +95,7 @@ impl Filter {
             }
             Ok::<_, std::io::Error>(is_file)
         };
-        let is_file = read();
-        match is_file {
+        match read() {
             Err(error) => refuse(&error.to_string(), "give a file with an expression in it"),
             Ok(false) => refuse("it is no regular file", "give the expression to --filter"),
             Ok(true) if text.len() as u64 == most => {

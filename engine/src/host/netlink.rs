@@ -35,8 +35,8 @@ pub(super) struct Kernel(NetlinkSocket);
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
-    /// The address that it was made with, or if it has none the one that it has; as long as its kind
-    /// has them.
+    /// The address that it was made with, or if it has none the one that it has; as long as its
+    /// kind has them.
     pub(super) own_address: Vec<u8>,
     /// What it is a part of: a bridge, a bond.
     pub(super) master: Option<u32>,

@@ -83,8 +83,8 @@ impl AddressesView {
 }
 
 /// The name by `answers`, which are in the order of time, of those that still count at `moment`: one
-/// that somebody asked for rather than a server's on the way or the answer to a reverse look-up, one
-/// whose life is not over, by the first service that has any; and of them the latest.
+/// that somebody asked for rather than a server's on the way or the answer to a reverse look-up,
+/// one whose life is not over, by the first service that has any; and of them the latest.
 fn choose(answers: &[Answer], moment: Moment, is_by_others: bool) -> Option<AddressName> {
     let counting = || {
         let with_age = |answer| Answer::age_at(answer, moment).map(|age| (answer, age));

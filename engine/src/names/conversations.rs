@@ -196,8 +196,8 @@ impl Conversations {
         has_room
     }
 
-    /// Makes room for a payload: one in eight of the flows that `may_go` is forgotten, as it takes a
-    /// look at all.
+    /// Makes room for a payload: one in eight of the flows that `may_go` is forgotten, as it takes
+    /// a look at all.
     fn evict(&mut self, payload: &Payload<'_>, may_go: impl Fn(&Conversation) -> bool) {
         let others = self.flows.iter().filter(|(key, flow)| **key != payload.key && may_go(flow));
         let mut ages: Vec<_> =

@@ -261,7 +261,9 @@ impl Facts {
             // Of a flow the first message counts, and of what follows it on the key the latest.
             let surplus = (flow.said.len() + 1).saturating_sub(FACTS_KEPT);
             let mut said = flow.said.to_vec();
-            said.drain(surplus.min(1)..surplus + surplus.min(1));
+            if surplus > 0 {
+                said.drain(1..=surplus);
+            }
             (surplus, said)
         });
         let (surplus, mut said) = before.unwrap_or_default();

@@ -89,7 +89,7 @@ impl Slab {
         let number = guess as usize;
         self.slots.get_mut(number).is_some_and(|slot| {
             slot.goes_on_with(packet, limits)
-                && slot.count_guessed(packet, || &mut self.origins[number])
+                && slot.count_more::<true>(packet, || &mut self.origins[number])
         })
     }
 
@@ -102,7 +102,7 @@ impl Slab {
     /// Counts another one.
     pub(crate) fn count_more(&mut self, slot: u32, packet: &Packet) -> bool {
         let number = slot as usize;
-        self.slots[number].count_more(packet, || &mut self.origins[number])
+        self.slots[number].count_more::<false>(packet, || &mut self.origins[number])
     }
 
     /// See [`Slot::note_shunted`].

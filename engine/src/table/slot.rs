@@ -277,26 +277,16 @@ impl Slot {
         self.last_tick = self.last_tick.max(last);
     }
 
-    /// Counts another packet than the first. See [`Slot::count`].
+    /// Counts another packet than the first; where the slot was `GUESSED`, only if it does not begin
+    /// another connection. See [`Slot::count`].
     #[inline(always)]
-    pub(super) fn count_more<'a>(
+    pub(super) fn count_more<'a, const GUESSED: bool>(
         &mut self,
         packet: &Packet,
         origin: impl FnOnce() -> &'a mut Origin,
     ) -> bool {
         self.is_single = false;
-        self.count::<false>(packet, origin)
-    }
-
-    /// The same, if the packet does not begin another connection.
-    #[inline(always)]
-    pub(super) fn count_guessed<'a>(
-        &mut self,
-        packet: &Packet,
-        origin: impl FnOnce() -> &'a mut Origin,
-    ) -> bool {
-        self.is_single = false;
-        self.count::<true>(packet, origin)
+        self.count::<GUESSED>(packet, origin)
     }
 
     /// Counts the first packet of this flow. See [`Slot::count`].

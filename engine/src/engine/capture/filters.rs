@@ -1,13 +1,13 @@
 //! The filter of a capture, and how another takes its place while packets come
 //! (`--filter-file`, HUP).
 //!
-//! It is compiled for each queue's link type: the first one by `main`, each other by a thread of its
-//! own, as libpcap may take its time. The queue's `rx` thread asks its [`LinkFilter`], and looks
-//! once for a batch whether there is another ([`Snapshot`]), which `main` publishes. What the kernel
-//! leaves out beforehand of a tap's packets is never more than what threads would reject: before
-//! they get another filter it lets all packets through, and gets its part of that one when they have
-//! it. So each packet is judged by one of the two filters, none is lost, and whatever fails on the
-//! way leaves one of the two in force.
+//! It is compiled for each queue's link type: the first one by `main`, each other by a thread of
+//! its own, as libpcap may take its time. The queue's `rx` thread asks its [`LinkFilter`], and
+//! looks once for a batch whether there is another ([`Snapshot`]), which `main` publishes. What the
+//! kernel leaves out beforehand of a tap's packets is never more than what threads would reject:
+//! before they get another filter it lets all packets through, and gets its part of that one when
+//! they have it. So each packet is judged by one of the two filters, none is lost, and whatever
+//! fails on the way leaves one of the two in force.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;

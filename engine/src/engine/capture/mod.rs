@@ -57,8 +57,8 @@ use settings::{CaptureSettings, Wait};
 /// How long after detaching the last frames may take to come out of the kernel.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Captures from the interfaces of `live` until told to stop. Threads that do not receive get a lower
-/// priority (10 nicer), also those of the process that are not its own, and keep it.
+/// Captures from the interfaces of `live` until told to stop. Threads that do not receive get a
+/// lower priority (10 nicer), also those of the process that are not its own, and keep it.
 ///
 /// # Errors
 /// If an interface cannot be captured from or a sink cannot be opened. If all vanish later, and

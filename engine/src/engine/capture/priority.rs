@@ -13,8 +13,8 @@ use std::fs;
 /// always have something to do.
 const NICER: libc::c_int = 10;
 
-/// Has all threads of this process go behind those that are started after this, but for the one that
-/// calls it: these have its priority.
+/// Has all threads of this process go behind those that are started after this, but for the one
+/// that calls it: these have its priority.
 pub(super) fn put_others_behind() {
     let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let threads = threads.filter_map(|thread| thread.file_name().to_str()?.parse().ok());

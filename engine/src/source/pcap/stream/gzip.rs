@@ -40,9 +40,7 @@ impl<R: BufRead> Members<R> {
         self.member = self.member.take().map(|member| GzDecoder::new(member.into_inner()));
         Ok(true)
     }
-}
 
-impl<R: BufRead> Members<R> {
     fn read_on(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(member) = &mut self.member else { return Ok(0) };
