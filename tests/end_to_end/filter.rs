@@ -248,6 +248,9 @@ fn at_hup() -> Outcome {
         ensure(more[2] > 0, expression)?;
         it.send(add(&mut sums, more))?;
     }
+    // The same again is no change, and nothing is said.
+    it.capture.signal(Signal::SIGHUP);
+    it.send(add(&mut sums, it.books_of("greater 0")?))?;
     for (refused, word) in [("tcp and\n\tprot 80\n", "syntax error"), (" \n", "it is empty")] {
         change(&it.made, &it.capture, refused)?;
         let said = it.capture.hear("the filter stays as it was")?;
