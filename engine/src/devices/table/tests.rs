@@ -160,6 +160,11 @@ fn what_a_device_was_called_before_is_learned_later() {
             Name(10, 3, "tre.local", Mdns),
             Name(20, 3, "three", Dhcp),
             Name(30, 3, "drei.local", Mdns),
+            // By a source that is not preferred, between two that are.
+            Address(0, 4, 0, "10.0.0.4"),
+            Name(10, 4, "four", Dhcp),
+            Name(100, 4, "quattro", Dhcp),
+            Name(50, 4, "four.local", Mdns),
         ],
     );
     for (address, seconds, want) in [
@@ -172,6 +177,8 @@ fn what_a_device_was_called_before_is_learned_later() {
         ("10.0.0.3", [15, 16], "3 tre.local mdns"),
         ("10.0.0.3", [35, 36], "3 three dhcp"),
         ("10.0.0.3", [105, 106], "3 three dhcp"),
+        ("10.0.0.4", [55, 56], "4 four dhcp"),
+        ("10.0.0.4", [105, 106], "4 quattro dhcp"),
     ] {
         let [source, _] = ask(&devices, (address, "192.0.2.1"), 0, seconds);
         assert_eq!(source, want, "{address} {seconds:?}");
