@@ -166,13 +166,13 @@ fn ipv6(rest: &mut Rest, packet: &mut Packet) -> Option<()> {
 
 /// The ports, if the IP length leaves room for the header, which must be there.
 #[inline(always)]
-fn transport(rest: &mut Rest, packet: &mut Packet, protocol: u8, above_ip: u64) -> Option<[u16; 2]> {
+fn transport(rest: &mut Rest, packet: &mut Packet, protocol: u8, above: u64) -> Option<[u16; 2]> {
     if protocol == TCP {
         let header: [u8; 20] = rest.take()?;
-        if above_ip < 20 {
+        if above < 20 {
             return None;
         }
-        packet.payload_bytes = above_ip.saturating_sub((header[12] >> 4) as u64 * 4);
+        packet.payload_bytes = above.saturating_sub((header[12] >> 4) as u64 * 4);
         packet.tcp_flags = header[13];
         return Some([be16(header[0], header[1]), be16(header[2], header[3])]);
     }
@@ -180,7 +180,7 @@ fn transport(rest: &mut Rest, packet: &mut Packet, protocol: u8, above_ip: u64) 
         return None;
     }
     let header: [u8; 8] = rest.take()?;
-    packet.payload_bytes = above_ip.checked_sub(8)?;
+    packet.payload_bytes = above.checked_sub(8)?;
     Some([be16(header[0], header[1]), be16(header[2], header[3])])
 }
 
