@@ -4,7 +4,8 @@
 //! None of them is in a flow: they are counted by their [`Cause`]. This finds where in the frame
 //! the message stands, for who learns devices from it, and reads none.
 
-use crate::decode::{Cause, link};
+use crate::decode::Cause;
+use crate::decode::link::{self, Network};
 use crate::flow::{Endpoint, FlowKey, PortKind};
 use crate::limits::KEY_VLANS;
 use crate::source::Frame;
@@ -47,7 +48,8 @@ impl<'a> Announcement<'a> {
             Cause::Llc => Announced::Cdp,
             _ => return None,
         };
-        let network = link::strip_as_far(frame)?;
+        let mut network = Network::nothing();
+        link::strip(frame, &mut network).err()?;
         let mut bytes = frame.bytes.get(network.offset..)?;
         if kind == Announced::Cdp {
             bytes = bytes.strip_prefix(&CDP_HEADER)?;

@@ -202,7 +202,7 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     // A jumbogram (RFC 2675) says 0 and has a hop-by-hop header; BIG TCP says 0 and is
     // longer than 16 bits can tell. TCP and UDP do not fit into 0 bytes, nor what leads to them:
     // that is left by segmentation offload, as in IPv4, if there is more than Ethernet's padding.
-    let transport_bytes = match protocol {
+    let transport_bytes = || match protocol {
         TCP => 20,
         UDP => 8,
         _ => u32::MAX,
@@ -211,7 +211,7 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     let is_open = payload == 0
         && (header[6] == next_header::HOP_BY_HOP
             || on_wire > 40 + 0xffff
-            || on_wire >= header_bytes.saturating_add(transport_bytes));
+            || on_wire >= header_bytes.saturating_add(transport_bytes()));
     Some(IpHeader {
         version: 6,
         source: *header[8..].first_chunk()?,

@@ -50,7 +50,9 @@ impl Network {
     /// take longer than all else.
     #[inline]
     pub(crate) fn macs(&self, frame: &[u8]) -> Macs {
-        Macs::new(self.macs.map(|at| frame.get(usize::from(at?)..)?.first_chunk().copied()))
+        let read = |at: Option<u16>| frame.get(usize::from(at?)..)?.first_chunk().copied();
+        // Not mapped: that is a call.
+        Macs::new([read(self.macs[0]), read(self.macs[1])])
     }
 
     /// What stands below an IP header at `offset`, inside the packet that this is below of.
@@ -58,8 +60,9 @@ impl Network {
         Self { offset, version: None, ..*self }
     }
 
-    fn at(offset: usize) -> Self {
-        let nothing = Self {
+    /// Nothing, at the beginning of the frame.
+    pub(crate) fn nothing() -> Self {
+        Self {
             offset: 0,
             version: None,
             macs: [None; 2],
@@ -67,8 +70,7 @@ impl Network {
             labels: MplsLabels::default(),
             vlans: [0; KEY_VLANS],
             tags: 0,
-        };
-        Self { offset, ..nothing }
+        }
     }
 
     fn push_vlan(&mut self, identifier: u16) {
@@ -102,55 +104,52 @@ pub(crate) enum Layer {
     Pppoe,
 }
 
-/// Takes the link layer off.
+/// Takes the link layer off; `network` is [nothing](Network::nothing) until then.
 ///
 /// # Errors
-/// The cause, if there is no IP header behind it.
+/// The cause, if there is no IP header behind it. Then what stands at the offset is what it says,
+/// behind its EtherType if it has one.
 #[inline(always)]
-pub(crate) fn strip(frame: &Frame<'_>) -> Result<Network, Cause> {
-    let (layer, network) = begin(frame)?;
-    follow(frame.bytes, layer, network)
-}
-
-/// What [`strip`] has taken off where it finds no IP header: what stands at the offset is what the
-/// [`Cause`] says, behind its EtherType if it has one.
-#[cold]
-pub(crate) fn strip_as_far(frame: &Frame<'_>) -> Option<Network> {
-    let (layer, mut network) = begin(frame).ok()?;
-    walk(frame.bytes, layer, &mut network).err()?;
-    Some(network)
+pub(crate) fn strip(frame: &Frame<'_>, network: &mut Network) -> Result<(), Cause> {
+    let layer = begin(frame, network)?;
+    walk(frame.bytes, layer, network)
 }
 
 /// What the frame begins with.
 #[inline(always)]
-fn begin(frame: &Frame<'_>) -> Result<(Layer, Network), Cause> {
+fn begin(frame: &Frame<'_>, network: &mut Network) -> Result<Layer, Cause> {
     match frame.link {
+        LinkType::ETHERNET => ethernet(frame.bytes, network),
         LinkType::PPI => {
             let (link, at) = wireless::ppi(frame.bytes)?;
-            outermost(frame.bytes, link, at)
+            network.offset = at;
+            outermost(frame.bytes, link, network)
         }
-        link => outermost(frame.bytes, link, 0),
+        link => outermost(frame.bytes, link, network),
     }
 }
 
-/// What stands behind the header of this link type at `at`.
-fn outermost(bytes: &[u8], link: LinkType, at: usize) -> Result<(Layer, Network), Cause> {
-    let mut network = Network::at(at);
-    let layer = match link {
-        LinkType::ETHERNET => {
-            network.macs = [mac(bytes, at + 6), mac(bytes, at)];
-            Layer::Ethernet
-        }
-        LinkType::IEEE802_11 => wireless::data(bytes, wireless::Framing::NONE, &mut network)?,
+#[inline(always)]
+fn ethernet(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause> {
+    network.macs = [mac(bytes, network.offset + 6), mac(bytes, network.offset)];
+    ether::header(bytes, network)
+}
+
+/// What stands behind the header of this link type at `network.offset`.
+#[inline(never)]
+fn outermost(bytes: &[u8], link: LinkType, network: &mut Network) -> Result<Layer, Cause> {
+    Ok(match link {
+        LinkType::ETHERNET => ethernet(bytes, network)?,
+        LinkType::IEEE802_11 => wireless::data(bytes, wireless::Framing::NONE, network)?,
         LinkType::IEEE802_11_RADIOTAP => {
-            let framing = wireless::radiotap(bytes, &mut network)?;
-            wireless::data(bytes, framing, &mut network)?
+            let framing = wireless::radiotap(bytes, network)?;
+            wireless::data(bytes, framing, network)?
         }
-        LinkType::LINUX_SLL => sll(bytes, &mut network)?,
-        LinkType::LINUX_SLL2 => sll2(bytes, &mut network)?,
+        LinkType::LINUX_SLL => sll(bytes, network)?,
+        LinkType::LINUX_SLL2 => sll2(bytes, network)?,
         LinkType::CISCO_HDLC => {
             network.offset += 4;
-            Layer::EtherType(be16(bytes, at + 2).ok_or(Cause::Short)?)
+            Layer::EtherType(be16(bytes, network.offset - 2).ok_or(Cause::Short)?)
         }
         LinkType::PPP | LinkType::PPP_SERIAL => Layer::Ppp,
         LinkType::PPP_WITH_DIRECTION => {
@@ -159,14 +158,13 @@ fn outermost(bytes: &[u8], link: LinkType, at: usize) -> Result<(Layer, Network)
         }
         LinkType::PPPOE => Layer::Pppoe,
         LinkType::MPLS => Layer::Mpls,
-        LinkType::NFLOG => nflog::payload(bytes, &mut network)?,
-        LinkType::IPNET => ipnet(bytes, &mut network)?,
+        LinkType::NFLOG => nflog::payload(bytes, network)?,
+        LinkType::IPNET => ipnet(bytes, network)?,
         // 12 and 14 are what BSDs write for raw IP.
         LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => Layer::Ip,
-        LinkType::NULL | LinkType::LOOP => loopback(bytes, &mut network)?,
+        LinkType::NULL | LinkType::LOOP => loopback(bytes, network)?,
         _ => return Err(Cause::LinkType),
-    };
-    Ok((layer, network))
+    })
 }
 
 /// Takes one header after the other off, from a `layer` at `network.offset`.
@@ -178,7 +176,7 @@ pub(crate) fn follow(bytes: &[u8], layer: Layer, mut network: Network) -> Result
     Ok(network)
 }
 
-/// The same in place.
+/// The same in place: what is copied from layer to layer takes longer than all else.
 #[inline(always)]
 fn walk(bytes: &[u8], mut layer: Layer, network: &mut Network) -> Result<(), Cause> {
     // A loop, as headers may hold each other without end.

@@ -28,10 +28,14 @@ pub use macs::Macs;
 pub use tcp::TcpHeader;
 pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 
+use std::net::IpAddr;
+
 use crate::decode::carriers::Carriers;
 use crate::decode::fragments::{DatagramKey, FirstFragment, Fragments, Ports};
 use crate::decode::ip::IpHeader;
+use crate::decode::link::Network;
 use crate::decode::straight::TunnelMarks;
+use crate::decode::transport::Segment;
 use crate::flow::encapsulation::Number;
 use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher, Tunnel};
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
@@ -295,19 +299,17 @@ impl Decoder {
         (tick, ordinal): (Tick, u64),
         packet: &mut Packet,
     ) -> Result<usize, Cause> {
-        let network = link::strip(frame)?;
+        let mut network = Network::nothing();
+        link::strip(frame, &mut network)?;
         let header = ip::parse(frame, &network)?;
         let segment = transport::parse(frame.bytes, &header)?;
-        let layers =
-            Layers { network, header, segment, tunnel: None, carrier: Encapsulation::default() };
+        let layers = Layers { network: &network, header: &header, segment: &segment };
         let place = Place { frame, tick, ordinal };
         match self.tunnels.tunnels() {
-            Tunnels::Inner(ports)
-                if tunnel::may_be(&layers.header, layers.segment.ports, ports) =>
-            {
+            Tunnels::Inner(ports) if layers.may_be_tunnel(ports) => {
                 self.decode_inside(&place, layers, packet)
             }
-            _ => Ok(self.write(&place, &layers, packet)),
+            _ => Ok(self.write(&place, layers, None, packet)),
         }
     }
 
@@ -317,45 +319,47 @@ impl Decoder {
     fn decode_inside(
         &mut self,
         place: &Place<'_>,
-        mut layers: Layers,
+        outer: Layers<'_>,
         packet: &mut Packet,
     ) -> Result<usize, Cause> {
-        if let Tunnels::Inner(ports) = self.tunnels.tunnels() {
-            let mut frame = *place.frame;
-            for _ in 0..TUNNEL_DEPTH {
-                let Layers { network, header, segment, .. } = &layers;
-                if !tunnel::may_be(header, segment.ports, ports) {
-                    break;
-                }
-                let inside = tunnel::open(&frame, network, header, segment.ports, ports);
-                let Some(inside) = inside else { break };
-                frame.bytes = &frame.bytes[..inside.end];
-                let carrier = Encapsulation {
-                    ends: Some(header.ends()),
-                    id: inside.id,
-                    ..Encapsulation::default()
-                };
-                layers = Layers {
-                    carrier,
-                    segment: transport::parse(frame.bytes, &inside.header)?,
-                    network: inside.network,
-                    header: inside.header,
-                    tunnel: Some(inside.tunnel),
-                };
+        let Tunnels::Inner(ports) = self.tunnels() else {
+            return Ok(self.write(place, outer, None, packet));
+        };
+        let mut frame = *place.frame;
+        let mut opened: Option<Opened> = None;
+        for _ in 0..TUNNEL_DEPTH {
+            let layers = opened.as_ref().map_or(outer, Opened::layers);
+            if !layers.may_be_tunnel(&ports) {
+                break;
             }
+            let Layers { network, header, segment } = layers;
+            let Some(inside) = tunnel::open(&frame, network, header, segment.ports, &ports) else {
+                break;
+            };
+            let ends = header.ends();
+            frame.bytes = &frame.bytes[..inside.end];
+            let segment = transport::parse(frame.bytes, &inside.header)?;
+            opened = Some(Opened { inside, segment, ends });
         }
-        Ok(self.write(place, &layers, packet))
+        let layers = opened.as_ref().map_or(outer, Opened::layers);
+        Ok(self.write(place, layers, opened.as_ref(), packet))
     }
 
-    /// Writes what the layers of a frame say; every field, whatever stood there. Returns where the
-    /// payload begins.
+    /// Writes what the layers of a frame say, and the tunnel that was `opened`; every field,
+    /// whatever stood there. Returns where the payload begins.
     #[inline(always)]
-    fn write(&mut self, place: &Place<'_>, layers: &Layers, packet: &mut Packet) -> usize {
-        let Layers { network, header, segment, tunnel, carrier } = layers;
+    fn write(
+        &mut self,
+        place: &Place<'_>,
+        Layers { network, header, segment }: Layers<'_>,
+        opened: Option<&Opened>,
+        packet: &mut Packet,
+    ) -> usize {
+        let tunnel = opened.map(|opened| opened.inside.tunnel);
         let (mut protocol, mut ports) = (header.protocol, segment.ports);
         if header.fragment.is_some() {
             let own = (protocol, ports);
-            (protocol, ports) = self.fragments.resolve(network, *tunnel, header, own, place.tick);
+            (protocol, ports) = self.fragments.resolve(network, tunnel, header, own, place.tick);
         }
         let (key, direction) = FlowKey::canonical(
             Endpoint { address: header.source, port: ports.source },
@@ -369,7 +373,9 @@ impl Decoder {
         self.vlan_not_kept += u64::from(network.has_more_vlans());
         let mut encapsulation = None;
         if tunnel.is_some() || !network.labels.is_empty() {
-            let carrier = Encapsulation { labels: network.labels, ..*carrier };
+            let ends = opened.map(|opened| opened.ends);
+            let id = opened.and_then(|opened| opened.inside.id);
+            let carrier = Encapsulation { ends, id, labels: network.labels };
             encapsulation = self.carriers.number(&carrier);
         }
         *packet = Packet {
@@ -414,21 +420,42 @@ struct Place<'a> {
     ordinal: u64,
 }
 
-/// What the innermost headers that were opened said.
-struct Layers {
-    network: link::Network,
-    header: IpHeader,
-    segment: transport::Segment,
-    tunnel: Option<Tunnel>,
-    /// What carried them, but for labels.
-    carrier: Encapsulation,
+/// What a packet's headers said.
+#[derive(Clone, Copy)]
+struct Layers<'a> {
+    network: &'a Network,
+    header: &'a IpHeader,
+    segment: &'a Segment,
+}
+
+impl Layers<'_> {
+    /// Whether a look inside is worth it.
+    #[inline(always)]
+    fn may_be_tunnel(&self, ports: &TunnelPorts) -> bool {
+        tunnel::may_be(self.header, self.segment.ports, ports)
+    }
+}
+
+/// A tunnel that was opened.
+struct Opened {
+    inside: tunnel::Inside,
+    segment: Segment,
+    /// Of the tunnel: source and destination.
+    ends: [IpAddr; 2],
+}
+
+impl Opened {
+    fn layers(&self) -> Layers<'_> {
+        let tunnel::Inside { network, header, .. } = &self.inside;
+        Layers { network, header, segment: &self.segment }
+    }
 }
 
 impl Fragments {
     /// Protocol and ports of a packet: its own, or those of its datagram's first fragment.
     fn resolve(
         &mut self,
-        network: &link::Network,
+        network: &Network,
         tunnel: Option<Tunnel>,
         header: &IpHeader,
         (protocol, ports): (u8, Ports),

@@ -5,10 +5,9 @@
 //! Everything else, and everything odd, is left to the general path, which says the same of
 //! these frames too: the tests hold one against the other.
 
-use std::hint::select_unpredictable;
-
 use crate::decode::ip::v6_dscp;
-use crate::decode::{Macs, Packet, TcpHeader, Tunnels};
+use crate::decode::transport::{self, TCP_BYTES, UDP_BYTES};
+use crate::decode::{Macs, Packet, Tunnels};
 use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Endpoint, FlowKey, PortKind};
 use crate::limits::KEY_VLANS;
@@ -17,9 +16,6 @@ const ETHERNET_BYTES: usize = 14;
 const TAG_BYTES: usize = 4;
 const IPV4_BYTES: u32 = 20;
 const IPV6_BYTES: u32 = 40;
-const UDP_BYTES: u32 = 8;
-/// Without options: as much of what follows the IP header as is looked at.
-const TCP_BYTES: u32 = 20;
 
 /// What is read of the two headers together.
 const V4_BYTES: usize = (IPV4_BYTES + TCP_BYTES) as usize;
@@ -187,14 +183,12 @@ fn ipv6<const AT: usize>(
     let Some([from, to]) = read_transport(transport, header[6], above_ip, tunnels, packet) else {
         return false;
     };
-    let [source, destination] = [8, 24].map(|at: usize| {
-        let mut address = [0; 16];
-        address.copy_from_slice(&header[at..at + 16]);
-        address
-    });
+    let (Some(source), Some(destination)) = (at::<16>(header, 8), at::<16>(header, 24)) else {
+        return false;
+    };
     (packet.key, packet.direction) = FlowKey::canonical(
-        Endpoint { address: source, port: from },
-        Endpoint { address: destination, port: to },
+        Endpoint { address: *source, port: from },
+        Endpoint { address: *destination, port: to },
         6,
         header[6],
         PortKind::Ports,
@@ -214,11 +208,7 @@ fn at<const N: usize>(frame: &[u8], at: usize) -> Option<&[u8; N]> {
 
 /// Reads the ports, the length of the payload, and what counts of TCP's header. `None` if the IP
 /// length leaves no room for the header, for another protocol, and for UDP that may be a tunnel's.
-///
-/// Which of the two it is does not decide where it goes on: of mixed traffic that could not be
-/// foretold.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "two halves are meant")]
 fn read_transport(
     transport: &Transport,
     protocol: u8,
@@ -233,15 +223,11 @@ fn read_transport(
     if above_ip < TCP_BYTES && (is_tcp || above_ip < UDP_BYTES) {
         return None;
     }
-    let [a, b, c, d, ..] = *transport;
-    let ports = u32::from_be_bytes([a, b, c, d]);
-    let ports = [(ports >> 16) as u16, ports as u16];
-    if tunnels.are_likely([b, d]) && !is_tcp && tunnels.may_be(ports) {
+    let [_, b, _, d, ..] = *transport;
+    let read = transport::usual(transport, is_tcp, above_ip);
+    if tunnels.are_likely([b, d]) && !is_tcp && tunnels.may_be(read.ports) {
         return None;
     }
-    let header_bytes = select_unpredictable(is_tcp, u32::from(transport[12] >> 4) * 4, UDP_BYTES);
-    packet.payload_bytes = above_ip.saturating_sub(header_bytes);
-    let [_, _, _, _, rest @ .., _, _, _, _] = transport;
-    packet.tcp = TcpHeader::read(rest, is_tcp);
-    Some(ports)
+    (packet.payload_bytes, packet.tcp) = (read.payload_bytes, read.tcp);
+    Some(read.ports)
 }

@@ -1,5 +1,7 @@
 //! What stands above IP: ports, TCP header, ICMP type and identifier, payload length.
 
+use std::hint::select_unpredictable;
+
 use crate::decode::fragments::Ports;
 use crate::decode::ip::IpHeader;
 use crate::decode::{Cause, TcpHeader, be16, be32};
@@ -12,6 +14,35 @@ pub(crate) struct Segment {
     pub(crate) payload_bytes: u32,
     pub(crate) tcp: TcpHeader,
     pub(crate) icmp: Option<(u8, u8)>,
+}
+
+pub(super) const UDP_BYTES: u32 = 8;
+/// Without options.
+pub(super) const TCP_BYTES: u32 = 20;
+
+/// What TCP's or UDP's header said.
+pub(super) struct Usual {
+    /// Source and destination.
+    pub(super) ports: [u16; 2],
+    pub(super) payload_bytes: u32,
+    pub(super) tcp: TcpHeader,
+}
+
+/// Reads TCP's or UDP's header, which begins with these bytes, `above_ip` on the wire.
+///
+/// Which of the two it is does not decide where it goes on: of mixed traffic that could not be
+/// foretold.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "two halves are meant")]
+pub(super) fn usual(bytes: &[u8; TCP_BYTES as usize], is_tcp: bool, above_ip: u32) -> Usual {
+    let [a, b, c, d, rest @ .., _, _, _, _] = bytes;
+    let ports = u32::from_be_bytes([*a, *b, *c, *d]);
+    let header_bytes = select_unpredictable(is_tcp, u32::from(bytes[12] >> 4) * 4, UDP_BYTES);
+    Usual {
+        ports: [(ports >> 16) as u16, ports as u16],
+        payload_bytes: above_ip.saturating_sub(header_bytes),
+        tcp: TcpHeader::read(rest, is_tcp),
+    }
 }
 
 /// Reads the transport header behind `header`, as far as it was captured.
@@ -30,6 +61,15 @@ pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
     let end = frame.len().min(header.offset.saturating_add(header.length as usize));
     let bytes = frame.get(header.end()..end).unwrap_or_default();
 
+    let is_tcp = header.protocol == protocol::TCP;
+    if is_tcp | (header.protocol == protocol::UDP)
+        && let Some(bytes) = bytes.first_chunk()
+    {
+        let Usual { ports: [source, destination], payload_bytes, tcp } =
+            usual(bytes, is_tcp, above_ip);
+        let ports = Ports { kind: PortKind::Ports, source, destination };
+        return Ok(Segment { ports, payload_bytes, tcp, icmp: None });
+    }
     match header.protocol {
         protocol::ICMP | protocol::ICMPV6 => {
             segment.icmp = bytes.first_chunk().map(|&[kind, code]| (kind, code));
@@ -42,7 +82,7 @@ pub(crate) fn parse(frame: &[u8], header: &IpHeader) -> Result<Segment, Cause> {
             segment.ports = Ports { kind: PortKind::Ports, source, destination };
             segment.payload_bytes =
                 above_ip.saturating_sub(transport_header_bytes(header.protocol, bytes));
-            if header.protocol == protocol::TCP {
+            if is_tcp {
                 segment.tcp = tcp_header(bytes).unwrap_or(TcpHeader::NONE);
             }
         }

@@ -32,6 +32,7 @@ const TAG_BYTES: usize = 4;
 const VN_TAG_BYTES: usize = 6;
 
 /// An Ethernet header.
+#[inline]
 pub(super) fn header(bytes: &[u8], network: &mut Network) -> Result<Layer, Cause> {
     let kind = be16(bytes, network.offset + 12).ok_or(Cause::Short)?;
     network.offset += 14;
