@@ -470,7 +470,27 @@ pub const NAME_TEXT_BYTES: usize = 1_024;
 /// How long a payload that begins no message is kept, as one may come that it has overtaken.
 pub const OVERTAKEN_NS: u64 = 2 * 1_000_000_000;
 
-/// Bytes of a payload that are copied for the `names` thread: what a name is in, whole.
+/// Datagrams of name services in IP fragments that are put together, or were within
+/// [`JOINED_DATAGRAM_LIFE_NS`]. Where there are more, the oldest is forgotten, and counted if it is
+/// not whole.
+pub const JOINED_DATAGRAMS: usize = 4_096;
+
+/// Bytes of all of them that are kept; as above where there are more.
+pub const JOINED_DATAGRAM_BYTES: usize = 4 << 20;
+
+/// Fragments of one: as many as the longest one has on a link of 1,280 bytes, and some more.
+pub const JOINED_DATAGRAM_PARTS: usize = 64;
+
+/// How long after its first fragment that was seen the others may come: what hosts wait (Linux:
+/// 30 s for IPv4; RFC 8200 section 4.5: 60 s).
+pub const JOINED_DATAGRAM_LIFE_NS: u64 = 30 * 1_000_000_000;
+
+/// Later fragments of UDP whose first was not seen before them that are handed over in a second of
+/// packet time: they may be of a name service, or of anything.
+pub const LONE_FRAGMENTS: u32 = 1_024;
+
+/// Bytes of a payload that are copied for the `names` thread: what a name is in, whole. Of a
+/// fragment it is up to [`CHUNK_BYTES`].
 pub const COPIED_BYTES: usize = 4_096;
 
 /// Bytes and payloads of one chunk on the way there.

@@ -2,14 +2,15 @@
 //! QUIC, HTTP, SSH, greetings, ARP, LLDP, CDP), in any row: nothing that is said is longer than it
 //! may be, and what is remembered stays bounded, also for what is unfinished.
 //!
-//! An input is a script: a byte that says whether tables are filled and records labelled too; then
+//! An input is a script: a byte that says whether tables are filled and records labelled too, and
+//! whether datagrams are fragments there, which say in four bytes where they stand; then
 //! for each payload its kind and how it comes, its length in two bytes, and the payload.
 
 #![no_main]
 
 use std::time::Duration;
 
-use flowtap::decode::{Announced, Announcement, Macs, Packet, TcpHeader};
+use flowtap::decode::{Announced, Announcement, FragmentPlace, Macs, Packet, TcpHeader};
 use flowtap::devices::DevicesSetup;
 use flowtap::flow::{
     Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind, protocol,
@@ -52,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
     let payloads = read(script);
     check_findings(&payloads);
     if choice & 1 != 0 {
-        check_labels(&payloads);
+        check_labels(&payloads, choice & 2 != 0);
     }
 });
 
@@ -186,7 +187,7 @@ fn check_finding(finding: &Finding) {
 }
 
 /// The same through the tables, into labels of records.
-fn check_labels(steps: &[Step<'_>]) {
+fn check_labels(steps: &[Step<'_>], has_fragments: bool) {
     let counters = std::sync::Arc::new(NamesCounters::new(1, 1));
     let mut names = Names::new(&counters, 64, &DevicesSetup::default(), Some(Duration::ZERO));
     let sender = &mut names.senders[0];
@@ -212,7 +213,14 @@ fn check_labels(steps: &[Step<'_>]) {
             payload_bytes: u32::try_from(step.bytes.len()).expect("16 bits") + step.missing,
             ..Packet::NONE
         };
-        sender.push(&packet, step.bytes);
+        match step.bytes.split_first_chunk() {
+            Some((place, rest)) if has_fragments && step.sequence.is_none() => {
+                let payload_bytes = packet.payload_bytes - 4;
+                let packet = Packet { payload_bytes, ..packet };
+                sender.push_fragment(&packet, rest, Some(fragment(*place)));
+            }
+            _ => _ = sender.push(&packet, step.bytes),
+        }
     }
     sender.flush();
     while names.thread.step() {}
@@ -229,6 +237,16 @@ fn check_labels(steps: &[Step<'_>]) {
         let name = labels.best_name().map_or("", |name| name.name);
         assert!(name.len() <= NAME_BYTES, "{} bytes", name.len());
         assert!(labels.app().is_none_or(|app| app.name().len() <= 15));
+    }
+}
+
+/// Datagrams and places are few, so that they meet.
+fn fragment([identification, flags, high, low]: [u8; 4]) -> FragmentPlace {
+    FragmentPlace {
+        identification: (identification & 3).into(),
+        start: u16::from_be_bytes([high, low]).into(),
+        is_first: flags & 1 != 0,
+        is_last: flags & 2 != 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod apps;
 mod flood;
+mod fragments;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("names::recordings_of_the_same_hours_are_told_apart", same_hours),
         Trial::test("names::a_flow_that_goes_on_keeps_its_name", long_flow),
         Trial::test("names::a_flood_costs_names_and_nothing_else", flood::flood),
+        Trial::test("names::answers_in_fragments_are_joined", fragments::joined),
+        Trial::test("names::a_flood_of_fragments_hides_no_answer", fragments::flood),
         Trial::test("names::nothing_is_learned_where_names_are_off", off),
         Trial::test("names::few_may_be_kept", few),
         Trial::test("names::applications_are_known_by_payload_or_port", apps::by_payload_or_port),

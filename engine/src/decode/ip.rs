@@ -36,6 +36,8 @@ pub(crate) struct Fragment {
     pub(crate) identification: u32,
     /// In units of 8 bytes; 0 is the first fragment.
     pub(crate) offset: u16,
+    /// Whether no more of them follow.
+    pub(crate) is_last: bool,
     /// What the datagram holds, as all its fragments say (RFC 791 section 3.2); 0 of IPv6, where
     /// only the first one's word counts (RFC 8200 section 4.5).
     pub(crate) holds: u8,
@@ -112,6 +114,7 @@ fn parse_v4(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
     let fragment = (flags & 0x3fff != 0).then_some(Fragment {
         identification: u32::from(be16(header, 4)?),
         offset: flags & 0x1fff,
+        is_last: flags & 0x2000 == 0,
         holds: header[9],
         header_bytes,
     });
@@ -168,6 +171,7 @@ fn parse_v6(bytes: &[u8], offset: usize, on_wire: u32) -> Option<IpHeader> {
                 fragment = (flags & 0xfff9 != 0).then_some(Fragment {
                     identification: be32(extension, 4)?,
                     offset,
+                    is_last: flags & 1 == 0,
                     holds: 0,
                     header_bytes: u32::try_from(at + 8).ok()?,
                 });

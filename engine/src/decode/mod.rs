@@ -5,7 +5,8 @@
 //! above it ([`transport`]), goes on inside of tunnels ([`tunnel`]), and makes later fragments
 //! belong to their datagram's flow ([`fragments`]). What it cannot decode it names by [`Cause`],
 //! and where in it a device tells of itself ([`announcement`]); what carried a packet it enters
-//! into a list ([`carriers`]). What few packets need taken apart it copies as it stands ([`tcp`],
+//! into a list ([`carriers`]). Where in its datagram a fragment stands it says to who joins them
+//! ([`place`]). What few packets need taken apart it copies as it stands ([`tcp`],
 //! [`macs`]). It trusts no length that a packet claims, and never reads behind the
 //! captured bytes.
 
@@ -16,6 +17,7 @@ mod fragments;
 mod ip;
 mod link;
 mod macs;
+mod place;
 mod straight;
 mod tcp;
 mod transport;
@@ -25,6 +27,7 @@ pub use announcement::{Announced, Announcement};
 pub use cause::Cause;
 pub use fragments::FragmentNotes;
 pub use macs::Macs;
+pub use place::FragmentPlace;
 pub use tcp::TcpHeader;
 pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 

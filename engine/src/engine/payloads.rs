@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::{Announcement, Cause, Packet};
+use crate::decode::{Announcement, Cause, FragmentPlace, Packet};
 use crate::names::{NamesCounters, PayloadSender, Picks};
 use crate::source::Frame;
 use crate::sync::{Arc, thread};
@@ -36,7 +36,7 @@ impl Payloads {
     #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn offer(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
         let captured = captured(packet, frame, payload);
-        if self.picks.may_pick(packet, captured) && !self.pick(packet, captured) {
+        if self.picks.may_pick(packet, captured) && !self.pick(packet, frame, payload) {
             self.counters.handovers[self.number].ring_full.add(1);
         }
     }
@@ -46,24 +46,26 @@ impl Payloads {
     #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn hand_over(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
         let captured = captured(packet, frame, payload);
-        if self.picks.may_pick(packet, captured) && !self.pick(packet, captured) {
-            self.push_once_there_is_room(packet, captured);
+        if self.picks.may_pick(packet, captured) && !self.pick(packet, frame, payload) {
+            self.push_once_there_is_room(packet, frame, payload);
         }
     }
 
     /// Hands over what may have a name in it. False if that finds no room.
     #[inline(never)]
-    fn pick(&mut self, packet: &Packet, captured: &[u8]) -> bool {
-        if self.picks.picks(packet, captured) {
-            return self.push(packet, captured);
+    fn pick(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) -> bool {
+        if self.picks.picks(packet, captured(packet, frame, payload)) {
+            return self.push(packet, frame, payload);
         }
-        self.counters.handovers[self.number].malformed.set(self.picks.malformed());
+        let counters = &self.counters.handovers[self.number];
+        counters.malformed.set(self.picks.malformed());
+        counters.fragments_alone.set(self.picks.lone_refused());
         true
     }
 
     #[cold]
-    fn push_once_there_is_room(&mut self, packet: &Packet, captured: &[u8]) {
-        while !self.push(packet, captured) {
+    fn push_once_there_is_room(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
+        while !self.push(packet, frame, payload) {
             thread::park_timeout(WAIT);
         }
     }
@@ -97,8 +99,11 @@ impl Payloads {
         self.note(is_taken)
     }
 
-    fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
-        let is_taken = self.sender.push(packet, captured);
+    fn push(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) -> bool {
+        let place = || FragmentPlace::find(packet, frame, payload);
+        let fragment = Picks::is_joined(packet).then(place).flatten();
+        let captured = captured(packet, frame, payload);
+        let is_taken = self.sender.push_fragment(packet, captured, fragment);
         self.note(is_taken)
     }
 

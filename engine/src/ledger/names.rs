@@ -74,8 +74,10 @@ impl NamesLedger {
         let mut unread: BTreeMap<_, _> =
             ParserCounters::CAUSES.into_iter().zip(thread.unread.iter().map(Gauge::get)).collect();
         // Most of them show before they are handed over.
-        *unread.entry("malformed").or_default() +=
-            handovers.iter().map(|h| h.malformed.get()).sum::<u64>();
+        for handover in handovers {
+            *unread.entry("malformed").or_default() += handover.malformed.get();
+            *unread.entry("fragments_alone").or_default() += handover.fragments_alone.get();
+        }
         Self {
             payloads: handovers.iter().map(|h| h.handed.get()).sum(),
             read: thread.read.get(),
@@ -110,16 +112,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_malformed_shows_before_or_after_it_is_handed_over() {
+    fn what_is_not_read_shows_before_or_after_it_is_handed_over() {
         let counters = NamesCounters::new(2, 1);
+        counters.handovers[0].fragments_alone.set(16);
         counters.handovers[0].malformed.set(1);
         counters.handovers[1].malformed.set(2);
-        let by_cause = ParserCounters { malformed: 4, gaps: 8, ..ParserCounters::default() };
+        let by_cause = ParserCounters {
+            malformed: 4,
+            gaps: 8,
+            fragments_alone: 32,
+            ..ParserCounters::default()
+        };
         for (gauge, times) in counters.thread.unread.iter().zip(by_cause.by_cause()) {
             gauge.set(times);
         }
         let unread = NamesLedger::of(&counters, None).unread;
         assert_eq!((unread["malformed"], unread["gaps"]), (7, 8));
+        assert_eq!(unread["fragments_alone"], 48);
         assert_eq!(unread.len(), ParserCounters::CAUSES.len());
     }
 }

@@ -63,18 +63,32 @@ pub struct ParserCounters {
     /// QUIC Initial packets that could not be opened: changed on the way, or without the packet
     /// that says the key.
     pub quic_closed: u64,
+    /// Datagrams of which fragments overlap, or say otherwise where they end.
+    pub overlaps: u64,
+    /// Later fragments of UDP whose first one did not come, or was no message: of which service is
+    /// not known, as a rule.
+    pub fragments_alone: u64,
 }
 
 impl ParserCounters {
     /// The causes, as the ledger names them.
-    pub const CAUSES: [&str; 6] =
-        ["no_room", "too_long", "unfinished", "malformed", "gaps", "quic_closed"];
+    pub const CAUSES: [&str; 8] = [
+        "no_room",
+        "too_long",
+        "unfinished",
+        "malformed",
+        "gaps",
+        "quic_closed",
+        "overlaps",
+        "fragments_alone",
+    ];
 
     /// How often there was each of [`ParserCounters::CAUSES`].
     #[must_use]
     pub fn by_cause(&self) -> [u64; Self::CAUSES.len()] {
-        let Self { no_room, too_long, unfinished, malformed, gaps, quic_closed } = *self;
-        [no_room, too_long, unfinished, malformed, gaps, quic_closed]
+        let Self { no_room, too_long, unfinished, malformed, gaps, quic_closed, .. } = *self;
+        let Self { overlaps, fragments_alone, .. } = *self;
+        [no_room, too_long, unfinished, malformed, gaps, quic_closed, overlaps, fragments_alone]
     }
 }
 

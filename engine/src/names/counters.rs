@@ -14,6 +14,8 @@ pub struct HandoverCounters {
     pub ring_full: Counter,
     /// Datagrams of name services that are no messages, and were not handed over.
     pub malformed: Gauge,
+    /// Later fragments that could be of any service, and were too many to be handed over.
+    pub fragments_alone: Gauge,
 }
 
 /// Of the `names` thread.

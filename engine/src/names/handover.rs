@@ -10,7 +10,7 @@
 //! the tables have. A record whose packets were decoded before the first count was loaded is told
 //! from the tables all that those packets said, once the second has come up to it.
 
-use crate::decode::{Announced, Announcement, Packet};
+use crate::decode::{Announced, Announcement, FragmentPlace, Packet};
 use crate::flow::{Direction, FlowKey};
 use crate::limits::{CHUNK_BYTES, CHUNK_PAYLOADS, COPIED_BYTES, HANDOVER_CHUNKS};
 use crate::names::Payload;
@@ -54,6 +54,7 @@ struct Head {
     macs: [Option<[u8; 6]>; 2],
     ttl: u8,
     sequence: Option<u32>,
+    fragment: Option<FragmentPlace>,
     /// Where its bytes end in the chunk.
     end: usize,
     wire_bytes: u32,
@@ -152,6 +153,16 @@ impl PayloadSender {
     /// Copies what was captured of a packet's payload, up to [`COPIED_BYTES`]. False if there is
     /// no room.
     pub fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
+        self.push_fragment(packet, captured, None)
+    }
+
+    /// The same, up to [`CHUNK_BYTES`] of a fragment that is to be joined with others.
+    pub fn push_fragment(
+        &mut self,
+        packet: &Packet,
+        captured: &[u8],
+        fragment: Option<FragmentPlace>,
+    ) -> bool {
         let head = Head {
             announced: None,
             key: packet.key,
@@ -162,6 +173,7 @@ impl PayloadSender {
             macs: packet.macs.get(),
             ttl: packet.ttl,
             sequence: packet.tcp.is_there().then(|| packet.tcp.payload_sequence()),
+            fragment,
             end: 0,
             wire_bytes: packet.payload_bytes,
         };
@@ -186,6 +198,7 @@ impl PayloadSender {
             macs: announcement.macs,
             ttl: 0,
             sequence: None,
+            fragment: None,
             end: 0,
             wire_bytes: u32::try_from(announcement.bytes.len()).unwrap_or(u32::MAX),
         };
@@ -193,7 +206,8 @@ impl PayloadSender {
     }
 
     fn push_bytes(&mut self, head: Head, captured: &[u8]) -> bool {
-        let bytes = &captured[..captured.len().min(COPIED_BYTES)];
+        let most = if head.fragment.is_some() { CHUNK_BYTES } else { COPIED_BYTES };
+        let bytes = &captured[..captured.len().min(most)];
         if !self.filling.has_room(bytes.len()) && !self.flush() {
             return false;
         }
@@ -289,6 +303,7 @@ impl PayloadReceiver {
             macs: head.macs,
             ttl: head.ttl,
             sequence: head.sequence,
+            fragment: head.fragment,
             bytes: &chunk.bytes[start..head.end],
             wire_bytes: head.wire_bytes,
         });

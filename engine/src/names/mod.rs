@@ -7,7 +7,8 @@
 //! ```
 //!
 //! [`pick`] says which payloads are copied, by [`interest`]; [`mod@handover`] carries them to the
-//! one thread that reads them ([`thread`]). [`Conversations`] puts payloads of a flow together and
+//! one thread that reads them ([`thread`]), and joins datagrams that came in fragments
+//! (`datagrams`). [`Conversations`] puts payloads of a flow together and
 //! gives them to the parsers in `parse`, which make [`Finding`]s of [`Payload`]s, which tables
 //! keep: what flows said of themselves ([`facts`]) and what they speak ([`spoken`]), how addresses
 //! were named ([`addresses`]), and what hosts said of themselves ([`hosts`]), which makes them
@@ -23,6 +24,7 @@ mod aging;
 pub mod apps;
 pub mod conversations;
 pub mod counters;
+mod datagrams;
 pub mod facts;
 pub mod finding;
 pub mod handover;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::decode::Announced;
+use crate::decode::{Announced, FragmentPlace};
 use crate::flow::{Direction, FlowKey};
 use crate::time::{Tick, Timestamp};
 
@@ -28,6 +28,8 @@ pub struct Payload<'a> {
     pub ttl: u8,
     /// TCP: the sequence number of the first of `bytes`. Else `None`.
     pub sequence: Option<u32>,
+    /// Where it stands in its datagram, of a fragment that is joined with others.
+    pub fragment: Option<FragmentPlace>,
     /// The payload, as far as it was captured and copied.
     pub bytes: &'a [u8],
     /// Bytes that the payload had on the wire; never less than there are.
@@ -46,6 +48,7 @@ impl Payload<'_> {
         macs: [None; 2],
         ttl: 0,
         sequence: None,
+        fragment: None,
         bytes: &[],
         wire_bytes: 0,
     };

@@ -19,13 +19,14 @@
 //! and the first bytes of flags and version, without a branch.
 
 use crate::decode::Packet;
-use crate::flow::Direction;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
-use crate::limits::{NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES};
+use crate::flow::{Direction, PortKind};
+use crate::limits::{LONE_FRAGMENTS, NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES};
 use crate::names::interest::{
-    OVERTAKEN, beginning, follow_ups, may_begin, may_want_datagram, port, service, wants,
+    OVERTAKEN, Service, beginning, follow_ups, may_begin, may_want_datagram, port, service, wants,
 };
+use crate::time::{SECOND_NS, Tick};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two() && PICK_PLACES <= 1 << 16);
 const _: () = assert!(PICK_HASHES.is_power_of_two() && PICK_HASHES <= 1 << 16);
@@ -56,11 +57,20 @@ pub struct Picks {
     /// with: of its flow it may be. What has reached the largest count stays there.
     expected: Box<[u8; PICK_HASHES]>,
     malformed: u64,
+    /// A second of packet time, and how many later fragments in it had no ports.
+    lone: (Tick, u32),
+    lone_refused: u64,
 }
 
 impl Default for Picks {
     fn default() -> Self {
-        Self { places: Box::new([Place::NONE; _]), expected: Box::new([0; _]), malformed: 0 }
+        Self {
+            places: Box::new([Place::NONE; _]),
+            expected: Box::new([0; _]),
+            malformed: 0,
+            lone: (0, 0),
+            lone_refused: 0,
+        }
     }
 }
 
@@ -76,7 +86,10 @@ impl Picks {
         }
         if !packet.tcp.is_there() {
             return match packet.key.protocol() {
-                UDP => may_want_datagram(packet.key.lower_port_bytes(), captured),
+                UDP => {
+                    may_want_datagram(packet.key.lower_port_bytes(), captured)
+                        | packet.later_fragment
+                }
                 protocol => protocol == ICMPV6,
             };
         }
@@ -97,10 +110,43 @@ impl Picks {
     pub fn picks(&mut self, packet: &Packet, captured: &[u8]) -> bool {
         match packet.key.protocol() {
             TCP => self.segment(packet, captured),
-            UDP => !packet.later_fragment && self.datagram(ports(packet), captured),
+            UDP if packet.later_fragment => self.later_fragment(packet),
+            UDP => self.datagram(ports(packet), captured),
             ICMPV6 => is_neighbour_discovery(packet),
             _ => false,
         }
+    }
+
+    /// Whether a fragment that is picked is to be joined with the others of its datagram: one of
+    /// DNS and its kin, or of what may be that.
+    #[must_use]
+    pub fn is_joined(packet: &Packet) -> bool {
+        packet.key.protocol() == UDP
+            && match packet.key.port_kind() {
+                PortKind::Ports => matches!(service(ports(packet)), Some(Service::Dns(_))),
+                _ => packet.later_fragment,
+            }
+    }
+
+    /// Later fragments that could be of any service, and were too many in their second.
+    #[must_use]
+    pub fn lone_refused(&self) -> u64 {
+        self.lone_refused
+    }
+
+    fn later_fragment(&mut self, packet: &Packet) -> bool {
+        if packet.key.port_kind() == PortKind::Ports {
+            return Self::is_joined(packet);
+        }
+        // Its first one may have been overtaken, or have come by another queue.
+        let second = packet.tick / SECOND_NS;
+        if self.lone.0 != second {
+            self.lone = (second, 0);
+        }
+        let has_room = self.lone.1 < LONE_FRAGMENTS;
+        self.lone.1 += u32::from(has_room);
+        self.lone_refused += u64::from(!has_room);
+        has_room
     }
 
     fn datagram(&mut self, ports: [u16; 2], bytes: &[u8]) -> bool {
@@ -298,8 +344,31 @@ mod tests {
         assert!(!picks(53, &[0, 0, 0x28, 0, 0, 1, 0, 0, 0, 0, 0, 0]), "an update");
         assert!(picks(443, &[0xc3, 0, 0, 0, 1, 8]), "QUIC");
         assert!(!picks(443, &[0x40, 0, 0, 0, 1, 8]), "a short header");
-        let later = Packet { later_fragment: true, ..packet(UDP, [40_000, 53], b"x") };
-        assert!(!Picks::default().picks(&later, b"x"));
+    }
+
+    #[test]
+    fn later_fragments_are_picked_for_name_services_and_few_for_all() {
+        let mut picks = Picks::default();
+        let mut check = |packet: Packet, want: bool, name: &str| {
+            let later = Packet { later_fragment: true, ..packet };
+            let is_picked = picks.may_pick(&later, b"x") && picks.picks(&later, b"x");
+            assert_eq!(is_picked, want, "{name}");
+            assert!(!want || Picks::is_joined(&later), "{name}");
+        };
+        for (port, want) in [(53, true), (5_353, true), (5_355, true), (137, false), (443, false)] {
+            check(packet(UDP, [40_000, port], b"x"), want, &format!("of port {port}"));
+        }
+        let end = |last| Endpoint { address: [last; 16], port: 0 };
+        let key =
+            |protocol| FlowKey::canonical(end(1), end(2), 4, protocol, PortKind::None, [0; 2]).0;
+        let lone = |tick| Packet { key: key(UDP), payload_bytes: 1, tick, ..Packet::NONE };
+        for tick in [5, SECOND_NS + 5] {
+            (0..LONE_FRAGMENTS).for_each(|_| check(lone(tick), true, "of a service not known"));
+            check(lone(tick), false, "too many in a second");
+        }
+        check(Packet { key: key(TCP), ..lone(3 * SECOND_NS) }, false, "of TCP");
+        assert_eq!(picks.lone_refused(), 2);
+        assert!(!Picks::is_joined(&packet(UDP, [40_000, 137], b"x")));
     }
 
     /// Of each service and each first byte of a version that is known.

@@ -53,15 +53,21 @@ impl Questions {
     /// An answer was seen. Whether its question was, not long before: of a multicast answer, which
     /// need not have a question in it (RFC 6762 section 6), one of the names that it answers.
     pub(super) fn answered(&mut self, payload: &Payload<'_>, message: &DnsMessage) -> bool {
+        let is_awaited = self.waits_for(payload, message);
+        if !is_for_all(payload, message.service) {
+            // One answer for one question.
+            let asked = all_asked(payload, message).next();
+            asked.and_then(|asked| self.waiting.remove(&asked));
+        }
+        is_awaited
+    }
+
+    /// The same, of an answer with which the question is not over.
+    pub(super) fn waits_for(&self, payload: &Payload<'_>, message: &DnsMessage) -> bool {
         let is_recent =
             |tick: &Tick| payload.tick.checked_sub(*tick).is_some_and(|ns| ns <= QUESTION_LIFE_NS);
-        if is_for_all(payload, message.service) {
-            let mut names = all_asked(payload, message);
-            return names.any(|asked| self.waiting.get(&asked).is_some_and(is_recent));
-        }
-        // One answer for one question.
-        let asked = all_asked(payload, message).next();
-        asked.and_then(|asked| self.waiting.remove(&asked)).is_some_and(|tick| is_recent(&tick))
+        let mut names = all_asked(payload, message);
+        names.any(|asked| self.waiting.get(&asked).is_some_and(is_recent))
     }
 }
 

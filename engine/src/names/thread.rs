@@ -14,6 +14,7 @@ use crate::flow::FlowKey;
 use crate::limits::{DEVICE_SIGHTINGS_EVERY, DEVICES, ROUND_PAYLOADS};
 use crate::names::addresses::{Addresses, Answer};
 use crate::names::counters::{NamesCounters, ThreadCounters};
+use crate::names::datagrams::{Datagrams, Extent};
 use crate::names::facts::{Facts, FlowFacts, When};
 use crate::names::handover::{PayloadReceiver, Progress};
 use crate::names::hosts::Sender;
@@ -49,6 +50,7 @@ pub struct NamesThread {
     released: Vec<Consumer<Released>>,
     /// Devices at the ends of what they have labelled.
     sightings: Vec<Consumer<Sightings>>,
+    datagrams: Datagrams,
     conversations: Conversations,
     findings: Vec<Finding>,
     known: Known,
@@ -82,12 +84,13 @@ impl NamesThread {
     ) -> Self {
         // Which addresses are local, and the devices of before, are known before any packet is.
         shared.devices.publish(known.devices.view().clone());
-        let (conversations, findings) = Default::default();
+        let (datagrams, conversations, findings) = Default::default();
         let transactions = None;
         Self {
             receivers,
             released,
             sightings,
+            datagrams,
             conversations,
             findings,
             known,
@@ -126,7 +129,11 @@ impl NamesThread {
                     }
                 }
                 Round::Nothing if is_last => {
-                    self.transactions.iter_mut().for_each(Transactions::finish);
+                    self.datagrams.finish();
+                    if let Some(transactions) = &mut self.transactions {
+                        self.datagrams.take_lost().for_each(|number| transactions.lose(number));
+                        transactions.finish();
+                    }
                     self.conversations.finish();
                     self.note_unread();
                     return;
@@ -182,9 +189,10 @@ impl NamesThread {
     }
 
     fn note_unread(&self) {
-        let by_cause = self.conversations.counters().by_cause();
-        let unread = self.counters.thread.unread.iter().zip(by_cause);
-        unread.for_each(|(gauge, times)| gauge.set(times));
+        let of_flows = self.conversations.counters().by_cause();
+        let of_datagrams = self.datagrams.counters().by_cause();
+        let unread = self.counters.thread.unread.iter().zip(of_flows).zip(of_datagrams);
+        unread.for_each(|((gauge, some), more)| gauge.set(some + more));
     }
 
     /// Up to where nothing earlier can come.
@@ -204,16 +212,32 @@ impl NamesThread {
     }
 
     fn read(&mut self, idx: usize) {
-        let Self { receivers, conversations, findings, known, transactions, counters, .. } = self;
+        let Self { receivers, datagrams, conversations, findings, known, .. } = self;
+        let Self { transactions, counters, .. } = self;
         receivers[idx].take(|payload| {
             let place = known.recordings.place(payload);
+            datagrams.forget_old(payload.tick);
             conversations.forget_idle(payload.tick);
+            match transactions {
+                Some(transactions) => {
+                    datagrams.take_lost().for_each(|number| transactions.lose(number));
+                    transactions.age(payload.tick);
+                }
+                // They do not gather.
+                None => drop(datagrams.take_lost()),
+            }
+            let (payload, extent) = &match payload.fragment {
+                None => (*payload, Extent::Whole),
+                Some(fragment) => match datagrams.join(payload, fragment) {
+                    Some(joined) => joined,
+                    None => return,
+                },
+            };
             conversations.observe(payload, findings);
             counters.thread.findings.add(findings.len() as u64);
             if let Some(transactions) = transactions {
-                transactions.age(payload.tick);
                 let messages = findings.iter().filter_map(Finding::as_dns);
-                messages.for_each(|message| transactions.take(payload, message));
+                messages.for_each(|message| transactions.take(payload, message, *extent));
             }
             let sender = Sender::of(payload);
             if let Some(sender) = &sender {
@@ -222,7 +246,8 @@ impl NamesThread {
             if findings.is_empty() {
                 known.spoken.interrupt(&payload.key);
             } else {
-                known.keep(payload, place, sender.as_ref(), findings, &counters.thread);
+                let from = (payload, *extent, place);
+                known.keep(from, sender.as_ref(), findings, &counters.thread);
             }
         });
     }
@@ -275,11 +300,10 @@ impl Known {
         }
     }
 
-    /// Keeps what a payload said.
+    /// Keeps what a payload said, which is so much of its message, at its place.
     fn keep(
         &mut self,
-        payload: &Payload<'_>,
-        place: Place,
+        (payload, extent, place): (&Payload<'_>, Extent, Place),
         sender: Option<&Sender>,
         said: &mut Vec<Finding>,
         counters: &ThreadCounters,
@@ -293,10 +317,13 @@ impl Known {
                     if let Some(sender) = sender {
                         sender.name(&message, &mut self.devices);
                     }
-                    self.keep_answer(payload, place, &message, counters);
+                    self.keep_answer((payload, extent, place), &message, counters);
                 }
                 Finding::Dns(message) => {
                     facts.see(App::of_service(message.service));
+                    if matches!(extent, Extent::Beginning(_)) {
+                        continue;
+                    }
                     counters.questions_forgotten.add(self.questions.asked(payload, &message));
                 }
                 Finding::Host(hint) => {
@@ -324,16 +351,22 @@ impl Known {
 
     fn keep_answer(
         &mut self,
-        payload: &Payload<'_>,
-        place: Place,
+        (payload, extent, place): (&Payload<'_>, Extent, Place),
         message: &DnsMessage,
         counters: &ThreadCounters,
     ) {
-        if !self.questions.answered(payload, message) {
-            return counters.unsolicited.add(1);
+        if matches!(extent, Extent::Beginning(_)) {
+            // It is counted, and the question is over, once it is whole.
+            if !self.questions.waits_for(payload, message) {
+                return;
+            }
+        } else {
+            if !self.questions.answered(payload, message) {
+                return counters.unsolicited.add(1);
+            }
+            counters.answered.add(1);
+            counters.unasked.add(message.unasked.into());
         }
-        counters.answered.add(1);
-        counters.unasked.add(message.unasked.into());
         // A frame without a time says nothing of when.
         let Some(time) = payload.timestamp else { return };
         let client = client_of(payload, message.service);

@@ -13,12 +13,16 @@ mod waiting;
 
 pub use transaction::{DnsQuestion, DnsReply, DnsTransaction, End, TransactionEnd};
 
+use std::collections::HashMap;
+
 use self::waiting::{Number, Waiting};
 use crate::flow::{Direction, FlowKey, protocol};
 use crate::limits::{QUESTION_LIFE_NS, QUESTIONS, TRANSACTION_BATCH_BYTES};
+use crate::names::datagrams::Extent;
 use crate::names::interest::port;
 use crate::names::{DnsMessage, NameService, NamesCounters, Payload};
 use crate::sync::Arc;
+use crate::sync::hash::Seed;
 use crate::time::Tick;
 
 /// Records of a multicast answer that are looked at for what was asked.
@@ -47,6 +51,8 @@ enum Asked {
 /// Makes transactions of messages.
 pub(super) struct Transactions {
     waiting: Waiting,
+    /// With the beginning of an answer, by the datagram of which the rest may come.
+    begun: HashMap<u64, Vec<DnsTransaction>, Seed>,
     over: Vec<DnsTransaction>,
     /// Of what is over.
     bytes: usize,
@@ -62,20 +68,42 @@ impl std::fmt::Debug for Transactions {
 
 impl Transactions {
     pub(super) fn new(sink: TransactionSink, counters: &Arc<NamesCounters>) -> Self {
-        let (waiting, over, bytes) = Default::default();
-        Self { waiting, over, bytes, sink, counters: Arc::clone(counters) }
+        let (waiting, begun, over, bytes) = Default::default();
+        Self { waiting, begun, over, bytes, sink, counters: Arc::clone(counters) }
     }
 
-    /// Takes a message.
-    pub(super) fn take(&mut self, payload: &Payload<'_>, message: &DnsMessage) {
-        if message.is_response {
-            self.answered(payload, message);
-        } else {
-            self.asked(payload, message);
+    /// Takes a message, or so much of it.
+    pub(super) fn take(&mut self, payload: &Payload<'_>, message: &DnsMessage, extent: Extent) {
+        match extent {
+            // As a whole it is a question, and nothing before.
+            Extent::Beginning(_) if !message.is_response => {}
+            Extent::Beginning(datagram) => {
+                let begun = self.answered(payload, message);
+                self.begun.insert(datagram, begun);
+            }
+            _ if !message.is_response => self.asked(payload, message),
+            _ => {
+                let begun = match extent {
+                    Extent::Joined(datagram) => self.begun.remove(&datagram),
+                    _ => None,
+                };
+                let again = |begun: DnsTransaction| begun.answered(payload, message);
+                let over = match begun {
+                    Some(begun) => begun.into_iter().map(again).collect(),
+                    None => self.answered(payload, message),
+                };
+                over.into_iter().for_each(|transaction| self.end(transaction));
+            }
         }
         if self.bytes >= TRANSACTION_BATCH_BYTES {
             self.flush();
         }
+    }
+
+    /// The rest of this datagram does not come.
+    pub(super) fn lose(&mut self, datagram: u64) {
+        let begun = self.begun.remove(&datagram).unwrap_or_default();
+        begun.into_iter().for_each(|transaction| self.end(transaction));
     }
 
     /// Questions that have waited for too long at `tick` are over: asked for each payload.
@@ -123,24 +151,21 @@ impl Transactions {
         }
     }
 
-    fn answered(&mut self, payload: &Payload<'_>, message: &DnsMessage) {
+    /// The transactions that are over with an answer.
+    fn answered(&mut self, payload: &Payload<'_>, message: &DnsMessage) -> Vec<DnsTransaction> {
         let found = self.questions_of(payload, message);
-        let mut any = false;
-        for number in &found {
-            if let Some(transaction) = self.waiting.answer(*number) {
-                any = true;
-                self.end(transaction.answered(payload, message));
-            }
+        let firsts = found.iter().filter_map(|number| self.waiting.answer(*number));
+        let mut over: Vec<_> =
+            firsts.map(|transaction| transaction.answered(payload, message)).collect();
+        if over.is_empty() {
+            // All hosts have been asked, and one of them has answered already.
+            let another = found.first().and_then(|number| self.waiting.answered(*number));
+            over.push(match another {
+                Some(transaction) => transaction.answered(payload, message),
+                None => DnsTransaction::new(payload, message, TransactionEnd::Unsolicited),
+            });
         }
-        if any {
-            return;
-        }
-        // All hosts have been asked, and one of them has answered already.
-        let another = found.first().and_then(|number| self.waiting.answered(*number));
-        self.end(match another {
-            Some(transaction) => transaction.answered(payload, message),
-            None => DnsTransaction::new(payload, message, TransactionEnd::Unsolicited),
-        });
+        over
     }
 
     /// The questions that wait for this answer, and those to several hosts that have had one.

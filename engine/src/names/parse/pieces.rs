@@ -79,6 +79,13 @@ impl Pieces {
         Ok(())
     }
 
+    /// Whether a part is just these `bytes` at `offset`, if any is where some of them are.
+    pub(crate) fn repeats(&self, offset: i64, bytes: &[u8]) -> Option<bool> {
+        let end = offset.saturating_add(length(bytes));
+        let part = self.parts.iter().find(|part| part.start < end && part.end() > offset)?;
+        Some(part.start == offset && *part.bytes == *bytes)
+    }
+
     /// Where the first part starts.
     pub(crate) fn start(&self) -> Option<i64> {
         self.start_of(0)
@@ -87,6 +94,11 @@ impl Pieces {
     /// Where part `idx` starts, if there is one.
     pub(crate) fn start_of(&self, idx: usize) -> Option<i64> {
         self.parts.get(idx).map(|part| part.start)
+    }
+
+    /// Where the last part ends.
+    pub(crate) fn end(&self) -> Option<i64> {
+        self.parts.last().map(Part::end)
     }
 
     /// Whether all that is held follows `offset` without a gap; also if there is nothing.

@@ -21,6 +21,7 @@ struct Log {
 }
 
 /// A message at a time, in ms, from and to a host's port.
+#[derive(Clone, Copy)]
 struct Said<'a> {
     ms: u64,
     from: (u8, u16),
@@ -31,6 +32,7 @@ struct Said<'a> {
     question: Option<(&'a str, u16)>,
     /// Name and type of each.
     records: &'a [(&'a str, u16)],
+    extent: Extent,
 }
 
 const QUERY: Said<'_> = Said {
@@ -41,6 +43,7 @@ const QUERY: Said<'_> = Said {
     is_response: false,
     question: Some(("a.example", 1)),
     records: &[],
+    extent: Extent::Whole,
 };
 
 const ANSWER: Said<'_> = Said {
@@ -103,7 +106,7 @@ impl Log {
             detail: Some(Box::new(detail)),
         };
         self.transactions.age(tick);
-        self.transactions.take(&payload, &message);
+        self.transactions.take(&payload, &message, said.extent);
     }
 
     /// What is over by now.
@@ -281,4 +284,28 @@ fn an_answer_that_was_captured_before_its_question_took_no_known_time() {
     log.say(&Said { ms: SECOND / 1_000_000, ..QUERY });
     log.say(&Said { ms: 0, ..ANSWER });
     assert_eq!(log.over()[0].end, TransactionEnd::Answered(None));
+}
+
+/// How transactions end whose answer came in fragments, and with how many records.
+#[test]
+fn an_answer_in_fragments_is_one_answer() {
+    let begun = Said { ms: 5, extent: Extent::Beginning(3), ..ANSWER };
+    let records = [("a.example", 1); 3];
+    let whole = Said { ms: 6, extent: Extent::Joined(3), records: &records, ..ANSWER };
+    let answered = |ms: u64| TransactionEnd::Answered(Some(ms * 1_000_000));
+    let check = |said: &[Said<'_>], lost, want: &[(TransactionEnd, usize)]| {
+        let mut log = Log::new();
+        said.iter().for_each(|said| log.say(said));
+        log.transactions.lose(lost);
+        let records = |it: DnsTransaction| it.reply.map_or(0, |reply| reply.records.len());
+        let got: Vec<_> = log.over().into_iter().map(|it| (it.end, records(it))).collect();
+        assert_eq!(got, want);
+        assert!(log.transactions.begun.is_empty());
+    };
+    check(&[QUERY, begun, whole], 3, &[(answered(6), 3)]);
+    check(&[QUERY, whole], 3, &[(answered(6), 3)]);
+    check(&[QUERY, begun], 3, &[(answered(5), 1)]);
+    check(&[begun, whole], 3, &[(TransactionEnd::Unsolicited, 3)]);
+    check(&[begun], 3, &[(TransactionEnd::Unsolicited, 1)]);
+    check(&[Said { extent: Extent::Beginning(3), ..QUERY }, QUERY, ANSWER], 3, &[(answered(0), 1)]);
 }

@@ -108,12 +108,14 @@ impl DnsTransaction {
         }
     }
 
-    /// The same with its answer.
+    /// The same with its answer, or with more of it.
     pub(super) fn answered(mut self, payload: &Payload<'_>, message: &DnsMessage) -> Self {
         let since = payload.timestamp.zip(self.start);
         // An answer that was captured before its question took no known time.
         let latency = since.and_then(|(answer, question)| answer.checked_sub(question));
-        self.end = TransactionEnd::Answered(latency.and_then(|ns| u64::try_from(ns).ok()));
+        if self.end != TransactionEnd::Unsolicited {
+            self.end = TransactionEnd::Answered(latency.and_then(|ns| u64::try_from(ns).ok()));
+        }
         self.server = end_of(payload, payload.direction);
         self.reply = reply(message);
         self
