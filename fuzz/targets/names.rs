@@ -234,7 +234,7 @@ fn check_labels(steps: &[Step<'_>], has_fragments: bool) {
             hello.into_iter().chain(others).flatten()
         });
         texts.for_each(|text| assert!(text.len() <= NAME_BYTES, "{} bytes", text.len()));
-        let name = labels.best_name().map_or("", |name| name.name);
+        let name = labels.best_name().map(|best| best.name).unwrap_or_default();
         assert!(name.len() <= NAME_BYTES, "{} bytes", name.len());
         assert!(labels.app().is_none_or(|app| app.name().len() <= 15));
     }

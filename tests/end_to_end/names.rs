@@ -73,8 +73,8 @@ const CAPTURE: [(u64, Event); 24] = [
     (82_100, Asks(1, 11, "d.example")),
     (82_110, Answers(1, 11, "forged.example", 9, 60)),
     (83_000, Sends(1, 5_007, 9)),
-    // What the flow says itself comes first.
-    (84_000, Requests(1, 5_008, 9, "web.example")),
+    // What the flow says itself comes first, written as all names are.
+    (84_000, Requests(1, 5_008, 9, "Web.Example.:8080")),
     (84_100, Requests(3, 5_009, 77, "other.example")),
     // A name server is an address without a name.
     (85_000, Asks(3, 12, "e.example")),

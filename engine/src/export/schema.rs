@@ -150,10 +150,10 @@ fn visit_labels(row: &Row<'_>, to: &mut impl Fields) {
     to.text("cert_name", facts.and_then(|facts| facts.cert_name.as_deref()));
     to.text("http_host", facts.and_then(|facts| facts.http_host.as_deref()));
     to.text("http_user_agent", facts.and_then(|facts| facts.http_user_agent.as_deref()));
-    to.text("name", name.map(|name| name.name));
-    to.plain("name_source", name.map(|name| name.source));
-    to.number("name_age_ns", name.and_then(|name| name.age_ns));
-    to.plain("name_doubt", name.and_then(|name| name.doubt));
+    to.text("name", name.as_ref().map(|name| &*name.name));
+    to.plain("name_source", name.as_ref().map(|name| name.source));
+    to.number("name_age_ns", name.as_ref().and_then(|name| name.age_ns));
+    to.plain("name_doubt", name.as_ref().and_then(|name| name.doubt));
     to.device("src_device", row.device(Side::Src));
     to.device("dst_device", row.device(Side::Dst));
 }

@@ -51,6 +51,7 @@ impl Table {
             None => ("-".to_owned(), "-".to_owned()),
         };
         let (src, dst) = (row.side(Side::Src), row.side(Side::Dst));
+        let name = row.name();
         let written = writeln!(
             out,
             "{start:<15} {duration:>10} {:<6} {:<34} {:<34} {:>15} {:>19} {:<11} {:<8} {}",
@@ -61,7 +62,7 @@ impl Table {
             format!("{}/{}", src.bytes, dst.bytes),
             row.tcp_state().unwrap_or_default(),
             row.end_reason().unwrap_or_default(),
-            row.name().map(|name| harmless(name.name)).unwrap_or_default(),
+            name.as_ref().map(|name| harmless(&name.name)).unwrap_or_default(),
         );
         written.expect("a vector takes anything");
     }

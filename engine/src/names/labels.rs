@@ -4,6 +4,7 @@
 //! for the `names` thread to have read every payload that was handed over until then, so that
 //! how late a thread runs changes nothing: in `read` as long as it takes, live for a bounded time.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
 use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
+use crate::names::parse::text::host_name;
 use crate::names::recordings::nearest;
 use crate::names::spoken::SpokenView;
 use crate::sync::ring::Producer;
@@ -117,10 +119,10 @@ pub struct Labels {
 }
 
 /// The best name of a responder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BestName<'a> {
-    /// The name.
-    pub name: &'a str,
+    /// The name, lower case, without a port and the last dot.
+    pub name: Cow<'a, str>,
     /// Where it is from.
     pub source: &'static str,
     /// How old the answer was that gave it, at the flow's first packet.
@@ -151,26 +153,28 @@ impl Labels {
         self.devices.iter().any(Option::is_some)
     }
 
-    /// The best name: what the flow said itself comes first.
+    /// The best name: what the flow said itself comes first, unless that is an address.
     #[must_use]
-    pub fn best_name(&self) -> Option<BestName<'_>> {
+    pub fn best_name<'a>(&'a self) -> Option<BestName<'a>> {
         let facts = self.facts.as_deref();
-        let of_flow = |name, source| BestName { name, source, age_ns: None, doubt: None };
+        let of_flow = |said: &'a str, source| {
+            host_name(said).map(|name| BestName { name, source, age_ns: None, doubt: None })
+        };
         let sni = facts.and_then(|facts| {
             let source = if facts.is_quic { "quic_sni" } else { "sni" };
-            facts.sni.as_deref().map(|name| of_flow(name, source))
+            facts.sni.as_deref().and_then(|said| of_flow(said, source))
         });
-        let host = facts.and_then(|facts| facts.http_host.as_deref());
+        let host = || facts?.http_host.as_deref().and_then(|said| of_flow(said, "http_host"));
         let of_address = || {
             let known = self.name.as_ref()?;
             Some(BestName {
-                name: &known.name,
+                name: Cow::Borrowed(&known.name),
                 source: known.service.name(),
                 age_ns: Some(known.age_ns),
                 doubt: known.doubt.map(Doubt::name),
             })
         };
-        sni.or_else(|| host.map(|name| of_flow(name, "http_host"))).or_else(of_address)
+        sni.or_else(host).or_else(of_address)
     }
 }
 

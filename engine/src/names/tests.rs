@@ -84,7 +84,8 @@ fn ask(sender: &mut PayloadSender, tick: Tick, client: u8, name: &str, address: 
 }
 
 fn best(labels: &[(u32, Labels)]) -> Vec<(u32, String, &'static str)> {
-    let name = |labels: &Labels| labels.best_name().map(|best| (best.name.to_owned(), best.source));
+    let name =
+        |labels: &Labels| labels.best_name().map(|best| (best.name.into_owned(), best.source));
     labels.iter().filter_map(|(at, l)| name(l).map(|(name, source)| (*at, name, source))).collect()
 }
 

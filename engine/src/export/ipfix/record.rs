@@ -228,10 +228,10 @@ fn write_own(row: &Row<'_>, template: Template, to: &mut Record) {
         to.text(facts.and_then(|facts| facts.cert_name.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.http_host.as_deref()), NAME_BYTES);
         to.text(facts.and_then(|facts| facts.http_user_agent.as_deref()), NAME_BYTES);
-        to.text(name.map(|name| name.name), NAME_BYTES);
-        to.text(name.map(|name| name.source), NAME_BYTES);
-        to.put(number(name.and_then(|name| name.age_ns)).to_be_bytes());
-        to.text(name.and_then(|name| name.doubt), NAME_BYTES);
+        to.text(name.as_ref().map(|name| &*name.name), NAME_BYTES);
+        to.text(name.as_ref().map(|name| name.source), NAME_BYTES);
+        to.put(number(name.as_ref().and_then(|name| name.age_ns)).to_be_bytes());
+        to.text(name.as_ref().and_then(|name| name.doubt), NAME_BYTES);
         for side in [Side::Src, Side::Dst] {
             let device = row.device(side).map(|device| device.in_one());
             to.text(device.as_deref(), DEVICE_BYTES);

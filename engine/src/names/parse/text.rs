@@ -1,6 +1,8 @@
 //! Bytes from the wire as text: valid UTF-8, bounded, and nothing left out without a trace.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use crate::limits::{NAME_BYTES, NAME_TEXT_BYTES};
 
@@ -35,6 +37,24 @@ pub(crate) fn domain_name<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Box<str
         push_label(&mut out, label);
     }
     bounded(out, NAME_BYTES)
+}
+
+/// The name in what a flow said of whom it wants, written as names are: lower case, without a port
+/// and the last dot. `None` if it is an address, or nothing.
+pub(crate) fn host_name(said: &str) -> Option<Cow<'_, str>> {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host = match said.rsplit_once(':') {
+        Some((host, port)) if is_port(port) => host,
+        _ => said,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // An address of IPv6 need not be in brackets in TLS.
+    let is_address = [said, host].iter().any(|it| it.parse::<IpAddr>().is_ok());
+    if host.is_empty() || host.starts_with('[') || is_address {
+        return None;
+    }
+    let is_as_written = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if is_as_written { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) })
 }
 
 /// Data without a form of its own (RFC 3597 section 5): its length, and what fits
@@ -96,6 +116,30 @@ mod tests {
         assert_eq!(&*name(&["Büro".as_bytes(), b"\xff\x00"]), r"büro.\255\000");
         let long = name(&[&[0x07; 63][..]; 4]);
         assert!(long.len() <= NAME_BYTES && long.starts_with(r"\007\007"));
+    }
+
+    #[test]
+    fn hosts_are_named_alike() {
+        for (said, name) in [
+            ("a.example", Some("a.example")),
+            ("A.Example:8080", Some("a.example")),
+            ("a.example.", Some("a.example")),
+            ("a.example.:443", Some("a.example")),
+            ("a.example:", Some("a.example")),
+            ("localhost", Some("localhost")),
+            ("B\u{dc}RO.example", Some("b\u{dc}ro.example")),
+            ("a.example:http", Some("a.example:http")),
+            ("192.0.2.1", None),
+            ("192.0.2.1:80", None),
+            ("[2001:db8::1]:80", None),
+            ("[fe80::1%25eth0]", None),
+            ("2001:db8::1", None),
+            (":80", None),
+            (".", None),
+            ("", None),
+        ] {
+            assert_eq!(host_name(said).as_deref(), name, "{said}");
+        }
     }
 
     #[test]
