@@ -4,7 +4,7 @@
 //! need costs a copy; what it says no to is lost for names.
 
 use super::NameService;
-use super::parse::{dns, gquic, greeting, http, quic, ssh, tls};
+use super::parse::{Read, dns, gquic, greeting, http, proxy, quic, ssh, tls};
 use crate::flow::protocol::{TCP, UDP};
 use crate::limits::{COPIED_BYTES, NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
 
@@ -68,14 +68,22 @@ const FOLLOW_UPS: u8 = (NAME_PAYLOADS - 1) as u8;
 #[must_use]
 #[inline(never)]
 pub fn follow_ups(bytes: &[u8]) -> u8 {
-    let bytes = &bytes[..bytes.len().min(COPIED_BYTES)];
+    let mut bytes = &bytes[..bytes.len().min(COPIED_BYTES)];
+    if beginning(bytes) == Some(Beginning::Proxy)
+        && let Read::Done(length) = proxy::header_bytes(bytes)
+    {
+        bytes = &bytes[length..];
+        if bytes.is_empty() {
+            return 0;
+        }
+    }
     let is_whole = match beginning(bytes) {
         Some(Beginning::Tls) => tls::is_whole(bytes),
         Some(Beginning::Http) => http::is_whole(bytes),
         Some(Beginning::Ssh) => ssh::is_whole(bytes),
         // It is read by itself.
         Some(Beginning::Greeting) => true,
-        None => false,
+        Some(Beginning::Proxy) | None => false,
     };
     if is_whole { 0 } else { FOLLOW_UPS }
 }
@@ -203,6 +211,8 @@ pub(super) enum Beginning {
     Ssh,
     /// What a mail or FTP server says first, or its client.
     Greeting,
+    /// What a load balancer says of whom it passes on.
+    Proxy,
 }
 
 /// So many bytes tell.
@@ -226,6 +236,7 @@ static IS_FIRST: [bool; 256] = {
     is_first[ALERT as usize] = true;
     is_first = with_firsts(is_first, &http::METHODS);
     is_first = with_firsts(is_first, &[ssh::BEGINNING]);
+    is_first = with_firsts(is_first, &proxy::BEGINNINGS);
     with_firsts(is_first, &greeting::BEGINNINGS)
 };
 
@@ -254,6 +265,7 @@ pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
         _ if http::may_begin(stream) => Some(Beginning::Http),
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
         _ if greeting::may_begin(stream) => Some(Beginning::Greeting),
+        _ if proxy::may_begin(stream) => Some(Beginning::Proxy),
         _ => None,
     }
 }
@@ -264,7 +276,8 @@ mod tests {
 
     #[test]
     fn the_first_byte_hides_nothing_that_is_read() {
-        let words = http::METHODS.iter().chain(&greeting::BEGINNINGS).chain([&ssh::BEGINNING]);
+        let words = http::METHODS.iter().chain(&greeting::BEGINNINGS).chain(&proxy::BEGINNINGS);
+        let words = words.chain([&ssh::BEGINNING]);
         assert!(words.copied().all(|word| beginning(word).is_some()));
         assert!(
             [&[22, 3, 1, 2][..], &[21, 3, 3, 0, 2, 1]].map(beginning).iter().all(Option::is_some)
@@ -292,6 +305,10 @@ mod tests {
             assert_eq!(follow_ups(whole), 0);
             assert_eq!(follow_ups(&whole[..whole.len() - 1]), FOLLOW_UPS);
         }
+        let proxied = |rest: &[u8]| follow_ups(&[b"PROXY UNKNOWN\r\n", rest].concat());
+        assert_eq!([proxied(b""), proxied(b"GET / HTTP/1.1\r\n\r\n")], [0; 2]);
+        assert_eq!([proxied(b"\x16\x03\x01\x02"), follow_ups(b"PROXY TCP4")], [FOLLOW_UPS; 2]);
+        assert!(tcp(b"PROXY TCP4 ", 0) && tcp(b"\r\n\r\n\0\r\nQUIT\n", 0));
         assert!(wants(TCP, [443, 40_000], b"overtaken", 1, false), "a port of TLS");
         assert!(!wants(TCP, [443, 40_000], b"it follows", 1, true));
         assert!(wants(TCP, [40_000, 53], b"\0\x20", 100, true));

@@ -2,7 +2,8 @@
 //! order they come, and the message that begins with one of them.
 //!
 //! That is the first payload as a rule, and a later one behind a greeting, which says what is spoken
-//! and ends nothing (STARTTLS). DNS is a
+//! and ends nothing (STARTTLS); likewise what asks a proxy to pass on what follows (CONNECT), and
+//! what a proxy says of whom it passes on (the PROXY protocol). DNS is a
 //! row of messages with their lengths, which has no end: of bytes that are missing in it nobody
 //! knows how many messages they were. For [`OVERTAKEN_NS`] they may still come; then it is read on
 //! from where a message surely begins.
@@ -13,7 +14,7 @@ use crate::limits::{
 };
 use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
 use crate::names::parse::pieces::{Bounds, Pieces};
-use crate::names::parse::{Read, dns, greeting, http, ssh, tls};
+use crate::names::parse::{Read, dns, greeting, http, proxy, ssh, tls};
 use crate::names::{App, Finding, FlowFact, HostFact, HostHint, NameService, Payload};
 use crate::time::Tick;
 
@@ -152,7 +153,11 @@ impl Stream {
         is_cut: bool,
         found: &mut Vec<Finding>,
     ) -> Option<Vec<Finding>> {
-        for idx in 0..self.pieces.parts() {
+        let mut next = 0;
+        while next < self.pieces.parts() {
+            let idx = next;
+            next += 1;
+            let mut goes_on_at = None;
             let (has_begun, read) = match self.pieces.run(idx) {
                 run if run.is_empty() => continue,
                 run => match beginning(&run) {
@@ -161,13 +166,22 @@ impl Stream {
                         found.extend(app.map(Finding::Flow));
                         (false, Read::No)
                     }
-                    Some(beginning) => (true, read(beginning, &run, is_cut, payload)),
+                    Some(beginning) => {
+                        goes_on_at = behind(beginning, &run);
+                        (true, read(beginning, &run, is_cut, payload))
+                    }
                     None if run.len() < BEGINNING_BYTES => (false, Read::More),
                     None => (false, Read::No),
                 },
             };
             match read {
-                Read::Done(facts) => return Some(facts.into_iter().skip(self.told).collect()),
+                Read::Done(facts) => {
+                    let facts = facts.into_iter().skip(self.told);
+                    let Some(length) = goes_on_at else { return Some(facts.collect()) };
+                    found.extend(facts);
+                    self.go_on(idx, length);
+                    next = 0;
+                }
                 Read::Part(facts) => {
                     self.state = State::Begun;
                     let count = facts.len();
@@ -189,6 +203,13 @@ impl Stream {
             self.state = State::Waiting;
         }
         None
+    }
+
+    /// Goes on behind so many bytes of what begins with part `idx`, as if nothing had been before.
+    fn go_on(&mut self, idx: usize, length: usize) {
+        (self.state, self.told, self.began_at) = Default::default();
+        let start = self.pieces.start_of(idx).unwrap_or_default();
+        self.pieces.take_to(start + i64::try_from(length).unwrap_or(i64::MAX));
     }
 
     /// What the beginning of a message says, if that is more than what is spoken.
@@ -306,6 +327,18 @@ impl Stream {
     }
 }
 
+/// How long that is which begins a stream that goes on behind it with something else.
+fn behind(beginning: Beginning, run: &[u8]) -> Option<usize> {
+    match beginning {
+        Beginning::Http => http::passed_on_from(run),
+        Beginning::Proxy => match proxy::header_bytes(run) {
+            Read::Done(length) => Some(length),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Reads one message from its beginning.
 fn read(
     beginning: Beginning,
@@ -318,6 +351,8 @@ fn read(
         Beginning::Http => (App::Http, http::read(run, is_cut)),
         // It is read where it is found.
         Beginning::Greeting => return Read::No,
+        // It says nothing of what follows.
+        Beginning::Proxy => return proxy::header_bytes(run).map(|_| Vec::new()),
         Beginning::Ssh => {
             let hint = |banner| HostHint {
                 mac: None,

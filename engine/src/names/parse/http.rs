@@ -29,6 +29,13 @@ pub(crate) fn is_whole(stream: &[u8]) -> bool {
     is_read && stream.ends_with(b"\r\n\r\n")
 }
 
+/// Where in `stream`, which begins with a request, the bytes begin that a proxy is asked to pass on
+/// (CONNECT, RFC 9110 section 9.3.6); `None` if it is asked for something else.
+pub(crate) fn passed_on_from(stream: &[u8]) -> Option<usize> {
+    let end = stream.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| at + 4);
+    stream.starts_with(b"CONNECT ").then_some(end.unwrap_or(stream.len()))
+}
+
 /// Reads the request that begins `stream`. If nothing can follow, as the rest `is_cut`, the whole
 /// lines that are there count.
 pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {

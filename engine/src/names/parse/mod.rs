@@ -14,6 +14,7 @@ mod ja4;
 pub(super) mod nbns;
 pub(super) mod neighbours;
 pub(super) mod pieces;
+pub(super) mod proxy;
 pub(super) mod quic;
 #[cfg(test)]
 pub(super) mod sample;

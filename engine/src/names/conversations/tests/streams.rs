@@ -44,6 +44,58 @@ fn greetings_may_come_first() {
     assert_eq!(sni(&flow.see(FROM_CLIENT, 1_420, &hello[1_400..])), Some("mail.example"));
 }
 
+/// What a client says in these segments, behind a SYN, and what could not be read.
+fn check_client(segments: &[&[u8]], want: &[FlowFact], counters: ParserCounters) {
+    let mut flow = Flow::new(TCP, 3_128);
+    let mut sequence = 7;
+    let mut said = Vec::new();
+    for bytes in segments {
+        for _ in 0..2 {
+            // A retransmission says nothing more.
+            said.extend(flow.see(FROM_CLIENT, sequence, bytes));
+        }
+        sequence += u32::try_from(bytes.len()).unwrap();
+    }
+    let is_asked = |it: &Finding| !matches!(it, Finding::Flow(FlowFact::Ja4(_)));
+    let want: Vec<_> = want.iter().cloned().map(Finding::Flow).collect();
+    assert_eq!(said.into_iter().filter(is_asked).collect::<Vec<_>>(), want);
+    flow.conversations.finish();
+    assert_eq!(flow.conversations.counters(), counters);
+}
+
+#[test]
+fn what_a_proxy_passes_on_is_read_too() {
+    let (none, hello) = (ParserCounters::default(), hello_for("in.example", 500));
+    let (http, host) = (FlowFact::App(App::Http), FlowFact::HttpHost("in.example:443".into()));
+    let (tls, sni) = (FlowFact::App(App::Tls), FlowFact::Sni("in.example".into()));
+    let request = &b"CONNECT in.example:443 HTTP/1.1\r\nHost: in.example\r\n\r\n"[..];
+    let all = [http.clone(), host.clone(), tls.clone(), sni.clone()];
+    check_client(&[request, &hello], &all, none);
+    check_client(&[request, &hello[..90], &hello[90..]], &all, none);
+    check_client(&[&request[..40], &request[40..], &hello], &all, none);
+    check_client(&[&[request, &hello[..90]].concat(), &hello[90..]], &all, none);
+    // It is refused once, as the proxy wants to know who asks.
+    let twice = [&all[..2], &all[..]].concat();
+    check_client(&[request, request, &hello], &twice, none);
+    check_client(&[request, b"\0\x01\x02\x03 another protocol"], &all[..2], none);
+    let unfinished = ParserCounters { unfinished: 1, ..none };
+    check_client(&[request, &hello[..90]], &all[..2], unfinished);
+    // Of any other request the first is all that counts.
+    let get = &b"GET / HTTP/1.1\r\nHost: in.example:443\r\n\r\n"[..];
+    check_client(&[get, &hello], &all[..2], none);
+
+    let v1 = &b"PROXY TCP4 192.0.2.1 192.0.2.2 4000 443\r\n"[..];
+    let v2 = &b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"[..];
+    for header in [v1, v2] {
+        check_client(&[header, &hello], &all[2..], none);
+        check_client(&[&[header, &hello].concat()], &all[2..], none);
+        check_client(&[&header[..9], &header[9..], &hello[..90], &hello[90..]], &all[2..], none);
+        check_client(&[&[header, get].concat()], &all[..2], none);
+        check_client(&[header, b"nothing"], &[], none);
+        check_client(&[&header[..9]], &[], unfinished);
+    }
+}
+
 /// What is said with each of these segments of a server, and what could not be read.
 fn check_server(segments: &[&[u8]], want: &[&[FlowFact]], counters: ParserCounters) {
     let mut flow = Flow::new(TCP, 443);
