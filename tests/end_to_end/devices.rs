@@ -15,6 +15,7 @@ use crate::{Outcome, captures, ensure};
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("devices::ends_are_the_devices_of_the_packet_time", attribution),
+        Trial::test("devices::what_a_bridge_passes_on_counts_and_is_counted", bridged),
         Trial::test("devices::they_are_kept_between_two_runs", kept),
         Trial::test("devices::hosts_that_only_speak_tcp_are_devices", by_flows),
         Trial::test("devices::vendors_are_those_of_the_registries", vendors),
@@ -203,6 +204,19 @@ fn attribution() -> Outcome {
     let router = of(ROUTER).ok_or("the router is missing")?;
     let addresses = router["addresses"].as_array().map(Vec::len);
     ensure(addresses == Some(1), format!("of others it has none: {router}"))
+}
+
+/// As a bridge of a wireless network does, in whose frames its stations ask.
+fn bridged() -> Outcome {
+    let mut asks = arp(4, local(4));
+    asks[6..12].copy_from_slice(&mac(2));
+    let frames = [(0, asks), (10, flow(4, 5_000, true)), (20, arp(6, local(6)))];
+    let (folder, capture) = file_of(&frames);
+    let stats = folder.path().join("stats.json");
+    let got = read(&capture, &["--stats", &stats.display().to_string()])?;
+    ensure(got == [(5_000, "00:11:22:00:00:04 - arp".to_owned())], format!("{got:?}"))?;
+    let names = &json_file(&stats)?["names"];
+    ensure(names["arp_relayed"] == 1, format!("{names}"))
 }
 
 fn kept() -> Outcome {

@@ -39,6 +39,8 @@ pub struct NamesLedger {
     /// Answers that an earlier one with the same name stands for, for want of room: flows that
     /// began after them may be told a greater age, and no other name.
     pub merged: u64,
+    /// ARP messages of another device than the one whose frame they came in. They count.
+    pub arp_relayed: u64,
     /// Devices that are known.
     pub devices: u64,
     /// Devices that were evicted for others.
@@ -92,6 +94,7 @@ impl NamesLedger {
             answers: thread.answers.get(),
             evicted: thread.evicted.get(),
             merged: thread.merged.get(),
+            arp_relayed: thread.arp_relayed.get(),
             devices: thread.devices.get(),
             devices_evicted: thread.devices_evicted.get(),
             devices_missed: labels.iter().map(|l| l.devices_missed.get()).sum(),

@@ -46,6 +46,8 @@ pub struct ThreadCounters {
     pub evicted: Counter,
     /// Answers that an earlier one with the same name stands for, for want of room.
     pub merged: Counter,
+    /// ARP messages of another device than the one whose frame they came in. They count.
+    pub arp_relayed: Counter,
     /// Devices that are known.
     pub devices: Gauge,
     /// Devices that were evicted for others.

@@ -74,10 +74,21 @@ impl Sender {
         }
     }
 
+    /// Whether a hint is of another device than the one whose frame it came in.
+    fn is_relayed(&self, hint: &HostHint) -> bool {
+        self.mac.is_some_and(|own| hint.mac.is_some_and(|said| said != own))
+    }
+
+    /// Whether it is one of ARP. It counts all the same: bridges of wireless networks put their own
+    /// address into the frame, and who forges a message can forge its frame.
+    pub(super) fn is_relayed_arp(&self, hint: &HostHint) -> bool {
+        hint.fact == HostFact::ArpAddress && self.is_relayed(hint)
+    }
+
     /// Takes a hint about a host. `vlans` are those that it came in.
     pub(super) fn hint(&self, payload: &Payload<'_>, hint: HostHint, devices: &mut Devices) {
+        let is_of_another = self.is_relayed(&hint);
         let HostHint { mac: said_mac, address, fact } = hint;
-        let is_of_another = self.mac.is_some_and(|own| said_mac.is_some_and(|said| said != own));
         // What a relay says for DHCP clients comes from another port.
         let is_of_client = payload.key.source_port(payload.direction) == Some(port::DHCP_CLIENT);
         if is_of_another && is_of_client {

@@ -329,6 +329,7 @@ impl Known {
                 Finding::Host(hint) => {
                     App::of_fact(&hint.fact).into_iter().for_each(|app| facts.see(app));
                     if let Some(sender) = sender {
+                        counters.arp_relayed.add(sender.is_relayed_arp(&hint).into());
                         sender.hint(payload, hint, &mut self.devices);
                     }
                 }

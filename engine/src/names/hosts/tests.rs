@@ -159,6 +159,10 @@ fn neighbours_say_their_addresses_and_names() {
     let lldp = b"\x0a\x03sw1\0\0";
     let want = ["9 sw1@lldp 10.0.0.9@arp"];
     check(&[announced(Announced::Arp, &arp), announced(Announced::Lldp, lldp)], &want);
+    // A bridge passes it on in a frame of its own.
+    let bridged =
+        Payload { macs: [Some([0, 0, 0, 0, 0, 4]), None], ..announced(Announced::Arp, &arp) };
+    check(&[bridged], &["9 10.0.0.9@arp"]);
     // A frame of neighbour discovery has been picked for its hop limit.
     let (a, b) = (("fd00::9", 0), ("ff02::1:ff00:1", 0));
     let solicitation = datagram(9, a, b, 255, b"");
