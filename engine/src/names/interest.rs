@@ -292,6 +292,9 @@ mod tests {
         assert!(!tcp(b"\x16\x03\x01\x02\x00\x01", 16));
         assert!(tcp(b"\x15\x03\x03\0\x02\x01\x70", 0) && !tcp(b"\x15\x03\x03\0\x02\x02\x28", 0));
         assert!(tcp(b"GET / HTTP/1.1", 0) && !tcp(b"GET / HTTP/1.1", 2) && tcp(b"SSH-2.0-x", 0));
+        for method in ["MERGE", "VERSION-CONTROL", "MKCALENDAR", "BPROPFIND", "RPC_IN_DATA"] {
+            assert!(tcp(format!("{method} /x HTTP/1.1").as_bytes(), 0), "{method}");
+        }
         assert!(tcp(b"G", 0) && !tcp(b"G", 1), "too little to tell");
         assert!(!tcp(b"HTTP/1.1 200 OK", 0));
         for greeting in [b"220 mail", b"* OK hi ", b"+OK hi  ", b"EHLO me ", b"AUTH TLS"] {

@@ -7,11 +7,13 @@ use crate::names::FlowFact;
 /// Header fields of a request that are read. One with more is given up.
 const FIELDS: usize = 100;
 
-/// How methods begin: those of RFC 9110, PATCH, WebDAV's and UPnP's.
-pub(crate) const METHODS: [&[u8; 4]; 21] = [
+/// How methods begin: those of RFC 9110, PATCH, WebDAV's with its versions (RFC 3253), calendars and
+/// rights, UPnP's, and what Microsoft's programs have of their own.
+pub(crate) const METHODS: [&[u8; 4]; 38] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PROP",
     b"REPO", b"MKCO", b"MOVE", b"COPY", b"LOCK", b"UNLO", b"SEAR", b"SUBS", b"UNSU", b"NOTI",
-    b"MERG",
+    b"MERG", b"VERS", b"CHEC", b"UNCH", b"UPDA", b"LABE", b"BASE", b"MKAC", b"MKWO", b"MKCA",
+    b"BCOP", b"BMOV", b"BDEL", b"BPRO", b"POLL", b"RPC_", b"CCM_", b"BITS",
 ];
 
 /// Whether a stream may begin with a request, in constant time.
