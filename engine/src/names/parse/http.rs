@@ -1,5 +1,7 @@
 //! The first request of an HTTP/1 connection (RFC 9112): which host it asks, and who asks.
 
+use std::net::IpAddr;
+
 use super::Read;
 use super::text::text;
 use crate::names::FlowFact;
@@ -84,10 +86,14 @@ fn facts(is_connect: bool, target: &str, fields: &[httparse::Header<'_>]) -> Vec
         found.map(|field| field.value.trim_ascii()).filter(|value| !value.is_empty())
     };
     // What a proxy is asked for names the host in the target, which counts before the field (RFC
-    // 9112 section 3.2.2).
+    // 9112 section 3.2.2): as the field has it, if that says the same, or the name of an address.
     let authority = if is_connect { Some(target) } else { absolute(target) };
     let authority = authority.map(str::as_bytes).filter(|authority| !authority.is_empty());
-    let host = authority.or_else(|| field("host")).map(|host| FlowFact::HttpHost(text(host)));
+    let host = match (authority, field("host")) {
+        (Some(authority), Some(host)) if !is_another(host, authority) => Some(host),
+        (authority, host) => authority.or(host),
+    };
+    let host = host.map(|host| FlowFact::HttpHost(text(host)));
     let agent = field("user-agent").map(|agent| FlowFact::UserAgent(text(agent)));
     host.into_iter().chain(agent).collect()
 }
@@ -100,6 +106,22 @@ fn absolute(target: &str) -> Option<&str> {
     }
     let authority = rest.split(['/', '?', '#']).next()?;
     Some(authority.rsplit('@').next().unwrap_or(authority))
+}
+
+/// Whether a host is another than that of the target: ports do not count, and an address may have a
+/// name.
+fn is_another(host: &[u8], authority: &[u8]) -> bool {
+    let [host, wanted] = [host, authority].map(without_port);
+    let is_address = |host| str::from_utf8(host).is_ok_and(|text| text.parse::<IpAddr>().is_ok());
+    !host.eq_ignore_ascii_case(wanted) && (is_address(host) || !is_address(wanted))
+}
+
+/// A host without its port, and an IPv6 address without its brackets.
+fn without_port(host: &[u8]) -> &[u8] {
+    let end = host.iter().rposition(|byte| !byte.is_ascii_digit());
+    let end = end.filter(|&end| host[end] == b':').unwrap_or(host.len());
+    let host = &host[..end];
+    host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -146,6 +168,24 @@ mod tests {
         assert_eq!(host("CONNECT a b HTTP/1.1\r\nHost: i.example\r\n\r\n"), "i.example");
         let both = check("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: w\u{e9}/1\r\n\r\n", false);
         assert_eq!(both, [Some("a".into()), Some("w\u{e9}/1".into())]);
+    }
+
+    #[test]
+    fn a_target_counts_before_a_field_that_says_another_host() {
+        let host = |target: &str, field: &str| {
+            let method = if target.contains('/') { "GET" } else { "CONNECT" };
+            let said =
+                check(&format!("{method} {target} HTTP/1.1\r\nHost: {field}\r\n\r\n"), false);
+            said[0].clone().unwrap_or_default()
+        };
+        assert_eq!(host("a.example:443", "A.example"), "A.example", "without its port");
+        assert_eq!(host("http://a.example/x", "a.example:80"), "a.example:80");
+        assert_eq!(host("a.example:443", "b.example"), "a.example:443");
+        assert_eq!(host("http://a.example/x", "b.example"), "a.example");
+        for address in ["192.0.2.1:443", "[2001:db8::1]:443", "http://192.0.2.1/x"] {
+            assert_eq!(host(address, "a.example"), "a.example", "the name of {address}");
+        }
+        assert_eq!(host("192.0.2.1:443", "192.0.2.2"), "192.0.2.1:443");
     }
 
     #[test]
