@@ -419,7 +419,8 @@ pub const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 pub const SESSION_ROUTES: usize = 4_096;
 
 /// Payloads of each direction of a TCP connection that are copied for the parsers of names once one
-/// began with something that they read: what follows of a ClientHello is among them.
+/// began with something that they read: what follows of a ClientHello is among them. Of one in
+/// shorter payloads, [`STREAM_PARTS`] at most are copied.
 pub const NAME_PAYLOADS: u32 = 4;
 
 /// Payloads of each direction of a TCP connection that are looked at for the beginning of a TLS

@@ -6,7 +6,7 @@
 use super::NameService;
 use super::parse::{Read, dns, gquic, greeting, http, proxy, quic, ssh, tls};
 use crate::flow::protocol::{TCP, UDP};
-use crate::limits::{COPIED_BYTES, NAME_LOOKS, NAME_PAYLOADS, STREAM_PAYLOADS};
+use crate::limits::{COPIED_BYTES, NAME_LOOKS, NAME_PAYLOADS, STREAM_PARTS, STREAM_PAYLOADS};
 
 /// Well-known ports of what parsers read.
 pub(super) mod port {
@@ -62,8 +62,15 @@ pub fn wants(protocol: u8, ports: [u16; 2], bytes: &[u8], nth_payload: u32, is_n
 #[expect(clippy::cast_possible_truncation, reason = "it is small")]
 const FOLLOW_UPS: u8 = (NAME_PAYLOADS - 1) as u8;
 
+/// How many at most, where what is missing tells that there are more of them.
+#[expect(clippy::cast_possible_truncation, reason = "it is small")]
+const MOST_FOLLOW_UPS: u8 = (STREAM_PARTS - 1) as u8;
+
+/// Bytes up to the end of nearly all heads of requests.
+const HEAD_BYTES: usize = 1_024;
+
 /// How many payloads are wanted behind one of TCP that is, so that there are [`NAME_PAYLOADS`] of
-/// them; none behind one in which all is that is read.
+/// them, or more where a client sends less at once; none behind one in which all is that is read.
 // Not inlined: it is asked of few payloads, and its code in the way of others cost them 5 instructions.
 #[must_use]
 #[inline(never)]
@@ -77,15 +84,20 @@ pub fn follow_ups(bytes: &[u8]) -> u8 {
             return 0;
         }
     }
-    let is_whole = match beginning(bytes) {
-        Some(Beginning::Tls) => tls::is_whole(bytes),
-        Some(Beginning::Http) => http::is_whole(bytes),
-        Some(Beginning::Ssh) => ssh::is_whole(bytes),
+    let (is_whole, message_bytes) = match beginning(bytes) {
+        Some(Beginning::Tls) => (tls::is_whole(bytes), tls::hello_bytes(bytes)),
+        Some(Beginning::Http) => (http::is_whole(bytes), Some(HEAD_BYTES)),
+        Some(Beginning::Ssh) => (ssh::is_whole(bytes), None),
         // It is read by itself.
-        Some(Beginning::Greeting) => true,
-        Some(Beginning::Proxy) | None => false,
+        Some(Beginning::Greeting) => (true, None),
+        Some(Beginning::Proxy) | None => (false, None),
     };
-    if is_whole { 0 } else { FOLLOW_UPS }
+    if is_whole {
+        return 0;
+    }
+    let missing = message_bytes.unwrap_or_default().saturating_sub(bytes.len());
+    let pieces = u8::try_from(missing.div_ceil(bytes.len().max(1))).unwrap_or(u8::MAX);
+    pieces.clamp(FOLLOW_UPS, MOST_FOLLOW_UPS)
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
@@ -302,11 +314,19 @@ mod tests {
             assert_eq!(follow_ups(greeting), 0);
         }
         assert_eq!(follow_ups(b"\x16\x03\x01\x02"), FOLLOW_UPS);
+        let hello = |bytes: usize| {
+            let mut begun = b"\x16\x03\x01\x02\x00\x01\x00\x01\xf7".to_vec();
+            begun.resize(bytes, 0);
+            follow_ups(&begun)
+        };
+        assert_eq!([9, 40, 70, 300, 511].map(hello), [15, 12, 7, FOLLOW_UPS, FOLLOW_UPS]);
+        assert_eq!(follow_ups(b"\x16\x03\x03\x02\x00\x02\x00\x01\xf7"), FOLLOW_UPS, "a server");
+        assert_eq!(follow_ups(b"GET / HTTP/1.1\r\n"), 15);
         for whole in
             [&b"\x16\x03\x01\0\x04\x01\0\0\0"[..], b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n"]
         {
             assert_eq!(follow_ups(whole), 0);
-            assert_eq!(follow_ups(&whole[..whole.len() - 1]), FOLLOW_UPS);
+            assert!(follow_ups(&whole[..whole.len() - 1]) >= FOLLOW_UPS);
         }
         let proxied = |rest: &[u8]| follow_ups(&[b"PROXY UNKNOWN\r\n", rest].concat());
         assert_eq!([proxied(b""), proxied(b"GET / HTTP/1.1\r\n\r\n")], [0; 2]);

@@ -9,8 +9,8 @@ use crate::names::FlowFact;
 /// Header fields of a request that are read. One with more is given up.
 const FIELDS: usize = 100;
 
-/// How methods begin: those of RFC 9110, PATCH, WebDAV's with its versions (RFC 3253), calendars and
-/// rights, UPnP's, and what Microsoft's programs have of their own.
+/// How methods begin: those of RFC 9110, PATCH, WebDAV's with its versions (RFC 3253) and
+/// calendars, UPnP's, and what Microsoft's programs have of their own.
 pub(crate) const METHODS: [&[u8; 4]; 38] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"CONN", b"OPTI", b"TRAC", b"PATC", b"PROP",
     b"REPO", b"MKCO", b"MOVE", b"COPY", b"LOCK", b"UNLO", b"SEAR", b"SUBS", b"UNSU", b"NOTI",

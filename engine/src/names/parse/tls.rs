@@ -95,6 +95,15 @@ pub(crate) fn is_whole(stream: &[u8]) -> bool {
     false
 }
 
+/// How long the records are that hold the ClientHello which begins `stream`, at least.
+pub(crate) fn hello_bytes(stream: &[u8]) -> Option<usize> {
+    let content =
+        stream.get(RECORD_HEADER..).filter(|content| content.first() == Some(&CLIENT_HELLO));
+    content
+        .and_then(|content| be24(content, 1))
+        .map(|length| RECORD_HEADER + MESSAGE_HEADER + length)
+}
+
 /// Messages of a handshake.
 struct Handshake<'a> {
     content: Cow<'a, [u8]>,
