@@ -70,18 +70,20 @@ const FIRST_USER_PORT: u16 = 1_024;
 /// Whether a flow's first packet was sent by its responder: then the initiator is its receiver,
 /// and stays so in all parts of the flow.
 ///
-/// That is a SYN/ACK; or where TCP is picked up midstream, without a SYN, a segment from a
-/// well-known port to another one. Only TCP says that something came before: of UDP the sender
-/// of the first packet is the initiator, as it well may be (traps, beacons, time).
+/// That is a SYN/ACK, unless both ends are the same; or where TCP is picked up midstream, without
+/// a SYN, a segment from a well-known port to another one. Only TCP says that something came
+/// before: of UDP the sender of the first packet is the initiator, as it well may be (traps,
+/// beacons, time).
 fn is_answer(packet: &Packet) -> bool {
     if !packet.tcp.is_there() {
         return false;
     }
+    let ways = [packet.direction, packet.direction.opposite()];
+    let [from, to] = ways.map(|way| packet.key.source_port(way).unwrap_or_default());
     if packet.tcp.has(SYN) {
-        return packet.tcp.has(ACK);
+        let [sender, receiver] = ways.map(|way| packet.key.source_ip(way));
+        return packet.tcp.has(ACK) && (from, sender) != (to, receiver);
     }
-    let [from, to] = [packet.direction, packet.direction.opposite()]
-        .map(|way| packet.key.source_port(way).unwrap_or_default());
     from < FIRST_USER_PORT && to >= FIRST_USER_PORT
 }
 
