@@ -14,7 +14,7 @@ use flowtap::export::schema::{Fields, Row, RowDevice, RowTunnel, visit};
 use flowtap::export::{Format, Rows, SinkOptions};
 use flowtap::flow::features::{BINS, Thousandths};
 use flowtap::flow::{FeaturesSet, FlowRecord, MplsLabels, Sampling};
-use flowtap::limits::KEY_VLANS;
+use flowtap::limits::RECORD_VLANS;
 use flowtap::time::Timestamp;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -222,7 +222,7 @@ macro_rules! fields {
                 });
                 self.add(name, text);
             }
-            fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+            fn vlans(&mut self, name: &'static str, value: Option<[u16; RECORD_VLANS]>) {
                 self.add(name, value.map(|vlans| format!("{vlans:?}")));
             }
             fn decimal(&mut self, name: &'static str, value: Option<Thousandths>) {

@@ -68,10 +68,11 @@ pub const TUNNEL_DEPTH: usize = 7;
 /// MPLS labels, outermost first, that are kept in records; what is further in is left out.
 pub const RECORD_LABELS: usize = 9;
 
-/// Different encapsulations of flows (a tunnel's ends, MPLS labels, and in half of the room also an
-/// identifier) in one run. Those with one find room by [`IDENTIFIED_LOOKS`]: of 15,000 nearly all,
-/// of 20,000 all but some 50, of 32,767 all but some 2,800. What finds none is missing in its
-/// flow's record, or has no identifier, and its packets are counted (`encapsulation_not_kept`).
+/// Different encapsulations of flows (a tunnel's ends, MPLS labels, a third VLAN, and in half of the
+/// room also an identifier) in one run. Those with one find room by [`IDENTIFIED_LOOKS`]: of 15,000
+/// nearly all, of 20,000 all but some 50, of 32,767 all but some 2,800. What finds none is missing
+/// in its flow's record, or has no identifier, and its packets are counted
+/// (`encapsulation_not_kept`).
 pub const ENCAPSULATIONS: usize = 65_535;
 
 /// Places in each half at which one encapsulation may stand: where none of them is free it finds no
@@ -82,8 +83,11 @@ pub const ENCAPSULATION_LOOKS: usize = 64;
 /// all of them.
 pub const IDENTIFIED_LOOKS: usize = 16;
 
-/// VLAN tags, outermost first, that tell flows apart and are kept in records.
+/// VLAN tags, outermost first, that tell flows apart.
 pub const KEY_VLANS: usize = 2;
+
+/// VLAN tags, outermost first, that are kept in records; what is further in is left out.
+pub const RECORD_VLANS: usize = 3;
 
 /// IPv6 extension headers that are walked in one packet; more is counted as `bad_ip`.
 pub const IPV6_EXTENSIONS: usize = 64;

@@ -11,7 +11,7 @@ use flowtap::export::schema::{Fields, Row, RowDevice, RowTunnel, visit};
 use flowtap::export::{Format, Rows, SinkOptions};
 use flowtap::flow::features::{BINS, Thousandths};
 use flowtap::flow::{FeaturesSet, MplsLabels};
-use flowtap::limits::KEY_VLANS;
+use flowtap::limits::RECORD_VLANS;
 use flowtap::time::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -129,7 +129,7 @@ impl Fields for Flow {
     fn device(&mut self, name: &'static str, value: Option<RowDevice<'_>>) {
         self.put(name, value.map(|device| Shown(device.mac)));
     }
-    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; RECORD_VLANS]>) {
         self.put(name, value.map(|vlans| vlans.to_vec()));
     }
     fn mpls(&mut self, _: &'static str, value: Option<MplsLabels>) {

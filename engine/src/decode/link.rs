@@ -13,7 +13,7 @@ mod wireless;
 
 use crate::decode::{Cause, Macs, be16};
 use crate::flow::MplsLabels;
-use crate::limits::{KEY_VLANS, LINK_HEADERS};
+use crate::limits::{KEY_VLANS, LINK_HEADERS, RECORD_VLANS};
 use crate::source::{Frame, LinkType};
 
 /// What stood below the IP header.
@@ -29,7 +29,7 @@ pub(crate) struct Network {
     pub(crate) trailer: u32,
     /// MPLS labels, outermost first.
     pub(crate) labels: MplsLabels,
-    vlans: [u16; KEY_VLANS],
+    vlans: [u16; RECORD_VLANS],
     /// How many tags there were, those that are not kept too.
     tags: usize,
 }
@@ -38,12 +38,14 @@ impl Network {
     /// VLAN identifiers as the flow key holds them: the outermost ones, priority tags
     /// (identifier 0) left out.
     pub(crate) fn key_vlans(&self) -> [u16; KEY_VLANS] {
-        self.vlans
+        let [outer, inner, _] = self.vlans;
+        [outer, inner]
     }
 
-    /// Whether there were more tags than these.
-    pub(crate) fn has_more_vlans(&self) -> bool {
-        self.tags > KEY_VLANS
+    /// The tag behind these, of which the key has no trace; 0 if there is none.
+    pub(crate) fn third_vlan(&self) -> u16 {
+        let [.., third] = self.vlans;
+        third
     }
 
     /// Source and destination MAC address. Read last: copied along from layer to layer they would
@@ -68,7 +70,7 @@ impl Network {
             macs: [None; 2],
             trailer: 0,
             labels: MplsLabels::default(),
-            vlans: [0; KEY_VLANS],
+            vlans: [0; RECORD_VLANS],
             tags: 0,
         }
     }

@@ -373,12 +373,13 @@ impl Decoder {
             network.key_vlans(),
         );
         let key = tunnel.map_or(key, |tunnel| key.in_tunnel(tunnel));
-        self.vlan_not_kept += u64::from(network.has_more_vlans());
+        let third_vlan = network.third_vlan();
+        self.vlan_not_kept += u64::from(third_vlan != 0);
         let mut encapsulation = None;
-        if tunnel.is_some() || !network.labels.is_empty() {
+        if tunnel.is_some() || !network.labels.is_empty() || third_vlan != 0 {
             let ends = opened.map(|opened| opened.ends);
             let id = opened.and_then(|opened| opened.inside.id);
-            let carrier = Encapsulation { ends, id, labels: network.labels };
+            let carrier = Encapsulation { ends, id, labels: network.labels, third_vlan };
             encapsulation = self.carriers.number(&carrier);
         }
         *packet = Packet {

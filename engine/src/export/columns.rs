@@ -20,7 +20,7 @@ use crate::export::line::Line;
 use crate::export::schema::{Fields, Kind, RowDevice, RowTunnel, Visit, kinds};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::time::Timestamp;
 
 /// Columns while they grow.
@@ -335,7 +335,7 @@ impl Fields for Columns {
         }
     }
 
-    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; RECORD_VLANS]>) {
         if let Some((Column::Vlans(column), value)) = self.growing.value(name, value) {
             let vlans = value.into_iter().filter(|&vlan| vlan != 0);
             vlans.for_each(|vlan| column.values().append_value(vlan));

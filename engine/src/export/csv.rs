@@ -13,7 +13,7 @@ use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit, names};
 use crate::export::{Encoder, InSet, Rows};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels};
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
@@ -139,7 +139,7 @@ impl Fields for Csv {
     }
 
     #[inline(always)]
-    fn vlans(&mut self, _: &'static str, value: Option<[u16; KEY_VLANS]>) {
+    fn vlans(&mut self, _: &'static str, value: Option<[u16; RECORD_VLANS]>) {
         self.field(value, |line, vlans| line.vlans(vlans, b';'));
     }
 

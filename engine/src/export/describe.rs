@@ -66,7 +66,7 @@ const WORDS: &[Words] = &[
     ("icmp_code", "", "of the first packet", "icmpTypeCodeIPv4 (32), icmpTypeCodeIPv6 (139)"),
     ("src_mac", "", "of the {}, in the first packet", "sourceMacAddress (56)"),
     ("dst_mac", "", "of the {}, in the first packet", "destinationMacAddress (80)"),
-    ("vlan", "", "outermost first", "dot1qVlanId (243), dot1qCustomerVlanId (245)"),
+    ("vlan", "", "outermost first, three at most", "dot1qVlanId (243), dot1qCustomerVlanId (245)"),
     (
         "mpls",
         "",

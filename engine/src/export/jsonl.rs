@@ -8,7 +8,7 @@ use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit};
 use crate::export::{Encoder, InSet, Rows};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::time::Timestamp;
 
 #[derive(Debug, Default)]
@@ -148,7 +148,7 @@ impl Fields for JsonLines {
     }
 
     #[inline(always)]
-    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; RECORD_VLANS]>) {
         self.field(name, value, |line, vlans| {
             line.bytes(b"[");
             line.vlans(vlans, b',');

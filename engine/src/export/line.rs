@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use crate::flow::features::Thousandths;
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::time::{SECOND_NS, Timestamp};
 
 /// `2026-01-01T00:00:00`
@@ -224,7 +224,7 @@ impl Line {
 
     /// VLAN identifiers with a separator between them; 0 is none.
     #[inline]
-    pub(crate) fn vlans(&mut self, vlans: [u16; KEY_VLANS], separator: u8) {
+    pub(crate) fn vlans(&mut self, vlans: [u16; RECORD_VLANS], separator: u8) {
         self.numbers(vlans.into_iter().filter(|&vlan| vlan != 0).map(u64::from), separator);
     }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::export::schema::{Fields, RowDevice, RowTunnel};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::time::Timestamp;
 
 /// Text that may be absent.
@@ -60,7 +60,7 @@ pub(super) struct Picked {
     pub(super) dst_prefix_length: Option<u64>,
     pub(super) icmp_type: Option<u64>,
     pub(super) icmp_code: Option<u64>,
-    pub(super) vlan: Option<[u16; KEY_VLANS]>,
+    pub(super) vlan: Option<[u16; RECORD_VLANS]>,
     pub(super) tunnel: Option<RowTunnel>,
     pub(super) src: PickedSide,
     pub(super) dst: PickedSide,
@@ -211,7 +211,7 @@ impl Fields for Picked {
     }
 
     #[inline(always)]
-    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>) {
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; RECORD_VLANS]>) {
         if name == "vlan" {
             self.vlan = value;
         }

@@ -12,7 +12,7 @@ use crate::flow::{
     Opening, PortKind, RecordKind, RoundTrip, Sampling, SamplingUnit, SideCounts, TcpEvents,
     Tunnel,
 };
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::names::Labels;
 use crate::time::Timestamp;
 
@@ -87,11 +87,9 @@ impl Run {
             Some(_) => PortKind::Ports,
             None => PortKind::None,
         };
-        let vlan = match from.get("vlan") {
-            Value::Vlans(vlans) => *vlans,
-            _ => [0; KEY_VLANS],
-        };
-        let (mut key, way) = FlowKey::canonical(src.0, dst.0, version, protocol, kind, vlan);
+        let [outer, inner, _] = vlans(from);
+        let (mut key, way) =
+            FlowKey::canonical(src.0, dst.0, version, protocol, kind, [outer, inner]);
         if let Value::Tunnel(tunnel) = from.get("tunnel") {
             key = key.in_tunnel(Tunnel::of(tunnel.tunnel.kind));
         }
@@ -142,16 +140,26 @@ impl Run {
     }
 }
 
+/// VLAN tags, outermost first.
+fn vlans(from: &Values) -> [u16; RECORD_VLANS] {
+    match from.get("vlan") {
+        Value::Vlans(vlans) => *vlans,
+        _ => [0; RECORD_VLANS],
+    }
+}
+
 /// What carried the packets, with the tunnel's identifier.
 fn encapsulation(from: &Values) -> Encapsulation {
     let labels = match from.get("mpls") {
         Value::Mpls(labels) => *labels,
         _ => Default::default(),
     };
-    match from.get("tunnel") {
-        Value::Tunnel(tunnel) => Encapsulation { ends: tunnel.ends, id: tunnel.tunnel.id, labels },
-        _ => Encapsulation { labels, ..Encapsulation::default() },
-    }
+    let [.., third_vlan] = vlans(from);
+    let (ends, id) = match from.get("tunnel") {
+        Value::Tunnel(tunnel) => (tunnel.ends, tunnel.tunnel.id),
+        _ => (None, None),
+    };
+    Encapsulation { ends, id, labels, third_vlan }
 }
 
 /// The end, and whether its address is one of IPv6.

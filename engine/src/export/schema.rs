@@ -11,7 +11,7 @@ use crate::flow::{
     Delta, Endpoint, Features, FeaturesSet, FlowKey, FlowRecord, MplsLabels, PortKind, RecordKind,
     Sampling, SideFeatures,
 };
-use crate::limits::KEY_VLANS;
+use crate::limits::{KEY_VLANS, RECORD_VLANS};
 use crate::names::facts::FlowFacts;
 use crate::time::Timestamp;
 
@@ -35,7 +35,7 @@ pub trait Fields {
     /// Nanoseconds since 1970, UTC.
     fn time(&mut self, name: &'static str, value: Option<Timestamp>);
     /// VLAN identifiers, outermost first, 0 where there is none.
-    fn vlans(&mut self, name: &'static str, value: Option<[u16; KEY_VLANS]>);
+    fn vlans(&mut self, name: &'static str, value: Option<[u16; RECORD_VLANS]>);
     /// MPLS labels, outermost first.
     fn mpls(&mut self, name: &'static str, value: Option<MplsLabels>);
     /// A number with three decimals.
@@ -91,8 +91,8 @@ pub fn visit(row: &Row<'_>, to: &mut impl Fields) {
     to.number("icmp_code", icmp.map(|(_, code)| code.into()));
     to.mac("src_mac", row.mac(Side::Src));
     to.mac("dst_mac", row.mac(Side::Dst));
-    to.vlans("vlan", row.vlans());
     let encapsulation = row.encapsulation();
+    to.vlans("vlan", row.vlans(encapsulation));
     let labels = encapsulation.map(|all| all.labels);
     to.mpls("mpls", labels.filter(|labels| !labels.is_empty()));
     to.tunnel("tunnel", row.tunnel(encapsulation));
@@ -291,7 +291,7 @@ impl Fields for Kinds {
     fn time(&mut self, name: &'static str, _: Option<Timestamp>) {
         self.0.push((name, Kind::Time));
     }
-    fn vlans(&mut self, name: &'static str, _: Option<[u16; KEY_VLANS]>) {
+    fn vlans(&mut self, name: &'static str, _: Option<[u16; RECORD_VLANS]>) {
         self.0.push((name, Kind::Vlans));
     }
     fn mpls(&mut self, name: &'static str, _: Option<MplsLabels>) {

@@ -140,7 +140,7 @@ pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T
     let mut carried = tcp_record();
     carried.key = carried.key.in_tunnel(Tunnel::of(TunnelKind::Gre));
     carried.total.opening.as_mut().unwrap().encapsulation =
-        list.number(&Encapsulation { ends: Some(ends), id: Some(7), labels });
+        list.number(&Encapsulation { ends: Some(ends), id: Some(7), labels, third_vlan: 0 });
     let ends = (("fe80::a", 9), ("fe80::b", 9));
     let icmp = record(58, PortKind::IcmpId, ends.0, ends.1, [0; 2], Some((128, 3)));
     let ends = (("0.0.0.0", 0), ("198.51.100.0", 0));

@@ -54,7 +54,8 @@ fn visit(transaction: &DnsTransaction, to: &mut impl TransactionFields) {
     to.address("server_ip", Some(server.0));
     to.number("server_port", Some(server.1.into()));
     to.plain("protocol", Some(transaction.protocol()));
-    to.vlans("vlan", Some(flow.vlan()).filter(|vlans| vlans.iter().any(|&vlan| vlan != 0)));
+    let [outer, inner] = flow.vlan();
+    to.vlans("vlan", Some([outer, inner, 0]).filter(|vlans| vlans.iter().any(|&vlan| vlan != 0)));
     to.plain("community_id", community_id(transaction).as_deref());
     to.plain("service", Some(transaction.service.name()));
     to.number("id", Some(transaction.id.into()));

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use crate::export::schema::{Fields, Kind, RowDevice, RowTunnel, Visit, community_id, kinds};
 use crate::flow::features::{BINS, Thousandths};
 use crate::flow::{FeaturesSet, MplsLabels, Tunnel, TunnelKind, protocol};
-use crate::limits::{KEY_VLANS, RECORD_LABELS};
+use crate::limits::{RECORD_LABELS, RECORD_VLANS};
 use crate::sync::Arc;
 use crate::time::Timestamp;
 
@@ -24,7 +24,7 @@ pub(super) enum Value {
     Mac([u8; 6]),
     Address(IpAddr),
     Time(Timestamp),
-    Vlans([u16; KEY_VLANS]),
+    Vlans([u16; RECORD_VLANS]),
     Mpls(MplsLabels),
     Decimal(Thousandths),
     Counts(Box<[u64; BINS]>),
@@ -66,7 +66,7 @@ impl Value {
     pub(super) fn from_numbers(kind: Kind, numbers: &[u64]) -> Option<Self> {
         Some(match kind {
             Kind::Vlans => {
-                let mut vlans = [0; KEY_VLANS];
+                let mut vlans = [0; RECORD_VLANS];
                 for (place, number) in numbers.iter().enumerate() {
                     *vlans.get_mut(place)? =
                         u16::try_from(*number).ok().filter(|&vlan| vlan > 0)?;

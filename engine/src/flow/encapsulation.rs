@@ -1,5 +1,5 @@
 //! What carried a flow's first packet, as far as it does not tell flows apart: the ends of the
-//! innermost tunnel that was taken off, and MPLS labels.
+//! innermost tunnel that was taken off, MPLS labels, and a third VLAN.
 //!
 //! Flows have few different ones. So each is kept once, in a run's [`Encapsulations`], and a flow
 //! has its [number](Number).
@@ -58,6 +58,8 @@ pub struct Encapsulation {
     pub id: Option<u32>,
     /// MPLS labels below the packet, in all its layers.
     pub labels: MplsLabels,
+    /// The VLAN tag behind those that the flow's key has, of 12 bits; 0 if there is none.
+    pub third_vlan: u16,
 }
 
 /// What is kept of one. The top two bits are the table's, and 0.
@@ -67,8 +69,9 @@ type Words = [u64; 8];
 mod bit {
     pub(super) const HAS_ID: u32 = 32;
     /// 4 or 6.
-    pub(super) const VERSION: u32 = 40;
-    pub(super) const LABELS: u32 = 48;
+    pub(super) const VERSION: u32 = 33;
+    pub(super) const LABELS: u32 = 40;
+    pub(super) const VLAN: u32 = 48;
 }
 
 impl Encapsulation {
@@ -86,14 +89,18 @@ impl Encapsulation {
         let [from, to] = self.ends.map_or([0; 2], |ends| ends.map(address));
         let version = self.ends.map_or(0, |[from, _]| if from.is_ipv4() { 4 } else { 6 });
         let id = self.id.map_or(0, |id| 1 << bit::HAS_ID | u64::from(id));
-        let last = id | version << bit::VERSION | u64::from(self.labels.len) << bit::LABELS;
+        let last = id
+            | version << bit::VERSION
+            | u64::from(self.labels.len) << bit::LABELS
+            | u64::from(self.third_vlan & 0x0fff) << bit::VLAN;
         let [a, b, c] = self.labels.words;
         let ([d, e], [f, g]) = (halves(from), halves(to));
         [a, b, c, d, e, f, g, last]
     }
 
     fn from_words([a, b, c, d, e, f, g, last]: Words) -> Self {
-        let [id_0, id_1, id_2, id_3, has_id, version, labels, _] = last.to_le_bytes();
+        let [id_0, id_1, id_2, id_3, marks, labels, vlan_0, vlan_1] = last.to_le_bytes();
+        let (has_id, version) = (marks & 1, marks >> 1);
         let address = |low: u64, high: u64| match version {
             4 => IpAddr::V4(Ipv4Addr::from_bits(halves_of(low)[0])),
             _ => IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))),
@@ -102,6 +109,7 @@ impl Encapsulation {
             ends: (version != 0).then(|| [address(d, e), address(f, g)]),
             id: (has_id != 0).then_some(u32::from_le_bytes([id_0, id_1, id_2, id_3])),
             labels: MplsLabels { words: [a, b, c], len: labels },
+            third_vlan: u16::from_le_bytes([vlan_0, vlan_1]) & 0x0fff,
         }
     }
 }
@@ -142,7 +150,9 @@ mod tests {
                 for count in 0..RECORD_LABELS {
                     let mut labels = MplsLabels::default();
                     (0..count).for_each(|_| labels.push(0x000f_ffff));
-                    check(Encapsulation { ends, id, labels });
+                    for third_vlan in [0, 0x0fff] {
+                        check(Encapsulation { ends, id, labels, third_vlan });
+                    }
                 }
             }
         }

@@ -114,6 +114,25 @@ fn files_are_those_that_the_run_itself_would_have_written() {
 }
 
 #[test]
+fn a_third_vlan_comes_back_but_of_ipfix_which_has_two() {
+    let folder = Folder::new();
+    let line = r#"{"kind":"flow","protocol":6,"src_ip":"192.0.2.1","vlan":[7,9,11]}"#;
+    let start = folder.file("start.jsonl", format!("{line}\n"));
+    for (between, want) in [
+        ("a.csv", "[7,9,11]"),
+        #[cfg(feature = "columnar")]
+        ("a.parquet", "[7,9,11]"),
+        #[cfg(feature = "columnar")]
+        ("a.arrow", "[7,9,11]"),
+        ("a.ipfix", "[7,9]"),
+    ] {
+        let back = folder.through(&folder.through(&start, between), "back.jsonl");
+        let text = fs::read_to_string(back).unwrap();
+        assert!(text.contains(&format!(r#""vlan":{want}"#)), "{between}: {text}");
+    }
+}
+
+#[test]
 fn several_inputs_go_into_one_output() {
     let folder = Folder::new();
     let lines = encoded(Format::JsonLines, FeaturesSet::Basic);
@@ -156,7 +175,7 @@ fn damage_is_told_with_its_place_and_what_was_before_is_kept() {
         ("{\"kind\" 1}\n", "line 2", "expected `:` at column"),
         ("{\"src_port\":-1}\n", "line 2", "src_port has a wrong value"),
         ("{\"src_ip\":\"1.2.3\"}\n", "line 2", "src_ip has a wrong value"),
-        ("{\"vlan\":[1,2,3]}\n", "line 2", "vlan has a wrong value"),
+        ("{\"vlan\":[1,2,3,4]}\n", "line 2", "vlan has a wrong value"),
         ("{\"tunnel\":{\"type\":\"wire\"}}\n", "line 2", "tunnel has a wrong value"),
         ("{\"src_length_histogram\":[1]}\n", "line 2", "histogram has a wrong value"),
         ("{\"src_port\":1}\n", "line 2", "neither kind nor addresses"),

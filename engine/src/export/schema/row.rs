@@ -7,7 +7,7 @@ use crate::flow::{
     Direction, Encapsulation, Encapsulations, EndReason, Features, FlowRecord, MplsLabels,
     RecordKind, Sampling, SideCounts, TcpState, Tunnel, protocol,
 };
-use crate::limits::KEY_VLANS;
+use crate::limits::RECORD_VLANS;
 use crate::names::Labels;
 use crate::names::apps::by_ports;
 use crate::names::labels::BestName;
@@ -196,9 +196,14 @@ impl<'a> Row<'a> {
         })
     }
 
-    pub(super) fn vlans(&self) -> Option<[u16; KEY_VLANS]> {
-        let vlans = self.record.key.vlan();
-        (vlans != [0; KEY_VLANS]).then_some(vlans)
+    /// The third tag is the first packet's.
+    pub(super) fn vlans(
+        &self,
+        encapsulation: Option<Encapsulation>,
+    ) -> Option<[u16; RECORD_VLANS]> {
+        let [outer, inner] = self.record.key.vlan();
+        let vlans = [outer, inner, encapsulation.map_or(0, |all| all.third_vlan)];
+        (vlans != [0; RECORD_VLANS]).then_some(vlans)
     }
 
     pub(super) fn tcp_flags(&self, side: Side) -> Option<u64> {

@@ -105,7 +105,8 @@ fn a_flow_in_a_tunnel_names_it() {
 }
 
 /// The ends of a tunnel are those of what the initiator sent; an identifier that is not in the
-/// key is the first packet's, if the initiator sent that; and so are labels, whoever did.
+/// key is the first packet's, if the initiator sent that; and so are labels and a third VLAN,
+/// whoever did.
 #[test]
 fn a_flow_says_what_carried_it() {
     let end = |address: &str| address.parse().unwrap();
@@ -113,8 +114,9 @@ fn a_flow_says_what_carried_it() {
     [16, 0x000f_ffff].into_iter().for_each(|label| labels.push(label));
     let list = Encapsulations::default();
     let ends = Some([end("192.0.2.200"), end("192.0.2.100")]);
-    let in_gre = list.number(&Encapsulation { ends, id: Some(7), labels });
+    let in_gre = list.number(&Encapsulation { ends, id: Some(7), labels, third_vlan: 0 });
     let labelled = list.number(&Encapsulation { labels, ..Encapsulation::default() });
+    let tagged = list.number(&Encapsulation { third_vlan: 11, ..Encapsulation::default() });
     let row = |tunnel: Option<TunnelKind>, number, from_responder: bool| {
         let mut record = tcp_record();
         if let Some(kind) = tunnel {
@@ -137,6 +139,7 @@ fn a_flow_says_what_carried_it() {
         (row(gre, in_gre, true), format!(r#"{mpls},"tunnel":{{"type":"gre",{back}}}"#)),
         (row(gre, None, false), r#""tunnel":{"type":"gre"}"#.to_owned()),
         (row(None, labelled, false), mpls.to_owned()),
+        (row(None, tagged, true), r#""vlan":[7,9,11]"#.to_owned()),
         (row(None, None, false), r#""vlan":[7,9]"#.to_owned()),
     ];
     let flat = [
@@ -144,6 +147,7 @@ fn a_flow_says_what_carried_it() {
         ",16;1048575,gre;192.0.2.100;192.0.2.200;,",
         ",7;9,,gre;;;,",
         ",7;9,16;1048575,,",
+        ",7;9;11,,,1,",
         ",7;9,,,1,",
     ];
     for ((record, want), flat) in rows.iter().zip(flat) {

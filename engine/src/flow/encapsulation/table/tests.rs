@@ -11,7 +11,8 @@ fn nth(n: u32) -> Encapsulation {
     let mut labels = MplsLabels::default();
     (0..n % 4).for_each(|label| labels.push(label));
     let address = |last: u32| std::net::Ipv4Addr::from_bits(0x0a00_0000 | last).into();
-    Encapsulation { ends: Some([address(n), address(7)]), id: Some(n), labels }
+    let third_vlan = 0;
+    Encapsulation { ends: Some([address(n), address(7)]), id: Some(n), labels, third_vlan }
 }
 
 #[test]
