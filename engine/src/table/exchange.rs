@@ -20,6 +20,12 @@
 //! If it has sent all it had it goes on with the input. If not, a lane of it is full; and all
 //! that is in this lane comes before the packet that finds no room, so every sender has
 //! reached it, the receiver may take it, and there is room again.
+//!
+//! # Who comes later
+//!
+//! A queue that is added while packets are captured brings a [`joining`] core, which counts no flow
+//! itself: flows stay on the cores that there were at the start. To these it is one more sender,
+//! once they have been told to [`Exchange::join`] its lane; only then is it to pass on anything.
 
 use crate::decode::Packet;
 use crate::limits::BATCH_PACKETS;
@@ -84,6 +90,8 @@ pub struct Senders {
 #[derive(Debug)]
 pub struct Incoming {
     lane: Receiver<Packet>,
+    /// Batches in it above which it runs full.
+    much: usize,
     reached: Arc<Reached>,
     batch: Vec<Packet>,
     next: usize,
@@ -99,14 +107,15 @@ pub fn senders(
     batch_packets: usize,
 ) -> (Senders, Vec<Incoming>) {
     let reached = Arc::new(Reached::default());
+    let much = batches / 2;
     let (lanes, incoming) = (0..receivers)
         .map(|_| {
             let (sender, lane) = lane(batches, batch_packets);
             let reached = Arc::clone(&reached);
-            (sender, Incoming { lane, reached, batch: Vec::new(), next: 0 })
+            (sender, Incoming { lane, much, reached, batch: Vec::new(), next: 0 })
         })
         .unzip();
-    (Senders { lanes, much: batches / 2, order, reached }, incoming)
+    (Senders { lanes, much, order, reached }, incoming)
 }
 
 impl Senders {
@@ -193,8 +202,6 @@ pub struct Exchange {
     /// The place of each one's next packet, as far as it is known.
     heads: Vec<Option<u64>>,
     order: Order,
-    /// Batches in a lane above which it runs full.
-    much: usize,
     taken: Vec<Packet>,
     newest: Tick,
 }
@@ -209,26 +216,56 @@ pub fn exchange(cores: usize, order: Order, batches: usize, batch_packets: usize
         all_senders.push(senders);
         from.iter_mut().zip(incoming).for_each(|(from, incoming)| from.push(incoming));
     }
-    let make = |(to, from)| Exchange {
-        to: Some(to),
-        from,
-        heads: vec![None; cores],
-        order,
-        much: batches / 2,
-        taken: Vec::with_capacity(BATCH_PACKETS),
-        newest: 0,
-    };
+    let make = |(to, from)| Exchange::new(to, from);
     all_senders.into_iter().zip(from).map(make).collect()
 }
 
+/// One more core, which only passes on, to each of `receivers`; what they are to join; of lanes
+/// likewise. As long as it does nothing nobody waits for it.
+#[must_use]
+pub fn joining(
+    receivers: usize,
+    order: Order,
+    batches: usize,
+    batch_packets: usize,
+) -> (Exchange, Vec<Incoming>) {
+    let (to, incoming) = senders(receivers, order, batches, batch_packets);
+    let mut exchange = Exchange::new(to, Vec::new());
+    exchange.rest();
+    (exchange, incoming)
+}
+
 impl Exchange {
+    fn new(to: Senders, from: Vec<Incoming>) -> Self {
+        Self {
+            heads: vec![None; from.len()],
+            order: to.order,
+            to: Some(to),
+            from,
+            taken: Vec::with_capacity(BATCH_PACKETS),
+            newest: 0,
+        }
+    }
+
+    /// The same, of a core whose table has come to `now` without it.
+    #[must_use]
+    pub fn since(self, now: Tick) -> Self {
+        Self { newest: now, ..self }
+    }
+
+    /// Takes from one more lane from now on.
+    pub fn join(&mut self, incoming: Incoming) {
+        self.from.push(incoming);
+        self.heads.push(None);
+    }
+
     /// Passes a packet on to its flow's core. False if there is no room.
     ///
     /// # Panics
     /// After [`Exchange::close`].
     pub fn send(&mut self, packet: &Packet) -> bool {
-        let receiver = lane_of(packet.hash, self.from.len());
-        self.senders().send(receiver, packet)
+        let to = self.senders();
+        to.send(lane_of(packet.hash, to.lanes.len()), packet)
     }
 
     fn senders(&mut self) -> &mut Senders {
@@ -294,7 +331,7 @@ impl Exchange {
         self.newest
     }
 
-    /// How many cores there are.
+    /// From how many cores it takes.
     #[must_use]
     pub fn cores(&self) -> usize {
         self.from.len()
@@ -311,7 +348,7 @@ impl Exchange {
         self.taken.clear();
         // Before looking into the lanes: all up to there is in them.
         let mut bound = self.bound();
-        if self.order == Order::Time && self.from.iter().any(|from| from.lane.waiting() > self.much)
+        if self.order == Order::Time && self.from.iter().any(|from| from.lane.waiting() > from.much)
         {
             bound = Reached::ALL;
         }

@@ -28,7 +28,6 @@ fn what_comes_first_is_taken_first() {
         heads: vec![None; from.len()],
         from,
         order: Order::Place,
-        much: 1,
         taken: Vec::new(),
         newest: 0,
     };

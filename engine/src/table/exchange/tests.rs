@@ -104,17 +104,24 @@ proptest! {
     }
 
     /// By time nobody waits: what is refused is all that is missing; time never goes back; and
-    /// where no lane ran full, and no one rested with a packet to come, the order is kept.
+    /// where no lane ran full, and no one rested with a packet to come, the order is kept. One that
+    /// joins at some time, which only passes on, changes none of that.
     #[test]
     fn by_time_nothing_is_lost_but_what_is_refused(
         cores in 1usize..4, batches in 1usize..5, batch_packets in 1usize..5,
-        steps in vec((0usize..4, 0u8..8), 0..300),
+        steps in vec((0usize..4, 0u8..8), 0..300), joins_at in 0usize..400,
     ) {
         let mut exchanges = exchange(cores, Order::Time, batches, batch_packets);
         let (mut number, mut refused, mut rests) = (0, 0, false);
-        let mut out: Vec<Vec<Packet>> = vec![Vec::new(); cores];
-        for (core, what) in steps {
-            let core = core % cores;
+        let mut out: Vec<Vec<Packet>> = vec![Vec::new(); cores + 1];
+        for (step, (core, what)) in steps.into_iter().enumerate() {
+            if step == joins_at {
+                let (joins, incoming) = joining(cores, Order::Time, batches, batch_packets);
+                exchanges.iter_mut().zip(incoming).for_each(|(core, from)| core.join(from));
+                exchanges.push(joins);
+                rests = true;
+            }
+            let core = core % exchanges.len();
             match what {
                 0 => exchanges[core].flush(10 * number),
                 1 => {
@@ -147,6 +154,31 @@ proptest! {
             prop_assert!(rests || was_full || out.is_sorted_by_key(|packet| packet.ordinal));
         }
     }
+}
+
+/// One that has just joined holds up nobody, and a table that was there before goes on from where it
+/// is.
+#[test]
+fn one_that_counted_alone_goes_on_with_another() {
+    let mut alone = exchange(1, Order::Time, 4, 4).remove(0).since(35);
+    let (mut joins, mut incoming) = joining(1, Order::Time, 4, 4);
+    alone.join(incoming.remove(0));
+    assert_eq!((alone.newest(), alone.now(100)), (35, 35), "what it has itself may still come");
+    assert!(alone.send(&packet(4)));
+    alone.flush(50);
+    let ticks = |exchange: &mut Exchange| -> Vec<_> {
+        exchange.receive(BATCH_PACKETS).iter().map(|packet| (packet.ordinal, packet.tick)).collect()
+    };
+    assert_eq!(ticks(&mut alone), [(4, 40)]);
+    for number in [3, 5] {
+        assert!(joins.send(&packet(number)));
+    }
+    joins.flush(50);
+    assert_eq!(ticks(&mut alone), [(3, 40), (5, 50)], "what is late counts as of now");
+    joins.close();
+    assert!(joins.is_finished() && !alone.is_finished());
+    alone.close();
+    assert!(ticks(&mut alone).is_empty() && alone.is_finished());
 }
 
 #[test]
