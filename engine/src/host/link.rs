@@ -84,6 +84,11 @@ impl Links {
         self.0.rx_queues(index)
     }
 
+    /// How many could be, likewise.
+    pub fn max_rx_queues(&mut self, index: u32) -> Option<u32> {
+        self.0.max_rx_queues(index)
+    }
+
     /// What the driver can do with XDP, if the kernel says (Linux 6.3).
     pub fn xdp(&mut self, index: u32) -> Option<Xdp> {
         self.0.xdp(index)

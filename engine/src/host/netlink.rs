@@ -119,8 +119,12 @@ impl Kernel {
 
     /// How many receive queues are in use, if the driver says.
     pub(super) fn rx_queues(&mut self, index: u32) -> Option<u32> {
-        let channels = self.channels(index)?;
-        Some(channels.combined.saturating_add(channels.rx)).filter(|&queues| queues > 0)
+        Some(self.channels(index)?.receiving()).filter(|&queues| queues > 0)
+    }
+
+    /// How many could be, likewise.
+    pub(super) fn max_rx_queues(&mut self, index: u32) -> Option<u32> {
+        Some(self.channels(index)?.receiving_max())
     }
 
     /// What `link`'s driver says of itself.

@@ -13,6 +13,8 @@ mod room;
 pub use config::TapConfig;
 pub use queue::TapQueue;
 
+use std::ops::Range;
+
 use crate::{
     error::{Error, Result},
     host::facts::Xdp,
@@ -22,6 +24,7 @@ use crate::{
     privileges,
     source::packet::LINK_BYTES,
     xdp::{
+        busy::WhenBusy,
         filter::KernelFilter,
         interface::Interface,
         program::{Attachment, Program},
@@ -64,6 +67,7 @@ pub struct Tap {
     config: TapConfig,
     program: Program,
     interface: Interface,
+    attachment: Attachment,
     description: String,
     clock: &'static str,
     /// Until they are taken.
@@ -101,9 +105,11 @@ impl Tap {
             program.set_filter(config.filter.as_ref())?;
         }
         let nic = NicCount::start(interface.index);
-        let (description, queues) = take_over(&mut program, config, &interface, queues)?;
+        let attachment = attach(&mut program, config, &interface, WhenBusy::Wait)?;
+        let (description, queues) =
+            bind(config, &interface, &attachment, 0..queues, WhenBusy::Wait)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
-        let tap = Self { config, program, interface, description, clock, shunts, nic };
+        let tap = Self { config, program, interface, attachment, description, clock, shunts, nic };
         Ok((tap, queues))
     }
 
@@ -118,7 +124,7 @@ impl Tap {
 
     /// Taps another interface that has taken the place and the name of the one that is gone, on
     /// `queues` of its receive queues at most, whose frames come at once. The program and its
-    /// counters stay; what the NICs have counted is added up.
+    /// counters stay; what the NICs have counted is added up. What is busy is not waited for.
     ///
     /// # Errors
     /// Those of [`Tap::open`]. Nothing is attached then.
@@ -128,13 +134,18 @@ impl Tap {
         let queues = interface.rx_queues().min(u32::try_from(queues).unwrap_or(u32::MAX));
         self.program.move_to(interface.clone());
         let nic = NicCount::start(interface.index).after(&self.nic);
-        let taken = take_over(&mut self.program, &self.config, &interface, queues);
-        let begun = taken.and_then(|(description, queues)| {
-            queues.iter().try_for_each(|queue| self.begin(queue))?;
-            Ok((description, queues))
-        });
+        let begun = attach(&mut self.program, &self.config, &interface, WhenBusy::Refuse).and_then(
+            |attachment| {
+                let range = 0..queues;
+                let bound = bind(&self.config, &interface, &attachment, range, WhenBusy::Refuse);
+                let (description, queues) = bound?;
+                queues.iter().try_for_each(|queue| self.begin(queue))?;
+                Ok((attachment, description, queues))
+            },
+        );
         match begun {
-            Ok((description, queues)) => {
+            Ok((attachment, description, queues)) => {
+                self.attachment = attachment;
                 self.description = description;
                 self.interface = interface;
                 self.nic = nic;
@@ -145,6 +156,24 @@ impl Tap {
                 Err(refusal)
             }
         }
+    }
+
+    /// Binds sockets to these queues of the interface, whose `name` may be another now: queues that
+    /// were added since. Their frames come at once. Until then they have gone on to the host, and
+    /// are counted as passed, unless the driver had not run the program on them (veth). What is busy
+    /// is not waited for.
+    ///
+    /// # Errors
+    /// If the kernel refuses a step. The queues stay the host's then.
+    pub fn extend(&mut self, name: &str, queues: Range<u32>) -> Result<Vec<TapQueue>> {
+        let interface = Interface { name: name.to_owned(), ..self.interface.clone() };
+        let when_busy = WhenBusy::Refuse;
+        let (description, queues) =
+            bind(&self.config, &interface, &self.attachment, queues, when_busy)?;
+        self.program.follow_queues()?;
+        queues.iter().try_for_each(|queue| self.begin(queue))?;
+        self.description = description;
+        Ok(queues)
     }
 
     /// The interface's name.
@@ -245,34 +274,44 @@ fn check_uses(interface: &Interface, uses: &[Use]) -> Result<()> {
         .advise("use --mode observe, tap another interface, or give --force"))
 }
 
-/// Attaches the program to the interface and binds a socket to each of `queues` queues. Says
-/// how.
-fn take_over(
+/// Attaches the program to the interface, which decides how sockets can be bound.
+fn attach(
     program: &mut Program,
     config: &TapConfig,
     interface: &Interface,
-    queues: u32,
-) -> Result<(String, Vec<TapQueue>)> {
-    let (layout, fewer) = room::fit(config.check()?, queues, privileges::lockable_bytes());
-    // Attached first, as it decides how sockets can be bound.
-    let attachment = match not_native(config.xdp_mode, Links::default().xdp(interface.index)) {
+    when_busy: WhenBusy,
+) -> Result<Attachment> {
+    match not_native(config.xdp_mode, Links::default().xdp(interface.index)) {
         Some(why) => {
-            program.attach(XdpMode::Generic)?;
-            Attachment::Generic(why.to_owned())
+            program.attach(XdpMode::Generic, when_busy)?;
+            Ok(Attachment::Generic(why.to_owned()))
         }
-        None => program.attach(config.xdp_mode)?,
-    };
+        None => program.attach(config.xdp_mode, when_busy),
+    }
+}
+
+/// Binds a socket to each of these queues; those before them have one. Says how all come.
+fn bind(
+    config: &TapConfig,
+    interface: &Interface,
+    attachment: &Attachment,
+    queues: Range<u32>,
+    when_busy: WhenBusy,
+) -> Result<(String, Vec<TapQueue>)> {
+    let all = queues.end;
+    let (layout, fewer) = room::fit(config.check()?, all, privileges::lockable_bytes());
     let timestamps = config.timestamps;
-    let is_native = attachment == Attachment::Native;
+    let is_native = *attachment == Attachment::Native;
     let may_take_several = interface.mtu()?.saturating_add(LINK_BYTES) > layout.room_bytes();
-    let choice = Choice { is_native, zero_copy: config.zero_copy, may_take_several, timestamps };
-    let mut sockets = (0..queues)
+    let zero_copy = config.zero_copy;
+    let choice = Choice { is_native, zero_copy, may_take_several, timestamps, when_busy };
+    let mut sockets = queues
         .map(|queue| Socket::open(interface, queue, layout, choice))
         .collect::<Result<Vec<_>>>()?;
     if let Some(us) = config.busy_poll_us {
         sockets.iter_mut().try_for_each(|socket| socket.poll_device_for(us))?;
     }
-    let description = describe(&attachment, &sockets) + &fewer;
+    let description = describe(attachment, &sockets, all) + &fewer;
     let is_stamped = timestamps == Timestamps::Packet;
     let queue = |socket| TapQueue::new(socket, is_stamped);
     Ok((description, sockets.into_iter().map(queue).collect()))
@@ -286,8 +325,7 @@ fn not_native(mode: XdpMode, driver: Option<Xdp>) -> Option<&'static str> {
         .then_some("the driver's native XDP sends nothing to sockets")
 }
 
-fn describe(attachment: &Attachment, sockets: &[Socket]) -> String {
-    let queues = sockets.len();
+fn describe(attachment: &Attachment, sockets: &[Socket], queues: u32) -> String {
     let plural = if queues == 1 { "" } else { "s" };
     let place = match attachment {
         Attachment::Native => "native",

@@ -4,6 +4,7 @@
 //! One `rx` thread's code serves all. Which one it is, is asked once for a batch and not for
 //! a packet: [`Queue::receive`] is three loops, not one over a pointer to a function.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -141,6 +142,20 @@ impl Source {
             Self::ObserveXdp(observe) => {
                 observe.reopen().map(|queue| vec![Queue::ObserveXdp(Box::new(queue))])
             }
+        }
+    }
+
+    /// Captures from these queues, too, which were added, if it is by queue: see [`Tap::extend`].
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn extend(&mut self, name: &str, queues: Range<u32>) -> Result<Vec<Queue>> {
+        match self {
+            Self::Tap(tap) => {
+                let queues = tap.extend(name, queues)?;
+                Ok(queues.into_iter().map(Queue::Tap).collect())
+            }
+            Self::Observe(_) | Self::ObserveXdp(_) => Ok(Vec::new()),
         }
     }
 

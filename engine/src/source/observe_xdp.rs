@@ -24,6 +24,7 @@ use crate::privileges;
 use crate::source::packet::{LINK_BYTES, Watch};
 use crate::source::{Frame, LinkType};
 use crate::xdp::attach::{Attachment, XdpMode};
+use crate::xdp::busy::WhenBusy;
 use crate::xdp::interface::Interface;
 use crate::xdp::observer::{CopyCounters, ObserverProgram};
 use crate::xdp::ringbuf::RingBuffer;
@@ -85,6 +86,13 @@ impl ObserveXdp {
     /// If it is down, missing, or not Ethernet, if another program is attached, or if the kernel
     /// refuses a step. Nothing stays changed then.
     pub fn open(config: &ObserveXdpConfig) -> Result<(Self, ObserveXdpQueue)> {
+        Self::open_when(config, WhenBusy::Wait)
+    }
+
+    fn open_when(
+        config: &ObserveXdpConfig,
+        when_busy: WhenBusy,
+    ) -> Result<(Self, ObserveXdpQueue)> {
         let (snap_bytes, ring_bytes) = config.check()?;
         let interface = Interface::find(&config.interface)?;
         privileges::require(&format!("observe {} by XDP", interface.name))?;
@@ -93,7 +101,7 @@ impl ObserveXdp {
         let (mut program, ring, counters) =
             ObserverProgram::load(interface.clone(), snap_bytes, ring_bytes)?;
         let nic = NicCount::start(interface.index);
-        let attachment = program.attach(config.xdp_mode)?;
+        let attachment = program.attach(config.xdp_mode, when_busy)?;
         let queue = ObserveXdpQueue {
             ring,
             counters,
@@ -110,12 +118,12 @@ impl ObserveXdp {
     }
 
     /// Observes another interface that has taken the place and the name of the one that is gone.
-    /// What the NICs have counted is added up.
+    /// What the NICs have counted is added up. What is busy is not waited for.
     ///
     /// # Errors
     /// Those of [`ObserveXdp::open`].
     pub fn reopen(&mut self) -> Result<ObserveXdpQueue> {
-        let (new, queue) = Self::open(&self.config)?;
+        let (new, queue) = Self::open_when(&self.config, WhenBusy::Refuse)?;
         let nic = new.nic.after(&self.nic);
         *self = Self { nic, ..new };
         Ok(queue)

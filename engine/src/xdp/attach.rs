@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    busy::retry_while_busy,
+    busy::WhenBusy,
     interface::Interface,
     refusal::{Step, is_unsupported, refused_at},
 };
@@ -47,9 +47,10 @@ pub(super) fn attach(
     program: BorrowedFd<'_>,
     interface: &Interface,
     mode: XdpMode,
+    when_busy: WhenBusy,
 ) -> Result<(OwnedFd, Attachment)> {
     // The link of a process that was killed goes a little after it.
-    let attach = |flags| retry_while_busy(|| create_link(program, interface.index, flags));
+    let attach = |flags| when_busy.attempt(|| create_link(program, interface.index, flags));
     attach_by(mode, attach).map_err(|cause| {
         let operation = format!("attach the XDP program to {}", interface.name);
         refused_at(Step::Attach, operation, &interface.name, &cause)
@@ -87,6 +88,22 @@ fn is_of_the_driver(refusal: &io::Error) -> bool {
     refusal.raw_os_error().is_some_and(|code| !others.contains(&code))
 }
 
+/// Has `link` run `program` in the place of another. The driver is given it for all receive queues
+/// that there are now. No packet is missed meanwhile.
+///
+/// # Errors
+/// If the kernel or the driver refuses it. The other one stays.
+pub(super) fn replace(
+    link: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    interface: &Interface,
+) -> Result<()> {
+    update_link(link, program).map_err(|cause| {
+        let operation = format!("attach the XDP program to added queues of {}", interface.name);
+        refused_at(Step::Attach, operation, &interface.name, &cause)
+    })
+}
+
 /// BPF_LINK_CREATE: attaches `program` for as long as the result is open.
 fn create_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Result<OwnedFd> {
     /// The first members of `union bpf_attr` for this command; the kernel takes the rest as 0.
@@ -109,6 +126,23 @@ fn create_link(program: BorrowedFd<'_>, interface: u32, flags: u32) -> io::Resul
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// BPF_LINK_UPDATE: `program`, which must be another, in the place of the one that `link` has.
+fn update_link(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    /// As above, for this command.
+    #[repr(C)]
+    struct Attributes {
+        link: i32,
+        program: i32,
+    }
+    const BPF_LINK_UPDATE: libc::c_int = 29;
+    let attributes = Attributes { link: link.as_raw_fd(), program: program.as_raw_fd() };
+    let size = size_of::<Attributes>();
+    // SAFETY: the kernel reads `size` bytes of `attributes`, and keeps no pointer to them.
+    let done =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_UPDATE, &raw const attributes, size) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Waiting for what the kernel tears down late: links and sockets of a process that has just
-//! ended are let go of by work that it does in its own time.
+//! ended are let go of by work that it does in its own time. Not while a capture runs: who finds
+//! something busy then tries again later, and goes on meanwhile.
 
 use std::{
     io, thread,
@@ -8,16 +9,29 @@ use std::{
 
 use crate::limits::BUSY_PATIENCE;
 
+/// Whether to wait for what is busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenBusy {
+    /// For [`BUSY_PATIENCE`].
+    Wait,
+    /// It is refused at once.
+    Refuse,
+}
+
 /// How often to try again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Does `step` again while it is refused as busy, for a bounded time.
-pub(super) fn retry_while_busy<T>(mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let end = Instant::now() + BUSY_PATIENCE;
-    loop {
-        match step() {
-            Err(error) if is_busy(&error) && Instant::now() < end => thread::sleep(AGAIN),
-            result => return result,
+impl WhenBusy {
+    /// Does `step`; again while it is refused as busy, if it is to wait, for a bounded time.
+    pub(super) fn attempt<T>(self, mut step: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let end = Instant::now() + BUSY_PATIENCE;
+        loop {
+            match step() {
+                Err(error) if self == Self::Wait && is_busy(&error) && Instant::now() < end => {
+                    thread::sleep(AGAIN);
+                }
+                result => return result,
+            }
         }
     }
 }
@@ -32,9 +46,15 @@ mod tests {
 
     #[test]
     fn what_is_busy_is_tried_again_and_what_is_refused_is_not() {
-        for (code, expected) in [(libc::EBUSY, 3), (libc::EEXIST, 3), (libc::EPERM, 1)] {
+        use WhenBusy::{Refuse, Wait};
+        for (how, code, expected) in [
+            (Wait, libc::EBUSY, 3),
+            (Wait, libc::EEXIST, 3),
+            (Wait, libc::EPERM, 1),
+            (Refuse, libc::EBUSY, 1),
+        ] {
             let mut tries = 0;
-            let result = retry_while_busy(|| {
+            let result = how.attempt(|| {
                 tries += 1;
                 if tries == 3 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
             });

@@ -23,7 +23,7 @@
 #![expect(unsafe_code, reason = "mapped memory shared with the kernel, and its system calls")]
 
 pub(crate) mod attach;
-mod busy;
+pub mod busy;
 pub mod filter;
 pub mod interface;
 pub mod observer;

@@ -12,6 +12,7 @@ use aya::{
 
 use super::{
     attach::{Attachment, XdpMode, attach},
+    busy::WhenBusy,
     interface::Interface,
     program::{failed, failed_at, read_counters},
     refusal::{Step, refused},
@@ -88,12 +89,12 @@ impl ObserverProgram {
     ///
     /// # Errors
     /// If that is not possible, or another program is attached: a link replaces none.
-    pub fn attach(&mut self, mode: XdpMode) -> Result<Attachment> {
+    pub fn attach(&mut self, mode: XdpMode, when_busy: WhenBusy) -> Result<Attachment> {
         let program = xdp(&self.object).and_then(Xdp::fd).map_err(|cause| {
             let operation = format!("attach the XDP program to {}", self.interface.name);
             failed(operation, &self.interface, &cause.into())
         })?;
-        let (link, attachment) = attach(program.as_fd(), &self.interface, mode)?;
+        let (link, attachment) = attach(program.as_fd(), &self.interface, mode, when_busy)?;
         self.link = Some(link);
         Ok(attachment)
     }

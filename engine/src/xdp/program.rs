@@ -9,11 +9,12 @@ use std::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader, Pod,
     maps::{MapData, MapError, PerCpuArray, PerCpuValues, XskMap},
-    programs::{ProgramError, Xdp},
+    programs::{ProgramError, ProgramFd, Xdp},
 };
 
 use super::{
-    attach::attach,
+    attach::{attach, replace},
+    busy::WhenBusy,
     filter::KernelFilter,
     interface::Interface,
     refusal::{Step, refused_at},
@@ -50,6 +51,10 @@ pub struct Program {
     /// Closing it detaches the program.
     link: Option<OwnedFd>,
     object: Ebpf,
+    /// The same program twice, with the same maps, and which of them is or was attached: the kernel
+    /// does not put a program in its own place.
+    twins: [ProgramFd; 2],
+    attached: usize,
     sockets: XskMap<MapData>,
     verdicts: PerCpuArray<MapData, Verdicts>,
     rules: RuleMaps,
@@ -98,15 +103,15 @@ impl Program {
     ) -> Result<Self> {
         let operation = format!("load the XDP program for {}", interface.name);
         let load = |timestamps| load(timestamps, shunted_flows);
-        let (object, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
+        let (object, twins, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
             if timestamps == Timestamps::Packet && load(Timestamps::Batch).is_ok() {
                 return Error::new(&*operation, "the kernel has no clock for --timestamps packet")
                     .advise("it takes Linux 6.1; use --timestamps batch");
             }
             failed_at(Step::Load, operation, &interface, &cause)
         })?;
-        let quiescence = None;
-        Ok(Self { link: None, object, sockets, verdicts, rules, quiescence, interface })
+        let (link, attached, quiescence) = (None, 0, None);
+        Ok(Self { link, object, twins, attached, sockets, verdicts, rules, quiescence, interface })
     }
 
     /// Waits for the end of runs, if an owner of the shunt has asked for that.
@@ -120,14 +125,26 @@ impl Program {
     ///
     /// # Errors
     /// If that is not possible, or another program is attached: a link replaces none.
-    pub fn attach(&mut self, mode: XdpMode) -> Result<Attachment> {
-        let program = xdp(&self.object).and_then(Xdp::fd).map_err(|cause| {
-            let operation = format!("attach the XDP program to {}", self.interface.name);
-            failed(operation, &self.interface, &cause.into())
-        })?;
-        let (link, attachment) = attach(program.as_fd(), &self.interface, mode)?;
+    pub fn attach(&mut self, mode: XdpMode, when_busy: WhenBusy) -> Result<Attachment> {
+        let program = self.twins[self.attached].as_fd();
+        let (link, attachment) = attach(program, &self.interface, mode, when_busy)?;
         self.link = Some(link);
         Ok(attachment)
+    }
+
+    /// Has a driver run it on queues that were added since it was attached. Most do so by
+    /// themselves; veth only once it is given another program
+    /// (<https://github.com/torvalds/linux/blob/v6.12/drivers/net/veth.c>, `veth_enable_xdp`), which
+    /// is why there are two.
+    ///
+    /// # Errors
+    /// If the kernel or the driver refuses it. It stays attached as it was.
+    pub fn follow_queues(&mut self) -> Result<()> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let other = 1 - self.attached;
+        replace(link.as_fd(), self.twins[other].as_fd(), &self.interface)?;
+        self.attached = other;
+        Ok(())
     }
 
     /// Detaches it, and goes on for another interface: with the same rules and counters, attached
@@ -206,7 +223,7 @@ impl Program {
     }
 }
 
-type Parts = (Ebpf, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
+type Parts = (Ebpf, [ProgramFd; 2], XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
 fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts, EbpfError> {
     let is_stamped = u8::from(timestamps == Timestamps::Packet);
@@ -216,16 +233,19 @@ fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts
         .map_max_entries("SHUNT_COUNTS", shunted_flows)
         .load(OBJECT)?;
     let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
-    <&mut Xdp>::try_from(program)?.load()?;
+    let program = <&mut Xdp>::try_from(program)?;
+    let mut load = || {
+        // The first time there is none.
+        let _ = program.unload();
+        program.load()?;
+        Ok::<_, ProgramError>(program.fd()?.try_clone()?)
+    };
+    let twins = [load()?, load()?];
     let mut map = |name| object.take_map(name).ok_or(MapError::ElementNotFound);
     let sockets = XskMap::try_from(map("XSKS")?)?;
     let verdicts = PerCpuArray::try_from(map("VERDICTS")?)?;
     let rules = RuleMaps::of(&mut object)?;
-    Ok((object, sockets, verdicts, rules))
-}
-
-fn xdp(object: &Ebpf) -> std::result::Result<&Xdp, ProgramError> {
-    object.program("flowtap").ok_or(ProgramError::NotLoaded)?.try_into()
+    Ok((object, twins, sockets, verdicts, rules))
 }
 
 /// The one entry of a map of counters, for each CPU.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    busy::retry_while_busy,
+    busy::WhenBusy,
     interface::Interface,
     receiver::Receiver,
     refusal::{Step, is_unsupported, refused, refused_at},
@@ -78,6 +78,8 @@ pub struct Choice {
     pub may_take_several: bool,
     /// Whether the program puts stamps in front of packets.
     pub timestamps: Timestamps,
+    /// What to do where another socket has the queue.
+    pub when_busy: WhenBusy,
 }
 
 /// How packets come into the frames.
@@ -144,7 +146,8 @@ impl Socket {
             .map_err(|cause| fail("register the frames of", cause))?;
         let (rx, fill) = map_rings(&fd, layout).map_err(|cause| fail("map the rings of", cause))?;
         // The socket of a process that was killed goes a little after it.
-        let bind_with = |flags| retry_while_busy(|| bind_with(&fd, interface.index, queue, flags));
+        let bind_with =
+            |flags| choice.when_busy.attempt(|| bind_with(&fd, interface.index, queue, flags));
         let (mode, is_multi_buffer) = bind(choice, bind_with).map_err(|cause| {
             refused_at(Step::Bind, format!("bind queue {queue} of {name}"), name, &cause)
         })?;
@@ -405,8 +408,8 @@ mod tests {
             (&down, auto, true, true, Err(libc::ENETDOWN)),
         ];
         for (driver, zero_copy, is_native, may_take_several, expected) in cases {
-            let timestamps = Timestamps::Batch;
-            let choice = Choice { is_native, zero_copy, may_take_several, timestamps };
+            let (timestamps, when_busy) = (Timestamps::Batch, WhenBusy::Wait);
+            let choice = Choice { is_native, zero_copy, may_take_several, timestamps, when_busy };
             let answer = |flags| match driver.1.contains(&flags) {
                 true => Ok(()),
                 false => Err(io::Error::from_raw_os_error(driver.2)),

@@ -19,6 +19,10 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
+fn xdp(object: &Ebpf) -> std::result::Result<&Xdp, ProgramError> {
+    object.program("flowtap").ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
 /// Runs a test in a network of its own, where nobody else has sockets; not without root.
 fn as_root(test: &str, run: impl FnOnce() + Send) {
     if !is_root(test) {
@@ -68,7 +72,8 @@ impl Bench {
         let interface = Interface::find("lo").unwrap();
         let layout = Layout { frames, frame_bytes: 2048, rx_entries: frames };
         let (is_native, may_take_several) = (false, false);
-        let choice = Choice { is_native, zero_copy: ZeroCopy::Auto, may_take_several, timestamps };
+        let (zero_copy, when_busy) = (ZeroCopy::Auto, WhenBusy::Wait);
+        let choice = Choice { is_native, zero_copy, may_take_several, timestamps, when_busy };
         let socket = Socket::open(&interface, 0, layout, choice).unwrap();
         self.program.insert(0, socket.as_fd()).unwrap();
         self.socket = Some(socket);
