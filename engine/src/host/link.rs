@@ -127,6 +127,15 @@ impl NicCount {
         }
     }
 
+    /// What is missed until now is nobody's: nothing was to be captured yet.
+    pub fn forgive_missed(&mut self) {
+        if let Some(now) = counted(self.links.get_mut(), self.index)
+            && let Some(before) = &mut self.before
+        {
+            before.missed = now.missed;
+        }
+    }
+
     /// So many, `None` if the driver does not say.
     pub fn get(&self) -> Option<NicCounts> {
         if !self.is_stopped {
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(links.look(u32::MAX >> 1).unwrap(), None);
         // An answer after a refusal is the answer to its own question.
         assert_eq!(links.find("lo"), Some(index));
+    }
+
+    #[test]
+    fn what_is_missed_before_packets_are_wanted_is_forgiven() {
+        let mut count = NicCount::start(Links::default().find("lo").unwrap());
+        let at_the_start = count.before.unwrap();
+        let otherwise = NicCounts { missed: at_the_start.missed + 5, ..at_the_start };
+        count.before = Some(otherwise);
+        count.forgive_missed();
+        assert_eq!(count.before, Some(at_the_start), "only that, and as it is now");
     }
 
     #[test]

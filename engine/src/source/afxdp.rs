@@ -52,10 +52,10 @@ pub struct TapCounters {
     pub sampled_out: u64,
     /// Those of shunted flows, which the program has counted by itself.
     pub shunted: u64,
-    /// Frames that the interface says it has received or missed between open and detach; `None`
-    /// if it does not say. Its driver counts in its own time, so that what it has received is
-    /// `seen` only once the line has been quiet at both ends: under traffic it differs by what came
-    /// meanwhile.
+    /// Frames that the interface says it has received between open and detach, and missed since the
+    /// first queue has begun; `None` if it does not say. Its driver counts in its own time, so that
+    /// what it has received is `seen` only once the line has been quiet at both ends: under traffic
+    /// it differs by what came meanwhile.
     pub nic: Option<NicCounts>,
 }
 
@@ -73,6 +73,8 @@ pub struct Tap {
     /// Until they are taken.
     shunts: Vec<ShuntMaps>,
     nic: NicCount,
+    /// Whether frames are wanted yet.
+    has_begun: bool,
 }
 
 impl Tap {
@@ -109,7 +111,18 @@ impl Tap {
         let (description, queues) =
             bind(config, &interface, &attachment, 0..queues, WhenBusy::Wait)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
-        let tap = Self { config, program, interface, attachment, description, clock, shunts, nic };
+        let has_begun = false;
+        let tap = Self {
+            config,
+            program,
+            interface,
+            attachment,
+            description,
+            clock,
+            shunts,
+            nic,
+            has_begun,
+        };
         Ok((tap, queues))
     }
 
@@ -119,6 +132,9 @@ impl Tap {
     /// # Errors
     /// If the kernel refuses it.
     pub fn begin(&mut self, queue: &TapQueue) -> Result<()> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.nic.forgive_missed();
+        }
         self.program.insert(queue.queue(), queue.socket())
     }
 
