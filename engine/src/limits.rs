@@ -26,7 +26,8 @@ pub const DEALT_BATCHES: usize = 64;
 pub const EXCHANGE_BATCH: usize = 32;
 
 /// Packets that may be on this way to one core, from all queues together, in full batches
-/// (and four batches from each at least). What comes on top counts in overflow aggregates.
+/// (and four batches from each at least); from queues that are added later up to four times as many
+/// on top. For what comes beyond there are overflow aggregates.
 pub const EXCHANGE_PACKETS: usize = 16_384;
 
 /// Flow-table slots of all cores together, unless `--max-flows` says otherwise.

@@ -2,14 +2,17 @@
 //! and up, renamed, made anew, with another number of queues. By each way of capturing.
 
 use std::fs;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 
-use crate::live::{Capture, Net};
-use crate::program::{Generated, Run, generate, json_file, json_lines, wait_for, xtask};
+use crate::live::{Capture, Net, receive_queues};
+use crate::program::{FLOWTAP, Generated, Run, generate, json_file, json_lines, wait_for, xtask};
+use crate::ways::receiving_on;
 use crate::{Outcome, ensure};
 
 const NAME: &str = "flowtap-links";
@@ -25,12 +28,8 @@ const WAYS: [(&str, &[&str]); 4] = [
 pub(crate) fn trials() -> Vec<Trial> {
     let each = |name: &str, test: fn(&str, &[&str]) -> Outcome| {
         Trial::test(format!("links::{name}"), move || {
-            WAYS.into_iter().try_for_each(|(mode, flags)| {
-                test(mode, flags).map_err(|error| {
-                    let said = error.message().unwrap_or_default();
-                    format!("{mode} {flags:?}: {said}").into()
-                })
-            })
+            let mut ways = WAYS.into_iter();
+            ways.try_for_each(|(mode, flags)| with(mode, flags, test(mode, flags)))
         })
     };
     vec![
@@ -39,8 +38,30 @@ pub(crate) fn trials() -> Vec<Trial> {
         each("renamed_it_goes_on", renamed),
         each("made_anew_it_is_opened_anew", made_anew),
         each("made_anew_it_stays_away_without_privileges", made_anew_without_privileges),
+        each("held_by_another_nobody_waits_for_it", held_by_another),
         Trial::test("links::packets_of_new_queues_are_counted", more_queues),
+        Trial::test("links::a_queue_that_is_added_is_opened", || {
+            let more: [&[&str]; 5] = [
+                &["--xdp-mode", "native", "--cpus", "1,0"],
+                &["--xdp-mode", "generic"],
+                &["--filter", "ip and not port 53"],
+                &["--sample", "4"],
+                &["--shunt", "16"],
+            ];
+            more.into_iter().try_for_each(|more| with("tap", more, added_queues("v1", 2, more)))
+        }),
+        Trial::test("links::queues_that_are_added_beside_others_are_opened", || {
+            added_queues("w1", 4, &["-i", "w1"])
+        }),
     ]
+}
+
+/// An outcome, with which way it was.
+fn with(mode: &str, flags: &[&str], outcome: Outcome) -> Outcome {
+    outcome.map_err(|error| {
+        let said = error.message().unwrap_or_default();
+        format!("{mode} {flags:?}: {said}").into()
+    })
 }
 
 /// A link under test: what is sent, and where records and ledger go.
@@ -78,8 +99,13 @@ impl Bench {
 
     /// Makes a link between two ports like that which is there from the start.
     fn link(&self, from: &str, to: &str) -> Outcome {
+        self.link_of(from, to, "2")
+    }
+
+    /// The same with so many queues each way.
+    fn link_of(&self, from: &str, to: &str, queues: &str) -> Outcome {
         let (a, b) = (format!("{NAME}-a"), format!("{NAME}-b"));
-        let queues = ["numrxqueues", "2", "numtxqueues", "2"];
+        let queues = ["numrxqueues", queues, "numtxqueues", queues];
         let mut add = Command::new("ip");
         add.args(["link", "add", from, "netns", &a]).args(queues).args(["type", "veth", "peer"]);
         Run::of(add.args(["name", to, "netns", &b]).args(queues)).expect(0)?;
@@ -245,6 +271,47 @@ fn made_anew_without_privileges(mode: &str, flags: &[&str]) -> Outcome {
     ensure(bench.ledger()?["interfaces"][0]["seen"] == 0, "v1 was captured from")
 }
 
+/// What has come back has another program's, which lets go of it later: until then all goes on.
+fn held_by_another(mode: &str, flags: &[&str]) -> Outcome {
+    if mode == "observe" {
+        // Packet sockets are in nobody's way; by XDP each try also loads a program, which takes as
+        // long as it takes.
+        return Ok(());
+    }
+    let bench = Bench::new()?;
+    let mut capture = bench.start(mode, flags, &["--keep-privileges"])?;
+    bench.run("b", &["ip", "link", "del", "v1"])?;
+    bench.wait_for_state("gone")?;
+    bench.link("v0", "x1")?;
+    let mut other = bench.net.inside(FLOWTAP);
+    other.args(["capture", "-i", "x1", "--mode", "tap", "-o", "-"]);
+    other.args(["--xdp-mode", if flags.contains(&"generic") { "generic" } else { "native" }]);
+    let mut other = other.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let stderr = other.stderr.take().expect("it was piped");
+    let mut other = Capture { child: other, stderr: BufReader::new(stderr) };
+    other.hear("capturing on x1")?;
+    bench.run("b", &["ip", "link", "set", "x1", "name", "v1"])?;
+    let mut said = capture.hear("v1 is there again, but not captured from: ")?;
+    // Two more tries, in which `main` writes the ledger all the time.
+    let (start, mut last, mut longest) = (Instant::now(), 0, 0);
+    let is_seen = wait_for(|| {
+        let now = json_file(&bench.stats).unwrap_or_default()["wall_ns"].as_u64().unwrap_or(last);
+        longest = longest.max(if last > 0 { now - last } else { 0 });
+        last = now;
+        start.elapsed() > Duration::from_millis(2_500)
+    });
+    ensure(is_seen && longest < 700_000_000, format!("nothing was written for {longest} ns"))?;
+    other.stop(0)?;
+    bench.wait_for_state("up")?;
+    bench.send_all("v0")?;
+    bench.wait_for_frames(0, bench.frames)?;
+    said += &capture.stop(0)?;
+    says_once(&said, "v1 is there again, but not captured from: ")?;
+    let ledger = bench.ledger()?;
+    let v1 = &ledger["interfaces"][0];
+    ensure(v1["link"]["reopenings"] == 1 && v1["seen"] == bench.frames, format!("v1: {v1}"))
+}
+
 fn more_queues() -> Outcome {
     for place in ["native", "generic"] {
         let bench = Bench::new()?;
@@ -271,4 +338,52 @@ fn more_queues() -> Outcome {
         ensure(is_right && delivered == seen && nic == bench.frames, format!("{place}: {v1}"))?;
     }
     Ok(())
+}
+
+/// A port that has one queue is given more under traffic, which it keeps.
+fn added_queues(port: &str, queues: usize, more: &[&str]) -> Outcome {
+    let bench = Bench::new()?;
+    let (from, idx) = if port == "v1" { ("v0", 0) } else { ("w0", 1) };
+    let all = queues.to_string();
+    if idx > 0 {
+        bench.link_of(from, port, &all)?;
+    }
+    let set = |side, port, which, count| bench.run(side, &["ethtool", "-L", port, which, count]);
+    set("a", from, "tx", "1")?;
+    set("b", port, "rx", "1")?;
+    let capture = bench.start("tap", &["--strict", "--keep-privileges"], more)?;
+    let mut sending = bench.send(from, "3000").spawn()?;
+    let seen = |interface: &Value| number(&interface["seen"]);
+    let some = bench.frames / 4;
+    bench.wait(idx, "some frames", |it| (some..some * 3).contains(&seen(it)))?;
+    set("b", port, "rx", &all)?;
+    bench.wait(idx, "sockets", |it| it["link"]["queues_added"] == queues - 1)?;
+    // Now, as nothing else had the program run on them.
+    set("a", from, "tx", &all)?;
+    ensure(sending.wait()?.success(), "not all was sent")?;
+    bench.send_all(from)?;
+    // The kernel takes none away that has a socket.
+    ensure(set("b", port, "rx", "1").is_err(), "a queue with a socket was taken away")?;
+    bench.send_all(from)?;
+    let frames = 3 * bench.frames;
+    bench.wait(idx, "all frames", |it| seen(it) == frames)?;
+    let by_queue = receive_queues(&bench.net, port)?;
+    let runs_on = receiving_on(capture.child.id())?.remove("rx-1");
+    let is_pinned = !more.contains(&"--cpus") || runs_on.as_deref() == Some("0");
+    ensure(is_pinned, format!("rx-1 runs on {runs_on:?}"))?;
+    let said = capture.stop(0)?;
+    let what = format!("{port} has {queues} receive queues now, not 1; they are opened");
+    says_once(&said, &what)?;
+    says_once(&said, &format!("{queues} queues of {port} are captured from: tap, "))?;
+    let ledger = bench.ledger()?;
+    let it = &ledger["interfaces"][idx];
+    let used = by_queue.iter().filter(|&&packets| packets > 0).count();
+    // To a generic program all that comes over a veth comes by the first queue.
+    let is_used = used == queues || more.contains(&"generic");
+    ensure(is_used, format!("packets by queue: {by_queue:?}"))?;
+    ensure(seen(it) == frames && it["nic_rx"] == frames, format!("not all: {it}"))?;
+    ensure(it["passed"] == 0 && it["link"]["queue_changes"] == 1, format!("queues: {it}"))?;
+    let is_whole = more.iter().all(|flag| !["--filter", "--sample", "--shunt"].contains(flag));
+    ensure(!is_whole || it["delivered"] == frames, format!("delivered: {it}"))?;
+    ensure(ledger["packets"]["not_passed_on"] == 0, format!("passed on: {ledger}"))
 }

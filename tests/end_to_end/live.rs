@@ -125,7 +125,7 @@ impl Drop for Net {
 
 pub(crate) struct Capture {
     pub(crate) child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
+    pub(crate) stderr: BufReader<std::process::ChildStderr>,
 }
 
 impl Capture {
@@ -283,7 +283,8 @@ fn every_packet_on_both_queues() -> Outcome {
         ["-o", &out_text, "--stats", &stats_text, "--stats-interval", "50ms", "--strict"];
     let capture = net.capture(&arguments)?;
     net.send(&made.capture)?;
-    let queues = receive_queues(&net)?;
+    let queues = receive_queues(&net, "v1")?;
+    ensure(queues.len() == 2, "want two receive queues")?;
     ensure(queues.iter().all(|&packets| packets > 0), format!("packets by queue: {queues:?}"))?;
     capture.stop_after(frames, &stats)?;
     check_ledger(&stats, frames)?;
@@ -359,17 +360,15 @@ fn what_gen_sends_is_what_arrives() -> Outcome {
     Ok(())
 }
 
-/// Packets by receive queue of the tap port, as the driver counts them.
-pub(crate) fn receive_queues(net: &Net) -> Result<Vec<u64>, Failed> {
-    let run = Run::of(net.inside("ethtool").args(["-S", "v1"])).expect(0)?;
+/// Packets by receive queue of a tap port, as the driver counts them.
+pub(crate) fn receive_queues(net: &Net, port: &str) -> Result<Vec<u64>, Failed> {
+    let run = Run::of(net.inside("ethtool").args(["-S", port])).expect(0)?;
     let queue = |line: &str| {
         let (name, value) = line.trim().split_once(": ")?;
         (name.starts_with("rx_queue_") && name.ends_with("_xdp_packets"))
             .then(|| value.parse().ok())?
     };
-    let queues: Vec<u64> = run.stdout.lines().filter_map(queue).collect();
-    ensure(queues.len() == 2, format!("want two receive queues:\n{}", run.stdout))?;
-    Ok(queues)
+    Ok(run.stdout.lines().filter_map(queue).collect())
 }
 
 fn killed_leaves_nothing_attached() -> Outcome {

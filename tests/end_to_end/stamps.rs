@@ -88,7 +88,7 @@ fn captured(
     let sent = [before, Timestamp::now()];
     capture.signal(Signal::SIGCONT);
     if mode == "native" {
-        let queues = receive_queues(&net)?;
+        let queues = receive_queues(&net, "v1")?;
         ensure(queues.iter().all(|&packets| packets > 0), format!("by queue: {queues:?}"))?;
     }
     capture.stop_after(PACKETS.into(), &stats)?;

@@ -120,7 +120,7 @@ fn processors() -> Outcome {
 }
 
 /// The processors that the threads which receive may run on.
-fn receiving_on(pid: u32) -> Result<BTreeMap<String, String>, Failed> {
+pub(crate) fn receiving_on(pid: u32) -> Result<BTreeMap<String, String>, Failed> {
     let mut found = BTreeMap::new();
     for folder in threads(pid)? {
         let status = fs::read_to_string(folder.join("status"))?;

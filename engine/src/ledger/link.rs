@@ -31,6 +31,8 @@ pub struct LinkCounters {
     pub renames: Counter,
     /// How often its number of receive queues changed.
     pub queue_changes: Counter,
+    /// How many queues that were added were opened.
+    pub queues_added: Counter,
 }
 
 impl LinkCounters {
@@ -62,6 +64,8 @@ pub struct LinkLedger {
     pub renames: u64,
     /// How often its number of receive queues changed.
     pub queue_changes: u64,
+    /// How many queues that were added were opened.
+    pub queues_added: u64,
 }
 
 impl LinkLedger {
@@ -74,6 +78,7 @@ impl LinkLedger {
             reopenings: counters.reopenings.get(),
             renames: counters.renames.get(),
             queue_changes: counters.queue_changes.get(),
+            queues_added: counters.queues_added.get(),
         })
     }
 }

@@ -72,7 +72,7 @@ pub(crate) struct CaptureArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
     /// Keep the capabilities that opening an interface takes, and open one anew that was removed
-    /// when there is another of its name.
+    /// when there is another of its name, and queues that are added to a tap.
     #[arg(long)]
     pub(crate) keep_privileges: bool,
     #[command(flatten)]

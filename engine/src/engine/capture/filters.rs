@@ -12,13 +12,12 @@
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use super::open::Numbered;
 use super::settings::CaptureSettings;
 use crate::engine::{Observer, Settings};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, LinkFilter};
 use crate::source::LinkType;
-use crate::source::live::Source;
+use crate::source::live::{Queue, Source};
 use crate::sync::snapshot::{Reader, Snapshot};
 use crate::sync::{Arc, thread};
 use crate::xdp::filter::{Action, KernelFilter};
@@ -61,20 +60,21 @@ struct Place {
 }
 
 impl Filters {
-    /// The filter of `settings`, if there is one, for these queues. The kernel has `in_kernel` of
-    /// it.
+    /// The filter of `settings`, if there is one, for these queues, with the numbers of their
+    /// interfaces; those that are not there yet will be a tap's. The kernel has `in_kernel` of it.
     ///
     /// # Errors
     /// If a queue's link type has not got what the expression asks for.
     pub(super) fn new(
         settings: &Settings,
         live: &CaptureSettings,
-        queues: &[Numbered],
+        queues: &[(u16, Option<Queue>)],
         in_kernel: Option<KernelFilter>,
     ) -> Result<Option<Self>> {
         let Some(filter) = &settings.filter else { return Ok(None) };
-        let of = |(number, queue): &Numbered| {
-            (queue.link(), live.interfaces[usize::from(*number)].as_str())
+        let of = |(number, queue): &(u16, Option<Queue>)| {
+            let link = queue.as_ref().map_or(LinkType::ETHERNET, Queue::link);
+            (link, live.interfaces[usize::from(*number)].as_str())
         };
         let links: Vec<_> = queues.iter().map(of).collect();
         let compiled = compile(filter, links.iter().copied())?;

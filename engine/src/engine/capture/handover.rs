@@ -4,11 +4,15 @@
 //! moment: `main` asks for it back, the thread takes what is still in it, closes it and says
 //! so; only then `main` opens another in its place and gives it. The thread looks for orders
 //! where it would sleep, never between packets.
+//!
+//! Threads of queues that may be added have none at first. Before one gets its first, it is told to
+//! pass on what it will receive, and those that count flows are told to take that ([`Passing`]).
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::source::live::Queue;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::table::exchange::{Exchange, Incoming};
 
 /// What `main` wants.
 #[derive(Debug)]
@@ -17,6 +21,17 @@ pub(super) enum Order {
     GiveBack,
     /// Receive from this one.
     Take(Box<Queue>),
+    /// Pass on packets in another way.
+    Pass(Passing),
+}
+
+/// How packets get from where they arrive to their flow's core from now on.
+#[derive(Debug)]
+pub(super) enum Passing {
+    /// Over this: the thread had none.
+    On(Box<Exchange>),
+    /// Take what comes from there, too.
+    From(Box<Incoming>),
 }
 
 #[derive(Debug, Default)]
@@ -25,10 +40,13 @@ struct Shared {
     is_vacant: AtomicBool,
     /// The queue gives errors.
     is_failing: AtomicBool,
+    /// Orders that `main` has given, and those that the thread has taken.
+    given: AtomicU64,
+    heard: AtomicU64,
 }
 
 /// `main`'s end, one for each thread.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Giver {
     orders: Sender<Order>,
     shared: Arc<Shared>,
@@ -41,7 +59,7 @@ pub(super) struct Taker {
     shared: Arc<Shared>,
 }
 
-/// Both ends, for a thread that has a queue.
+/// Both ends.
 pub(super) fn handover() -> (Giver, Taker) {
     let (sender, orders) = channel();
     let shared = Arc::<Shared>::default();
@@ -51,8 +69,26 @@ pub(super) fn handover() -> (Giver, Taker) {
 impl Giver {
     /// Asks for the queue.
     pub(super) fn ask_back(&self) {
-        // A thread that has ended needs no orders.
-        let _ = self.orders.send(Order::GiveBack);
+        self.order(Order::GiveBack);
+    }
+
+    /// Has packets go another way.
+    pub(super) fn pass(&self, passing: Passing) {
+        self.order(Order::Pass(passing));
+    }
+
+    /// Whether the thread has taken all orders so far.
+    pub(super) fn is_heard(&self) -> bool {
+        // Relaxed: it is of the thread that looks. Acquire: pairs with the release in
+        // `Taker::order`.
+        self.shared.heard.load(Ordering::Acquire) == self.shared.given.load(Ordering::Relaxed)
+    }
+
+    fn order(&self, order: Order) {
+        // Relaxed: only `main` gives orders, and looks how many it has given.
+        self.shared.given.fetch_add(1, Ordering::Relaxed);
+        // A thread that has ended needs none.
+        let _ = self.orders.send(order);
     }
 
     /// Whether the thread has closed it.
@@ -66,7 +102,7 @@ impl Giver {
     pub(super) fn give(&self, queue: Queue) {
         // Relaxed: read by this thread only until the other has the queue.
         self.shared.is_vacant.store(false, Ordering::Relaxed);
-        let _ = self.orders.send(Order::Take(Box::new(queue)));
+        self.order(Order::Take(Box::new(queue)));
     }
 
     /// Whether the queue gives errors.
@@ -79,7 +115,10 @@ impl Giver {
 impl Taker {
     /// The next order, if there is one.
     pub(super) fn order(&self) -> Option<Order> {
-        self.orders.try_recv().ok()
+        let order = self.orders.try_recv().ok()?;
+        // Release: pairs with the acquire in `Giver::is_heard`.
+        self.shared.heard.fetch_add(1, Ordering::Release);
+        Some(order)
     }
 
     /// The queue is closed.

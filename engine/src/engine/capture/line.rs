@@ -1,5 +1,5 @@
-//! What an `rx` thread receives from: a queue, none while its interface is gone, then maybe
-//! another; with counts that go on.
+//! What an `rx` thread receives from: a queue, none while its interface is gone or has fewer, then
+//! maybe another; with counts that go on.
 //!
 //! An error of a queue is not the end of its thread: the interface may be down and come up
 //! again, and the other threads need this one to take what they pass on to it. `main` finds out
@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::handover::{Order, Taker};
+use super::handover::{Order, Passing, Taker};
 use crate::error::Result;
 use crate::limits::DRAIN_NS;
 use crate::source::Frame;
@@ -32,9 +32,12 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(queue: Queue, taker: Taker) -> Self {
+    pub(super) fn new(queue: Option<Queue>, taker: Taker) -> Self {
+        if queue.is_none() {
+            taker.set_vacant();
+        }
         let past = QueueCounts::default();
-        Self { queue: Some(queue), past, taker, is_failing: false, wanted_since: None }
+        Self { queue, past, taker, is_failing: false, wanted_since: None }
     }
 
     /// Its queue, if it has one.
@@ -98,17 +101,19 @@ impl Line {
         self.queue.as_mut().map_or(Ok(true), Queue::is_drained)
     }
 
-    /// Does what `main` wants, when nothing was `received` if that takes an empty queue.
+    /// Does what `main` wants, when nothing was `received` if that takes an empty queue. What is
+    /// left for the thread to do.
     ///
     /// # Errors
     /// If the kernel does not give the counts of a queue that is given back.
-    pub(super) fn follow_orders(&mut self, received: usize, now: Tick) -> Result<()> {
+    pub(super) fn follow_orders(&mut self, received: usize, now: Tick) -> Result<Option<Passing>> {
         match self.taker.order() {
             None => {}
             Some(Order::GiveBack) => self.wanted_since = Some(now),
             Some(Order::Take(queue)) => self.queue = Some(*queue),
+            Some(Order::Pass(passing)) => return Ok(Some(passing)),
         }
-        let Some(since) = self.wanted_since else { return Ok(()) };
+        let Some(since) = self.wanted_since else { return Ok(None) };
         if received == 0 && (self.is_drained()? || now - since > DRAIN_NS) {
             self.past = self.counts()?;
             self.queue = None;
@@ -116,7 +121,7 @@ impl Line {
             self.set_failing(false);
             self.taker.set_vacant();
         }
-        Ok(())
+        Ok(None)
     }
 
     fn set_failing(&mut self, is_failing: bool) {

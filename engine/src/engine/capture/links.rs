@@ -5,23 +5,31 @@
 //! `main` looks every [`LINK_LOOK`]; `rx` threads know nothing of this. What can go on by
 //! itself does: sockets of an interface that is down work again once it is up. One that is gone
 //! takes its sockets with it. When there is another of its name, it is opened in its place, if
-//! this process still may (`--keep-privileges`).
+//! this process still may (`--keep-privileges`). If it may, it also opens queues that are added to a
+//! tap. A thread is held ready for each that the driver can have: where they wait for such a queue
+//! they are no part of the exchange between those that count flows, and cost them nothing.
+//! [`Recruiter`] makes them one. A queue that has a socket is never taken away by the kernel
+//! (`ethnl_set_channels`, `ethtool_set_channels`).
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::handover::Giver;
+use super::handover::{Giver, Passing};
 use super::open::of_choice;
+use super::rx::lane_batches;
 use crate::error::Error;
 use crate::host::link::{LinkState, Links};
 use crate::ledger::{Accounts, Link, LinkCounters};
-use crate::limits::{FAILING_LOOKS, LINK_LOOK, REOPEN_EVERY};
+use crate::limits::{EXCHANGE_BATCH, FAILING_LOOKS, LINK_LOOK, REOPEN_EVERY};
 use crate::source::live::Source;
+use crate::table::exchange::{Order, exchange, joining};
 
 /// All interfaces of a capture.
 pub(super) struct Watched<'a> {
     links: Links,
     ports: Vec<Port<'a>>,
-    /// Whether what has gone can be opened anew.
+    recruiter: Recruiter,
+    /// Whether what has gone can be opened anew, and what was added.
     may_reopen: bool,
     last_look: Instant,
 }
@@ -38,23 +46,28 @@ struct Port<'a> {
     downs: u32,
     /// Receive queues in use, if it is known and matters.
     queues: Option<u32>,
-    /// Of the threads that receive from it.
+    /// Of the threads that receive from it, or can.
     givers: Vec<Giver>,
+    /// How many of them have a queue, the first ones.
+    open: usize,
+    /// Of threads that are held ready.
+    spares: VecDeque<Giver>,
     counters: &'a LinkCounters,
     /// Looks since its queues began to give errors while it was up.
     failing_looks: u32,
-    /// When it was last tried to open another in its place.
+    /// When it was last tried to open another in its place, or another queue.
     last_try: Option<Instant>,
     /// What was last said of why that cannot be.
     refusal: Option<String>,
 }
 
 impl<'a> Watched<'a> {
-    /// Watches what was opened: `givers` has the number of its interface with each thread's.
+    /// Watches what was opened: `givers` has the number of its interface with each thread's, of
+    /// which the first `cores` count flows, and the others have no queue yet.
     pub(super) fn new(
         accounts: &'a Accounts,
         sources: &[Source],
-        givers: impl IntoIterator<Item = (u16, Giver)>,
+        (cores, givers): (usize, Vec<(u16, Giver)>),
         may_reopen: bool,
     ) -> Self {
         let mut links = Links::default();
@@ -62,10 +75,19 @@ impl<'a> Watched<'a> {
         let mut ports: Vec<_> = ports
             .map(|((source, name), counters)| Port::new(&mut links, source, name, &counters.link))
             .collect();
-        for (interface, giver) in givers {
-            ports[usize::from(interface)].givers.push(giver);
+        let mut counting = Vec::with_capacity(cores);
+        for (core, (interface, giver)) in givers.into_iter().enumerate() {
+            let port = &mut ports[usize::from(interface)];
+            if core < cores {
+                counting.push(giver.clone());
+                port.givers.push(giver);
+                port.open += 1;
+            } else {
+                port.spares.push_back(giver);
+            }
         }
-        Self { links, ports, may_reopen, last_look: Instant::now() }
+        let recruiter = Recruiter { counting, threads: cores, has_exchange: cores > 1 };
+        Self { links, ports, recruiter, may_reopen, last_look: Instant::now() }
     }
 
     /// Looks after all, when it is time.
@@ -79,6 +101,9 @@ impl<'a> Watched<'a> {
                 port.come_back(&mut self.links, source, self.may_reopen, say);
             } else {
                 port.look(&mut self.links, source.is_by_queue(), say);
+                if port.state == Link::Up && source.is_by_queue() && self.may_reopen {
+                    port.grow(source, &mut self.recruiter, say);
+                }
                 if port.state == Link::Gone && self.may_reopen {
                     port.givers.iter().for_each(Giver::ask_back);
                 }
@@ -108,6 +133,8 @@ impl<'a> Port<'a> {
             downs: 0,
             queues: None,
             givers: Vec::new(),
+            open: 0,
+            spares: VecDeque::new(),
             counters,
             failing_looks: 0,
             last_try: None,
@@ -183,17 +210,57 @@ impl<'a> Port<'a> {
         };
         self.queues = Some(now);
         self.counters.queue_changes.add(1);
-        let given = self.given;
-        let sockets = self.givers.len();
-        let what = if is_by_queue && now as usize > sockets {
-            format!(
-                "; packets of those beyond {sockets} pass on to the host: start flowtap again, or \
-                 go back with ethtool -L"
-            )
-        } else {
-            "; all its packets are seen".to_owned()
+        let what = match self.beyond() {
+            Some(what) if is_by_queue => what,
+            _ if is_by_queue && now as usize > self.open => "; they are opened".to_owned(),
+            _ => "; all its packets are seen".to_owned(),
         };
-        say(&format!("{given} has {now} receive queues now, not {before}{what}"));
+        say(&format!("{} has {now} receive queues now, not {before}{what}", self.given));
+    }
+
+    /// What is to be said of queues for which there are no threads, if there are any.
+    fn beyond(&self) -> Option<String> {
+        let threads = self.givers.len() + self.spares.len();
+        (self.queues? as usize > threads).then(|| {
+            format!(
+                "; packets of those beyond {threads} pass on to the host: start flowtap again (with \
+                 --keep-privileges it opens those that are added), or go back with ethtool -L"
+            )
+        })
+    }
+
+    /// Has those that have no socket opened, as far as there are threads for them; until they hear
+    /// of it this is to be called again.
+    fn grow(&mut self, source: &mut Source, recruiter: &mut Recruiter, say: &mut dyn FnMut(&str)) {
+        let threads = self.givers.len() + self.spares.len();
+        let wanted = self.queues.map_or(0, |queues| queues as usize).min(threads);
+        let is_early = self.last_try.is_some_and(|last| last.elapsed() < REOPEN_EVERY);
+        if wanted <= self.open || is_early {
+            return;
+        }
+        while self.givers.len() < wanted {
+            let spare = self.spares.pop_front().expect("there are so many threads");
+            recruiter.recruit(&spare);
+            self.givers.push(spare);
+        }
+        if !recruiter.is_heard() || !self.givers.iter().all(Giver::is_heard) {
+            return;
+        }
+        let number = |queue: usize| u32::try_from(queue).expect("there are at most MAX_CORES");
+        match source.extend(&self.name, number(self.open)..number(wanted)) {
+            Err(refusal) => {
+                self.last_try = Some(Instant::now());
+                self.refuse("has more queues", refusal.to_string(), say);
+            }
+            Ok(queues) => {
+                self.counters.queues_added.add(queues.len() as u64);
+                self.givers[self.open..].iter().zip(queues).for_each(|(giver, it)| giver.give(it));
+                self.open = wanted;
+                self.refusal = None;
+                let how = source.description();
+                say(&format!("{wanted} queues of {} are captured from: {how}", self.given));
+            }
+        }
     }
 
     /// Gives an interface up whose queues give errors, although it is up.
@@ -227,7 +294,7 @@ impl<'a> Port<'a> {
         if !may_reopen {
             let refusal = "flowtap has given up the privileges to open it; start it again, \
                            with --keep-privileges";
-            return self.refuse(refusal.to_owned(), say);
+            return self.refuse("is there again", refusal.to_owned(), say);
         }
         // Until it is up its opening would be refused; and until all are closed.
         let is_up = links.look(index).ok().flatten().is_some_and(|link| link.is_up);
@@ -238,9 +305,9 @@ impl<'a> Port<'a> {
         // It may have taken its time.
         self.last_try = Some(Instant::now());
         match reopened {
-            Err(refusal) => self.refuse(refusal.to_string(), say),
+            Err(refusal) => self.refuse("is there again", refusal.to_string(), say),
             Ok(queues) => {
-                let opened = queues.len();
+                self.open = queues.len();
                 self.givers.iter().zip(queues).for_each(|(giver, queue)| giver.give(queue));
                 self.begin(links, source.index());
                 self.counters.reopenings.add(1);
@@ -251,22 +318,53 @@ impl<'a> Port<'a> {
                         .iter()
                         .for_each(|text| say(text));
                 }
-                if source.is_by_queue() && self.queues.is_some_and(|all| all as usize > opened) {
-                    say(&format!(
-                        "{} has more receive queues than before: packets of the last ones pass \
-                         on to the host",
-                        self.given
-                    ));
+                if source.is_by_queue()
+                    && let Some(what) = self.beyond()
+                {
+                    say(&format!("{} has more receive queues than before{what}", self.given));
                 }
             }
         }
     }
 
-    /// Says why it stays away, once.
-    fn refuse(&mut self, refusal: String, say: &mut dyn FnMut(&str)) {
+    /// Says why what there is now is not captured from, once.
+    fn refuse(&mut self, there_is: &str, refusal: String, say: &mut dyn FnMut(&str)) {
         if self.refusal.as_ref() != Some(&refusal) {
-            say(&format!("{} is there again, but not captured from: {refusal}", self.given));
+            say(&format!("{} {there_is}, but not captured from: {refusal}", self.given));
             self.refusal = Some(refusal);
         }
+    }
+}
+
+/// Makes threads that were held ready part of the exchange.
+struct Recruiter {
+    /// Of those that count flows.
+    counting: Vec<Giver>,
+    /// How many pass on packets, or would if there were another.
+    threads: usize,
+    /// A single one needs none until there is another.
+    has_exchange: bool,
+}
+
+impl Recruiter {
+    /// Has a thread pass on what it will receive, and those that count flows take it. It may
+    /// receive once all have heard of it.
+    fn recruit(&mut self, spare: &Giver) {
+        self.threads += 1;
+        let batches = lane_batches(self.threads);
+        if !std::mem::replace(&mut self.has_exchange, true) {
+            let alone = exchange(1, Order::Time, lane_batches(1), EXCHANGE_BATCH).remove(0);
+            self.counting[0].pass(Passing::On(Box::new(alone)));
+        }
+        let cores = self.counting.len();
+        let (joins, incoming) = joining(cores, Order::Time, batches, EXCHANGE_BATCH);
+        for (core, incoming) in self.counting.iter().zip(incoming) {
+            core.pass(Passing::From(Box::new(incoming)));
+        }
+        spare.pass(Passing::On(Box::new(joins)));
+    }
+
+    fn is_heard(&self) -> bool {
+        self.counting.iter().all(Giver::is_heard)
     }
 }

@@ -79,25 +79,27 @@ pub fn capture(
     // Before any interface is taken over: a sink may refuse, or make us wait.
     let sinks = OpenSink::open_all(&settings.all_sinks(), &names)?;
     let plans = open::plan(live, settings.workers)?;
-    let cores = plans.iter().map(|plan| plan.cores).sum();
+    let cores: usize = plans.iter().map(|plan| plan.cores).sum();
+    let spares = open::spares(&plans);
+    let threads = cores + spares.len();
     let interface_indexes = plans.iter().map(|plan| plan.index).collect();
     let opened = settings.deal(&sinks);
     let mut accounts = Accounts::new(
         Arc::clone(&names),
-        cores,
-        cores,
+        threads,
+        threads,
         settings.merges,
         opened.records.iter().map(OpenSink::account).collect(),
     );
     accounts.dns_log = opened.dns_log.map(OpenSink::account);
     accounts.intervals = opened.intervals.iter().map(OpenSink::account).collect();
     accounts.sampling = live.sampling;
-    accounts.names_learned = names_counters(settings.max_names, cores, settings.merges);
+    accounts.names_learned = names_counters(settings.max_names, threads, settings.merges);
     let map = GlobalMap::default();
     let stages = Stages::default();
     let hasher = KeyHasher::default();
     // Before any packet comes to us: the memory of large tables takes its time to arrive.
-    let tables = make_tables(settings, &accounts, &hasher)?;
+    let tables = make_tables(settings, &accounts, &hasher, cores)?;
     let in_kernel = settings.filter.as_ref().and_then(|filter| filter.in_kernel());
     let (mut sources, queues, notices) = open::open(plans, live, in_kernel.as_ref())?;
     let encapsulations = Arc::default();
@@ -108,6 +110,8 @@ pub fn capture(
         let _ = counters.clock.set(source.clock());
     }
     let shunts = deal_shunts(&mut sources, cores);
+    let with_queue = queues.into_iter().map(|(number, queue)| (number, Some(queue)));
+    let queues: Vec<_> = with_queue.chain(spares.into_iter().map(|of| (of, None))).collect();
     let mut filters = Filters::new(settings, live, &queues, in_kernel)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {
@@ -128,31 +132,34 @@ pub fn capture(
     let (errors, batches, devices, end) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
         let (when_full, intervals) = (WhenFull::Drop, plan.as_ref());
-        let shape = Shape { when_full, cores, features_set, max_names, intervals, devices };
+        let shape =
+            Shape { when_full, cores: threads, features_set, max_names, intervals, devices };
         let dealt = settings.deal(&sinks);
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
         let clock_start = Instant::now();
         let mut wall = plan.as_ref().map(|plan| WallWatch::begin(plan, clock_start));
+        // What the kernel counts comes home to where flows are counted.
+        let shunts = shunts.into_iter().chain(std::iter::repeat_with(Vec::new));
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
             let (giver, taker) = handover();
             ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
         });
         let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
-        let mut watched = Watched::new(&accounts, &sources, givers, live.reopens);
+        let mut watched = Watched::new(&accounts, &sources, (cores, givers), live.reopens);
         let given = (tables, feeds, clock_start);
         let asked = filters.iter().flat_map(Filters::of_threads);
-        let rx_threads = make_threads(&accounts, &decoder, live, asked, inlets, given);
-        let mut receivers = Vec::with_capacity(cores);
+        let rx_threads = make_threads(&accounts, &decoder, live, asked, (cores, inlets), given);
+        let mut receivers = Vec::with_capacity(threads);
         // Who never sleeps would leave them too little, as long as no packets come, too.
         let goes_first = live.wait != Wait::Spin;
         if goes_first {
             priority::put_others_behind();
         }
-        for (core, rx) in rx_threads.into_iter().enumerate() {
+        for (number, rx) in rx_threads.into_iter().enumerate() {
             // Not before: on a busy link packets fill a queue in less time than all else takes.
             let begun = rx.begin(&mut sources);
             let receiver =
-                begun.and_then(|()| spawn(scope, format!("rx-{core}"), || rx.run(&stages)));
+                begun.and_then(|()| spawn(scope, format!("rx-{number}"), || rx.run(&stages)));
             receivers.push(receiver.inspect_err(|_| {
                 // Those that run must end.
                 stop_sources(&accounts, &mut sources);
@@ -305,23 +312,25 @@ fn stop_sources(accounts: &Accounts, sources: &mut [Source]) -> Vec<Error> {
     }
 }
 
-/// One for each queue.
+/// One for each thread; that of one beyond the first `cores` counts only what finds no room on its
+/// way to these.
 fn make_tables<'a>(
     settings: &Settings,
     accounts: &'a Accounts,
     hasher: &KeyHasher,
+    cores: usize,
 ) -> Result<Vec<CoreTable<'a>>> {
     let config = TableConfig {
-        capacity: settings.max_flows.div_ceil(accounts.tables.len()),
+        capacity: settings.max_flows.div_ceil(cores),
         timeouts: settings.timeouts,
         pace: Pace::LIVE,
         sweep_slots: SWEEP_SLOTS,
         is_populated: true,
         features_set: settings.features_set,
     };
-    accounts
-        .tables
-        .iter()
-        .map(|counters| CoreTable::new(config, hasher.clone(), counters))
-        .collect()
+    let make = |(number, counters)| {
+        let capacity = if number < cores { config.capacity } else { 1 };
+        CoreTable::new(TableConfig { capacity, ..config }, hasher.clone(), counters)
+    };
+    accounts.tables.iter().enumerate().map(make).collect()
 }

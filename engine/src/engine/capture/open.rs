@@ -23,6 +23,8 @@ pub(super) struct Plan {
     by: By,
     /// Queues or rings, each with a core.
     pub(super) cores: usize,
+    /// Queues that may be added, for which threads are held ready.
+    spares: usize,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,18 @@ pub(super) fn plan(settings: &CaptureSettings, workers: Option<usize>) -> Result
              interfaces"
         )));
     }
+    let mut room = MAX_CORES - cores;
+    for plan in &mut plans {
+        plan.spares = plan.spares.min(room);
+        room -= plan.spares;
+    }
     Ok(plans)
+}
+
+/// For each thread that is held ready, the number of its interface.
+pub(super) fn spares(plans: &[Plan]) -> Vec<u16> {
+    let of = |(number, plan): (u16, &Plan)| std::iter::repeat_n(number, plan.spares);
+    (0..).zip(plans).flat_map(of).collect()
 }
 
 fn plan_one(
@@ -80,7 +93,8 @@ fn plan_one(
         }
         let (cores, why) = count_rings(settings, workers, queues)?;
         let why = format!("{why}{not_tap}");
-        return Ok(Plan { interface: interface.name, index, by: By::Observe { why }, cores });
+        let by = By::Observe { why };
+        return Ok(Plan { interface: interface.name, index, by, cores, spares: 0 });
     }
     let flag = match settings {
         CaptureSettings { mode: Mode::Tap, observe_by: ObserveBy::Xdp, .. } => Some("--observe-by"),
@@ -100,7 +114,11 @@ fn plan_one(
     let or_observe = settings.mode == Mode::Auto
         && settings.observe_by == ObserveBy::Packet
         && flag_of_taps(settings).is_none();
-    Ok(Plan { interface: interface.name, index, by: By::Tap { or_observe }, cores: queues })
+    // Without privileges none could be opened.
+    let most = settings.reopens.then(|| Links::default().max_rx_queues(index)).flatten();
+    let spares = most.map_or(0, |most| (most as usize).saturating_sub(queues));
+    let by = By::Tap { or_observe };
+    Ok(Plan { interface: interface.name, index, by, cores: queues, spares })
 }
 
 /// What was asked for that only a tap has.

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use super::clock::Clock;
 use super::cpus;
 use super::filters::QueueFilter;
+use super::handover::Passing;
 use super::line::Line;
 use super::settings::{CaptureSettings, Wait};
 use super::shunt::Shunt;
@@ -34,6 +35,10 @@ const IDLE: Duration = Duration::from_millis(10);
 /// the first to the second, as long as there are none. In that time others can send it more
 /// than four million a second before a lane is full.
 const IDLE_BETWEEN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(4)];
+
+/// The same of a thread without a queue, for which nobody has anything: how late it may hear that
+/// it gets one.
+const IDLE_SPARE: [Duration; 2] = [Duration::from_millis(20); 2];
 
 /// Batches of other queues' packets that are counted before the own queue is looked at again,
 /// when that is busy: it must not run full for them.
@@ -73,6 +78,8 @@ pub(super) struct Rx<'a> {
     line: Line,
     /// The processor that it runs on, if that was said.
     cpu: Option<usize>,
+    /// How it waits where others have packets for it, or it has some for them.
+    wait: Wait,
     waiting: Waiting,
     filter: Option<QueueFilter>,
     decoder: Decoder,
@@ -92,27 +99,31 @@ pub(super) struct Rx<'a> {
 }
 
 /// One for each inlet, with its filter (of all or of none), a table and what feeds the threads
-/// behind it; none runs yet. The packet clock begins at a moment.
+/// behind it; none runs yet. The packet clock begins at a moment. Flows are counted by the first
+/// `cores`; the others have no queue yet.
 pub(super) fn make_threads<'a>(
     accounts: &'a Accounts,
     first: &Decoder,
     live: &CaptureSettings,
     mut filters: impl Iterator<Item = QueueFilter>,
-    inlets: Vec<Inlet>,
+    (cores, inlets): (usize, Vec<Inlet>),
     (tables, feeds, start): (Vec<CoreTable<'a>>, Feeds, Instant),
 ) -> Vec<Rx<'a>> {
-    let cores = inlets.len();
-    let batches = (EXCHANGE_PACKETS / EXCHANGE_BATCH / cores).max(4);
     let mut exchanges = Vec::new();
     if cores > 1 {
-        exchanges = exchange(cores, Order::Time, batches, EXCHANGE_BATCH);
+        exchanges = exchange(cores, Order::Time, lane_batches(cores), EXCHANGE_BATCH);
     }
     let mut exchanges = exchanges.into_iter();
     // Where threads share processors, looking again takes time from one that has packets
     // (measured with two on one: up to 12 % of the rate).
     let is_shared = cores > live.processors();
     let wait = if live.wait == Wait::Adaptive && is_shared { Wait::Poll } else { live.wait };
-    let [shortest, longest] = if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] };
+    let waiting = |number: usize| {
+        if number >= cores {
+            return Waiting::new(Wait::Poll, IDLE_SPARE);
+        }
+        Waiting::new(wait, if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] })
+    };
     let mut intervals = feeds.intervals.into_iter();
     let cores = tables.into_iter().zip(feeds.outboxes);
     let cores =
@@ -132,7 +143,8 @@ pub(super) fn make_threads<'a>(
             interface,
             line,
             cpu: live.cpus.as_ref().map(|cpus| cpus.of_thread(number)),
-            waiting: Waiting::new(wait, shortest, longest),
+            wait,
+            waiting: waiting(number),
             filter: filters.next(),
             decoder,
             core,
@@ -147,6 +159,11 @@ pub(super) fn make_threads<'a>(
         }
     };
     inlets.into_iter().zip(cores).enumerate().map(make).collect()
+}
+
+/// Batches that the lane from one of so many threads has room for.
+pub(super) fn lane_batches(threads: usize) -> usize {
+    (EXCHANGE_PACKETS / EXCHANGE_BATCH / threads).max(4)
 }
 
 impl Rx<'_> {
@@ -225,7 +242,9 @@ impl Rx<'_> {
                 }
                 self.core.flush();
                 self.clock.set_by_wall();
-                self.line.follow_orders(received, now)?;
+                if let Some(passing) = self.line.follow_orders(received, now)? {
+                    self.reroute(passing, now);
+                }
                 self.line.set_by_wall();
                 self.note_counts()?;
             }
@@ -272,6 +291,20 @@ impl Rx<'_> {
             }
         }
         self.core.finish(end)
+    }
+
+    /// Passes on and takes packets another way.
+    fn reroute(&mut self, passing: Passing, now: Tick) {
+        match passing {
+            Passing::On(exchange) => {
+                assert!(self.exchange.is_none(), "nothing is under way by another");
+                self.exchange = Some(exchange.since(now));
+                self.waiting = Waiting::new(self.wait, IDLE_BETWEEN);
+            }
+            Passing::From(incoming) => {
+                self.exchange.as_mut().expect("it was given before").join(*incoming);
+            }
+        }
     }
 
     /// Sends on what was received for any core, when it is time.

@@ -83,7 +83,7 @@ pub struct CaptureSettings {
     /// A file with the filter, which is read again at [`crate::engine::Control::reopen`].
     pub filter_file: Option<PathBuf>,
     /// Open an interface anew that has gone and come back, for which privileges are needed; and
-    /// wait for that also when no other is left.
+    /// wait for that also when no other is left. Likewise queues that are added to a tap.
     pub reopens: bool,
 }
 

@@ -45,8 +45,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Sleeps of these lengths, from the shortest on.
-    pub(super) fn new(how: Wait, shortest: Duration, longest: Duration) -> Self {
+    /// Sleeps of lengths from the first to the second.
+    pub(super) fn new(how: Wait, [shortest, longest]: [Duration; 2]) -> Self {
         let sleep = shortest;
         Self { how, sleep, shortest, longest, empty_since: None, worth_ns: 0 }
     }
@@ -105,7 +105,7 @@ mod tests {
         [Duration::from_millis(1), Duration::from_millis(2), Duration::from_millis(3)];
 
     fn waiting(how: Wait) -> Waiting {
-        Waiting::new(how, SLEEPS[0], SLEEPS[2])
+        Waiting::new(how, [SLEEPS[0], SLEEPS[2]])
     }
 
     #[test]
