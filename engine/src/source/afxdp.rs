@@ -176,8 +176,8 @@ impl Tap {
 
     /// Binds sockets to these queues of the interface, whose `name` may be another now: queues that
     /// were added since. Their frames come at once. Until then they have gone on to the host, and
-    /// are counted as passed, unless the driver had not run the program on them (veth). What is busy
-    /// is not waited for.
+    /// are counted as passed, unless the driver had not run the program on them (veth). What is
+    /// busy is not waited for.
     ///
     /// # Errors
     /// If the kernel refuses a step. The queues stay the host's then.

@@ -134,8 +134,8 @@ impl Program {
 
     /// Has a driver run it on queues that were added since it was attached. Most do so by
     /// themselves; veth only once it is given another program
-    /// (<https://github.com/torvalds/linux/blob/v6.12/drivers/net/veth.c>, `veth_enable_xdp`), which
-    /// is why there are two.
+    /// (<https://github.com/torvalds/linux/blob/v6.12/drivers/net/veth.c>, `veth_enable_xdp`),
+    /// which is why there are two.
     ///
     /// # Errors
     /// If the kernel or the driver refuses it. It stays attached as it was.

@@ -5,9 +5,9 @@
 //! `main` looks every [`LINK_LOOK`]; `rx` threads know nothing of this. What can go on by
 //! itself does: sockets of an interface that is down work again once it is up. One that is gone
 //! takes its sockets with it. When there is another of its name, it is opened in its place, if
-//! this process still may (`--keep-privileges`). If it may, it also opens queues that are added to a
-//! tap. A thread is held ready for each that the driver can have: where they wait for such a queue
-//! they are no part of the exchange between those that count flows, and cost them nothing.
+//! this process still may (`--keep-privileges`). If it may, it also opens queues that are added to
+//! a tap. A thread is held ready for each that the driver can have: until there is such a queue it
+//! is no part of the exchange between those that count flows, and costs them nothing.
 //! [`Recruiter`] makes them one. A queue that has a socket is never taken away by the kernel
 //! (`ethnl_set_channels`, `ethtool_set_channels`).
 
@@ -223,8 +223,8 @@ impl<'a> Port<'a> {
         let threads = self.givers.len() + self.spares.len();
         (self.queues? as usize > threads).then(|| {
             format!(
-                "; packets of those beyond {threads} pass on to the host: start flowtap again (with \
-                 --keep-privileges it opens those that are added), or go back with ethtool -L"
+                "; packets of those beyond {threads} pass on to the host: start flowtap again \
+                 (with --keep-privileges it opens those that are added), or go back with ethtool -L"
             )
         })
     }

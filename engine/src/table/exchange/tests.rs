@@ -156,8 +156,8 @@ proptest! {
     }
 }
 
-/// One that has just joined holds up nobody, and a table that was there before goes on from where it
-/// is.
+/// One that has just joined holds up nobody, and a table that was there before goes on from where
+/// it is.
 #[test]
 fn one_that_counted_alone_goes_on_with_another() {
     let mut alone = exchange(1, Order::Time, 4, 4).remove(0).since(35);
