@@ -395,7 +395,8 @@ fn packets(accounts: &Accounts, complete: bool) -> PacketLedger {
 }
 
 fn tables(accounts: &Accounts) -> TableLedger {
-    let memories = || accounts.tables.iter().filter_map(|table| table.memory.get());
+    let of_flows = &accounts.tables[..accounts.counting_tables];
+    let memories = || of_flows.iter().filter_map(|table| table.memory.get());
     TableLedger {
         slots: memories().map(|memory| memory.slots as u64).sum(),
         bytes: memories().map(|memory| memory.bytes as u64).sum(),

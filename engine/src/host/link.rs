@@ -79,6 +79,11 @@ impl Links {
         self.0.index_of(name)
     }
 
+    /// Whether it is one end of a virtual cable.
+    pub fn is_veth(&mut self, index: u32) -> bool {
+        self.0.kind_of(index).as_deref() == Some("veth")
+    }
+
     /// How many receive queues are in use, if the driver says.
     pub fn rx_queues(&mut self, index: u32) -> Option<u32> {
         self.0.rx_queues(index)

@@ -117,6 +117,14 @@ impl Kernel {
         self.ask(&request, |(header, _)| Some(header.ifi_index.unsigned_abs()))
     }
 
+    /// The kind of a virtual interface, if it is one.
+    pub(super) fn kind_of(&mut self, index: u32) -> Option<String> {
+        let ifi_index = index.try_into().ok()?;
+        let header = Ifinfomsg { ifi_index, ..Ifinfomsg::default() };
+        let request = rt_link::Request::new().op_getlink_do(&header);
+        self.ask(&request, |(header, link)| read_link(header, &link).kind)
+    }
+
     /// How many receive queues are in use, if the driver says.
     pub(super) fn rx_queues(&mut self, index: u32) -> Option<u32> {
         Some(self.channels(index)?.receiving()).filter(|&queues| queues > 0)

@@ -100,6 +100,8 @@ pub struct Accounts {
     pub receives: Vec<Vec<ReceiveCounters>>,
     /// One for each core table.
     pub tables: Vec<TableCounters>,
+    /// How many of these are to have flows, the first ones.
+    pub counting_tables: usize,
     /// One for each merge thread, and the last for `reap`.
     pub globals: Vec<GlobalCounters>,
     /// One for each sink.
@@ -136,6 +138,7 @@ impl Accounts {
             sources,
             receives,
             tables: many(tables),
+            counting_tables: tables,
             globals: many(merges + 1),
             names,
             sinks,

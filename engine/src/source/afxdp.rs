@@ -68,13 +68,21 @@ pub struct Tap {
     program: Program,
     interface: Interface,
     attachment: Attachment,
-    description: String,
+    ways: Ways,
     clock: &'static str,
     /// Until they are taken.
     shunts: Vec<ShuntMaps>,
     nic: NicCount,
-    /// Whether frames are wanted yet.
-    has_begun: bool,
+}
+
+/// How frames come to the sockets of an interface.
+struct Ways {
+    queues: u32,
+    /// Why those of one queue are copied, if they are.
+    copied: Option<String>,
+    /// What is to be said of their room, if it is less than was asked for.
+    fewer: String,
+    locked_bytes: u64,
 }
 
 impl Tap {
@@ -108,21 +116,11 @@ impl Tap {
         }
         let nic = NicCount::start(interface.index);
         let attachment = attach(&mut program, config, &interface, WhenBusy::Wait)?;
-        let (description, queues) =
-            bind(config, &interface, &attachment, 0..queues, WhenBusy::Wait)?;
+        let lockable = privileges::lockable_bytes();
+        let how = (&attachment, WhenBusy::Wait);
+        let (ways, queues) = bind(config, &interface, how, 0..queues, lockable)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
-        let has_begun = false;
-        let tap = Self {
-            config,
-            program,
-            interface,
-            attachment,
-            description,
-            clock,
-            shunts,
-            nic,
-            has_begun,
-        };
+        let tap = Self { config, program, interface, attachment, ways, clock, shunts, nic };
         Ok((tap, queues))
     }
 
@@ -132,7 +130,8 @@ impl Tap {
     /// # Errors
     /// If the kernel refuses it.
     pub fn begin(&mut self, queue: &TapQueue) -> Result<()> {
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if queue.queue() == 0 {
+            // What was missed before was wanted by nobody.
             self.nic.forgive_missed();
         }
         self.program.insert(queue.queue(), queue.socket())
@@ -149,20 +148,21 @@ impl Tap {
         check_free(&interface, self.config.force)?;
         let queues = interface.rx_queues().min(u32::try_from(queues).unwrap_or(u32::MAX));
         self.program.move_to(interface.clone());
-        let nic = NicCount::start(interface.index).after(&self.nic);
+        let mut nic = NicCount::start(interface.index).after(&self.nic);
         let begun = attach(&mut self.program, &self.config, &interface, WhenBusy::Refuse).and_then(
             |attachment| {
-                let range = 0..queues;
-                let bound = bind(&self.config, &interface, &attachment, range, WhenBusy::Refuse);
-                let (description, queues) = bound?;
+                let how = (&attachment, WhenBusy::Refuse);
+                let lockable = privileges::lockable_bytes();
+                let (ways, queues) = bind(&self.config, &interface, how, 0..queues, lockable)?;
+                nic.forgive_missed();
                 queues.iter().try_for_each(|queue| self.begin(queue))?;
-                Ok((attachment, description, queues))
+                Ok((attachment, ways, queues))
             },
         );
         match begun {
-            Ok((attachment, description, queues)) => {
+            Ok((attachment, ways, queues)) => {
                 self.attachment = attachment;
-                self.description = description;
+                self.ways = ways;
                 self.interface = interface;
                 self.nic = nic;
                 Ok(queues)
@@ -183,12 +183,15 @@ impl Tap {
     /// If the kernel refuses a step. The queues stay the host's then.
     pub fn extend(&mut self, name: &str, queues: Range<u32>) -> Result<Vec<TapQueue>> {
         let interface = Interface { name: name.to_owned(), ..self.interface.clone() };
-        let when_busy = WhenBusy::Refuse;
-        let (description, queues) =
-            bind(&self.config, &interface, &self.attachment, queues, when_busy)?;
-        self.program.follow_queues()?;
+        let how = (&self.attachment, WhenBusy::Refuse);
+        let locked = self.ways.locked_bytes;
+        let lockable = privileges::lockable_bytes().map(|all| all.saturating_sub(locked));
+        let (added, queues) = bind(&self.config, &interface, how, queues, lockable)?;
+        if self.attachment == Attachment::Native && Links::default().is_veth(interface.index) {
+            self.program.follow_queues()?;
+        }
         queues.iter().try_for_each(|queue| self.begin(queue))?;
-        self.description = description;
+        self.ways.add(added);
         Ok(queues)
     }
 
@@ -205,7 +208,7 @@ impl Tap {
     /// How frames come, and why not in a better way:
     /// `native copy, 2 queues (the driver has no zero-copy)`.
     pub fn description(&self) -> String {
-        self.description.clone()
+        self.ways.describe(&self.attachment)
     }
 
     /// Which clock packets' times are from.
@@ -306,16 +309,17 @@ fn attach(
     }
 }
 
-/// Binds a socket to each of these queues; those before them have one. Says how all come.
+/// Binds a socket to each of these queues, for all of which so much memory may be locked (`None`: as
+/// much as they want). Says how their frames come.
 fn bind(
     config: &TapConfig,
     interface: &Interface,
-    attachment: &Attachment,
+    (attachment, when_busy): (&Attachment, WhenBusy),
     queues: Range<u32>,
-    when_busy: WhenBusy,
-) -> Result<(String, Vec<TapQueue>)> {
-    let all = queues.end;
-    let (layout, fewer) = room::fit(config.check()?, all, privileges::lockable_bytes());
+    lockable_bytes: Option<u64>,
+) -> Result<(Ways, Vec<TapQueue>)> {
+    let number = queues.end - queues.start;
+    let (layout, fewer) = room::fit(config.check()?, number, lockable_bytes);
     let timestamps = config.timestamps;
     let is_native = *attachment == Attachment::Native;
     let may_take_several = interface.mtu()?.saturating_add(LINK_BYTES) > layout.room_bytes();
@@ -327,10 +331,16 @@ fn bind(
     if let Some(us) = config.busy_poll_us {
         sockets.iter_mut().try_for_each(|socket| socket.poll_device_for(us))?;
     }
-    let description = describe(attachment, &sockets, all) + &fewer;
+    // Not all of a device's queues need be able to do the same; the least is what is said.
+    let copied = sockets.iter().find_map(|socket| match socket.mode() {
+        Mode::Copy(why) => Some(why.to_string()),
+        Mode::ZeroCopy => None,
+    });
+    let bytes = u64::from(layout.frames) * u64::from(layout.frame_bytes);
+    let ways = Ways { queues: number, copied, fewer, locked_bytes: bytes * u64::from(number) };
     let is_stamped = timestamps == Timestamps::Packet;
     let queue = |socket| TapQueue::new(socket, is_stamped);
-    Ok((description, sockets.into_iter().map(queue).collect()))
+    Ok((ways, sockets.into_iter().map(queue).collect()))
 }
 
 /// Why the program is not even tried in the driver: it would run there, and each packet would be
@@ -341,22 +351,31 @@ fn not_native(mode: XdpMode, driver: Option<Xdp>) -> Option<&'static str> {
         .then_some("the driver's native XDP sends nothing to sockets")
 }
 
-fn describe(attachment: &Attachment, sockets: &[Socket], queues: u32) -> String {
-    let plural = if queues == 1 { "" } else { "s" };
-    let place = match attachment {
-        Attachment::Native => "native",
-        Attachment::Generic(_) => "generic",
-    };
-    // Not all of a device's queues need be able to do the same; the least is what is said.
-    let copy = sockets.iter().find_map(|socket| match socket.mode() {
-        Mode::Copy(why) => Some(why),
-        Mode::ZeroCopy => None,
-    });
-    match (attachment, copy) {
-        (Attachment::Generic(why), _) | (Attachment::Native, Some(why)) => {
-            format!("{place} copy, {queues} queue{plural} ({why})")
+impl Ways {
+    /// With those of more queues. Of both the least is what is said.
+    fn add(&mut self, added: Self) {
+        self.queues += added.queues;
+        self.locked_bytes += added.locked_bytes;
+        self.copied = self.copied.take().or(added.copied);
+        if !added.fewer.is_empty() {
+            self.fewer = added.fewer;
         }
-        (Attachment::Native, None) => format!("{place} zero-copy, {queues} queue{plural}"),
+    }
+
+    fn describe(&self, attachment: &Attachment) -> String {
+        let Self { queues, copied, fewer, .. } = self;
+        let plural = if *queues == 1 { "" } else { "s" };
+        match (attachment, copied) {
+            (Attachment::Generic(why), _) => {
+                format!("generic copy, {queues} queue{plural} ({why}){fewer}")
+            }
+            (Attachment::Native, Some(why)) => {
+                format!("native copy, {queues} queue{plural} ({why}){fewer}")
+            }
+            (Attachment::Native, None) => {
+                format!("native zero-copy, {queues} queue{plural}{fewer}")
+            }
+        }
     }
 }
 

@@ -89,7 +89,7 @@ fn is_of_the_driver(refusal: &io::Error) -> bool {
 }
 
 /// Has `link` run `program` in the place of another. The driver is given it for all receive queues
-/// that there are now. No packet is missed meanwhile.
+/// that there are now. On veth no packet is missed meanwhile.
 ///
 /// # Errors
 /// If the kernel or the driver refuses it. The other one stays.

@@ -51,10 +51,7 @@ pub struct Program {
     /// Closing it detaches the program.
     link: Option<OwnedFd>,
     object: Ebpf,
-    /// The same program twice, with the same maps, and which of them is or was attached: the kernel
-    /// does not put a program in its own place.
-    twins: [ProgramFd; 2],
-    attached: usize,
+    program: ProgramFd,
     sockets: XskMap<MapData>,
     verdicts: PerCpuArray<MapData, Verdicts>,
     rules: RuleMaps,
@@ -103,15 +100,15 @@ impl Program {
     ) -> Result<Self> {
         let operation = format!("load the XDP program for {}", interface.name);
         let load = |timestamps| load(timestamps, shunted_flows);
-        let (object, twins, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
+        let (object, program, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
             if timestamps == Timestamps::Packet && load(Timestamps::Batch).is_ok() {
                 return Error::new(&*operation, "the kernel has no clock for --timestamps packet")
                     .advise("it takes Linux 6.1; use --timestamps batch");
             }
             failed_at(Step::Load, operation, &interface, &cause)
         })?;
-        let (link, attached, quiescence) = (None, 0, None);
-        Ok(Self { link, object, twins, attached, sockets, verdicts, rules, quiescence, interface })
+        let (link, quiescence) = (None, None);
+        Ok(Self { link, object, program, sockets, verdicts, rules, quiescence, interface })
     }
 
     /// Waits for the end of runs, if an owner of the shunt has asked for that.
@@ -126,24 +123,27 @@ impl Program {
     /// # Errors
     /// If that is not possible, or another program is attached: a link replaces none.
     pub fn attach(&mut self, mode: XdpMode, when_busy: WhenBusy) -> Result<Attachment> {
-        let program = self.twins[self.attached].as_fd();
+        let program = self.program.as_fd();
         let (link, attachment) = attach(program, &self.interface, mode, when_busy)?;
         self.link = Some(link);
         Ok(attachment)
     }
 
-    /// Has a driver run it on queues that were added since it was attached. Most do so by
-    /// themselves; veth only once it is given another program
-    /// (<https://github.com/torvalds/linux/blob/v6.12/drivers/net/veth.c>, `veth_enable_xdp`),
-    /// which is why there are two.
+    /// Has veth run it on queues that were added since it was attached. Other drivers do so by
+    /// themselves, and some begin anew for each program that they are given; veth does only then
+    /// (<https://github.com/torvalds/linux/blob/v6.12/drivers/net/veth.c>, `veth_enable_xdp`). As
+    /// no program is put in its own place, it is loaded once more, with the same maps.
     ///
     /// # Errors
     /// If the kernel or the driver refuses it. It stays attached as it was.
     pub fn follow_queues(&mut self) -> Result<()> {
         let Some(link) = &self.link else { return Ok(()) };
-        let other = 1 - self.attached;
-        replace(link.as_fd(), self.twins[other].as_fd(), &self.interface)?;
-        self.attached = other;
+        let again = load_program(&mut self.object).map_err(|cause| {
+            let operation = format!("load the XDP program for {} once more", self.interface.name);
+            failed_at(Step::Load, operation, &self.interface, &cause.into())
+        })?;
+        replace(link.as_fd(), again.as_fd(), &self.interface)?;
+        self.program = again;
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl Program {
     }
 }
 
-type Parts = (Ebpf, [ProgramFd; 2], XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
+type Parts = (Ebpf, ProgramFd, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
 fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts, EbpfError> {
     let is_stamped = u8::from(timestamps == Timestamps::Packet);
@@ -232,20 +232,22 @@ fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts
         .map_max_entries("SHUNTED", shunted_flows)
         .map_max_entries("SHUNT_COUNTS", shunted_flows)
         .load(OBJECT)?;
-    let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
-    let program = <&mut Xdp>::try_from(program)?;
-    let mut load = || {
-        // The first time there is none.
-        let _ = program.unload();
-        program.load()?;
-        Ok::<_, ProgramError>(program.fd()?.try_clone()?)
-    };
-    let twins = [load()?, load()?];
+    let program = load_program(&mut object)?;
     let mut map = |name| object.take_map(name).ok_or(MapError::ElementNotFound);
     let sockets = XskMap::try_from(map("XSKS")?)?;
     let verdicts = PerCpuArray::try_from(map("VERDICTS")?)?;
     let rules = RuleMaps::of(&mut object)?;
-    Ok((object, twins, sockets, verdicts, rules))
+    Ok((object, program, sockets, verdicts, rules))
+}
+
+/// Has the kernel take the program; again, if it has it already.
+fn load_program(object: &mut Ebpf) -> std::result::Result<ProgramFd, ProgramError> {
+    let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
+    let program = <&mut Xdp>::try_from(program)?;
+    // The first time there is none.
+    let _ = program.unload();
+    program.load()?;
+    Ok(program.fd()?.try_clone()?)
 }
 
 /// The one entry of a map of counters, for each CPU.

@@ -8,10 +8,11 @@
 //! Threads of queues that may be added have none at first. Before one gets its first, it is told to
 //! pass on what it will receive, and those that count flows are told to take that ([`Passing`]).
 
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::source::live::Queue;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 use crate::table::exchange::{Exchange, Incoming};
 
 /// What `main` wants.
@@ -43,6 +44,8 @@ struct Shared {
     /// Orders that `main` has given, and those that the thread has taken.
     given: AtomicU64,
     heard: AtomicU64,
+    /// To be woken.
+    thread: OnceLock<thread::Thread>,
 }
 
 /// `main`'s end, one for each thread.
@@ -89,6 +92,8 @@ impl Giver {
         self.shared.given.fetch_add(1, Ordering::Relaxed);
         // A thread that has ended needs none.
         let _ = self.orders.send(order);
+        // It may sleep long where nothing is expected. Where it waits for packets it is not woken.
+        self.shared.thread.get().inspect(|thread| thread.unpark());
     }
 
     /// Whether the thread has closed it.
@@ -113,6 +118,11 @@ impl Giver {
 }
 
 impl Taker {
+    /// The thread that takes orders is this one.
+    pub(super) fn settle(&self) {
+        self.shared.thread.get_or_init(thread::current);
+    }
+
     /// The next order, if there is one.
     pub(super) fn order(&self) -> Option<Order> {
         let order = self.orders.try_recv().ok()?;

@@ -40,6 +40,11 @@ impl Line {
         Self { queue, past, taker, is_failing: false, wanted_since: None }
     }
 
+    /// Orders are followed by this thread.
+    pub(super) fn settle(&self) {
+        self.taker.settle();
+    }
+
     /// Its queue, if it has one.
     pub(super) fn queue(&self) -> Option<&Queue> {
         self.queue.as_ref()
@@ -110,7 +115,10 @@ impl Line {
         match self.taker.order() {
             None => {}
             Some(Order::GiveBack) => self.wanted_since = Some(now),
-            Some(Order::Take(queue)) => self.queue = Some(*queue),
+            Some(Order::Take(queue)) => {
+                assert!(self.queue.is_none(), "it was given back, or there was none");
+                self.queue = Some(*queue);
+            }
             Some(Order::Pass(passing)) => return Ok(Some(passing)),
         }
         let Some(since) = self.wanted_since else { return Ok(None) };

@@ -98,14 +98,17 @@ impl<'a> Watched<'a> {
         self.last_look = Instant::now();
         for (port, source) in self.ports.iter_mut().zip(sources) {
             if port.state == Link::Gone {
-                port.come_back(&mut self.links, source, self.may_reopen, say);
+                if self.recruiter.is_heard() {
+                    port.come_back(&mut self.links, source, self.may_reopen, say);
+                }
             } else {
-                port.look(&mut self.links, source.is_by_queue(), say);
+                let how = (source.is_by_queue(), self.may_reopen);
+                port.look(&mut self.links, how, say);
                 if port.state == Link::Up && source.is_by_queue() && self.may_reopen {
                     port.grow(source, &mut self.recruiter, say);
                 }
                 if port.state == Link::Gone && self.may_reopen {
-                    port.givers.iter().for_each(Giver::ask_back);
+                    port.givers[..port.open].iter().for_each(Giver::ask_back);
                 }
             }
         }
@@ -163,7 +166,7 @@ impl<'a> Port<'a> {
     }
 
     /// Looks at an interface that was there when last looked at.
-    fn look(&mut self, links: &mut Links, is_by_queue: bool, say: &mut dyn FnMut(&str)) {
+    fn look(&mut self, links: &mut Links, how: (bool, bool), say: &mut dyn FnMut(&str)) {
         match links.look(self.index) {
             // The kernel does not say: next time.
             Err(_) => {}
@@ -171,7 +174,7 @@ impl<'a> Port<'a> {
             Ok(Some(link)) => {
                 self.follow_name(&link, say);
                 self.follow_state(&link, say);
-                self.follow_queues(links, is_by_queue, say);
+                self.follow_queues(links, how, say);
                 self.check_queues(say);
             }
         }
@@ -203,14 +206,19 @@ impl<'a> Port<'a> {
         self.set(state);
     }
 
-    fn follow_queues(&mut self, links: &mut Links, is_by_queue: bool, say: &mut dyn FnMut(&str)) {
+    fn follow_queues(
+        &mut self,
+        links: &mut Links,
+        (is_by_queue, may_reopen): (bool, bool),
+        say: &mut dyn FnMut(&str),
+    ) {
         let now = links.rx_queues(self.index);
         let Some((before, now)) = self.queues.zip(now).filter(|(before, now)| before != now) else {
             return;
         };
         self.queues = Some(now);
         self.counters.queue_changes.add(1);
-        let what = match self.beyond() {
+        let what = match self.beyond(may_reopen) {
             Some(what) if is_by_queue => what,
             _ if is_by_queue && now as usize > self.open => "; they are opened".to_owned(),
             _ => "; all its packets are seen".to_owned(),
@@ -219,12 +227,16 @@ impl<'a> Port<'a> {
     }
 
     /// What is to be said of queues for which there are no threads, if there are any.
-    fn beyond(&self) -> Option<String> {
+    fn beyond(&self, may_reopen: bool) -> Option<String> {
         let threads = self.givers.len() + self.spares.len();
+        // With privileges there is a thread for each that flowtap can have.
+        let again =
+            "start flowtap again (with --keep-privileges it opens those that are added), or";
+        let again = if may_reopen { "" } else { again };
         (self.queues? as usize > threads).then(|| {
             format!(
-                "; packets of those beyond {threads} pass on to the host: start flowtap again \
-                 (with --keep-privileges it opens those that are added), or go back with ethtool -L"
+                "; packets of those beyond {threads} pass on to the host: {again} go back with \
+                 ethtool -L"
             )
         })
     }
@@ -319,7 +331,7 @@ impl<'a> Port<'a> {
                         .for_each(|text| say(text));
                 }
                 if source.is_by_queue()
-                    && let Some(what) = self.beyond()
+                    && let Some(what) = self.beyond(may_reopen)
                 {
                     say(&format!("{} has more receive queues than before{what}", self.given));
                 }

@@ -94,6 +94,7 @@ pub fn capture(
     accounts.dns_log = opened.dns_log.map(OpenSink::account);
     accounts.intervals = opened.intervals.iter().map(OpenSink::account).collect();
     accounts.sampling = live.sampling;
+    accounts.counting_tables = cores;
     accounts.names_learned = names_counters(settings.max_names, threads, settings.merges);
     let map = GlobalMap::default();
     let stages = Stages::default();
@@ -111,7 +112,10 @@ pub fn capture(
     }
     let shunts = deal_shunts(&mut sources, cores);
     let with_queue = queues.into_iter().map(|(number, queue)| (number, Some(queue)));
-    let queues: Vec<_> = with_queue.chain(spares.into_iter().map(|of| (of, None))).collect();
+    // What is observed after all gets no more queues.
+    let spares = spares.into_iter().filter(|of| sources[usize::from(*of)].is_by_queue());
+    let queues: Vec<_> = with_queue.chain(spares.map(|of| (of, None))).collect();
+    let threads = queues.len();
     let mut filters = Filters::new(settings, live, &queues, in_kernel)?;
     // All that needs privilege is open, and no thread runs that would keep them.
     if let Some(confinement) = &live.confinement {

@@ -38,7 +38,7 @@ const IDLE_BETWEEN: [Duration; 2] = [Duration::from_millis(1), Duration::from_mi
 
 /// The same of a thread without a queue, for which nobody has anything: how late it may hear that
 /// it gets one.
-const IDLE_SPARE: [Duration; 2] = [Duration::from_millis(20); 2];
+const IDLE_SPARE: [Duration; 2] = [Duration::from_millis(100); 2];
 
 /// Batches of other queues' packets that are counted before the own queue is looked at again,
 /// when that is busy: it must not run full for them.
@@ -78,7 +78,7 @@ pub(super) struct Rx<'a> {
     line: Line,
     /// The processor that it runs on, if that was said.
     cpu: Option<usize>,
-    /// How it waits where others have packets for it, or it has some for them.
+    /// How it waits once there are more queues than at the start.
     wait: Wait,
     waiting: Waiting,
     filter: Option<QueueFilter>,
@@ -116,13 +116,16 @@ pub(super) fn make_threads<'a>(
     let mut exchanges = exchanges.into_iter();
     // Where threads share processors, looking again takes time from one that has packets
     // (measured with two on one: up to 12 % of the rate).
-    let is_shared = cores > live.processors();
-    let wait = if live.wait == Wait::Adaptive && is_shared { Wait::Poll } else { live.wait };
+    let wait_of = |threads: usize| match live.wait {
+        Wait::Adaptive if threads > live.processors() => Wait::Poll,
+        how => how,
+    };
+    let wait = wait_of(inlets.len());
     let waiting = |number: usize| {
         if number >= cores {
             return Waiting::new(Wait::Poll, IDLE_SPARE);
         }
-        Waiting::new(wait, if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] })
+        Waiting::new(wait_of(cores), if cores > 1 { IDLE_BETWEEN } else { [IDLE; 2] })
     };
     let mut intervals = feeds.intervals.into_iter();
     let cores = tables.into_iter().zip(feeds.outboxes);
@@ -179,6 +182,7 @@ impl Rx<'_> {
     /// Runs until the sources have stopped and the queue is empty. Then ends every flow. Returns
     /// how long batches took, and what failed.
     pub(super) fn run(mut self, stages: &Stages) -> (Histogram<u64>, Option<Error>) {
+        self.line.settle();
         let failure = self.cpu.map_or(Ok(()), cpus::pin).and_then(|()| self.receive_all(stages));
         let mut failure = failure.err();
         if failure.is_some() {
@@ -242,7 +246,7 @@ impl Rx<'_> {
                 }
                 self.core.flush();
                 self.clock.set_by_wall();
-                if let Some(passing) = self.line.follow_orders(received, now)? {
+                while let Some(passing) = self.line.follow_orders(received, now)? {
                     self.reroute(passing, now);
                 }
                 self.line.set_by_wall();
@@ -299,12 +303,12 @@ impl Rx<'_> {
             Passing::On(exchange) => {
                 assert!(self.exchange.is_none(), "nothing is under way by another");
                 self.exchange = Some(exchange.since(now));
-                self.waiting = Waiting::new(self.wait, IDLE_BETWEEN);
             }
             Passing::From(incoming) => {
                 self.exchange.as_mut().expect("it was given before").join(*incoming);
             }
         }
+        self.waiting = Waiting::new(self.wait, IDLE_BETWEEN);
     }
 
     /// Sends on what was received for any core, when it is time.

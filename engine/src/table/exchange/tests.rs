@@ -116,10 +116,11 @@ proptest! {
         let mut out: Vec<Vec<Packet>> = vec![Vec::new(); cores + 1];
         for (step, (core, what)) in steps.into_iter().enumerate() {
             if step == joins_at {
-                let (joins, incoming) = joining(cores, Order::Time, batches, batch_packets);
+                let (mut joins, incoming) = joining(cores, Order::Time, batches, batch_packets);
+                // From then on it is in order like any other.
+                joins.flush(10 * number);
                 exchanges.iter_mut().zip(incoming).for_each(|(core, from)| core.join(from));
                 exchanges.push(joins);
-                rests = true;
             }
             let core = core % exchanges.len();
             match what {
