@@ -69,7 +69,7 @@ impl Value {
                 let mut vlans = [0; RECORD_VLANS];
                 for (place, number) in numbers.iter().enumerate() {
                     *vlans.get_mut(place)? =
-                        u16::try_from(*number).ok().filter(|&vlan| vlan > 0)?;
+                        u16::try_from(*number).ok().filter(|vlan| (1..0x1000).contains(vlan))?;
                 }
                 Self::Vlans(vlans)
             }

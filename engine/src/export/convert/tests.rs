@@ -176,6 +176,7 @@ fn damage_is_told_with_its_place_and_what_was_before_is_kept() {
         ("{\"src_port\":-1}\n", "line 2", "src_port has a wrong value"),
         ("{\"src_ip\":\"1.2.3\"}\n", "line 2", "src_ip has a wrong value"),
         ("{\"vlan\":[1,2,3,4]}\n", "line 2", "vlan has a wrong value"),
+        ("{\"vlan\":[7,9,4096]}\n", "line 2", "vlan has a wrong value"),
         ("{\"tunnel\":{\"type\":\"wire\"}}\n", "line 2", "tunnel has a wrong value"),
         ("{\"src_length_histogram\":[1]}\n", "line 2", "histogram has a wrong value"),
         ("{\"src_port\":1}\n", "line 2", "neither kind nor addresses"),
