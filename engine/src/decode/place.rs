@@ -37,10 +37,11 @@ impl FragmentPlace {
         let header = ip::parse(frame, &Network::nothing().inside(network)).ok()?;
         let fragment = header.fragment?;
         let bytes = packet.bytes.checked_sub(fragment.header_bytes)?;
-        let end = u32::from(fragment.offset) * 8 + bytes;
+        // Of headers only: the length itself may be whatever the wire's is said to be.
+        let before_payload = bytes.checked_sub(packet.payload_bytes)?;
         Some(Self {
             identification: fragment.identification,
-            start: end.checked_sub(packet.payload_bytes)?,
+            start: u32::from(fragment.offset) * 8 + before_payload,
             is_first: fragment.offset == 0,
             is_last: fragment.is_last,
         })
@@ -83,6 +84,19 @@ mod tests {
         let fragment = [next, 0, 0, offset, 0, 1, 0, 7];
         let rest = [0x9c, 0x40, 0, 53, 0, 80, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9];
         [&header[..], &[0xfd; 16], &[0xfe; 16], &fragment, before, &rest].concat()
+    }
+
+    #[test]
+    fn a_length_that_is_said_to_be_the_longest_overflows_nothing() {
+        let mut packet = v4(0x1f, 0xff);
+        packet[2..4].fill(0);
+        let bytes = [&[2; 12], &[8, 0][..], &packet].concat();
+        let (wire_len, link) = (u32::MAX, LinkType::ETHERNET);
+        let frame = Frame { bytes: &bytes, wire_len, timestamp: Some(0), link };
+        let mut packet = Packet::NONE;
+        let payload = Decoder::new(KeyHasher::default()).decode_to(&frame, &mut packet).unwrap();
+        let place = FragmentPlace::find(&packet, &frame, payload).unwrap();
+        assert_eq!((place.start, place.is_last), (0xfff8, true));
     }
 
     #[test]

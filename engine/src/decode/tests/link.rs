@@ -47,8 +47,8 @@ fn ethernet_and_its_tags() {
     let tags = |n: usize| {
         ethernet(0x8100, &[&[0, 7, 0x81, 0].repeat(n - 1), &tagged(&[0, 7])[..]].concat())
     };
-    check("29 tags", ETHERNET, &tags(29), &format!("{UDP4} vlan 7 [7] mac 1 > 2"));
-    check("30 tags", ETHERNET, &tags(30), "link_depth");
+    check("30 tags", ETHERNET, &tags(30), &format!("{UDP4} vlan 7 [7] mac 1 > 2"));
+    check("31 tags", ETHERNET, &tags(31), "link_depth");
 }
 
 #[test]
