@@ -50,8 +50,8 @@ pub const FRAGMENT_DATAGRAMS: usize = 16_384;
 /// RFC 1122 section 3.3.2, 60 to 120 s instead of RFC 791's 15; IPv6: RFC 8200 section 4.5, 60 s).
 pub const FRAGMENT_LIFE_NS: u64 = 60 * 1_000_000_000;
 
-/// Headers below IP that are taken off one frame or tunnel: Ethernet, each tag, what says which
-/// IP version follows, and so on. With more it is counted as undecodable.
+/// Headers below IP that are taken off one frame, behind its Ethernet header, or one tunnel: each
+/// tag, what says which IP version follows, and so on. With more it is counted as undecodable.
 pub const LINK_HEADERS: usize = 32;
 
 /// MPLS labels that are taken off one frame. A frame with more is counted as undecodable.
@@ -491,8 +491,8 @@ pub const JOINED_DATAGRAM_PARTS: usize = 64;
 /// 30 s for IPv4; RFC 8200 section 4.5: 60 s).
 pub const JOINED_DATAGRAM_LIFE_NS: u64 = 30 * 1_000_000_000;
 
-/// Later fragments of UDP whose first was not seen before them that are handed over in a second of
-/// packet time: they may be of a name service, or of anything.
+/// Later fragments of UDP whose first was not seen before them that each decoder hands over in a
+/// second of packet time: they may be of a name service, or of anything.
 pub const LONE_FRAGMENTS: u32 = 1_024;
 
 /// Bytes of a payload that are copied for the `names` thread: what a name is in, whole. Of a
@@ -550,6 +550,10 @@ pub const QUESTIONS: usize = 65_536;
 
 /// How long a question waits for its answer.
 pub const QUESTION_LIFE_NS: u64 = 30 * 1_000_000_000;
+
+/// Bytes of transactions of name services that wait for the other fragments of their answer. Of
+/// more there is in the log what their first fragment said.
+pub const BEGUN_TRANSACTION_BYTES: usize = 16 << 20;
 
 /// Bytes of transactions of name services that go to their log at once.
 pub const TRANSACTION_BATCH_BYTES: usize = 64 << 10;

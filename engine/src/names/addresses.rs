@@ -138,16 +138,18 @@ impl Addresses {
         self.answers
     }
 
-    /// Keeps an answer to `client`, if one client asked.
+    /// Keeps an answer to `client`, if one client asked. It may have been kept if it `is_again`.
     pub(super) fn add(
         &mut self,
         client: Option<IpAddr>,
         address: IpAddr,
         answer: &Answer,
+        is_again: bool,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         if client.is_some() {
-            self.add_to((client, address), answer, |_| false, &mut outcome);
+            let is_enough = |last: &Answer| is_again && last.is_renewed_by(answer);
+            self.add_to((client, address), answer, is_enough, &mut outcome);
         }
         // Many clients may ask the same: one answer in half a life is enough.
         let half_life_ns = answer.fresh_until.abs_diff(answer.time) / 2;

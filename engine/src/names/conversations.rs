@@ -86,8 +86,16 @@ impl ParserCounters {
     /// How often there was each of [`ParserCounters::CAUSES`].
     #[must_use]
     pub fn by_cause(&self) -> [u64; Self::CAUSES.len()] {
-        let Self { no_room, too_long, unfinished, malformed, gaps, quic_closed, .. } = *self;
-        let Self { overlaps, fragments_alone, .. } = *self;
+        let Self {
+            no_room,
+            too_long,
+            unfinished,
+            malformed,
+            gaps,
+            quic_closed,
+            overlaps,
+            fragments_alone,
+        } = *self;
         [no_room, too_long, unfinished, malformed, gaps, quic_closed, overlaps, fragments_alone]
     }
 }

@@ -117,6 +117,8 @@ impl Datagrams {
             Datagram::new(self.next - 1, fragment.tick)
         });
         if datagram.state != State::Waiting {
+            let is_refused = datagram.state == State::Refused && place.is_first;
+            self.counters.overlaps += u64::from(is_refused);
             return None;
         }
         let before = datagram.pieces.bytes();

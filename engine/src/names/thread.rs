@@ -46,6 +46,8 @@ enum Round {
 #[derive(Debug)]
 pub struct NamesThread {
     receivers: Vec<PayloadReceiver>,
+    /// Those that have something, or may soon: others are not asked for each payload.
+    awake: Vec<usize>,
     /// Of each thread that labels records.
     released: Vec<Consumer<Released>>,
     /// Devices at the ends of what they have labelled.
@@ -88,6 +90,7 @@ impl NamesThread {
         let transactions = None;
         Self {
             receivers,
+            awake: Vec::new(),
             released,
             sightings,
             datagrams,
@@ -152,6 +155,12 @@ impl NamesThread {
         let mut read = 0;
         // Before looking into the rings: all up to there is in them.
         let bound = self.bound();
+        self.awake.clear();
+        for (idx, receiver) in self.receivers.iter_mut().enumerate() {
+            if receiver.progress().reached() < Progress::ALL || receiver.head().is_some() {
+                self.awake.push(idx);
+            }
+        }
         while read < ROUND_PAYLOADS
             && let Some(idx) = self.next_receiver(bound)
         {
@@ -205,8 +214,8 @@ impl NamesThread {
     }
 
     fn next_receiver(&mut self, bound: u64) -> Option<usize> {
-        let heads = self.receivers.iter_mut().enumerate();
-        let heads = heads.filter_map(|(idx, receiver)| Some((receiver.head()?, idx)));
+        let Self { awake, receivers, .. } = self;
+        let heads = awake.iter().filter_map(|&idx| Some((receivers[idx].head()?, idx)));
         let ((tick, _), idx) = heads.min()?;
         (tick <= bound).then_some(idx)
     }
@@ -377,7 +386,8 @@ impl Known {
             let way = answer.way;
             let answer =
                 Answer::new(time, place, answer.ttl_seconds, name, message.service).by(way);
-            let outcome = self.addresses.add(client, address, &answer);
+            let is_again = matches!(extent, Extent::Joined(_));
+            let outcome = self.addresses.add(client, address, &answer, is_again);
             counters.evicted.add(outcome.evicted);
             counters.merged.add(outcome.merged);
         }

@@ -17,7 +17,9 @@ use std::collections::HashMap;
 
 use self::waiting::{Number, Waiting};
 use crate::flow::{Direction, FlowKey, protocol};
-use crate::limits::{QUESTION_LIFE_NS, QUESTIONS, TRANSACTION_BATCH_BYTES};
+use crate::limits::{
+    BEGUN_TRANSACTION_BYTES, QUESTION_LIFE_NS, QUESTIONS, TRANSACTION_BATCH_BYTES,
+};
 use crate::names::datagrams::Extent;
 use crate::names::interest::port;
 use crate::names::{DnsMessage, NameService, NamesCounters, Payload};
@@ -53,6 +55,7 @@ pub(super) struct Transactions {
     waiting: Waiting,
     /// With the beginning of an answer, by the datagram of which the rest may come.
     begun: HashMap<u64, Vec<DnsTransaction>, Seed>,
+    begun_bytes: usize,
     over: Vec<DnsTransaction>,
     /// Of what is over.
     bytes: usize,
@@ -68,8 +71,8 @@ impl std::fmt::Debug for Transactions {
 
 impl Transactions {
     pub(super) fn new(sink: TransactionSink, counters: &Arc<NamesCounters>) -> Self {
-        let (waiting, begun, over, bytes) = Default::default();
-        Self { waiting, begun, over, bytes, sink, counters: Arc::clone(counters) }
+        let (waiting, begun, begun_bytes, over, bytes) = Default::default();
+        Self { waiting, begun, begun_bytes, over, bytes, sink, counters: Arc::clone(counters) }
     }
 
     /// Takes a message, or so much of it.
@@ -79,7 +82,13 @@ impl Transactions {
             Extent::Beginning(_) if !message.is_response => {}
             Extent::Beginning(datagram) => {
                 let begun = self.answered(payload, message);
+                self.begun_bytes += bytes_of(&begun);
                 self.begun.insert(datagram, begun);
+                if self.begun_bytes > BEGUN_TRANSACTION_BYTES {
+                    // It is over as it is, and the whole of it adds nothing.
+                    self.lose(datagram);
+                    self.begun.insert(datagram, Vec::new());
+                }
             }
             _ if !message.is_response => self.asked(payload, message),
             _ => {
@@ -87,6 +96,7 @@ impl Transactions {
                     Extent::Joined(datagram) => self.begun.remove(&datagram),
                     _ => None,
                 };
+                self.begun_bytes -= begun.as_deref().map_or(0, bytes_of);
                 let again = |begun: DnsTransaction| begun.answered(payload, message);
                 let over = match begun {
                     Some(begun) => begun.into_iter().map(again).collect(),
@@ -95,14 +105,12 @@ impl Transactions {
                 over.into_iter().for_each(|transaction| self.end(transaction));
             }
         }
-        if self.bytes >= TRANSACTION_BATCH_BYTES {
-            self.flush();
-        }
     }
 
     /// The rest of this datagram does not come.
     pub(super) fn lose(&mut self, datagram: u64) {
         let begun = self.begun.remove(&datagram).unwrap_or_default();
+        self.begun_bytes -= bytes_of(&begun);
         begun.into_iter().for_each(|transaction| self.end(transaction));
     }
 
@@ -197,7 +205,14 @@ impl Transactions {
     fn end(&mut self, transaction: DnsTransaction) {
         self.bytes += transaction.bytes();
         self.over.push(transaction);
+        if self.bytes >= TRANSACTION_BATCH_BYTES {
+            self.flush();
+        }
     }
+}
+
+fn bytes_of(transactions: &[DnsTransaction]) -> usize {
+    transactions.iter().map(DnsTransaction::bytes).sum()
 }
 
 /// Whether the message goes to all hosts, who know by its records what was asked: multicast DNS,

@@ -32,7 +32,7 @@ fn placed_table<'a>(
         };
         let place = Place { ordinal, recording };
         let answer = Answer::new(second * SECOND, place, ttl, name.into(), service);
-        let outcome = table.add(client, ip(address), &answer);
+        let outcome = table.add(client, ip(address), &answer, false);
         all.evicted += outcome.evicted;
         all.merged += outcome.merged;
     }
@@ -196,7 +196,7 @@ fn a_name_that_is_good_comes_before_one_that_was_then_servers_then_reverse_look_
     let mut add = |second: i64, name: &str, ttl, way| {
         let place = Place { ordinal: second.unsigned_abs(), recording: 0 };
         let answer = Answer::new(second * SECOND, place, ttl, name.into(), NameService::Dns);
-        table.add(Some(ip(1)), ip(9), &answer.by(way));
+        table.add(Some(ip(1)), ip(9), &answer.by(way), false);
     };
     add(0, "long.example", 3_600, AnswerWay::Asked);
     add(1, "short.example", 20, AnswerWay::Asked);
@@ -211,6 +211,6 @@ fn a_name_that_is_good_comes_before_one_that_was_then_servers_then_reverse_look_
     assert_eq!(ask(&table, 4_703, 1, 9), "", "all are over");
     let mut table = Addresses::new(100);
     let answer = Answer::new(0, Place::default(), 60, "host.isp".into(), NameService::Dns);
-    table.add(Some(ip(1)), ip(9), &answer.by(AnswerWay::Reverse));
+    table.add(Some(ip(1)), ip(9), &answer.by(AnswerWay::Reverse), false);
     assert_eq!(ask(&table, 5, 1, 9), "host.isp 5");
 }

@@ -9,10 +9,8 @@
 //! from where a message surely begins.
 
 use super::ports;
-use crate::limits::{
-    COPIED_BYTES, NAME_PAYLOADS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS,
-};
-use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, port};
+use crate::limits::{COPIED_BYTES, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
+use crate::names::interest::{BEGINNING_BYTES, Beginning, beginning, follow_ups, port};
 use crate::names::parse::pieces::{Bounds, Pieces};
 use crate::names::parse::{Read, dns, greeting, http, proxy, ssh, tls};
 use crate::names::{App, Finding, FlowFact, HostFact, HostHint, NameService, Payload};
@@ -44,9 +42,10 @@ pub(super) struct Stream {
     pieces: Pieces,
     payloads: u32,
     state: State,
-    /// Findings of the message that were told, though more may follow; and with which payload.
+    /// Findings of the message that were told, though more may follow.
     told: usize,
-    began_at: Option<u32>,
+    /// With which payload all have come that are copied of the message that has begun.
+    all_at: Option<u32>,
     /// Of a row of messages.
     place: Place,
     /// Since when bytes of it are missing.
@@ -64,6 +63,9 @@ enum Place {
     /// Where one surely begins again.
     Lost,
 }
+
+/// Proxies that one payload may tell of, one behind the other.
+const PASSED_ON: u32 = 4;
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -123,8 +125,8 @@ impl Stream {
             return self.read_dns(payload, offset, is_full, in_detail, found);
         }
         // Behind the payload in which a message began so many more are copied.
-        let has_all = self.began_at.is_some_and(|began| self.payloads + 1 >= began + NAME_PAYLOADS);
-        let is_last = is_full || has_all && self.told > 0 || self.payloads >= STREAM_PAYLOADS;
+        let is_last =
+            is_full || self.has_all() && self.told > 0 || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
         if let Some(facts) = self.read(payload, is_cut, found) {
             // What it speaks, and nothing else; or nothing more than was told.
@@ -135,7 +137,9 @@ impl Stream {
             return (says_nothing && (is_full || is_short)).then_some(Loss::TooLong);
         }
         if !is_last {
-            if has_all && let Some(facts) = self.read_beginning(payload) {
+            if self.has_all()
+                && let Some(facts) = self.read_beginning(payload)
+            {
                 found.extend(facts);
                 self.close();
             }
@@ -153,7 +157,7 @@ impl Stream {
         is_cut: bool,
         found: &mut Vec<Finding>,
     ) -> Option<Vec<Finding>> {
-        let mut next = 0;
+        let (mut next, mut passed) = (0, 0);
         while next < self.pieces.parts() {
             let idx = next;
             next += 1;
@@ -177,7 +181,10 @@ impl Stream {
             match read {
                 Read::Done(facts) => {
                     let facts = facts.into_iter().skip(self.told);
-                    let Some(length) = goes_on_at else { return Some(facts.collect()) };
+                    let Some(length) = goes_on_at.filter(|_| passed < PASSED_ON) else {
+                        return Some(facts.collect());
+                    };
+                    passed += 1;
                     found.extend(facts);
                     self.go_on(idx, length);
                     next = 0;
@@ -189,11 +196,11 @@ impl Stream {
                     if self.told == 0 {
                         self.told = count;
                     }
-                    self.began_at.get_or_insert(self.payloads);
+                    self.expect_rest(payload);
                 }
                 Read::More if has_begun => {
                     self.state = State::Begun;
-                    self.began_at.get_or_insert(self.payloads);
+                    self.expect_rest(payload);
                 }
                 Read::More => {}
                 Read::No => self.pieces.refuse(idx),
@@ -205,9 +212,18 @@ impl Stream {
         None
     }
 
+    /// Behind the payload in which a message begins so many more are copied.
+    fn expect_rest(&mut self, payload: &Payload<'_>) {
+        self.all_at.get_or_insert(self.payloads + u32::from(follow_ups(payload.bytes)));
+    }
+
+    fn has_all(&self) -> bool {
+        self.all_at.is_some_and(|all| self.payloads >= all)
+    }
+
     /// Goes on behind so many bytes of what begins with part `idx`, as if nothing had been before.
     fn go_on(&mut self, idx: usize, length: usize) {
-        (self.state, self.told, self.began_at) = Default::default();
+        (self.state, self.told, self.all_at) = Default::default();
         let start = self.pieces.start_of(idx).unwrap_or_default();
         self.pieces.take_to(start + i64::try_from(length).unwrap_or(i64::MAX));
     }

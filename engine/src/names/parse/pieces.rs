@@ -141,6 +141,8 @@ impl Pieces {
             if part.start < offset && part.end() > offset {
                 part.bytes = part.bytes[index(offset - part.start)..].into();
                 part.start = offset;
+                // Something else begins there.
+                part.refused = false;
             }
             part.start >= offset
         });

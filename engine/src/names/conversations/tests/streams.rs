@@ -3,10 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::{
-    CONVERSATION_IDLE_NS, NAME_PAYLOADS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS,
-};
+use crate::limits::{CONVERSATION_IDLE_NS, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS};
 use crate::names::App;
+use crate::names::interest::follow_ups;
 use crate::names::parse::sample::{
     certificate, certificate_message, client_hello, extension, hello_for, records, server_hello,
     server_hello_12, server_name,
@@ -66,7 +65,7 @@ fn check_client(segments: &[&[u8]], want: &[FlowFact], counters: ParserCounters)
 #[test]
 fn what_a_proxy_passes_on_is_read_too() {
     let (none, hello) = (ParserCounters::default(), hello_for("in.example", 500));
-    let (http, host) = (FlowFact::App(App::Http), FlowFact::HttpHost("in.example:443".into()));
+    let (http, host) = (FlowFact::App(App::Http), FlowFact::HttpHost("in.example".into()));
     let (tls, sni) = (FlowFact::App(App::Tls), FlowFact::Sni("in.example".into()));
     let request = &b"CONNECT in.example:443 HTTP/1.1\r\nHost: in.example\r\n\r\n"[..];
     let all = [http.clone(), host.clone(), tls.clone(), sni.clone()];
@@ -81,7 +80,7 @@ fn what_a_proxy_passes_on_is_read_too() {
     let unfinished = ParserCounters { unfinished: 1, ..none };
     check_client(&[request, &hello[..90]], &all[..2], unfinished);
     // Of any other request the first is all that counts.
-    let get = &b"GET / HTTP/1.1\r\nHost: in.example:443\r\n\r\n"[..];
+    let get = &b"GET / HTTP/1.1\r\nHost: in.example\r\n\r\n"[..];
     check_client(&[get, &hello], &all[..2], none);
 
     let v1 = &b"PROXY TCP4 192.0.2.1 192.0.2.2 4000 443\r\n"[..];
@@ -328,7 +327,8 @@ fn of_a_message_in_many_pieces_its_beginning_is_read() {
     for message in [hello, request.into_bytes()] {
         let mut flow = Flow::new(TCP, 443);
         let mut found = Vec::new();
-        for (idx, bytes) in (0..).zip(message.chunks(1_400)).take(NAME_PAYLOADS as usize) {
+        let copied = 1 + usize::from(follow_ups(&message[..1_400]));
+        for (idx, bytes) in (0..).zip(message.chunks(1_400)).take(copied) {
             found.extend(flow.see(FROM_CLIENT, idx * 1_400, bytes));
         }
         assert_eq!(sni(&found).or(host(&found)), Some("a.example"));
@@ -339,6 +339,25 @@ fn of_a_message_in_many_pieces_its_beginning_is_read() {
     flow.see(FROM_CLIENT, 0, &hello[..40]);
     flow.conversations.finish();
     assert_eq!((flow.conversations.held(), flow.conversations.counters().unfinished), ((0, 0), 1));
+}
+
+/// Also if its name is behind what four of them have.
+#[test]
+fn a_hello_in_many_short_payloads_is_read_whole() {
+    let alpn = extension(16, b"\0\x03\x02h2");
+    let extensions = [alpn, extension(21, &[0; 300]), server_name("a.example")];
+    let hello = records(&client_hello(&[0x1301], &extensions), 1 << 14);
+    for length in [50, 75, 100] {
+        let copied = 1 + usize::from(follow_ups(&hello[..length]));
+        assert!(copied >= hello.len().div_ceil(length), "{copied} payloads are copied");
+        let mut flow = Flow::new(TCP, 443);
+        let mut found = Vec::new();
+        for (idx, bytes) in hello.chunks(length).enumerate() {
+            found.extend(flow.see(FROM_CLIENT, u32::try_from(idx * length).unwrap(), bytes));
+        }
+        assert_eq!(sni(&found), Some("a.example"), "payloads of {length} bytes");
+        assert!(found.iter().any(|it| matches!(it, Finding::Flow(FlowFact::Ja4(_)))), "{found:?}");
+    }
 }
 
 #[test]
