@@ -82,7 +82,7 @@ impl Program {
     ) -> Result<(Self, Vec<ShuntMaps>)> {
         let mut program = Self::load_with_room(interface, timestamps, MAX_SHUNTED_FLOWS)?;
         let quiescence = Arc::<Quiescence>::default();
-        let (interface, object) = (&program.interface, &mut program.object);
+        let (interface, object) = (&program.interface, &program.object);
         let maps = ShuntMaps::of(object, &interface.name, cores, &quiescence)
             .and_then(|maps| program.rules.shunt().map(|()| maps))
             .map_err(|cause| {
@@ -240,7 +240,8 @@ fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts
     Ok((object, program, sockets, verdicts, rules))
 }
 
-/// Has the kernel take the program; again, if it has it already.
+/// Has the kernel take the program; again, if it has it already. Its code has the numbers of the
+/// maps' descriptors in it: none is closed as long as there is the object.
 fn load_program(object: &mut Ebpf) -> std::result::Result<ProgramFd, ProgramError> {
     let program = object.program_mut("flowtap").ok_or(ProgramError::NotLoaded)?;
     let program = <&mut Xdp>::try_from(program)?;

@@ -63,16 +63,16 @@ impl std::fmt::Debug for ShuntMaps {
 }
 
 impl ShuntMaps {
-    /// Takes the maps out of a loaded object, for so many cores.
+    /// The maps of a loaded object, for so many cores.
     pub(super) fn of(
-        object: &mut Ebpf,
+        object: &Ebpf,
         interface: &str,
         cores: u32,
         quiescence: &Arc<Quiescence>,
     ) -> std::result::Result<Vec<Self>, MapError> {
-        let mut take = |name| object.take_map(name).ok_or(MapError::ElementNotFound);
+        let find = |name| object.map(name).ok_or(MapError::ElementNotFound);
         let (Map::HashMap(flows), Map::PerCpuArray(counts)) =
-            (take("SHUNTED")?, take("SHUNT_COUNTS")?)
+            (find("SHUNTED")?, find("SHUNT_COUNTS")?)
         else {
             return Err(MapError::ElementNotFound);
         };
@@ -80,8 +80,8 @@ impl ShuntMaps {
         let len = MAX_SHUNTED_FLOWS / cores.max(1);
         let make = |core| {
             Ok(Self {
-                flows: Map::HashMap(again(&flows)?).try_into()?,
-                counts: Map::PerCpuArray(again(&counts)?).try_into()?,
+                flows: Map::HashMap(again(flows)?).try_into()?,
+                counts: Map::PerCpuArray(again(counts)?).try_into()?,
                 first: core * len,
                 len,
                 cpus,
