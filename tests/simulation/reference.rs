@@ -84,8 +84,12 @@ impl Flow {
         let is_half_open = flags & SYN != 0;
         let from = packet.key.source_port(packet.direction);
         let to = packet.key.source_port(packet.direction.opposite());
+        let [sender, receiver] =
+            [packet.direction, packet.direction.opposite()].map(|way| packet.key.source_ip(way));
+        // What one end sends to itself is its own.
+        let is_to_itself = (sender, from) == (receiver, to);
         let is_answer = match packet.tcp.is_there() {
-            true if flags & SYN != 0 => flags & ACK != 0,
+            true if flags & SYN != 0 => flags & ACK != 0 && !is_to_itself,
             true => from.is_some_and(|port| port < 1_024) && to.is_some_and(|port| port >= 1_024),
             false => false,
         };
