@@ -69,8 +69,8 @@ pub const TUNNEL_DEPTH: usize = 7;
 /// MPLS labels, outermost first, that are kept in records; what is further in is left out.
 pub const RECORD_LABELS: usize = 9;
 
-/// Different encapsulations of flows (a tunnel's ends, MPLS labels, a third VLAN, and in half of the
-/// room also an identifier) in one run. Those with one find room by [`IDENTIFIED_LOOKS`]: of 15,000
+/// Different encapsulations of flows (a tunnel's ends, MPLS labels, a third VLAN, and in half of
+/// the room also an identifier) in one run. Those with one find room by [`IDENTIFIED_LOOKS`]: of 15,000
 /// nearly all, of 20,000 all but some 50, of 32,767 all but some 2,800. What finds none is missing
 /// in its flow's record, or has no identifier, and its packets are counted
 /// (`encapsulation_not_kept`).

@@ -9,6 +9,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
+use crate::decode::ip::IpHeader;
+use crate::decode::link::Network;
 use crate::flow::{PortKind, Tunnel};
 use crate::limits::{FRAGMENT_DATAGRAMS, FRAGMENT_LIFE_NS, KEY_VLANS};
 use crate::time::Tick;
@@ -27,16 +29,16 @@ impl Ports {
 
 /// What the fragments of one datagram share (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct DatagramKey {
-    pub(crate) source: [u8; 16],
-    pub(crate) destination: [u8; 16],
-    pub(crate) identification: u32,
-    pub(crate) vlan: [u16; KEY_VLANS],
+struct DatagramKey {
+    source: [u8; 16],
+    destination: [u8; 16],
+    identification: u32,
+    vlan: [u16; KEY_VLANS],
     /// What it came in: networks in tunnels may have the same addresses.
-    pub(crate) tunnel: Option<Tunnel>,
+    tunnel: Option<Tunnel>,
     /// See [`crate::decode::ip::Fragment::holds`].
-    pub(crate) holds: u8,
-    pub(crate) version: u8,
+    holds: u8,
+    version: u8,
 }
 
 /// What was of note among fragments. They are all in flows.
@@ -54,12 +56,12 @@ pub struct FragmentNotes {
 
 /// What a first fragment has said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FirstFragment {
+struct FirstFragment {
     /// The protocol after all extension headers.
-    pub(crate) protocol: u8,
-    pub(crate) ports: Ports,
+    protocol: u8,
+    ports: Ports,
     /// How much of the datagram it is, in bytes.
-    pub(crate) bytes: u32,
+    bytes: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -88,8 +90,38 @@ impl Fragments {
         std::mem::take(&mut self.notes)
     }
 
+    /// Protocol and ports of a packet: its own, or those of its datagram's first fragment.
+    pub(crate) fn resolve(
+        &mut self,
+        network: &Network,
+        tunnel: Option<Tunnel>,
+        header: &IpHeader,
+        (protocol, ports): (u8, Ports),
+        tick: Tick,
+    ) -> (u8, Ports) {
+        let Some(fragment) = header.fragment else { return (protocol, ports) };
+        let datagram = DatagramKey {
+            source: header.source,
+            destination: header.destination,
+            identification: fragment.identification,
+            vlan: network.key_vlans(),
+            tunnel,
+            holds: fragment.holds,
+            version: header.version,
+        };
+        let bytes = header.length.saturating_sub(fragment.header_bytes);
+        if fragment.offset == 0 {
+            self.remember(datagram, FirstFragment { protocol, ports, bytes }, tick);
+            (protocol, ports)
+        } else {
+            let start = u32::from(fragment.offset) * 8;
+            let first = self.recall(&datagram, start..start.saturating_add(bytes), tick);
+            first.map_or((protocol, ports), |first| (first.protocol, first.ports))
+        }
+    }
+
     /// A first fragment was seen. The latest one counts.
-    pub(crate) fn remember(&mut self, key: DatagramKey, first: FirstFragment, now: Tick) {
+    fn remember(&mut self, key: DatagramKey, first: FirstFragment, now: Tick) {
         if self.live(&key, now).is_some_and(|datagram| datagram.first != first) {
             self.notes.overlapping += 1;
         }
@@ -111,12 +143,7 @@ impl Fragments {
 
     /// The first fragment of a later one that is these `bytes` of the datagram, if it was seen in
     /// time.
-    pub(crate) fn recall(
-        &mut self,
-        key: &DatagramKey,
-        bytes: Range<u32>,
-        now: Tick,
-    ) -> Option<FirstFragment> {
+    fn recall(&mut self, key: &DatagramKey, bytes: Range<u32>, now: Tick) -> Option<FirstFragment> {
         let Some(datagram) = self.live(key, now) else {
             self.notes.alone += 1;
             return None;

@@ -34,13 +34,13 @@ pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
 use std::net::IpAddr;
 
 use crate::decode::carriers::Carriers;
-use crate::decode::fragments::{DatagramKey, FirstFragment, Fragments, Ports};
+use crate::decode::fragments::Fragments;
 use crate::decode::ip::IpHeader;
 use crate::decode::link::Network;
 use crate::decode::straight::TunnelMarks;
 use crate::decode::transport::Segment;
 use crate::flow::encapsulation::Number;
-use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher, Tunnel};
+use crate::flow::{Direction, Encapsulation, Encapsulations, Endpoint, FlowKey, KeyHasher};
 use crate::limits::{MAX_CORES, TUNNEL_DEPTH};
 use crate::source::{Frame, LinkType};
 use crate::sync::Arc;
@@ -452,38 +452,6 @@ impl Opened {
     fn layers(&self) -> Layers<'_> {
         let tunnel::Inside { network, header, .. } = &self.inside;
         Layers { network, header, segment: &self.segment }
-    }
-}
-
-impl Fragments {
-    /// Protocol and ports of a packet: its own, or those of its datagram's first fragment.
-    fn resolve(
-        &mut self,
-        network: &Network,
-        tunnel: Option<Tunnel>,
-        header: &IpHeader,
-        (protocol, ports): (u8, Ports),
-        tick: Tick,
-    ) -> (u8, Ports) {
-        let Some(fragment) = header.fragment else { return (protocol, ports) };
-        let datagram = DatagramKey {
-            source: header.source,
-            destination: header.destination,
-            identification: fragment.identification,
-            vlan: network.key_vlans(),
-            tunnel,
-            holds: fragment.holds,
-            version: header.version,
-        };
-        let bytes = header.length.saturating_sub(fragment.header_bytes);
-        if fragment.offset == 0 {
-            self.remember(datagram, FirstFragment { protocol, ports, bytes }, tick);
-            (protocol, ports)
-        } else {
-            let start = u32::from(fragment.offset) * 8;
-            let first = self.recall(&datagram, start..start.saturating_add(bytes), tick);
-            first.map_or((protocol, ports), |first| (first.protocol, first.ports))
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! A host's word counts for itself: a name for the device whose address the message comes from, an
 //! address for the MAC address that the message names beside it; in NetBIOS and of a DHCP client,
 //! where the frame is the host's own, only if that is the frame's too. In ARP it need not be:
-//! bridges of wireless networks put their own into the frame. Which MAC address a sender has is the rule of
-//! [`crate::devices`].
+//! bridges of wireless networks put their own into the frame. Which MAC address a sender has is the
+//! rule of [`crate::devices`].
 
 use std::net::IpAddr;
 

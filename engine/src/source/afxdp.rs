@@ -309,8 +309,8 @@ fn attach(
     }
 }
 
-/// Binds a socket to each of these queues, for all of which so much memory may be locked (`None`: as
-/// much as they want). Says how their frames come.
+/// Binds a socket to each of these queues, for all of which so much memory may be locked (`None`:
+/// as much as they want). Says how their frames come.
 fn bind(
     config: &TapConfig,
     interface: &Interface,
@@ -365,16 +365,13 @@ impl Ways {
     fn describe(&self, attachment: &Attachment) -> String {
         let Self { queues, copied, fewer, .. } = self;
         let plural = if *queues == 1 { "" } else { "s" };
-        match (attachment, copied) {
-            (Attachment::Generic(why), _) => {
-                format!("generic copy, {queues} queue{plural} ({why}){fewer}")
-            }
-            (Attachment::Native, Some(why)) => {
-                format!("native copy, {queues} queue{plural} ({why}){fewer}")
-            }
-            (Attachment::Native, None) => {
-                format!("native zero-copy, {queues} queue{plural}{fewer}")
-            }
+        let (place, why) = match attachment {
+            Attachment::Native => ("native", copied.as_ref()),
+            Attachment::Generic(why) => ("generic", Some(why)),
+        };
+        match why {
+            Some(why) => format!("{place} copy, {queues} queue{plural} ({why}){fewer}"),
+            None => format!("{place} zero-copy, {queues} queue{plural}{fewer}"),
         }
     }
 }

@@ -279,8 +279,8 @@ impl Slot {
         self.last_tick = self.last_tick.max(last);
     }
 
-    /// Counts another packet than the first; where the slot was `GUESSED`, only if it does not begin
-    /// another connection. See [`Slot::count`].
+    /// Counts another packet than the first; where the slot was `GUESSED`, only if it does not
+    /// begin another connection. See [`Slot::count`].
     #[inline(always)]
     pub(super) fn count_more<'a, const GUESSED: bool>(
         &mut self,

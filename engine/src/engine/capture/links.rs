@@ -29,8 +29,6 @@ pub(super) struct Watched<'a> {
     links: Links,
     ports: Vec<Port<'a>>,
     recruiter: Recruiter,
-    /// Whether what has gone can be opened anew, and what was added.
-    may_reopen: bool,
     last_look: Instant,
 }
 
@@ -41,6 +39,10 @@ struct Port<'a> {
     /// As it is called now.
     name: String,
     index: u32,
+    /// Whether each of its queues has a socket.
+    is_by_queue: bool,
+    /// Whether it can be opened anew where it has gone, and queues that were added.
+    may_reopen: bool,
     state: Link,
     /// As the kernel counts them.
     downs: u32,
@@ -73,7 +75,9 @@ impl<'a> Watched<'a> {
         let mut links = Links::default();
         let ports = sources.iter().zip(&accounts.names[..]).zip(&accounts.sources);
         let mut ports: Vec<_> = ports
-            .map(|((source, name), counters)| Port::new(&mut links, source, name, &counters.link))
+            .map(|((source, name), counters)| {
+                Port::new(&mut links, (source, may_reopen), name, &counters.link)
+            })
             .collect();
         let mut counting = Vec::with_capacity(cores);
         for (core, (interface, giver)) in givers.into_iter().enumerate() {
@@ -87,7 +91,7 @@ impl<'a> Watched<'a> {
             }
         }
         let recruiter = Recruiter { counting, threads: cores, has_exchange: cores > 1 };
-        Self { links, ports, recruiter, may_reopen, last_look: Instant::now() }
+        Self { links, ports, recruiter, last_look: Instant::now() }
     }
 
     /// Looks after all, when it is time.
@@ -99,15 +103,14 @@ impl<'a> Watched<'a> {
         for (port, source) in self.ports.iter_mut().zip(sources) {
             if port.state == Link::Gone {
                 if self.recruiter.is_heard() {
-                    port.come_back(&mut self.links, source, self.may_reopen, say);
+                    port.come_back(&mut self.links, source, say);
                 }
             } else {
-                let how = (source.is_by_queue(), self.may_reopen);
-                port.look(&mut self.links, how, say);
-                if port.state == Link::Up && source.is_by_queue() && self.may_reopen {
+                port.look(&mut self.links, say);
+                if port.state == Link::Up && port.is_by_queue && port.may_reopen {
                     port.grow(source, &mut self.recruiter, say);
                 }
-                if port.state == Link::Gone && self.may_reopen {
+                if port.state == Link::Gone && port.may_reopen {
                     port.givers[..port.open].iter().for_each(Giver::ask_back);
                 }
             }
@@ -116,7 +119,7 @@ impl<'a> Watched<'a> {
 
     /// Why there is nothing to wait for any more, if so: all are gone, for good.
     pub(super) fn end(&self) -> Option<Error> {
-        let is_over = !self.may_reopen && self.ports.iter().all(|port| port.state == Link::Gone);
+        let is_over = self.ports.iter().all(|port| port.state == Link::Gone && !port.may_reopen);
         let names: Vec<_> = self.ports.iter().map(|port| port.given).collect();
         let cause = if names.len() == 1 { "the interface is gone" } else { "all of them are gone" };
         is_over.then(|| {
@@ -127,11 +130,18 @@ impl<'a> Watched<'a> {
 }
 
 impl<'a> Port<'a> {
-    fn new(links: &mut Links, source: &Source, given: &'a str, counters: &'a LinkCounters) -> Self {
+    fn new(
+        links: &mut Links,
+        (source, may_reopen): (&Source, bool),
+        given: &'a str,
+        counters: &'a LinkCounters,
+    ) -> Self {
         let mut port = Self {
             given,
             name: given.to_owned(),
             index: 0,
+            is_by_queue: source.is_by_queue(),
+            may_reopen,
             state: Link::Up,
             downs: 0,
             queues: None,
@@ -166,7 +176,7 @@ impl<'a> Port<'a> {
     }
 
     /// Looks at an interface that was there when last looked at.
-    fn look(&mut self, links: &mut Links, how: (bool, bool), say: &mut dyn FnMut(&str)) {
+    fn look(&mut self, links: &mut Links, say: &mut dyn FnMut(&str)) {
         match links.look(self.index) {
             // The kernel does not say: next time.
             Err(_) => {}
@@ -174,7 +184,7 @@ impl<'a> Port<'a> {
             Ok(Some(link)) => {
                 self.follow_name(&link, say);
                 self.follow_state(&link, say);
-                self.follow_queues(links, how, say);
+                self.follow_queues(links, say);
                 self.check_queues(say);
             }
         }
@@ -206,36 +216,34 @@ impl<'a> Port<'a> {
         self.set(state);
     }
 
-    fn follow_queues(
-        &mut self,
-        links: &mut Links,
-        (is_by_queue, may_reopen): (bool, bool),
-        say: &mut dyn FnMut(&str),
-    ) {
+    fn follow_queues(&mut self, links: &mut Links, say: &mut dyn FnMut(&str)) {
         let now = links.rx_queues(self.index);
         let Some((before, now)) = self.queues.zip(now).filter(|(before, now)| before != now) else {
             return;
         };
         self.queues = Some(now);
         self.counters.queue_changes.add(1);
-        let what = match self.beyond(may_reopen) {
-            Some(what) if is_by_queue => what,
-            _ if is_by_queue && now as usize > self.open => "; they are opened".to_owned(),
-            _ => "; all its packets are seen".to_owned(),
+        let what = match self.beyond() {
+            Some(what) => what,
+            None if self.is_by_queue && now as usize > self.open => "; they are opened".to_owned(),
+            None => "; all its packets are seen".to_owned(),
         };
         say(&format!("{} has {now} receive queues now, not {before}{what}", self.given));
     }
 
     /// What is to be said of queues for which there are no threads, if there are any.
-    fn beyond(&self, may_reopen: bool) -> Option<String> {
+    fn beyond(&self) -> Option<String> {
         let threads = self.givers.len() + self.spares.len();
         // With privileges there is a thread for each that flowtap can have.
-        let again =
-            "start flowtap again (with --keep-privileges it opens those that are added), or";
-        let again = if may_reopen { "" } else { again };
-        (self.queues? as usize > threads).then(|| {
+        let again = match self.may_reopen {
+            true => "",
+            false => {
+                "start flowtap again (with --keep-privileges it opens those that are added), or "
+            }
+        };
+        (self.is_by_queue && self.queues? as usize > threads).then(|| {
             format!(
-                "; packets of those beyond {threads} pass on to the host: {again} go back with \
+                "; packets of those beyond {threads} pass on to the host: {again}go back with \
                  ethtool -L"
             )
         })
@@ -292,18 +300,12 @@ impl<'a> Port<'a> {
 
     /// Opens another interface of this name in the place of the one that is gone, when there is
     /// one.
-    fn come_back(
-        &mut self,
-        links: &mut Links,
-        source: &mut Source,
-        may_reopen: bool,
-        say: &mut dyn FnMut(&str),
-    ) {
+    fn come_back(&mut self, links: &mut Links, source: &mut Source, say: &mut dyn FnMut(&str)) {
         if self.last_try.is_some_and(|last| last.elapsed() < REOPEN_EVERY) {
             return;
         }
         let Some(index) = links.find(self.given) else { return };
-        if !may_reopen {
+        if !self.may_reopen {
             let refusal = "flowtap has given up the privileges to open it; start it again, \
                            with --keep-privileges";
             return self.refuse("is there again", refusal.to_owned(), say);
@@ -324,15 +326,13 @@ impl<'a> Port<'a> {
                 self.begin(links, source.index());
                 self.counters.reopenings.add(1);
                 say(&format!("{} is there again: {}", self.given, source.description()));
-                if source.is_by_queue() {
+                if self.is_by_queue {
                     let link = links.look(index).ok().flatten();
                     link.and_then(|link| of_choice(self.given, link.promiscuity))
                         .iter()
                         .for_each(|text| say(text));
                 }
-                if source.is_by_queue()
-                    && let Some(what) = self.beyond(may_reopen)
-                {
+                if let Some(what) = self.beyond() {
                     say(&format!("{} has more receive queues than before{what}", self.given));
                 }
             }
