@@ -214,3 +214,16 @@ fn a_name_that_is_good_comes_before_one_that_was_then_servers_then_reverse_look_
     table.add(Some(ip(1)), ip(9), &answer.by(AnswerWay::Reverse), false);
     assert_eq!(ask(&table, 5, 1, 9), "host.isp 5");
 }
+
+/// As it is where the beginning of its datagram was read before the whole.
+#[test]
+fn an_answer_that_is_read_again_is_kept_once() {
+    for (is_again, kept) in [(false, 3), (true, 2)] {
+        let mut table = Addresses::new(100);
+        let place = Place { ordinal: 1, recording: 0 };
+        let answer = Answer::new(SECOND, place, 60, "a.example".into(), NameService::Dns);
+        table.add(Some(ip(1)), ip(9), &answer, false);
+        table.add(Some(ip(1)), ip(9), &answer, is_again);
+        assert_eq!(table.answers(), kept, "of the client, and of all");
+    }
+}

@@ -309,3 +309,29 @@ fn an_answer_in_fragments_is_one_answer() {
     check(&[begun], 3, &[(TransactionEnd::Unsolicited, 1)]);
     check(&[Said { extent: Extent::Beginning(3), ..QUERY }, QUERY, ANSWER], 3, &[(answered(0), 1)]);
 }
+
+/// Spoofed first fragments: each is in the log once, and what waits and what goes there at once is
+/// bounded.
+#[test]
+fn beginnings_that_wait_are_bounded() {
+    const ALL: u16 = 2_000;
+    let name = "a".repeat(250);
+    let records = [(&*name, 1); 64];
+    let mut log = Log::new();
+    for id in 0..ALL {
+        let extent = Extent::Beginning(id.into());
+        log.say(&Said { id, question: None, records: &records, extent, ..ANSWER });
+        assert!(log.transactions.begun_bytes <= BEGUN_TRANSACTION_BYTES);
+    }
+    assert!(log.transactions.begun_bytes > BEGUN_TRANSACTION_BYTES / 2, "the others wait");
+    (0..ALL).for_each(|id| log.transactions.lose(id.into()));
+    log.transactions.finish();
+    assert_eq!((log.transactions.begun.len(), log.transactions.begun_bytes), (0, 0));
+    let mut all = 0;
+    for batch in log.over.try_iter() {
+        let last = batch.last().map_or(0, DnsTransaction::bytes);
+        assert!(bytes_of(&batch) - last < TRANSACTION_BATCH_BYTES);
+        all += batch.len();
+    }
+    assert_eq!(all, usize::from(ALL));
+}

@@ -92,6 +92,11 @@ fn what_a_proxy_passes_on_is_read_too() {
         check_client(&[&[header, get].concat()], &all[..2], none);
         check_client(&[header, b"nothing"], &[], none);
         check_client(&[&header[..9]], &[], unfinished);
+        // What is behind it overtakes its beginning.
+        let mut flow = Flow::new(TCP, 443);
+        assert_eq!(flow.see(FROM_CLIENT, 109, &[&header[9..], &hello].concat()), []);
+        let found = flow.see(FROM_CLIENT, 100, &header[..9]);
+        assert!(found.contains(&Finding::Flow(sni.clone())), "{found:?}");
     }
 }
 
