@@ -121,7 +121,7 @@ pub(crate) fn web() -> Vec<Captured> {
             2 => (true, SYN, 0, Vec::new()),
             3 => (false, SYN | ACK, 0, Vec::new()),
             4 => (true, ACK, 1, hello(1, &data(300))),
-            5 => (false, ACK, 1, hello(2, &data(100))),
+            5 => (false, ACK, 1, server_hello(session, &data(100))),
             39 => (true, FIN | ACK, 310, Vec::new()),
             // One acknowledges two.
             _ if nth % 3 == 2 => (true, ACK, 310, Vec::new()),
@@ -139,6 +139,22 @@ pub(crate) fn web() -> Vec<Captured> {
         Captured { bytes, timestamp: at }
     };
     all.into_iter().enumerate().map(packet).collect()
+}
+
+/// A ServerHello of these bytes: in four sessions of five it is of TLS 1.3, which shows in its cipher
+/// suite.
+fn server_hello(session: usize, random: &[u8]) -> Vec<u8> {
+    let cipher = if session % 5 == 0 { [0xc0, 0x2f] } else { [0x13, 0x01] };
+    let mut body = random.to_vec();
+    // Behind the version and the random bytes, an identifier of 32 bytes; and two extensions.
+    (body[..2].copy_from_slice(&[3, 3]), body[34] = 32);
+    body[67..72].copy_from_slice(&[cipher[0], cipher[1], 0, 0, 28]);
+    body[72..76].copy_from_slice(&[0, 51, 0, 18]);
+    body[94..].copy_from_slice(&[0, 43, 0, 2, 3, 4]);
+    if cipher[0] != 0x13 {
+        body[95] = 0xff;
+    }
+    hello(2, &body)
 }
 
 /// A record of TLS with one message of this type (RFC 8446 sections 4 and 5.1).

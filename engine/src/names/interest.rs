@@ -100,6 +100,12 @@ pub fn follow_ups(bytes: &[u8]) -> u8 {
     pieces.clamp(FOLLOW_UPS, MOST_FOLLOW_UPS)
 }
 
+/// Whether nothing that is read follows in its direction, once all is there of what these bytes begin.
+#[inline]
+pub(super) fn is_last_beginning(bytes: &[u8]) -> bool {
+    matches!(beginning(bytes), Some(Beginning::Tls | Beginning::Ssh))
+}
+
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
     match service(ports) {
         Some(service) => !service.is_refused(bytes),

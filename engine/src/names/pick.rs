@@ -24,7 +24,8 @@ use crate::flow::record::tcp_flags::SYN;
 use crate::flow::{Direction, PortKind};
 use crate::limits::{LONE_FRAGMENTS, NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES};
 use crate::names::interest::{
-    OVERTAKEN, Service, beginning, follow_ups, may_begin, may_want_datagram, port, service, wants,
+    OVERTAKEN, Service, beginning, follow_ups, is_last_beginning, may_begin, may_want_datagram,
+    port, service, wants,
 };
 use crate::time::{SECOND_NS, Tick};
 
@@ -254,12 +255,16 @@ impl Place {
         }
         let is_wanted =
             self.left > 0 || wants(TCP, ports(packet), bytes, self.seen.into(), is_next);
+        let mut has_said_all = false;
         match self.left {
-            0 if is_wanted => self.left = follow_ups(bytes),
+            0 if is_wanted => {
+                self.left = follow_ups(bytes);
+                has_said_all = self.left == 0 && is_last_beginning(bytes);
+            }
             0 | Self::ALWAYS => {}
             _ => self.left -= 1,
         }
-        let is_over = u32::from(self.seen) + 1 >= NAME_LOOKS && self.left == 0;
+        let is_over = has_said_all || u32::from(self.seen) + 1 >= NAME_LOOKS && self.left == 0;
         self.seen = if is_over { Self::DONE } else { (self.seen + 1).min(Self::DONE - 1) };
         is_wanted
     }
@@ -438,6 +443,21 @@ mod tests {
         picks(&[(0, 100, b"\x16"), (0, 101, b"\x03\x01\0")], &[true, true]);
         picks(&[(0, 100, REST), (0, 111, b"GET / HTTP/1.1")], &[false, true]);
         picks(&[(0, 100, REST), (0, 111, REST), (0, 122, HELLO)], &[false, false, true]);
+    }
+
+    #[test]
+    fn behind_a_whole_hello_nothing_is_looked_at_until_the_next_connection() {
+        let client: &[u8] = b"\x16\x03\x01\0\x04\x01\0\0\0";
+        let mut server = [&b"\x16\x03\x03\0\x2c\x02\0\0\x28\x03\x03"[..], &[0; 38]].concat();
+        for (cipher, follow_ups) in [(0x13, 0), (0xc0, 3)] {
+            server[5 + 4 + 35] = cipher;
+            for (hello, left) in [(client, 0), (&server, follow_ups)] {
+                let segments = [(SYN, b"".as_slice()), (0, hello), (0, REST), (0, REST), (0, REST)];
+                let again = [(0, hello), (SYN, b""), (0, hello)];
+                let rest = [false, true, left > 0, left > 0, left > 0, left > 0, false, true];
+                check(443, &[&segments[..], &again].concat(), &rest);
+            }
+        }
     }
 
     #[test]

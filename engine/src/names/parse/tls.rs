@@ -28,6 +28,8 @@ const SERVER_HELLO: u8 = 2;
 /// Versions whose servers show their certificates.
 const SSL_3: u16 = 0x0300;
 const TLS_1_2: u16 = 0x0303;
+/// The first byte of all cipher suites of TLS 1.3.
+const OF_TLS_1_3: u8 = 0x13;
 /// The longest record (RFC 5246 section 6.2.3); TLS 1.3 allows less.
 const RECORD_BYTES: usize = (1 << 14) + 2_048;
 /// encrypted_client_hello (RFC 9849 section 5), and the type of the one that others see.
@@ -75,8 +77,9 @@ fn with_certificate(
 /// So many records are looked at to tell whether more are of use.
 const LOOKED_AT: usize = 4;
 
-/// Whether the records that begin `stream` surely have all that is read of them: a ClientHello, or
-/// what comes before something else than a handshake. In constant time.
+/// Whether the records that begin `stream` surely have all that is read of them: a ClientHello, a
+/// ServerHello whose certificate is encrypted, or what comes before something else than a
+/// handshake. In constant time.
 pub(crate) fn is_whole(stream: &[u8]) -> bool {
     let mut rest = stream;
     for nth in 0..LOOKED_AT {
@@ -85,7 +88,7 @@ pub(crate) fn is_whole(stream: &[u8]) -> bool {
         let end = RECORD_HEADER + length;
         let Some(content) = rest.get(RECORD_HEADER..end) else { return false };
         if nth == 0
-            && content.first() == Some(&CLIENT_HELLO)
+            && (content.first() == Some(&CLIENT_HELLO) || is_of_1_3(content))
             && be24(content, 1).is_some_and(|length| MESSAGE_HEADER + length <= content.len())
         {
             return true;
@@ -93,6 +96,16 @@ pub(crate) fn is_whole(stream: &[u8]) -> bool {
         rest = &rest[end..];
     }
     false
+}
+
+/// Whether a ServerHello is of TLS 1.3, by its cipher suite, which no other version has (RFC 8446
+/// section B.4): no certificate in the clear follows.
+fn is_of_1_3(message: &[u8]) -> bool {
+    // Type and length, version, and random bytes.
+    const SESSION_AT: usize = MESSAGE_HEADER + 2 + 32;
+    let session_bytes = message.get(SESSION_AT).map_or(0, |&length| usize::from(length));
+    message.first() == Some(&SERVER_HELLO)
+        && message.get(SESSION_AT + 1 + session_bytes) == Some(&OF_TLS_1_3)
 }
 
 /// How long the records are that hold the ClientHello which begins `stream`, at least.
