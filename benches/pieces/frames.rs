@@ -144,10 +144,11 @@ pub(crate) fn web() -> Vec<Captured> {
 /// A ServerHello of these bytes: in four sessions of five it is of TLS 1.3, which shows in its cipher
 /// suite.
 fn server_hello(session: usize, random: &[u8]) -> Vec<u8> {
-    let cipher = if session % 5 == 0 { [0xc0, 0x2f] } else { [0x13, 0x01] };
+    let cipher = if session.is_multiple_of(5) { [0xc0, 0x2f] } else { [0x13, 0x01] };
     let mut body = random.to_vec();
     // Behind the version and the random bytes, an identifier of 32 bytes; and two extensions.
-    (body[..2].copy_from_slice(&[3, 3]), body[34] = 32);
+    body[..2].copy_from_slice(&[3, 3]);
+    body[34] = 32;
     body[67..72].copy_from_slice(&[cipher[0], cipher[1], 0, 0, 28]);
     body[72..76].copy_from_slice(&[0, 51, 0, 18]);
     body[94..].copy_from_slice(&[0, 43, 0, 2, 3, 4]);

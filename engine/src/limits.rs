@@ -529,12 +529,21 @@ pub const DEFAULT_MAX_NAMES: usize = 500_000;
 /// The most that `--max-names` may ask for.
 pub const MAX_NAMES: usize = 100_000_000;
 
-/// Answers that are kept of one client and address, or of one address. With more, one stands for
-/// another that renews it.
-pub const ANSWERS_KEPT: usize = 32;
+/// Answers that are kept of one client and address, or of one address: flows are named once they are
+/// over, by what there was when they began. With more, one of the earliest stands for another that
+/// renews it.
+pub const ANSWERS_KEPT: usize = 4_096;
 
-/// Messages about itself that are kept of one flow: the first.
-pub const FACTS_KEPT: usize = 16;
+/// Answers that are compared for the name of one flow: the latest before it.
+pub const ANSWERS_COMPARED: usize = 64;
+
+/// A client that has more than one in so many of all answers has more than its share: where there
+/// is no room, answers to it go before those to others.
+pub const ANSWERS_SHARE: usize = 16;
+
+/// Messages that are kept of one flow key, until their flows are labelled: the first, and the
+/// latest.
+pub const FACTS_KEPT: usize = 1_024;
 
 /// Entries of one flow key of what was spoken on it. With more, two that are alike become one that
 /// goes from the first to the last; of those that are not the earliest goes, and is counted.

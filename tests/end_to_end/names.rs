@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("names::any_number_of_workers_gives_the_same_names", workers_agree),
         Trial::test("names::recordings_of_the_same_hours_are_told_apart", same_hours),
         Trial::test("names::a_flow_that_goes_on_keeps_its_name", long_flow),
+        Trial::test("names::an_address_with_many_names_has_the_one_of_the_time", many_names),
         Trial::test("names::a_flood_costs_names_and_nothing_else", flood::flood),
         Trial::test("names::answers_in_fragments_are_joined", fragments::joined),
         Trial::test("names::a_flood_of_fragments_hides_no_answer", fragments::flood),
@@ -234,23 +235,55 @@ fn long_flow() -> Outcome {
     let file = folder.path().join("made.pcap");
     let mut events = vec![(0, Asks(1, 1, "a.example")), (10, Answers(1, 1, "a.example", 9, 10))];
     events.push((500, Sends(1, 5_000, 9)));
-    for second in 1..=1_000 {
+    for second in 1..=5_000 {
         let id = u16::try_from(second).expect("it is small");
-        let name = if second < 900 { "a.example" } else { "b.example" };
+        let name = if second < 4_900 { "a.example" } else { "b.example" };
         events.push((second * 1_000, Asks(1, id, name)));
         events.push((second * 1_000 + 10, Answers(1, id, name, 9, 10)));
         events.push((second * 1_000 + 500, Sends(1, 5_000, 9)));
     }
-    events.push((1_000_600, Sends(1, 5_001, 9)));
+    events.push((5_000_600, Sends(1, 5_001, 9)));
     write_pcap(&file, events.iter().map(|(ms, event)| (*ms, frame(event))));
     let records = records(&file, &[])?;
-    let got = names(&json_lines(&records.join("\n"))?);
+    let mut got = names(&json_lines(&records.join("\n"))?);
+    // It has parts.
+    got.dedup();
     let want = [(5_000, "a.example dns 490"), (5_001, "b.example dns 590")];
     let want = want.map(|(port, name)| (port, name.to_owned()));
     ensure(got == want, format!("{got:?}"))?;
     let names = &ledger(&file, &[])?["names"];
     ensure(names["evicted"] == 0, format!("{names}"))?;
-    ensure(names["merged"].as_u64().is_some_and(|n| n > 1_000), format!("{names}"))
+    ensure(names["merged"].as_u64().is_some_and(|n| n > 800), format!("{names}"))
+}
+
+/// A client asks for another name of one address each second, and sends there each time; and one
+/// flow goes on all the while, in parts.
+fn many_names() -> Outcome {
+    const LONG: u16 = 5_900;
+    let folder = folder();
+    let file = folder.path().join("made.pcap");
+    let (mut events, mut want) = (Vec::new(), Vec::new());
+    for second in 1..=400 {
+        let name: &'static str = format!("{second}.example").leak();
+        let ms = u64::from(second) * 1_000;
+        events.push((ms, Asks(1, second, name)));
+        events.push((ms + 10, Answers(1, second, name, 9, 60)));
+        events.push((ms + 500, Sends(1, 5_000 + second, 9)));
+        events.push((ms + 600, Sends(1, LONG, 9)));
+        let doubt = if second == 1 { "" } else { " ambiguous" };
+        want.push((5_000 + u64::from(second), format!("{name} dns 490{doubt}")));
+    }
+    write_pcap(&file, events.iter().map(|(ms, event)| (*ms, frame(event))));
+    for workers in ["1", "8"] {
+        let more = ["--workers", workers, "--active-timeout", "60s"];
+        let got = names(&json_lines(&records(&file, &more)?.join("\n"))?);
+        let (parts, got): (Vec<_>, Vec<_>) =
+            got.into_iter().partition(|(port, _)| *port == u64::from(LONG));
+        ensure(got == want, format!("{workers} workers: {got:?}"))?;
+        let is_first = |(_, name): &Named| name == "1.example dns 590";
+        ensure(parts.len() == 7 && parts.iter().all(is_first), format!("{parts:?}"))?;
+    }
+    Ok(())
 }
 
 /// The ledger of a run over a file.

@@ -8,12 +8,15 @@ mod answer;
 
 pub use answer::{Answer, Moment};
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::limits::ANSWERS_KEPT;
-use crate::names::NameService;
+use crate::limits::{ANSWERS_COMPARED, ANSWERS_KEPT, ANSWERS_SHARE, KEY_VLANS};
 use crate::names::aging::Aging;
+use crate::names::history::{History, Ordered};
+use crate::names::{AnswerWay, NameService};
 use crate::sync::Arc;
+use crate::sync::hash::Seed;
 use crate::sync::shared_map::{Reader, Writer};
 use crate::time::Timestamp;
 
@@ -61,72 +64,142 @@ pub struct AddressName {
     pub doubt: Option<Doubt>,
 }
 
+/// Who asks for names: a host in its network. Others may have the same addresses in other networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// The tags of its frames, as flow keys have them.
+    pub vlan: [u16; KEY_VLANS],
+    /// Its address.
+    pub address: IpAddr,
+}
+
 /// Who asked, if that matters, and the address that was the answer.
-type Asked = (Option<IpAddr>, IpAddr);
+type Asked = (Option<Client>, IpAddr);
 
 /// Names of all addresses, for who reads them.
 #[derive(Debug, Clone)]
 pub struct AddressesView {
-    answers: Reader<Asked, Box<[Answer]>>,
+    answers: Reader<Asked, Entry>,
 }
 
 impl AddressesView {
-    /// The name of `address` as `client` knew it at `moment`: by an answer to the client itself,
-    /// or else by any.
+    /// The name of `address` as `client` knew it at `moment`: by an answer to the client itself or to
+    /// all hosts of its network, or else by any.
     #[must_use]
-    pub fn name_of(&self, client: IpAddr, address: IpAddr, moment: Moment) -> Option<AddressName> {
-        let choose_of = |client: Option<IpAddr>| {
-            self.answers.with(&(client, address), |all| choose(all, moment, client.is_none()))?
+    pub fn name_of(&self, client: Client, address: IpAddr, moment: Moment) -> Option<AddressName> {
+        let to_client = self.answers.with(&(Some(client), address), |own| {
+            let best = own.known_at(moment).min_by_key(|known| known.rank(client))?;
+            let with_heard = |all: &Entry| own.name_with_heard(all, client, moment);
+            if best.rank(client) == Known::BEST {
+                None
+            } else {
+                self.answers.with(&(None, address), with_heard)
+            }
+            .unwrap_or_else(|| name_by(own.known_at(moment), client, false))
+        });
+        let to_any = || {
+            self.answers
+                .with(&(None, address), |all| name_by(all.known_at(moment), client, true))?
         };
-        choose_of(Some(client)).or_else(|| choose_of(None))
+        to_client.flatten().or_else(to_any)
     }
 }
 
-/// The name by `answers`, which are in the order of time, of those that still count at `moment`: one
-/// that somebody asked for rather than a server's on the way or the answer to a reverse look-up,
-/// one whose life is not over, by the first service that has any; and of them the latest.
-fn choose(answers: &[Answer], moment: Moment, is_by_others: bool) -> Option<AddressName> {
-    let counting = || {
-        let with_age = |answer| Answer::age_at(answer, moment).map(|age| (answer, age));
-        answers.iter().rev().filter_map(with_age)
-    };
-    let rank =
-        |(answer, (_, is_stale)): &(&Answer, (u64, bool))| (answer.way, *is_stale, answer.service);
-    // Of several the first that comes here, which is the latest.
-    let (best, (age_ns, is_stale)) = counting().min_by_key(rank)?;
-    let is_ambiguous = counting().any(|(other, (_, other_is_stale))| {
-        other.name != best.name && other.is_like(best) && other_is_stale <= is_stale
+/// An answer that counts.
+#[derive(Debug, Clone, Copy)]
+struct Known<'a> {
+    answer: &'a Answer,
+    age_ns: u64,
+    is_stale: bool,
+}
+
+impl Known<'_> {
+    const BEST: (AnswerWay, bool, NameService, bool) =
+        (AnswerWay::Asked, false, NameService::Dns, false);
+
+    /// The least is the best: one that somebody asked for rather than a server's on the way or the
+    /// answer to a reverse look-up, one whose life is not over, by the first service that has any,
+    /// in the client's own network.
+    fn rank(&self, client: Client) -> (AnswerWay, bool, NameService, bool) {
+        let Self { answer, is_stale, .. } = *self;
+        (answer.way, is_stale, answer.service, answer.vlan != client.vlan)
+    }
+}
+
+/// The name by those that are `known`, of which the latest comes first: of several that are as good,
+/// by that one. Whether somebody else asked is known where those are answers to any.
+fn name_by<'a>(
+    known: impl Iterator<Item = Known<'a>> + Clone,
+    client: Client,
+    is_to_any: bool,
+) -> Option<AddressName> {
+    let best = known.clone().min_by_key(|known| known.rank(client))?;
+    let Known { answer, age_ns, is_stale } = best;
+    let is_ambiguous = known.clone().any(|other| {
+        other.answer.name != answer.name
+            && other.answer.is_like(answer)
+            && other.rank(client) <= best.rank(client)
     });
-    // All hosts hear the answers of mDNS, and who says its own name by NetBIOS tells all.
-    let is_by_others =
-        is_by_others && matches!(best.service, NameService::Dns | NameService::Llmnr);
     let doubts = [
         (is_ambiguous, Doubt::Ambiguous),
-        (is_by_others, Doubt::OtherClient),
+        (is_to_any && !answer.is_heard_in(client), Doubt::OtherClient),
         (is_stale, Doubt::Stale),
     ];
     Some(AddressName {
-        name: Arc::clone(&best.name),
-        service: best.service,
+        name: Arc::clone(&answer.name),
+        service: answer.service,
         age_ns,
         doubt: doubts.into_iter().find(|(is_so, _)| *is_so).map(|(_, doubt)| doubt),
     })
 }
 
+/// The answers to one question.
+#[derive(Debug)]
+struct Entry {
+    /// No other entry has it, of this question or another.
+    number: u64,
+    answers: History<Answer>,
+}
+
+impl Entry {
+    /// Those that count at a moment, as many of the latest as are compared.
+    fn known_at(&self, moment: Moment) -> impl Iterator<Item = Known<'_>> + Clone {
+        let seen = self.answers.back_from(move |answer| answer.time <= moment.time);
+        let counting = seen.filter_map(move |answer| {
+            let (age_ns, is_stale) = answer.age_at(moment)?;
+            Some(Known { answer, age_ns, is_stale })
+        });
+        counting.take(ANSWERS_COMPARED)
+    }
+
+    /// The name by these answers to `client`, and those of `all` that it hears.
+    fn name_with_heard(&self, all: &Self, client: Client, moment: Moment) -> Option<AddressName> {
+        let heard = all.known_at(moment).filter(|known| known.answer.is_heard_in(client));
+        name_by(self.known_at(moment).chain(heard), client, false)
+    }
+}
+
 /// The table, for its one writer.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    entries: Writer<Asked, Box<[Answer]>>,
-    aging: Aging<Asked>,
+    entries: Writer<Asked, Entry>,
+    /// Each with its number, as a question may be forgotten and come again.
+    aging: Aging<(Asked, u64)>,
     max_answers: usize,
     /// In all entries.
     answers: usize,
+    /// Answers to each client that has any.
+    clients: HashMap<Client, usize, Seed>,
+    /// Clients that have more than their share.
+    with_many: usize,
+    /// Entries that there were.
+    numbers: u64,
 }
 
 impl Addresses {
     pub(super) fn new(max_answers: usize) -> Self {
-        let (entries, aging) = Default::default();
-        Self { entries, aging, max_answers, answers: 0 }
+        let (entries, aging, clients) = Default::default();
+        Self { entries, aging, max_answers, answers: 0, clients, with_many: 0, numbers: 0 }
     }
 
     pub(super) fn view(&self) -> AddressesView {
@@ -141,7 +214,7 @@ impl Addresses {
     /// Keeps an answer to `client`, if one client asked. It may have been kept if it `is_again`.
     pub(super) fn add(
         &mut self,
-        client: Option<IpAddr>,
+        client: Option<Client>,
         address: IpAddr,
         answer: &Answer,
         is_again: bool,
@@ -170,31 +243,84 @@ impl Addresses {
         outcome: &mut Outcome,
     ) {
         let entries = &mut self.entries;
-        if let Some(mut all) = entries.with(&asked, |before| before.to_vec()) {
-            let before = all.len();
-            let place = all.partition_point(|other| other.order() <= answer.order());
-            match all.last_mut() {
-                Some(last) if place == before && is_enough(last) => last.absorb(answer),
-                _ => all.insert(place, answer.clone()),
+        let before = entries.with(&asked, |Entry { number, answers }| {
+            let last = answers.latest();
+            let mut after = if last.order() <= answer.order() && is_enough(last) {
+                let mut both = last.clone();
+                both.absorb(answer);
+                answers.with_latest(both)
+            } else {
+                answers.with(answer.clone())
+            };
+            if after.len() > ANSWERS_KEPT {
+                after = after.with_earliest(|earliest| make_room(earliest, outcome));
             }
-            if all.len() > ANSWERS_KEPT {
-                make_room(&mut all, outcome);
-            }
-            self.answers += all.len() - before;
-            entries.insert(asked, all.into());
-        } else {
-            entries.insert(asked, Box::new([answer.clone()]));
-            self.aging.add(asked, stamp(answer));
-            self.answers += 1;
-        }
+            (answers.len(), Entry { number: *number, answers: after })
+        });
+        let (len, entry) = before.unwrap_or_else(|| {
+            self.numbers += 1;
+            self.aging.add((asked, self.numbers), stamp(answer));
+            (0, Entry { number: self.numbers, answers: History::new(answer.clone()) })
+        });
+        let more = entry.answers.len() - len;
+        entries.insert(asked, entry);
+        self.answers += more;
+        self.count(asked, |answers| answers + more);
         while self.answers > self.max_answers {
-            let renewed = |asked: &Asked, _| entries.with(asked, |all| all.last().map(stamp))?;
-            let Some(oldest) = self.aging.oldest(renewed) else { break };
-            let gone = entries.remove(&oldest, |answers| answers.len()).unwrap_or_default();
-            self.answers -= gone;
+            let Some(gone) = self.evict(answer.time) else { break };
             outcome.evicted += gone as u64;
         }
     }
+
+    /// Evicts the answers to one question: one of which none counts any more, or else, where some
+    /// clients have more than their share, one of theirs, or else what was not renewed for longest.
+    /// How many there were.
+    fn evict(&mut self, now: Timestamp) -> Option<usize> {
+        let Self { entries, clients, max_answers, .. } = self;
+        let some_have_much = self.with_many > 0;
+        let latest = |(asked, number): &(Asked, u64)| {
+            let of_it =
+                |entry: &Entry| (entry.number == *number).then(|| stamp(entry.answers.latest()));
+            entries.with(asked, of_it)?
+        };
+        let has_much = |asked: &Asked| match asked.0 {
+            Some(client) => {
+                clients.get(&client).is_some_and(|answers| is_much(*answers, *max_answers))
+            }
+            // Whoever has asked much has put much there.
+            None => some_have_much,
+        };
+        let rank = |(asked, _): &(Asked, u64)| {
+            let is_over = entries.with(asked, |entry| entry.answers.latest().is_over(now));
+            let is_spared = some_have_much && !has_much(asked);
+            match is_over {
+                Some(false) if is_spared => None,
+                is_over => Some(is_over == Some(false)),
+            }
+        };
+        let (asked, _) = self.aging.first_of(|key, _| latest(key), rank)?;
+        let gone = self.entries.remove(&asked, |entry| entry.answers.len()).unwrap_or_default();
+        self.answers -= gone;
+        self.count(asked, |answers| answers - gone);
+        Some(gone)
+    }
+
+    /// Counts the answers to a client.
+    fn count(&mut self, asked: Asked, change: impl FnOnce(usize) -> usize) {
+        let Some(client) = asked.0 else { return };
+        let answers = self.clients.entry(client).or_default();
+        let before = std::mem::replace(answers, change(*answers));
+        let (had, has) = (is_much(before, self.max_answers), is_much(*answers, self.max_answers));
+        self.with_many = self.with_many + usize::from(has) - usize::from(had);
+        if *answers == 0 {
+            self.clients.remove(&client);
+        }
+    }
+}
+
+/// Whether so many answers are more than one client's share.
+fn is_much(answers: usize, max_answers: usize) -> bool {
+    answers > max_answers / ANSWERS_SHARE
 }
 
 /// What became of others for an answer.

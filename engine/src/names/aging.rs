@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 /// nothing here takes long, however many there are.
 const CHUNK: usize = 1_024;
 
+/// Keys of which one is chosen that goes before others.
+const LOOKED_THROUGH: usize = 16;
+
 /// The keys of a table in the order in which they were last looked at, each with a stamp.
 ///
 /// Who wants room takes the oldest, and either evicts it or, if it was renewed in the meantime,
@@ -61,6 +64,54 @@ impl<K> Aging<K> {
             }
         }
         None
+    }
+
+    /// The key to evict, where some are to go before others that are older: of the first that were
+    /// not renewed ([`LOOKED_THROUGH`] at most) the first of the least rank. Those without a rank
+    /// are spared, if there are others, and go round.
+    pub(super) fn first_of<R: Ord>(
+        &mut self,
+        stamp_of: impl Fn(&K, u64) -> Option<u64>,
+        rank_of: impl Fn(&K) -> Option<R>,
+    ) -> Option<K> {
+        let mut ranked: Vec<(R, K, u64)> = Vec::with_capacity(LOOKED_THROUGH);
+        let mut spared = None;
+        let mut looked = 0;
+        for _ in 0..=2 * self.len {
+            if looked == LOOKED_THROUGH {
+                break;
+            }
+            let Some((key, stamp)) = self.pop() else { break };
+            match stamp_of(&key, stamp) {
+                None => continue,
+                Some(renewed) if renewed > stamp => {
+                    self.add(key, renewed);
+                    continue;
+                }
+                Some(_) => looked += 1,
+            }
+            match rank_of(&key) {
+                Some(rank) => ranked.push((rank, key, stamp)),
+                None if spared.is_none() => spared = Some((key, stamp)),
+                None => self.add(key, stamp),
+            }
+        }
+        let least = ranked.iter().enumerate().min_by_key(|(_, (rank, ..))| rank);
+        let Some((at, _)) = least else { return spared.map(|(key, _)| key) };
+        let (_, first, _) = ranked.remove(at);
+        ranked.into_iter().rev().for_each(|(_, key, stamp)| self.give_back(key, stamp));
+        spared.into_iter().for_each(|(key, stamp)| self.add(key, stamp));
+        Some(first)
+    }
+
+    /// Puts a key in front of all others.
+    fn give_back(&mut self, key: K, stamp: u64) {
+        if self.chunks.front().is_none_or(|first| first.len() >= CHUNK) {
+            self.chunks.push_front(VecDeque::with_capacity(CHUNK));
+            self.next += 1;
+        }
+        self.chunks.front_mut().expect("one was there or made").push_front((key, stamp));
+        self.len += 1;
     }
 
     #[cfg(test)]
@@ -154,6 +205,25 @@ mod tests {
         });
         assert!(evicted.eq((0..1_000).map(|number| 100 * number)));
         assert_eq!((aging.len(), aging.chunks.len()), (0, 0));
+    }
+
+    #[test]
+    fn of_the_first_the_least_rank_goes_and_who_has_none_is_spared() {
+        let mut aging = Aging::default();
+        (0..3_000).for_each(|key| aging.add(key, 0));
+        let mut next =
+            |rank_of: fn(&i32) -> Option<i32>| aging.first_of(|_, stamp| Some(stamp), rank_of);
+        assert_eq!(next(|key| Some(i32::from(*key != 5))), Some(5));
+        assert_eq!(next(|key| Some(i32::from(*key != 40))), Some(0), "it is too far behind");
+        assert_eq!(next(|key| (*key == 8).then_some(0)), Some(8));
+        // These were spared, and are the last now.
+        assert_eq!(next(|key| (*key > 17).then_some(0)), Some(18));
+        assert_eq!(next(|_| None), Some(19), "there is no other");
+        let mut rest: Vec<_> =
+            std::iter::from_fn(|| aging.oldest(|_, stamp| Some(stamp))).collect();
+        assert_eq!(rest.len(), 2_995);
+        rest.sort_unstable();
+        assert!(rest.windows(2).all(|pair| pair[0] < pair[1]), "each of them once");
     }
 
     #[test]

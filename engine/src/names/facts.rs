@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::flow::{FlowKey, FlowRecord};
 use crate::limits::{FACTS_KEPT, NAME_BYTES};
 use crate::names::aging::Aging;
+use crate::names::history::{History, Ordered};
 use crate::names::parse::tls;
 pub(crate) use crate::names::parse::tls::{cipher_by_name, version_by_name};
 use crate::names::recordings::Place;
@@ -96,7 +97,7 @@ impl FlowFacts {
     }
 
     /// Adds what was said later, where nothing was said before.
-    fn add_later(&mut self, later: &Self) {
+    pub(super) fn add_later(&mut self, later: &Self) {
         self.is_quic |= self.sni.is_none() && later.is_quic;
         let fill = |to: &mut Option<Arc<str>>, from: &Option<Arc<str>>| {
             if to.is_none() {
@@ -189,12 +190,21 @@ pub(super) type When = (Option<Timestamp>, Place);
 /// When, and what.
 type Said = (When, Arc<FlowFacts>);
 
+impl Ordered for Said {
+    type Order<'a> = (Option<Timestamp>, u64);
+
+    fn order(&self) -> Self::Order<'_> {
+        let (time, place) = self.0;
+        (time, place.ordinal)
+    }
+}
+
 /// What was said on one key.
 #[derive(Debug)]
 struct Flow {
     /// The number of its latest entry.
     entry: u64,
-    said: Box<[Said]>,
+    said: History<Said>,
 }
 
 impl Flow {
@@ -257,24 +267,18 @@ impl Facts {
         facts: impl Into<Arc<FlowFacts>>,
     ) -> u64 {
         let flows = &mut self.flows;
-        let before = flows.with(&key, |flow| {
+        let one = (when, facts.into());
+        let before = flows.with(&key, |flow| (flow.said.len(), flow.said.with(one.clone())));
+        let (len, mut said) = before.unwrap_or_else(|| (0, History::new(one)));
+        let mut evicted = 0;
+        if said.len() > FACTS_KEPT {
             // Of a flow the first message counts, and of what follows it on the key the latest.
-            let surplus = (flow.said.len() + 1).saturating_sub(FACTS_KEPT);
-            let mut said = flow.said.to_vec();
-            if surplus > 0 {
-                said.drain(1..=surplus);
-            }
-            (surplus, said)
-        });
-        let (surplus, mut said) = before.unwrap_or_default();
-        let order = |(time, place): When| (time, place.ordinal);
-        let at = said.partition_point(|(other, _)| order(*other) <= order(when));
-        said.insert(at, (when, facts.into()));
-        self.messages += 1;
-        self.messages -= surplus;
-        let mut evicted = surplus;
+            said = said.with_earliest(|earliest| _ = earliest.remove(1));
+            evicted = 1;
+        }
+        self.messages += said.len() - len;
         self.entries += 1;
-        flows.insert(key, Flow { entry: self.entries, said: said.into() });
+        flows.insert(key, Flow { entry: self.entries, said });
         self.aging.add(key, self.entries);
         while self.messages > self.max_messages {
             let oldest = self.aging.oldest(|key, entry| Some(entry).filter(is_of(flows, key)));
@@ -291,18 +295,16 @@ impl Facts {
     /// there stays. Whether there was anything.
     pub(super) fn release(&mut self, key: &FlowKey, span: Span) -> bool {
         let rest = self.flows.with(key, |flow| {
-            let rest = flow.said.iter().filter(|(when, _)| !span.has(*when));
-            (flow.said.len(), Flow { entry: flow.entry, said: rest.cloned().collect() })
+            (flow.said.len(), flow.entry, flow.said.retain(|(when, _)| !span.has(*when)))
         });
-        let Some((before, rest)) = rest else { return false };
-        let released = before - rest.said.len();
+        let Some((before, entry, rest)) = rest else { return false };
+        let released = before - rest.as_ref().map_or(0, History::len);
         if released == 0 {
             return false;
         }
-        if rest.said.is_empty() {
-            self.flows.remove(key, |_| ());
-        } else {
-            self.flows.insert(*key, rest);
+        match rest {
+            Some(said) => self.flows.insert(*key, Flow { entry, said }),
+            None => _ = self.flows.remove(key, |_| ()),
         }
         self.messages -= released;
         self.tidy();

@@ -13,7 +13,8 @@ use crate::devices::{DeviceLabel, DevicesView, Sightings};
 use crate::flow::{Delta, FlowKey, FlowRecord, RecordKind};
 use crate::limits::DEVICE_SIGHTINGS_EVERY;
 use crate::names::App;
-use crate::names::addresses::{AddressName, AddressesView, Doubt, Moment};
+use crate::names::addresses::{AddressName, AddressesView, Client, Doubt, Moment};
+use crate::names::carried::Carried;
 use crate::names::counters::NamesCounters;
 use crate::names::facts::{FactsView, FlowFacts, Span};
 use crate::names::handover::Progress;
@@ -99,7 +100,8 @@ impl Tables {
             None => (total.first <= total.last).then_some(total.first)?,
         };
         let way = record.initiator();
-        let (client, address) = (record.key.source_ip(way), record.key.source_ip(way.opposite()));
+        let client = Client { vlan: record.key.vlan(), address: record.key.source_ip(way) };
+        let address = record.key.source_ip(way.opposite());
         let moment = Moment { time: start, place: self.place_of(record) };
         self.learned.addresses.name_of(client, address, moment)
     }
@@ -139,6 +141,26 @@ impl Labels {
         let facts = self.facts.as_deref();
         let spoken = self.spoken.or_else(|| facts?.spoken)?;
         Some(spoken.with_alpn(facts.and_then(|facts| facts.alpn.as_deref())))
+    }
+
+    /// Goes on with what was said of the part before this one.
+    pub(super) fn follow(&mut self, before: &Self) {
+        if let Some(first) = &before.facts {
+            let later = self.facts.take().filter(|later| later != first);
+            self.facts = Some(match later {
+                None => Arc::clone(first),
+                Some(later) => {
+                    let mut all = FlowFacts::clone(first);
+                    all.add_later(&later);
+                    Arc::new(all)
+                }
+            });
+        }
+        self.spoken = before.spoken.or(self.spoken);
+        self.name = before.name.clone().or(self.name.take());
+        for (now, before) in self.devices.iter_mut().zip(&before.devices) {
+            *now = now.take().or_else(|| before.clone());
+        }
     }
 
     /// Whether there is more of the flow itself than what it speaks, or a name of its responder.
@@ -185,6 +207,7 @@ pub(super) struct Shared {
     /// The place of the last payload that was read, if it matters.
     pub(super) place: Option<AtomicU64>,
     pub(super) devices: Snapshot<DevicesView>,
+    carried: Carried,
     /// Of each decoder.
     pub(super) progress: Vec<Arc<Progress>>,
     thread: OnceLock<thread::Thread>,
@@ -192,10 +215,15 @@ pub(super) struct Shared {
 
 impl Shared {
     /// `is_ordered` says that places tell what was known when a flow began.
-    pub(super) fn new(progress: Vec<Arc<Progress>>, learned: Learned, is_ordered: bool) -> Self {
+    pub(super) fn new(
+        progress: Vec<Arc<Progress>>,
+        learned: Learned,
+        max_names: usize,
+        is_ordered: bool,
+    ) -> Self {
         let (devices, thread) = Default::default();
         let place = is_ordered.then(AtomicU64::default);
-        Self { learned, place, devices, progress, thread }
+        Self { learned, place, devices, carried: Carried::new(max_names), progress, thread }
     }
 
     fn tables(&self) -> Tables {
@@ -285,7 +313,8 @@ impl Labeller {
             }
             let missed = self.sightings.note(record, tables.devices.networks());
             self.counters.labels[self.number].devices_missed.add(missed);
-            let Some(its) = tables.labels_of(record) else { continue };
+            let its = self.shared.carried.labels(record, tables.labels_of(record));
+            let Some(its) = its else { continue };
             // Parts of one flow may be labelled by several threads: what those may need stays.
             let has_said = its.facts.is_some() || its.spoken.is_some();
             if has_said && record.total.is_complete() && record.total.part == 0 {

@@ -22,12 +22,14 @@
 pub mod addresses;
 mod aging;
 pub mod apps;
+mod carried;
 pub mod conversations;
 pub mod counters;
 mod datagrams;
 pub mod facts;
 pub mod finding;
 pub mod handover;
+mod history;
 mod hosts;
 pub mod interest;
 pub mod labels;
@@ -98,7 +100,7 @@ impl Names {
         // Packets that are read have one order, and may be of several recordings.
         let is_ordered = patience.is_none() && receivers.len() == 1;
         let known = Known::new(max_names, devices);
-        let shared = Arc::new(Shared::new(progress, known.learned(), is_ordered));
+        let shared = Arc::new(Shared::new(progress, known.learned(), max_names, is_ordered));
         let labeller = |(number, (release, pass_on))| {
             let (shared, counters) = (Arc::clone(&shared), Arc::clone(counters));
             Labeller::new(shared, patience, release, pass_on, counters, number)

@@ -194,6 +194,47 @@ fn a_flow_that_is_labelled_first_leaves_what_the_one_before_it_said() {
     assert_eq!(counters.thread.flows.get(), 0);
 }
 
+/// Between the parts of a flow everything that its first packet was named by is forgotten.
+#[test]
+fn parts_of_a_flow_keep_its_labels() {
+    let (mut names, _) = names(1, 4, None);
+    let sender = &mut names.senders[0];
+    assert!(ask(sender, SECOND, 1, "a.example", [192, 0, 2, 9]));
+    let hello = packet(2 * SECOND, TCP, (1, 4_000), (9, 22));
+    assert!(sender.push(&hello, b"GET / HTTP/1.1\r\nUser-Agent: it\r\n\r\n"));
+    assert!(sender.flush());
+    while names.thread.step() {}
+    let mut part = record(TCP, (1, 4_000), (9, 22), [2, 9]);
+    part.total.end = Some(EndReason::Active);
+    let agent = |labels: &[(u32, Labels)]| {
+        let facts = labels.first().and_then(|(_, its)| its.facts.clone());
+        facts.and_then(|facts| facts.http_user_agent.as_deref().map(str::to_owned))
+    };
+    let check = |labels: &[(u32, Labels)], what: &str| {
+        assert_eq!(best(labels), [(0, "a.example".to_owned(), "dns")], "{what}");
+        assert_eq!(agent(labels).as_deref(), Some("it"), "{what}");
+    };
+    check(&names.labellers[0].label(&[part]), "the first part");
+    for (second, client) in (10..).zip(2..10) {
+        let sender = &mut names.senders[0];
+        assert!(ask(sender, second * SECOND, client, "b.example", [192, 0, 2, 9]));
+        let get = packet(second * SECOND, TCP, (client, 4_000), (9, 80));
+        assert!(sender.push(&get, b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"));
+    }
+    assert!(names.senders[0].flush());
+    while names.thread.step() {}
+    let of = |part: FlowRecord, nth, end| {
+        let total = Delta { part: nth, first: 10, end: Some(end), ..part.total };
+        FlowRecord { total, ..part }
+    };
+    let mut other = of(part, 1, EndReason::Idle);
+    other.total.opening.as_mut().expect("it has one").ordinal = 1;
+    check(&names.labellers[0].label(&[of(part, 1, EndReason::Active)]), "the second");
+    assert_eq!(agent(&names.labellers[0].label(&[other])), None, "another of the same key");
+    check(&names.labellers[0].label(&[of(part, 2, EndReason::Idle)]), "the last");
+    assert_eq!(agent(&names.labellers[0].label(&[of(part, 2, EndReason::Idle)])), None, "over");
+}
+
 #[test]
 fn live_records_go_on_without_a_thread_that_is_behind_and_are_counted() {
     let (mut names, counters) = names(1, 100, Some(Duration::ZERO));

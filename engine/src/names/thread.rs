@@ -5,14 +5,13 @@
 //! its order anyway, which in `read` is the order of the file. With several, it goes on only as far
 //! as all of them are, unless it is behind.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::devices::table::Devices;
 use crate::devices::{DevicesSetup, Sightings};
 use crate::flow::FlowKey;
 use crate::limits::{DEVICE_SIGHTINGS_EVERY, DEVICES, ROUND_PAYLOADS};
-use crate::names::addresses::{Addresses, Answer};
+use crate::names::addresses::{Addresses, Answer, Client};
 use crate::names::counters::{NamesCounters, ThreadCounters};
 use crate::names::datagrams::{Datagrams, Extent};
 use crate::names::facts::{Facts, FlowFacts, When};
@@ -384,8 +383,9 @@ impl Known {
             let name = answer.name.as_ref().into();
             let address = answer.address;
             let way = answer.way;
-            let answer =
-                Answer::new(time, place, answer.ttl_seconds, name, message.service).by(way);
+            let answer = Answer::new(time, place, answer.ttl_seconds, name, message.service)
+                .by(way)
+                .within(payload.key.vlan());
             let is_again = matches!(extent, Extent::Joined(_));
             let outcome = self.addresses.add(client, address, &answer, is_again);
             counters.evicted.add(outcome.evicted);
@@ -395,7 +395,8 @@ impl Known {
 }
 
 /// Who gets an answer, if it is for one client only.
-fn client_of(payload: &Payload<'_>, service: NameService) -> Option<IpAddr> {
-    let client = payload.key.source_ip(payload.direction.opposite());
-    (service != NameService::Mdns && !client.is_multicast()).then_some(client)
+fn client_of(payload: &Payload<'_>, service: NameService) -> Option<Client> {
+    let address = payload.key.source_ip(payload.direction.opposite());
+    let is_for_one = service != NameService::Mdns && !address.is_multicast();
+    is_for_one.then(|| Client { vlan: payload.key.vlan(), address })
 }

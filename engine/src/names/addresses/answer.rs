@@ -1,6 +1,8 @@
 //! One answer, and for which flows it counts.
 
-use crate::limits::{STALE_NS, TTL_SECONDS};
+use crate::limits::{KEY_VLANS, STALE_NS, TTL_SECONDS};
+use crate::names::addresses::Client;
+use crate::names::history::Ordered;
 use crate::names::recordings::Place;
 use crate::names::{AnswerWay, NameService};
 use crate::sync::Arc;
@@ -23,6 +25,8 @@ pub struct Answer {
     pub(super) service: NameService,
     /// How what was asked led to it.
     pub(super) way: AnswerWay,
+    /// The network that it was heard in.
+    pub(super) vlan: [u16; KEY_VLANS],
 }
 
 impl Answer {
@@ -39,8 +43,25 @@ impl Answer {
         let life_ns = u64::from(ttl_seconds.clamp(least, most)) * SECOND_NS;
         let fresh_until = time.saturating_add_unsigned(life_ns);
         let counts_until = fresh_until.saturating_add_unsigned(STALE_NS);
-        let way = AnswerWay::Asked;
-        Self { time, place, fresh_until, counts_until, name, service, way }
+        let (way, vlan) = (AnswerWay::Asked, [0; KEY_VLANS]);
+        Self { time, place, fresh_until, counts_until, name, service, way, vlan }
+    }
+
+    /// The same, in the network of these tags.
+    #[must_use]
+    pub fn within(self, vlan: [u16; KEY_VLANS]) -> Self {
+        Self { vlan, ..self }
+    }
+
+    /// Whether it counts no more for a flow that begins now.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.counts_until < now
+    }
+
+    /// Whether `client` hears it whoever asked: all hosts of a network hear answers of mDNS, and who
+    /// says its own name by NetBIOS tells all.
+    pub(super) fn is_heard_in(&self, client: Client) -> bool {
+        matches!(self.service, NameService::Mdns | NameService::Nbns) && self.vlan == client.vlan
     }
 
     /// The same, where the question led to it in another way.
@@ -68,6 +89,7 @@ impl Answer {
     pub(super) fn is_renewed_by(&self, later: &Self) -> bool {
         self.name == later.name
             && self.is_like(later)
+            && self.vlan == later.vlan
             && self.place.recording == later.place.recording
             && self.place.ordinal <= later.place.ordinal
             && later.time <= self.counts_until
@@ -81,9 +103,13 @@ impl Answer {
         }
         self.counts_until = self.counts_until.max(later.counts_until);
     }
+}
 
-    /// What orders answers: their time, then their place. The name only makes it whole.
-    pub(super) fn order(&self) -> (Timestamp, u64, &str) {
+/// By time, then by place. The name only makes it whole.
+impl Ordered for Answer {
+    type Order<'a> = (Timestamp, u64, &'a str);
+
+    fn order(&self) -> (Timestamp, u64, &str) {
         (self.time, self.place.ordinal, &self.name)
     }
 }

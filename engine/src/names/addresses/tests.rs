@@ -11,6 +11,10 @@ fn ip(last: u8) -> IpAddr {
     IpAddr::from([192, 0, 2, last])
 }
 
+fn client(last: u8) -> Client {
+    Client { vlan: [0; 2], address: ip(last) }
+}
+
 /// Answers as (second, client or 0, address, name, ttl), each at the place of its second unless
 /// another is given.
 fn table(max: usize, answers: &[(i64, u8, u8, &str, u32)]) -> (Addresses, Outcome) {
@@ -25,10 +29,10 @@ fn placed_table<'a>(
 ) -> (Addresses, Outcome) {
     let mut table = Addresses::new(max);
     let mut all = Outcome::default();
-    for (ordinal, recording, (second, client, address, name, ttl)) in answers {
-        let (client, service) = match client {
+    for (ordinal, recording, (second, asks, address, name, ttl)) in answers {
+        let (client, service) = match asks {
             0 => (None, NameService::Mdns),
-            client => (Some(ip(client)), NameService::Dns),
+            asks => (Some(client(asks)), NameService::Dns),
         };
         let place = Place { ordinal, recording };
         let answer = Answer::new(second * SECOND, place, ttl, name.into(), service);
@@ -45,9 +49,20 @@ fn ask(table: &Addresses, second: i64, client: u8, address: u8) -> String {
 }
 
 /// The same at a place.
-fn ask_at(table: &Addresses, second: i64, place: Option<u64>, client: u8, address: u8) -> String {
+fn ask_at(table: &Addresses, second: i64, place: Option<u64>, asks: u8, address: u8) -> String {
+    ask_in(table, second, place, client(asks), address)
+}
+
+/// The same in a network.
+fn ask_in(
+    table: &Addresses,
+    second: i64,
+    place: Option<u64>,
+    client: Client,
+    address: u8,
+) -> String {
     let moment = Moment { time: second * SECOND, place };
-    let name = table.view().name_of(ip(client), ip(address), moment);
+    let name = table.view().name_of(client, ip(address), moment);
     name.map_or_else(String::new, |name| {
         let doubt = name.doubt.map(|doubt| format!(" {doubt:?}")).unwrap_or_default();
         format!("{} {}{doubt}", name.name, name.age_ns / SECOND_NS)
@@ -109,36 +124,44 @@ fn a_table_keeps_within_its_bounds_and_evicts_what_is_oldest() {
     assert_eq!(ask(&many, 200, 1, 150), "a.example 50");
 
     // Of one address there are so many names that none can stand for another.
-    let names: Vec<_> = (0..100).map(|n| format!("{n}.example")).collect();
+    let kept = i64::try_from(ANSWERS_KEPT).unwrap();
+    let names: Vec<_> = (0..kept + 100).map(|n| format!("{n}.example")).collect();
     let answers = (0..).zip(&names).map(|(n, name)| (n, 1, 9, &**name, 60));
     let answers: Vec<_> = answers.collect();
-    let (one, outcome) = table(1_000, &answers);
+    let (one, outcome) = table(10 * ANSWERS_KEPT, &answers);
     assert_eq!(one.answers(), 2 * ANSWERS_KEPT);
-    assert_eq!(outcome, Outcome { evicted: 200 - 2 * ANSWERS_KEPT as u64, merged: 0 });
-    assert_eq!(ask(&one, 99, 1, 9), "99.example 0 Ambiguous");
-    assert_eq!(ask(&one, 99 - ANSWERS_KEPT as i64, 1, 9), "");
+    assert_eq!(outcome, Outcome { evicted: 200, merged: 0 });
+    assert_eq!(ask(&one, 99, 1, 9), "");
+    // Each flow knows the name that was the latest when it began.
+    for second in 100..kept + 100 {
+        let doubt = if second == 100 { "" } else { " Ambiguous" };
+        assert_eq!(ask(&one, second, 1, 9), format!("{second}.example 0{doubt}"));
+    }
 }
 
-/// A client asks again every `period` seconds for an hour. Whenever a flow began, and however
-/// late it is labelled, it has its name; only its age may be more than it was.
+/// A client asks again every `period` seconds for long. Whenever a flow began, and however late it
+/// is labelled, it has its name; and its age unless that was too long ago.
 #[test]
 fn answers_that_are_renewed_name_flows_that_began_long_ago() {
+    let kept = i64::try_from(ANSWERS_KEPT).unwrap();
     for (period, ttl, most_s, may_be_stale) in
-        [(1, 60, 240, false), (50, 60, 240, false), (70, 60, 280, true)]
+        [(1, 60, 400, false), (50, 60, 20_000, false), (70, 60, 28_000, true)]
     {
-        let seconds: Vec<i64> = (0..=3_600).step_by(period).collect();
-        let answers: Vec<_> = seconds.iter().map(|&s| (s, 1, 9, "a.example", ttl)).collect();
-        let (table, outcome) = table(1_000, &answers);
+        let seconds = (0..2 * kept).map(|n| n * period);
+        let answers: Vec<_> = seconds.map(|s| (s, 1, 9, "a.example", ttl)).collect();
+        let (table, outcome) = table(10 * ANSWERS_KEPT, &answers);
         assert!(table.answers() <= 2 * ANSWERS_KEPT);
         assert_eq!(outcome.evicted, 0);
         assert!(outcome.merged > 0);
-        for second in 0..3_600 {
-            let name =
-                table.view().name_of(ip(1), ip(9), Moment { time: second * SECOND, place: None });
+        for second in (0..2 * kept * period).step_by(7) {
+            let moment = Moment { time: second * SECOND, place: None };
+            let name = table.view().name_of(client(1), ip(9), moment);
             let name = name.unwrap_or_else(|| panic!("no name at {second}"));
-            let true_s = second.unsigned_abs() % period as u64;
+            let true_s = (second % period).unsigned_abs();
             let age_s = name.age_ns / SECOND_NS;
-            assert!((true_s..=most_s).contains(&age_s), "{age_s} at {second}, by {period}");
+            let was_long_ago = second < (kept + 64) * period;
+            let ages = if was_long_ago { true_s..=most_s } else { true_s..=true_s };
+            assert!(ages.contains(&age_s), "{age_s} at {second}, by {period}");
             let is_right = name.doubt.is_none() || may_be_stale && name.doubt == Some(Doubt::Stale);
             assert!(is_right, "{:?} at {second}, by {period}", name.doubt);
         }
@@ -149,11 +172,11 @@ fn answers_that_are_renewed_name_flows_that_began_long_ago() {
 #[test]
 fn putting_answers_together_changes_no_name() {
     let mut answers = Vec::new();
-    for n in 0..400 {
-        let name = if n % 100 < 75 { "a.example" } else { "b.example" };
+    for n in 0..2 * i64::try_from(ANSWERS_KEPT).unwrap() {
+        let name = if n % 1_000 < 750 { "a.example" } else { "b.example" };
         answers.push((n, 1, 9, name, 10));
     }
-    let (table, outcome) = table(1_000, &answers);
+    let (table, outcome) = table(10 * ANSWERS_KEPT, &answers);
     assert_eq!(outcome.evicted, 0);
     for (n, _, _, said, _) in answers {
         let name = ask(&table, n, 1, 9);
@@ -196,7 +219,7 @@ fn a_name_that_is_good_comes_before_one_that_was_then_servers_then_reverse_look_
     let mut add = |second: i64, name: &str, ttl, way| {
         let place = Place { ordinal: second.unsigned_abs(), recording: 0 };
         let answer = Answer::new(second * SECOND, place, ttl, name.into(), NameService::Dns);
-        table.add(Some(ip(1)), ip(9), &answer.by(way), false);
+        table.add(Some(client(1)), ip(9), &answer.by(way), false);
     };
     add(0, "long.example", 3_600, AnswerWay::Asked);
     add(1, "short.example", 20, AnswerWay::Asked);
@@ -211,7 +234,7 @@ fn a_name_that_is_good_comes_before_one_that_was_then_servers_then_reverse_look_
     assert_eq!(ask(&table, 4_703, 1, 9), "", "all are over");
     let mut table = Addresses::new(100);
     let answer = Answer::new(0, Place::default(), 60, "host.isp".into(), NameService::Dns);
-    table.add(Some(ip(1)), ip(9), &answer.by(AnswerWay::Reverse), false);
+    table.add(Some(client(1)), ip(9), &answer.by(AnswerWay::Reverse), false);
     assert_eq!(ask(&table, 5, 1, 9), "host.isp 5");
 }
 
@@ -222,8 +245,95 @@ fn an_answer_that_is_read_again_is_kept_once() {
         let mut table = Addresses::new(100);
         let place = Place { ordinal: 1, recording: 0 };
         let answer = Answer::new(SECOND, place, 60, "a.example".into(), NameService::Dns);
-        table.add(Some(ip(1)), ip(9), &answer, false);
-        table.add(Some(ip(1)), ip(9), &answer, is_again);
+        table.add(Some(client(1)), ip(9), &answer, false);
+        table.add(Some(client(1)), ip(9), &answer, is_again);
         assert_eq!(table.answers(), kept, "of the client, and of all");
     }
+}
+
+#[test]
+fn networks_with_the_same_addresses_are_told_apart() {
+    let mut table = Addresses::new(100);
+    let mut add = |second: i64, vlan, service, name: &str| {
+        let place = Place { ordinal: second.unsigned_abs(), recording: 0 };
+        let answer =
+            Answer::new(second * SECOND, place, 60, name.into(), service).within([vlan, 0]);
+        let asks = Client { vlan: [vlan, 0], ..client(1) };
+        let asks = (service == NameService::Dns).then_some(asks);
+        table.add(asks, ip(9), &answer, false);
+    };
+    add(1, 10, NameService::Dns, "a.tenant");
+    add(2, 20, NameService::Dns, "b.tenant");
+    add(3, 20, NameService::Mdns, "b.local");
+    for (vlan, asks, want) in [
+        (10, 1, "a.tenant 4"),
+        (20, 1, "b.tenant 3"),
+        (20, 2, "b.tenant 3 OtherClient"),
+        (30, 1, "b.tenant 3 Ambiguous"),
+    ] {
+        let client = Client { vlan: [vlan, 0], ..client(asks) };
+        assert_eq!(ask_in(&table, 5, None, client, 9), want, "{vlan} {asks}");
+    }
+    let mut table = Addresses::new(100);
+    let answer = Answer::new(0, Place::default(), 60, "b.local".into(), NameService::Mdns);
+    table.add(None, ip(9), &answer.within([20, 0]), false);
+    for (vlan, want) in [(20, "b.local 5"), (10, "b.local 5 OtherClient")] {
+        let client = Client { vlan: [vlan, 0], ..client(1) };
+        assert_eq!(ask_in(&table, 5, None, client, 9), want, "{vlan}");
+    }
+}
+
+/// A printer says its name by mDNS, while a client has answers of its own.
+#[test]
+fn what_all_hear_is_beside_what_the_client_was_told() {
+    for (service, way, ttl, want) in [
+        (NameService::Dns, AnswerWay::Asked, 60, "own 40"),
+        (NameService::Dns, AnswerWay::Asked, 10, "heard.local 20"),
+        (NameService::Dns, AnswerWay::Reverse, 60, "heard.local 20"),
+        (NameService::Llmnr, AnswerWay::Asked, 60, "heard.local 20"),
+    ] {
+        let mut table = Addresses::new(100);
+        let mut add = |second: i64, asks, ttl, name: &str, service, way| {
+            let place = Place { ordinal: second.unsigned_abs(), recording: 0 };
+            let answer = Answer::new(second * SECOND, place, ttl, name.into(), service);
+            table.add(asks, ip(9), &answer.by(way), false);
+        };
+        add(0, Some(client(1)), ttl, "own", service, way);
+        add(20, None, 60, "heard.local", NameService::Mdns, AnswerWay::Asked);
+        assert_eq!(ask(&table, 40, 1, 9), want, "{service:?}, {way:?}, {ttl}");
+        assert_eq!(ask(&table, 10, 1, 9), "own 10", "before it was said");
+    }
+}
+
+#[test]
+fn what_counts_no_more_goes_before_what_does() {
+    let (table, _) = table(
+        4,
+        &[
+            (0, 1, 1, "live.example", 86_400),
+            (1, 1, 2, "dead.example", 1),
+            (1_400, 1, 3, "new", 60),
+        ],
+    );
+    let ask = |address| ask(&table, 1_400, 1, address);
+    assert_eq!([1, 2, 3].map(ask), ["live.example 1400", "", "new 0"]);
+}
+
+/// One client fills the table many times over.
+#[test]
+fn one_client_does_not_flush_what_others_asked() {
+    let mut answers: Vec<_> = (0..100).map(|n| (i64::from(n), n, 1, "a.example", 3_600)).collect();
+    answers.remove(0);
+    let names: Vec<_> = (0..5_000).map(|n| format!("{n}.example")).collect();
+    let flood = names.iter().zip(1..).map(|(name, n): (_, i64)| {
+        (100 + n / 100, 200, u8::try_from(n % 250).unwrap(), &**name, 3_600)
+    });
+    answers.extend(flood);
+    let (table, outcome) = table(1_000, &answers);
+    assert!(table.answers() <= 1_000 && outcome.evicted > 8_000);
+    let named = (1..100).filter(|&asks| ask(&table, 150, asks, 1).starts_with("a.example"));
+    let named = named.count();
+    assert!(named >= 90, "{named} of 99 are left");
+    let (few, many) = (table.clients.len(), table.clients[&client(200)]);
+    assert!(few <= 100 && many <= 1_000 - named, "{few} clients, of which one has {many}");
 }
