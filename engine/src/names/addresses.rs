@@ -233,6 +233,28 @@ impl Addresses {
         outcome
     }
 
+    /// A host takes back at a time what it has said to all hosts of its network: that `address` has
+    /// this name.
+    pub(super) fn take_back(&mut self, said: &Answer, address: IpAddr) {
+        let asked = (None, address);
+        let is_meant = |answer: &Answer| {
+            (answer.name == said.name && answer.vlan == said.vlan)
+                && answer.is_like(said)
+                && answer.time <= said.time
+        };
+        let changed = self.entries.with(&asked, |Entry { number, answers }| {
+            let answers = answers.with_changed(ANSWERS_COMPARED, |answer| {
+                if is_meant(answer) {
+                    answer.take_back(said.time);
+                }
+            });
+            Entry { number: *number, answers }
+        });
+        if let Some(entry) = changed {
+            self.entries.insert(asked, entry);
+        }
+    }
+
     /// Keeps an answer among those of `asked`; if the last of them, which is not after it,
     /// `is_enough`, by letting that one stand for both.
     fn add_to(

@@ -175,6 +175,13 @@ pub struct DnsAnswer {
     pub way: AnswerWay,
 }
 
+impl DnsMessage {
+    /// Whether one of its answers is a host's word that it is so no longer (RFC 6762 section 10.1).
+    pub(super) fn takes_back(&self, answer: &DnsAnswer) -> bool {
+        self.service == NameService::Mdns && answer.ttl_seconds == 0
+    }
+}
+
 /// How an answer has a name for an address, the surest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AnswerWay {

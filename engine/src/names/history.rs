@@ -116,6 +116,23 @@ impl<T: Ordered + Clone> History<T> {
         Self { last: last.into(), ..self.clone() }
     }
 
+    /// The same, once `change` was made to the latest, to so many of them at least if there are as
+    /// many; it moves none.
+    pub(super) fn with_changed(&self, count: usize, change: impl Fn(&mut T)) -> Self {
+        let mut after = self.clone();
+        let mut left = count;
+        for chunk in std::iter::once(&mut after.last).chain(after.earlier.iter_mut().rev()) {
+            if left == 0 {
+                break;
+            }
+            left = left.saturating_sub(chunk.len());
+            let mut changed = chunk.to_vec();
+            changed.iter_mut().for_each(&change);
+            *chunk = changed.into();
+        }
+        after
+    }
+
     /// The same, once `change` has taken some of the earliest away, but not all. It sees as many
     /// as a chunk has, if there are as many, and twice as many at most.
     pub(super) fn with_earliest(&self, change: impl FnOnce(&mut Vec<T>)) -> Self {
@@ -203,6 +220,12 @@ mod tests {
             prop_assert_eq!(fewer.len(), list.len() - gone);
             let other = fewer.with_latest((u16::MAX, 0));
             prop_assert_eq!((other.latest(), other.len()), (&(u16::MAX, 0), fewer.len()));
+            let changed = history.with_changed(70, |one| one.1 += 1_000);
+            let are_others: Vec<_> = changed.iter().map(|one| one.1 >= 1_000).collect();
+            let first = are_others.iter().position(|is| *is).expect("some are");
+            prop_assert!(first <= list.len().saturating_sub(70) && first + 200 > list.len());
+            prop_assert!(are_others[first..].iter().all(|is| *is));
+            prop_assert!(changed.iter().zip(&list).all(|(one, other)| one.1 % 1_000 == other.1));
             let stays = |one: &One| one.1.is_multiple_of(3);
             let rest: Vec<_> = list.iter().filter(|one| stays(one)).collect();
             let retained = history.retain(stays);

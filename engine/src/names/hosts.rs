@@ -68,7 +68,8 @@ impl Sender {
         if !message.is_response || !devices.is_local(place.address) {
             return;
         }
-        let own = message.answers.iter().find(|answer| answer.address == place.address);
+        let mut stays = message.answers.iter().filter(|answer| !message.takes_back(answer));
+        let own = stays.find(|answer| answer.address == place.address);
         if let (Some(answer), Some(mac)) = (own, self.device(devices)) {
             devices.see_name(mac, &answer.name, source, self.time);
         }

@@ -379,15 +379,22 @@ impl Known {
         // A frame without a time says nothing of when.
         let Some(time) = payload.timestamp else { return };
         let client = client_of(payload, message.service);
-        for answer in message.answers.iter().filter(|answer| !answer.name.is_empty()) {
-            let name = answer.name.as_ref().into();
-            let address = answer.address;
-            let way = answer.way;
-            let answer = Answer::new(time, place, answer.ttl_seconds, name, message.service)
-                .by(way)
-                .within(payload.key.vlan());
+        for said in message.answers.iter().filter(|said| !said.name.is_empty()) {
+            let answer = Answer::new(
+                time,
+                place,
+                said.ttl_seconds,
+                said.name.as_ref().into(),
+                message.service,
+            )
+            .by(said.way)
+            .within(payload.key.vlan());
+            if message.takes_back(said) {
+                self.addresses.take_back(&answer, said.address);
+                continue;
+            }
             let is_again = matches!(extent, Extent::Joined(_));
-            let outcome = self.addresses.add(client, address, &answer, is_again);
+            let outcome = self.addresses.add(client, said.address, &answer, is_again);
             counters.evicted.add(outcome.evicted);
             counters.merged.add(outcome.merged);
         }

@@ -53,6 +53,14 @@ impl Answer {
         Self { vlan, ..self }
     }
 
+    /// The same, if its host takes it back at a time: it is good for a second more (RFC 6762 section
+    /// 10.1).
+    pub(super) fn take_back(&mut self, time: Timestamp) {
+        let last = time.saturating_add_unsigned(SECOND_NS).max(self.time);
+        self.fresh_until = self.fresh_until.min(last);
+        self.counts_until = self.counts_until.min(last);
+    }
+
     /// Whether it counts no more for a flow that begins now.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         self.counts_until < now

@@ -337,3 +337,26 @@ fn one_client_does_not_flush_what_others_asked() {
     let (few, many) = (table.clients.len(), table.clients[&client(200)]);
     assert!(few <= 100 && many <= 1_000 - named, "{few} clients, of which one has {many}");
 }
+
+#[test]
+fn what_a_host_takes_back_names_no_later_flow() {
+    let answers = [(0, 0, 9, "laptop.local", 4_500), (50, 0, 9, "other.local", 4_500)];
+    let (mut table, _) = table(100, &answers);
+    let back = |second: i64, name: &str| {
+        let place = Place { ordinal: 100, recording: 0 };
+        Answer::new(second * SECOND, place, 0, name.into(), NameService::Mdns)
+    };
+    table.take_back(&back(60, "other.local"), ip(9));
+    table.take_back(&back(60, "none.local"), ip(9));
+    table.take_back(&back(100, "laptop.local").within([5, 0]), ip(9));
+    table.take_back(&back(100, "laptop.local"), ip(8));
+    for (second, want) in [
+        (40, "laptop.local 40"),
+        (55, "other.local 5 Ambiguous"),
+        (61, "other.local 11 Ambiguous"),
+        (62, "laptop.local 62"),
+        (4_000, "laptop.local 4000"),
+    ] {
+        assert_eq!(ask(&table, second, 1, 9), want, "{second}");
+    }
+}

@@ -182,11 +182,9 @@ impl Facts {
             NameService::Mdns => is_below(name, "local"),
             NameService::Llmnr | NameService::Nbns => true,
         };
-        // Who takes its records back says so with no time to live (RFC 6762 section 10.1).
-        let stays = |ttl: u32| ttl > 0 || service != NameService::Mdns;
         let mut answers = Vec::with_capacity(self.addresses.len() + self.pointers.len());
         let mut unasked = 0;
-        for Address { owner, address, ttl } in self.addresses.iter().filter(|it| stays(it.ttl)) {
+        for Address { owner, address, ttl } in &self.addresses {
             let step = chain.iter().find(|(name, _)| name == owner);
             let step = step.map(|(_, least)| (true, AnswerWay::Asked, *least));
             let place = || {
@@ -212,8 +210,7 @@ impl Facts {
                 way,
             });
         }
-        for Pointer { owner, host, address, ttl } in self.pointers.iter().filter(|it| stays(it.ttl))
-        {
+        for Pointer { owner, host, address, ttl } in &self.pointers {
             let step = chain.iter().find(|(name, _)| name == owner);
             // Behind an alias it is the asked name that is the address's (RFC 2317).
             let of_asked = || step.and_then(|_| reverse(&asked?.name));
