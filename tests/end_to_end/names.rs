@@ -1,7 +1,7 @@
 //! Names of flows, from packets in a file to records: a table in, a table out.
 
 mod apps;
-mod flood;
+pub(crate) mod flood;
 mod fragments;
 
 use std::path::{Path, PathBuf};

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use libtest_mimic::{Failed, Trial};
 
-use crate::live::{Net, check_ledger, check_records};
+use crate::live::{Net, check_ledger, check_records, check_records_but};
+use crate::messages::write_pcap;
+use crate::names::flood;
 use crate::observe::overload;
-use crate::program::{generate, generate_with, json_file};
+use crate::program::{folder, generate, generate_with, json_file};
 use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-ways";
@@ -20,6 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("live::a_million_packets_lose_none", a_million),
         Trial::test("live::what_a_tap_has_no_room_for_is_counted", overload_is_exact),
+        Trial::test("live::a_flood_of_name_services_costs_names_only", name_flood),
         Trial::test("live::however_threads_wait_they_see_every_packet", waits),
         Trial::test("live::threads_run_where_they_are_told_to", processors),
         Trial::test("live::threads_that_receive_go_first", priorities),
@@ -65,6 +68,32 @@ fn overload_is_exact() -> Outcome {
         ensure(by_socket > 0, format!("{mode}: {interface}"))?;
     }
     Ok(())
+}
+
+/// Records are those of reading what was sent, but for names; and each payload was read, or is
+/// counted as one for which there was no room.
+fn name_flood() -> Outcome {
+    const NAMED: [&str; 6] =
+        ["app", "app_source", "name", "name_source", "name_age_ns", "name_doubt"];
+    let folder = folder();
+    let file = |name: &str| folder.path().join(name);
+    let (sent, out, stats) = (file("sent.pcap"), file("live.jsonl"), file("s.json"));
+    let made = flood::frames(120_000);
+    let frames = made.len() as u64;
+    write_pcap(&sent, made);
+    let offered = flood::payloads(&sent)?;
+    let texts = [&out, &stats].map(|path| path.display().to_string());
+    let arguments = ["-o", &texts[0], "--stats", &texts[1], "--stats-interval", "50ms", "--strict"];
+    let net = Net::up(LINK)?;
+    let capture = net.capture(&[&arguments[..], &["--max-names", "1000"]].concat())?;
+    net.send_at(&sent, RATE)?;
+    capture.stop_after(frames, &stats)?;
+    check_ledger(&stats, frames)?;
+    check_records_but(&sent, &out, &NAMED)?;
+    let names = &json_file(&stats)?["names"];
+    let count = |count: &serde_json::Value| count.as_u64().unwrap_or(0);
+    let all = count(&names["payloads"]) + count(&names["dropped"]["ring_full"]);
+    ensure(all == offered && offered > 100_000, format!("{offered} were offered: {names}"))
 }
 
 /// What is captured with these flags, held against what was sent; `look` is at the process.

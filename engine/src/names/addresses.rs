@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::limits::{ANSWERS_COMPARED, ANSWERS_KEPT, ANSWERS_SHARE, KEY_VLANS};
-use crate::names::aging::Aging;
+use crate::names::aging::{Aging, LOOKED_THROUGH};
 use crate::names::history::{History, Ordered};
 use crate::names::{AnswerWay, NameService};
 use crate::sync::Arc;
@@ -88,18 +88,21 @@ impl AddressesView {
     #[must_use]
     pub fn name_of(&self, client: Client, address: IpAddr, moment: Moment) -> Option<AddressName> {
         let to_client = self.answers.with(&(Some(client), address), |own| {
-            let best = own.known_at(moment).min_by_key(|known| known.rank(client))?;
+            let known = own.known_at(moment);
+            let best = best_of(known.clone(), client)?;
             let with_heard = |all: &Entry| own.name_with_heard(all, client, moment);
-            if best.rank(client) == Known::BEST {
+            let name = if best.rank(client) == Known::BEST {
                 None
             } else {
-                self.answers.with(&(None, address), with_heard)
-            }
-            .unwrap_or_else(|| name_by(own.known_at(moment), client, false))
+                self.answers.with(&(None, address), with_heard).flatten()
+            };
+            Some(name.unwrap_or_else(|| best.name(known, client, false)))
         });
         let to_any = || {
-            self.answers
-                .with(&(None, address), |all| name_by(all.known_at(moment), client, true))?
+            self.answers.with(&(None, address), |all| {
+                let known = all.known_at(moment);
+                Some(best_of(known.clone(), client)?.name(known, client, true))
+            })?
         };
         to_client.flatten().or_else(to_any)
     }
@@ -113,7 +116,7 @@ struct Known<'a> {
     is_stale: bool,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
     const BEST: (AnswerWay, bool, NameService, bool) =
         (AnswerWay::Asked, false, NameService::Dns, false);
 
@@ -124,33 +127,39 @@ impl Known<'_> {
         let Self { answer, is_stale, .. } = *self;
         (answer.way, is_stale, answer.service, answer.vlan != client.vlan)
     }
+
+    /// The name that this gives, the best of those that are `known`. Whether somebody else asked is
+    /// known where those are answers to any.
+    fn name(
+        self,
+        mut known: impl Iterator<Item = Known<'a>>,
+        client: Client,
+        is_to_any: bool,
+    ) -> AddressName {
+        let Self { answer, age_ns, is_stale } = self;
+        let is_ambiguous = known.any(|other| {
+            other.answer.name != answer.name
+                && other.answer.is_like(answer)
+                && other.rank(client) <= self.rank(client)
+        });
+        let doubts = [
+            (is_ambiguous, Doubt::Ambiguous),
+            (is_to_any && !answer.is_heard_in(client), Doubt::OtherClient),
+            (is_stale, Doubt::Stale),
+        ];
+        AddressName {
+            name: Arc::clone(&answer.name),
+            service: answer.service,
+            age_ns,
+            doubt: doubts.into_iter().find(|(is_so, _)| *is_so).map(|(_, doubt)| doubt),
+        }
+    }
 }
 
-/// The name by those that are `known`, of which the latest comes first: of several that are as good,
-/// by that one. Whether somebody else asked is known where those are answers to any.
-fn name_by<'a>(
-    known: impl Iterator<Item = Known<'a>> + Clone,
-    client: Client,
-    is_to_any: bool,
-) -> Option<AddressName> {
-    let best = known.clone().min_by_key(|known| known.rank(client))?;
-    let Known { answer, age_ns, is_stale } = best;
-    let is_ambiguous = known.clone().any(|other| {
-        other.answer.name != answer.name
-            && other.answer.is_like(answer)
-            && other.rank(client) <= best.rank(client)
-    });
-    let doubts = [
-        (is_ambiguous, Doubt::Ambiguous),
-        (is_to_any && !answer.is_heard_in(client), Doubt::OtherClient),
-        (is_stale, Doubt::Stale),
-    ];
-    Some(AddressName {
-        name: Arc::clone(&answer.name),
-        service: answer.service,
-        age_ns,
-        doubt: doubts.into_iter().find(|(is_so, _)| *is_so).map(|(_, doubt)| doubt),
-    })
+/// The best of those that are `known`, of which the latest comes first: of several that are as good
+/// that one.
+fn best_of<'a>(known: impl Iterator<Item = Known<'a>>, client: Client) -> Option<Known<'a>> {
+    known.min_by_key(|known| known.rank(client))
 }
 
 /// The answers to one question.
@@ -175,7 +184,8 @@ impl Entry {
     /// The name by these answers to `client`, and those of `all` that it hears.
     fn name_with_heard(&self, all: &Self, client: Client, moment: Moment) -> Option<AddressName> {
         let heard = all.known_at(moment).filter(|known| known.answer.is_heard_in(client));
-        name_by(self.known_at(moment).chain(heard), client, false)
+        let known = self.known_at(moment).chain(heard);
+        Some(best_of(known.clone(), client)?.name(known, client, false))
     }
 }
 
@@ -194,12 +204,23 @@ pub(super) struct Addresses {
     with_many: usize,
     /// Entries that there were.
     numbers: u64,
+    /// So many are evicted before it is worth looking again for one that counts no more.
+    look_in: usize,
 }
 
 impl Addresses {
     pub(super) fn new(max_answers: usize) -> Self {
         let (entries, aging, clients) = Default::default();
-        Self { entries, aging, max_answers, answers: 0, clients, with_many: 0, numbers: 0 }
+        Self {
+            entries,
+            aging,
+            max_answers,
+            answers: 0,
+            clients,
+            with_many: 0,
+            numbers: 0,
+            look_in: 0,
+        }
     }
 
     pub(super) fn view(&self) -> AddressesView {
@@ -320,7 +341,16 @@ impl Addresses {
                 is_over => Some(is_over == Some(false)),
             }
         };
-        let (asked, _) = self.aging.first_of(|key, _| latest(key), rank)?;
+        let (asked, _) = if some_have_much || self.look_in == 0 {
+            self.aging.first_of(|key, _| latest(key), rank)?
+        } else {
+            self.look_in -= 1;
+            self.aging.oldest(|key, _| latest(key))?
+        };
+        let is_over = entries.with(&asked, |entry| entry.answers.latest().is_over(now));
+        if is_over == Some(false) && self.look_in == 0 {
+            self.look_in = LOOKED_THROUGH;
+        }
         let gone = self.entries.remove(&asked, |entry| entry.answers.len()).unwrap_or_default();
         self.answers -= gone;
         self.count(asked, |answers| answers - gone);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 const CHUNK: usize = 1_024;
 
 /// Keys of which one is chosen that goes before others.
-const LOOKED_THROUGH: usize = 16;
+pub(super) const LOOKED_THROUGH: usize = 16;
 
 /// The keys of a table in the order in which they were last looked at, each with a stamp.
 ///

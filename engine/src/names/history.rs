@@ -84,7 +84,10 @@ impl<T: Ordered + Clone> History<T> {
         };
         let is_in_last = self.earlier.is_empty() || self.last[0].order() <= one.order();
         if is_in_last && self.last.len() < CHUNK {
-            return Self { last: insert(&self.last, one).into(), len, ..self.clone() };
+            let at = self.last.partition_point(|other| other.order() <= one.order());
+            let (before, behind) = self.last.split_at(at);
+            let all = before.iter().cloned().chain([one]).chain(behind.iter().cloned());
+            return Self { earlier: self.earlier.clone(), last: all.collect(), len };
         }
         let mut earlier = self.earlier.to_vec();
         if is_in_last && self.latest().order() <= one.order() {
@@ -113,7 +116,7 @@ impl<T: Ordered + Clone> History<T> {
         let mut last = self.last.to_vec();
         last.pop();
         last.push(latest);
-        Self { last: last.into(), ..self.clone() }
+        Self { earlier: self.earlier.clone(), last: last.into(), len: self.len }
     }
 
     /// The same, once `change` was made to the latest, to so many of them at least if there are as
