@@ -137,6 +137,10 @@ pub struct Device {
     pub dhcp_vendor: Option<Arc<str>>,
     /// What it says that it is by SSDP.
     pub ssdp_server: Option<Arc<str>>,
+    /// What its SSH server says that it is: the first line of a connection to it.
+    pub ssh_server: Option<Arc<str>>,
+    /// What its SSH client says that it is.
+    pub ssh_client: Option<Arc<str>>,
     /// Who it was from which moment on; in the order of time.
     identities: Vec<(Timestamp, Arc<Identity>)>,
 }
@@ -155,6 +159,8 @@ impl Device {
             dhcp_fingerprint: None,
             dhcp_vendor: None,
             ssdp_server: None,
+            ssh_server: None,
+            ssh_client: None,
             identities: Vec::new(),
         }
     }

@@ -52,6 +52,10 @@ pub enum Trait {
     DhcpVendor,
     /// See [`Device::ssdp_server`].
     SsdpServer,
+    /// See [`Device::ssh_server`].
+    SshServer,
+    /// See [`Device::ssh_client`].
+    SshClient,
 }
 
 /// All devices, as published.
@@ -222,6 +226,8 @@ impl Devices {
             Trait::DhcpFingerprint => &mut device.dhcp_fingerprint,
             Trait::DhcpVendor => &mut device.dhcp_vendor,
             Trait::SsdpServer => &mut device.ssdp_server,
+            Trait::SshServer => &mut device.ssh_server,
+            Trait::SshClient => &mut device.ssh_client,
         };
         let text = cut(text);
         if place.as_deref() != Some(text) {

@@ -42,6 +42,10 @@ struct Line {
     dhcp_vendor: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ssdp_server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ssh_server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ssh_client: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -126,6 +130,8 @@ impl Line {
             dhcp_fingerprint: text(&device.dhcp_fingerprint),
             dhcp_vendor: text(&device.dhcp_vendor),
             ssdp_server: text(&device.ssdp_server),
+            ssh_server: text(&device.ssh_server),
+            ssh_client: text(&device.ssh_client),
         }
     }
 
@@ -153,6 +159,8 @@ impl Line {
         device.dhcp_fingerprint = text(self.dhcp_fingerprint);
         device.dhcp_vendor = text(self.dhcp_vendor);
         device.ssdp_server = text(self.ssdp_server);
+        device.ssh_server = text(self.ssh_server);
+        device.ssh_client = text(self.ssh_client);
         Ok(device)
     }
 }
@@ -235,6 +243,8 @@ mod tests {
         devices.see_name(MAC, "pc\u{1b}[31m\u{202e}", HostNameSource::Mdns, 2);
         devices.see_name(MAC, "pc9", HostNameSource::Dhcp, 3);
         devices.see_trait(MAC, Trait::DhcpFingerprint, "1,3,6", 3);
+        devices.see_trait(MAC, Trait::SshServer, "SSH-2.0-x\u{1b}[2J\u{202e}", 3);
+        devices.see_trait(MAC, Trait::SshClient, &"y".repeat(5_000), 3);
         devices
     }
 
@@ -250,6 +260,9 @@ mod tests {
             r#""last_seen":"1970-01-01T00:00:01.500000000Z","addresses":[{"address":"10.0.0.9","#,
             r#""vlan":[7],"source":"arp","#,
         )), "{calm}");
+        let line: serde_json::Value = serde_json::from_str(&calm).unwrap();
+        assert_eq!(line["ssh_server"], "SSH-2.0-x\u{1b}[2J\u{202e}");
+        assert_eq!(line["ssh_client"], "y".repeat(crate::limits::NAME_BYTES));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("devices.jsonl");
         fs::write(&path, &text).unwrap();

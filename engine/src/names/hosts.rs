@@ -1,5 +1,9 @@
 //! What payloads say of the hosts that sent them, into the table of devices.
 //!
+//! What a host's SSH says of it comes in a segment of TCP. Which segments are copied depends in part on
+//! which flows forget each other ([`crate::names::pick`]), but one that begins with a banner always
+//! is; so what is known of devices stays a function of the packets.
+//!
 //! A host's word counts for itself: a name for the device whose address the message comes from, an
 //! address for the MAC address that the message names beside it; in NetBIOS and of a DHCP client,
 //! where the frame is the host's own, only if that is the frame's too. In ARP it need not be:
@@ -112,8 +116,15 @@ impl Sender {
             HostFact::SsdpServer(text) => {
                 return devices.see_trait(mac, Trait::SsdpServer, &text, self.time);
             }
-            // They say nothing that names a host.
-            HostFact::SshBanner(_) | HostFact::SsdpUsn(_) => return,
+            HostFact::SshBanner(text) => {
+                let place = self.place.filter(|place| devices.is_local(place.address));
+                if place.is_some() {
+                    devices.see_trait(mac, ssh_trait(payload), &text, self.time);
+                }
+                return;
+            }
+            // It says nothing that names a host.
+            HostFact::SsdpUsn(_) => return,
             HostFact::DhcpName(name) => (name, HostNameSource::Dhcp),
             HostFact::DhcpFqdn(name) => (name, HostNameSource::DhcpFqdn),
             HostFact::LldpName(name) => (name, HostNameSource::Lldp),
@@ -165,6 +176,14 @@ impl Sender {
             _ => mac.or_else(of_sender),
         }
     }
+}
+
+/// Whether a banner is a server's or a client's: clients have ports that are given to them, which
+/// are above those of servers.
+fn ssh_trait(payload: &Payload<'_>) -> Trait {
+    let [from, to] = [payload.direction, payload.direction.opposite()]
+        .map(|direction| payload.key.source_port(direction));
+    if from <= to { Trait::SshServer } else { Trait::SshClient }
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ fn shown(device: &Device) -> String {
     for address in &device.addresses {
         shown.push_str(&format!(" {}@{}", address.place.address, address.sighting.name()));
     }
+    for (what, text) in [("server", &device.ssh_server), ("client", &device.ssh_client)] {
+        text.iter().for_each(|text| shown.push_str(&format!(" {what}={text}")));
+    }
     shown
 }
 
@@ -115,6 +118,39 @@ fn segments_say_nothing_of_where_a_host_is() {
     let (key, direction) =
         FlowKey::canonical(end(9), end(1), 4, protocol::TCP, PortKind::Ports, [0; 2]);
     check(&[Payload { key, direction, ..datagram }], &[]);
+}
+
+/// A segment, as [`datagram`] has it.
+fn segment<'a>(mac: u8, from: End<'_>, to: End<'_>, ttl: u8, bytes: &'a [u8]) -> Payload<'a> {
+    let datagram = datagram(mac, from, to, ttl, bytes);
+    let [a, b] = [datagram.direction, datagram.direction.opposite()].map(|way| {
+        let mut address = [0; 16];
+        let IpAddr::V4(v4) = datagram.key.source_ip(way) else { unreachable!("it is of IPv4") };
+        address[..4].copy_from_slice(&v4.octets());
+        Endpoint { address, port: datagram.key.source_port(way).unwrap() }
+    });
+    let (key, direction) = FlowKey::canonical(a, b, 4, protocol::TCP, PortKind::Ports, [0; 2]);
+    let wire_bytes = u32::try_from(bytes.len()).unwrap();
+    Payload { key, direction, sequence: Some(1), wire_bytes, ..datagram }
+}
+
+/// Each for the device that says it; of a host behind a router, whose address it is known to be.
+#[test]
+fn what_ssh_says_is_of_the_host_that_says_it() {
+    let (server, client) = (("10.0.0.9", 22), ("10.0.0.8", 50_000));
+    let (one, other) = (&b"SSH-2.0-OpenSSH_9.9\r\n"[..], &b"SSH-2.0-PuTTY\r\n"[..]);
+    check(
+        &[segment(9, server, client, 64, one), segment(8, client, server, 128, other)],
+        &["8 client=SSH-2.0-PuTTY", "9 server=SSH-2.0-OpenSSH_9.9"],
+    );
+    check(&[segment(254, server, client, 63, one)], &[]);
+    let known = datagram(9, ("10.0.0.9", 5_000), ("10.0.0.1", 5_000), 64, b"");
+    check(
+        &[known, segment(254, server, client, 63, one)],
+        &["9 10.0.0.9@frame server=SSH-2.0-OpenSSH_9.9"],
+    );
+    let afar = ("192.0.2.1", 22);
+    check(&[segment(254, afar, client, 64, one)], &[]);
 }
 
 #[test]
