@@ -55,7 +55,8 @@ pub struct ParserCounters {
     pub too_long: u64,
     /// Messages that had begun, and of which the rest did not come.
     pub unfinished: u64,
-    /// Payloads, on a port or with a beginning that says so, that are not what they should be.
+    /// Payloads, on a port or with a beginning that says so, that are not what they should be; of a
+    /// direction of TCP that is no name service's, once.
     pub malformed: u64,
     /// Gaps in rows of messages of DNS over TCP that were not filled in time: messages in them are
     /// lost, and those behind them until one surely begins.

@@ -284,6 +284,8 @@ pub(super) fn beginning(stream: &[u8]) -> Option<Beginning> {
         _ if ssh::may_begin(stream) => Some(Beginning::Ssh),
         _ if greeting::may_begin(stream) => Some(Beginning::Greeting),
         _ if proxy::may_begin(stream) => Some(Beginning::Proxy),
+        // The same first byte as the PROXY protocol's.
+        _ if http::may_begin_behind_line(stream) => Some(Beginning::Http),
         _ => None,
     }
 }
@@ -313,6 +315,7 @@ mod tests {
         for method in ["MERGE", "VERSION-CONTROL", "MKCALENDAR", "BPROPFIND", "RPC_IN_DATA"] {
             assert!(tcp(format!("{method} /x HTTP/1.1").as_bytes(), 0), "{method}");
         }
+        assert!(tcp(b"\r\nGET / HTTP/1.1", 0) && !tcp(b"\r\nGE", 0) && !tcp(b"\r\nhello", 0));
         assert!(tcp(b"G", 0) && !tcp(b"G", 1), "too little to tell");
         assert!(!tcp(b"HTTP/1.1 200 OK", 0));
         for greeting in [b"220 mail", b"* OK hi ", b"+OK hi  ", b"EHLO me ", b"AUTH TLS"] {

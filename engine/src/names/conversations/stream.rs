@@ -50,6 +50,8 @@ pub(super) struct Stream {
     place: Place,
     /// Since when bytes of it are missing.
     gap_since: Option<Tick>,
+    /// Why a message that surely began was refused, and whether that was told: the first one.
+    refused: Option<(Loss, bool)>,
 }
 
 /// Where a row of messages is read on.
@@ -128,13 +130,16 @@ impl Stream {
         let is_last =
             is_full || self.has_all() && self.told > 0 || self.payloads >= STREAM_PAYLOADS;
         let is_cut = is_last || payload.wire_bytes as usize > payload.bytes.len();
-        if let Some(facts) = self.read(payload, is_cut, found) {
+        let read = self.read(payload, is_cut, found);
+        let refused = self.take_refused();
+        if let Some(facts) = read {
             // What it speaks, and nothing else; or nothing more than was told.
             let is_short = self.told > 0;
             let says_nothing = facts.len() <= usize::from(!is_short);
             found.extend(facts);
             self.close();
-            return (says_nothing && (is_full || is_short)).then_some(Loss::TooLong);
+            let is_too_long = says_nothing && (is_full || is_short);
+            return is_too_long.then_some(Loss::TooLong).or(refused);
         }
         if !is_last {
             if self.has_all()
@@ -143,11 +148,18 @@ impl Stream {
                 found.extend(facts);
                 self.close();
             }
-            return None;
+            return refused;
         }
         let had_begun = self.is_unfinished();
         self.close();
-        had_begun.then_some(if is_full { Loss::TooLong } else { Loss::Unfinished })
+        had_begun.then_some(if is_full { Loss::TooLong } else { Loss::Unfinished }).or(refused)
+    }
+
+    /// Why a message that surely began cannot be read, if that was not told yet: it is once for all
+    /// of this direction, as what looks like a beginning may be another protocol's.
+    fn take_refused(&mut self) -> Option<Loss> {
+        let (loss, is_told) = self.refused.as_mut()?;
+        (!std::mem::replace(is_told, true)).then_some(*loss)
     }
 
     /// The first message that is whole, wherever it begins.
@@ -161,7 +173,7 @@ impl Stream {
         while next < self.pieces.parts() {
             let idx = next;
             next += 1;
-            let mut goes_on_at = None;
+            let (mut goes_on_at, mut refused) = (None, None);
             let (has_begun, read) = match self.pieces.run(idx) {
                 run if run.is_empty() => continue,
                 run => match beginning(&run) {
@@ -172,7 +184,11 @@ impl Stream {
                     }
                     Some(beginning) => {
                         goes_on_at = behind(beginning, &run);
-                        (true, read(beginning, &run, is_cut, payload))
+                        let read = read(beginning, &run, is_cut, payload);
+                        if read == Read::No {
+                            refused = why_refused(beginning, &run, is_cut, payload);
+                        }
+                        (true, read)
                     }
                     None if run.len() < BEGINNING_BYTES => (false, Read::More),
                     None => (false, Read::No),
@@ -203,7 +219,10 @@ impl Stream {
                     self.expect_rest(payload);
                 }
                 Read::More => {}
-                Read::No => self.pieces.refuse(idx),
+                Read::No => {
+                    self.pieces.refuse(idx);
+                    self.refused = self.refused.or(refused.map(|loss| (loss, false)));
+                }
             }
         }
         if self.pieces.is_refused() && self.is_unfinished() {
@@ -379,6 +398,25 @@ fn read(
         }
     };
     facts.map(|facts| [FlowFact::App(app)].into_iter().chain(facts).map(Finding::Flow).collect())
+}
+
+/// Why what cannot be read of a message is lost, if it surely begins `run`: as it is damaged, or as
+/// the rest of it was cut.
+fn why_refused(
+    beginning: Beginning,
+    run: &[u8],
+    is_cut: bool,
+    payload: &Payload<'_>,
+) -> Option<Loss> {
+    let is_sure = match beginning {
+        Beginning::Tls => tls::is_hello(run),
+        Beginning::Http => http::has_version(run),
+        Beginning::Ssh => true,
+        Beginning::Proxy => proxy::is_header(run),
+        Beginning::Greeting => false,
+    };
+    let is_damaged = || !is_cut || read(beginning, run, false, payload) == Read::No;
+    is_sure.then(|| if is_damaged() { Loss::Malformed } else { Loss::Unfinished })
 }
 
 /// How far `to` is behind `from`, negative if before it: sequence numbers begin again after 2^32.

@@ -6,7 +6,7 @@ use super::Read;
 use super::text::text;
 use crate::names::FlowFact;
 
-/// Header fields of a request that are read. One with more is given up.
+/// Header fields of a request that are read. Of one with more the first count.
 const FIELDS: usize = 100;
 
 /// How methods begin: those of RFC 9110, PATCH, WebDAV's with its versions (RFC 3253) and
@@ -23,8 +23,31 @@ pub(crate) fn may_begin(stream: &[u8]) -> bool {
     stream.first_chunk::<4>().is_some_and(|first| METHODS.contains(&first))
 }
 
+/// Whether it may behind an empty line, which servers pass over (RFC 9112 section 2.2).
+pub(crate) fn may_begin_behind_line(stream: &[u8]) -> bool {
+    stream.strip_prefix(b"\r\n").is_some_and(may_begin)
+}
+
+/// What is behind such a line.
+fn behind_line(stream: &[u8]) -> &[u8] {
+    stream.strip_prefix(b"\r\n").unwrap_or(stream)
+}
+
+/// The first line of `stream`, without its end, if that is there.
+fn first_line(stream: &[u8]) -> Option<&[u8]> {
+    let end = stream.iter().position(|&byte| byte == b'\n')?;
+    Some(stream[..end].trim_ascii_end())
+}
+
+/// Whether `stream` begins with a line of HTTP/1, so that it is surely a request.
+pub(crate) fn has_version(stream: &[u8]) -> bool {
+    first_line(behind_line(stream))
+        .is_some_and(|line| line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
+}
+
 /// Whether a request that begins a stream surely ends in these bytes of it, and can be read.
 pub(crate) fn is_whole(stream: &[u8]) -> bool {
+    let stream = behind_line(stream);
     let line = stream.iter().position(|&byte| byte == b'\n').map(|end| &stream[..end]);
     let is_read = line.is_some_and(|line| {
         line.iter().filter(|&&byte| byte == b' ').count() == 2
@@ -37,12 +60,13 @@ pub(crate) fn is_whole(stream: &[u8]) -> bool {
 /// (CONNECT, RFC 9110 section 9.3.6); `None` if it is asked for something else.
 pub(crate) fn passed_on_from(stream: &[u8]) -> Option<usize> {
     let end = stream.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| at + 4);
-    stream.starts_with(b"CONNECT ").then_some(end.unwrap_or(stream.len()))
+    behind_line(stream).starts_with(b"CONNECT ").then_some(end.unwrap_or(stream.len()))
 }
 
 /// Reads the request that begins `stream`. If nothing can follow, as the rest `is_cut`, the whole
 /// lines that are there count.
 pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
+    let stream = behind_line(stream);
     let whole_lines;
     let bytes = if is_cut {
         let end = stream.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
@@ -55,11 +79,36 @@ pub(crate) fn read(stream: &[u8], is_cut: bool) -> Read<Vec<FlowFact>> {
         // Not all targets are as the standard wants them: the fields can be read without.
         let line = bytes.iter().position(|&byte| byte == b'\n').map(|end| bytes.split_at(end + 1));
         let Some((line, rest)) = line else { return if is_cut { Read::No } else { Read::More } };
-        let line = line.trim_ascii_end();
-        let has_version = line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0");
-        let without = || parse(&[b"GET / HTTP/1.1\r\n", rest].concat(), is_cut);
-        has_version.then(without).flatten().unwrap_or(Read::No)
+        if !has_version(bytes) {
+            return Read::No;
+        }
+        let without = parse(&[b"GET / HTTP/1.1\r\n", rest].concat(), is_cut);
+        without.or_else(|| salvage(line, rest)).unwrap_or(Read::No)
     })
+}
+
+/// What the fields say that stand before what cannot be read in `rest`, which follows the line of a
+/// request. `None` if that is nothing.
+fn salvage(line: &[u8], rest: &[u8]) -> Option<Read<Vec<FlowFact>>> {
+    let whole_lines = rest.split_inclusive(|&byte| byte == b'\n');
+    let lines = whole_lines.map_while(|line| line.strip_suffix(b"\n"));
+    let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // The end of the head, or where something is that no field may have.
+    let is_read = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    let fields = lines.take_while(|line| !line.is_empty() && line.iter().all(is_read));
+    let fields = fields.take(FIELDS).filter_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = str::from_utf8(&line[..colon]).ok()?;
+        Some(httparse::Header { name, value: &line[colon + 1..] })
+    });
+    let fields: Vec<_> = fields.collect();
+    let line = str::from_utf8(line).unwrap_or_default();
+    let words: Vec<_> = line.split_ascii_whitespace().collect();
+    let facts = match words[..] {
+        [method, target, _] => facts(method == "CONNECT", target, &fields),
+        _ => facts(false, "", &fields),
+    };
+    (!facts.is_empty()).then_some(Read::Done(facts))
 }
 
 /// `None` if it is no request.
@@ -216,5 +265,36 @@ mod tests {
         assert_eq!(check("GET / HTTP/1.1\r\nHost: a.exa", true)[0], None, "half a name is none");
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(FIELDS + 1));
         assert_eq!(read(many.as_bytes(), false), Read::No);
+    }
+
+    #[test]
+    fn what_cannot_be_read_hides_nothing_that_stands_before_it() {
+        let named = "GET / HTTP/1.1\r\nHost: a.example\r\nUser-Agent: w/1\r\n";
+        let both = [Some("a.example".into()), Some("w/1".into())];
+        let many = "a: b\r\n".repeat(FIELDS + 1);
+        for behind in ["X: a\rb\r\n", "X: a\0b\r\n", "X\0: a\r\n", &many] {
+            for end in ["\r\n", ""] {
+                assert_eq!(check(&format!("{named}{behind}{end}"), end.is_empty()), both);
+            }
+            // What stands behind it, and what is no line of its own.
+            let hidden = format!("GET / HTTP/1.1\r\n{behind}Host: a.example\r\n\r\n");
+            assert_eq!(check(&hidden, false), [None, None], "{behind:?}");
+        }
+        let hidden = "GET / HTTP/1.1\r\nX: a\rHost: b.example\r\nHost: a.example\r\n\r\n";
+        assert_eq!(check(hidden, false), [None, None]);
+        let target = "GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\nX: \0\r\n\r\n";
+        assert_eq!(check(target, false)[0].as_deref(), Some("b.example"));
+        let is_first = "GET / HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\nX: \0\r\n\r\n";
+        assert_eq!(check(is_first, false)[0].as_deref(), Some("a.example"));
+    }
+
+    #[test]
+    fn an_empty_line_may_stand_before_a_request() {
+        let request = b"\r\nCONNECT a.example:443 HTTP/1.1\r\n\r\n";
+        assert!(may_begin_behind_line(request) && is_whole(request) && has_version(request));
+        assert!(!may_begin(request) && !may_begin_behind_line(&request[2..]));
+        assert_eq!(passed_on_from(request), Some(request.len()));
+        let odd = "\r\nGET /a b HTTP/1.1\r\nHost: b.example\r\n\r\n";
+        assert_eq!(check(odd, false)[0].as_deref(), Some("b.example"));
     }
 }

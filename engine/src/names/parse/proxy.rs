@@ -17,6 +17,11 @@ pub(crate) fn may_begin(stream: &[u8]) -> bool {
     stream.first_chunk::<4>().is_some_and(|first| BEGINNINGS.contains(&first))
 }
 
+/// Whether `stream` surely begins with one, whatever becomes of it.
+pub(crate) fn is_header(stream: &[u8]) -> bool {
+    stream.starts_with(b"PROXY ") || stream.starts_with(SIGNATURE)
+}
+
 /// The length of the header that begins `stream`.
 pub(crate) fn header_bytes(stream: &[u8]) -> Read<usize> {
     if stream.starts_with(b"PROXY ") {

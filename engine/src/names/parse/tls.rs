@@ -108,6 +108,11 @@ fn is_of_1_3(message: &[u8]) -> bool {
         && message.get(SESSION_AT + 1 + session_bytes) == Some(&OF_TLS_1_3)
 }
 
+/// Whether `stream` begins with a record that begins with a ClientHello or ServerHello.
+pub(crate) fn is_hello(stream: &[u8]) -> bool {
+    matches!(stream, [HANDSHAKE, 3, _, _, _, CLIENT_HELLO | SERVER_HELLO, ..])
+}
+
 /// How long the records are that hold the ClientHello which begins `stream`, at least.
 pub(crate) fn hello_bytes(stream: &[u8]) -> Option<usize> {
     let content =

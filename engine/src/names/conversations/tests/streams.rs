@@ -396,6 +396,44 @@ fn what_is_too_long_or_never_ends_is_counted() {
     assert_eq!(flow.conversations.counters().unfinished, 1);
 }
 
+/// What surely began and cannot be read is counted, once for each direction.
+#[test]
+fn what_begins_and_is_damaged_is_counted_once() {
+    let mut damaged = hello_for("a.example", 500);
+    // The length of the session identifier.
+    damaged[43] = 0xff;
+    let long = [&b"SSH-2.0-"[..], &[b'x'; 300]].concat();
+    let proxy = [&b"PROXY "[..], &[b'x'; 200]].concat();
+    for (bytes, malformed) in [
+        (&damaged[..], 1),
+        (b"GET / HTTP/1.1\r\nX: \0\r\n\r\n", 1),
+        (b"\r\nGET / HTTP/1.1\r\nX: \0\r\n\r\n", 1),
+        (&long, 1),
+        (&proxy, 1),
+        (b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0", 1),
+        // What only looks like it at first: other protocols, and what goes on in TLS.
+        (b"OPTIONS * RTSP/1.0\r\n\r\n", 0),
+        (b"\r\n\r\nhello", 0),
+        (b"\x16\x03\x03\0\x04\x0b\0\0\0", 0),
+        (b"\x16\x03\x03\0\x28\x9f\x31\x77\x5a\x0e", 0),
+        (b"another protocol", 0),
+    ] {
+        let mut flow = Flow::new(TCP, 9_999);
+        for direction in [FROM_CLIENT, FROM_SERVER] {
+            for number in 0..5 {
+                assert_eq!(flow.see(direction, number * 1_000, bytes), [], "{bytes:?}");
+            }
+        }
+        let want = ParserCounters { malformed: 2 * malformed, ..ParserCounters::default() };
+        assert_eq!(flow.conversations.counters(), want, "{bytes:?}");
+    }
+    // Of what the capture has cut the rest is missing.
+    let mut flow = Flow::new(TCP, 9_999);
+    assert_eq!(flow.see_cut(FROM_CLIENT, 0, &hello_for("a.example", 500)[..40], 470), []);
+    let want = ParserCounters { unfinished: 1, ..ParserCounters::default() };
+    assert_eq!(flow.conversations.counters(), want);
+}
+
 proptest! {
     /// In whatever pieces a message comes, some twice and some overlapping, it says the same.
     #[test]
