@@ -1,7 +1,9 @@
 //! Devices, from packets in a file to records, files of devices and what is kept between two runs.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use etherparse::PacketBuilder;
 use libtest_mimic::{Failed, Trial};
@@ -9,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::messages::write_pcap;
-use crate::program::{flowtap, folder, json_file, json_lines};
+use crate::program::{FLOWTAP, flowtap, folder, json_file, json_lines, wait_for};
 use crate::{Outcome, captures, ensure};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -17,6 +19,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("devices::ends_are_the_devices_of_the_packet_time", attribution),
         Trial::test("devices::what_a_bridge_passes_on_counts_and_is_counted", bridged),
         Trial::test("devices::they_are_kept_between_two_runs", kept),
+        Trial::test("devices::two_runs_do_not_keep_them_in_one_folder", one_at_a_time),
         Trial::test("devices::hosts_that_only_speak_tcp_are_devices", by_flows),
         Trial::test("devices::vendors_are_those_of_the_registries", vendors),
         Trial::test("devices::bad_files_and_flags_are_refused", refused),
@@ -238,6 +241,37 @@ fn kept() -> Outcome {
     // Nothing was seen of them between flows: they are all still there, with the one that only
     // sent something to the world.
     ensure(shown.lines().count() == 6, shown.clone())
+}
+
+/// What one run has learned is not overwritten by another that does not know it.
+fn one_at_a_time() -> Outcome {
+    let (folder, capture) = file_of(&scenario());
+    let state = folder.path().join("state").display().to_string();
+    let records = folder.path().join("first.jsonl");
+    let mut first = Command::new(FLOWTAP)
+        .args(["read", "-q", "--state", &state, "-", "-o"])
+        .arg(&records)
+        .stdin(Stdio::piped())
+        .spawn()?;
+    let mut input = first.stdin.take().ok_or("it was piped")?;
+    input.write_all(&fs::read(&capture)?)?;
+    // Its records are opened when it has the folder.
+    let has_begun = wait_for(|| records.with_extension("jsonl.part").exists());
+    let arguments = ["read", "-q", "-o", "-", "--state", &state].map(PathBuf::from);
+    let refused = flowtap(arguments.into_iter().chain([capture.clone()]));
+    drop(input);
+    let is_done = first.wait()?.success();
+    let said = refused.expect(2)?.stderr;
+    let is_told = said.contains("another flowtap keeps its devices there; stop that one, or give");
+    ensure(has_begun && is_done && is_told && said.contains(&state), said)?;
+    let kept = json_lines(&fs::read_to_string(Path::new(&state).join("devices.jsonl"))?)?;
+    ensure(kept.len() == 5, format!("{kept:#?}"))?;
+    // It is free then, and one that is refused for another cause leaves nothing behind.
+    read(&capture, &["--state", &state])?;
+    let other = folder.path().join("other").display().to_string();
+    let capture = capture.display().to_string();
+    flowtap(["read", "-q", "--state", &other, "--oui", "/no-such", &capture]).expect(2)?;
+    ensure(!Path::new(&other).exists(), "a folder is left")
 }
 
 /// A segment between two local hosts, or of one behind the router; with so much to live.

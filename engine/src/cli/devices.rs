@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,21 +23,6 @@ impl DeviceFiles {
         let file = common.devices.clone().map(|path| (path, "--devices"));
         let state = common.state.as_deref().map(|folder| (state_file(folder), "--state"));
         Self(file.into_iter().chain(state).collect())
-    }
-
-    /// Makes the folder of `--state` if it is not there.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub(crate) fn make_folder(common: &Common) -> Result<()> {
-        let Some(folder) = &common.state else { return Ok(()) };
-        match fs::create_dir(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::new(format!("make {}", folder.display()), error)
-                    .advise("give --state a folder, or a name for one beside others of yours"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The files.
@@ -65,6 +50,55 @@ impl DeviceFiles {
         let write =
             |(path, option): &(PathBuf, &'static str)| whole_file::write(path, &text, option);
         self.0.iter().map(write).fold(Ok(()), Result::and)
+    }
+}
+
+/// The folder of `--state`: one run has it at a time, from before it reads what is kept there until
+/// it has written it. Two would each keep what they know themselves, and lose what the other does.
+pub(crate) struct StateFolder {
+    /// Locked as long as it is open. There is no file for that, which could be another user's later.
+    _lock: File,
+    /// If this run has made it.
+    made: Option<PathBuf>,
+}
+
+impl StateFolder {
+    /// Takes it, if one is given; it is made if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made, or another run has it.
+    pub(crate) fn take(common: &Common) -> Result<Option<Self>> {
+        let Some(folder) = &common.state else { return Ok(None) };
+        let made = match fs::create_dir(folder) {
+            Ok(()) => Some(folder.clone()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+            Err(error) => {
+                return Err(Error::new(format!("make {}", folder.display()), error)
+                    .advise("give --state a folder, or a name for one beside others of yours"));
+            }
+        };
+        let fail = |what: &str, error| Error::new(format!("{what} {}", folder.display()), error);
+        let lock = File::open(folder).map_err(|error| {
+            fail("open", error).advise("give --state a folder that you may read and write")
+        })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self { _lock: lock, made })),
+            Err(TryLockError::WouldBlock) => {
+                let cause = "another flowtap keeps its devices there";
+                Err(Error::new(format!("use {}", folder.display()), cause)
+                    .advise("stop that one, or give --state another folder"))
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(fail("lock", error).advise("give --state a folder on a disk of this machine"))
+            }
+        }
+    }
+}
+
+impl Drop for StateFolder {
+    /// A run that was refused leaves no folder behind: one with something in it stays.
+    fn drop(&mut self) {
+        _ = self.made.take().map(fs::remove_dir);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::cli::args::{
     SchemaFormat,
 };
 use crate::cli::console::Console;
-use crate::cli::devices::DeviceFiles;
+use crate::cli::devices::{DeviceFiles, StateFolder};
 use crate::cli::hold::Holder;
 use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
@@ -73,21 +73,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let (common, result) = match arguments.command {
-        Command::Doctor(doctor) => return exit_code(doctor::run(&doctor).map(code_of_readiness)),
-        Command::Convert(arguments) => return exit_code(convert::run(&arguments)),
-        Command::Devices(devices) => return exit_code(devices::run(&devices).map(|()| 0)),
-        Command::Schema(schema) => return exit_code(show_schema(schema.format).map(|()| 0)),
-        Command::Repair(settings) => return exit_code(repair_file(&settings).map(|()| 0)),
+    exit_code(match arguments.command {
+        Command::Doctor(doctor) => doctor::run(&doctor).map(code_of_readiness),
+        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Devices(devices) => devices::run(&devices).map(|()| 0),
+        Command::Schema(schema) => show_schema(schema.format).map(|()| 0),
+        Command::Repair(settings) => repair_file(&settings).map(|()| 0),
         Command::Hold(settings) => {
             // It has told whom it works for.
             let code = hold::run(&settings).map_or(FAILED, |()| 0);
             return ExitCode::from(code);
         }
-        Command::Read(read) => (read.common.clone(), run_read(&read)),
-        Command::Capture(capture) => (capture.common.clone(), run_capture(&capture)),
-    };
-    exit_code(result.and_then(|outcome| conclude(&common, outcome)))
+        Command::Read(read) => run_read(&read),
+        Command::Capture(capture) => run_capture(&capture),
+    })
 }
 
 /// Repairs a file, and says what is in the new one.
@@ -154,14 +153,14 @@ fn usage_line(error: &clap::Error, help: &str) -> String {
     format!("{first}{tip}; see {help}")
 }
 
-fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
+fn run_read(arguments: &ReadArguments) -> Result<u8> {
+    let _state = StateFolder::take(&arguments.common)?;
     let options = Options {
         inputs: arguments.files.clone(),
         dispatch: arguments.dispatch.into(),
         ..arguments.common.options()
     };
     let settings = options.settings()?;
-    DeviceFiles::make_folder(&arguments.common)?;
     let control = signals()?;
     let mut console = Console::new(&arguments.common, &control, true)?;
     console.detail(&format!(
@@ -173,12 +172,12 @@ fn run_read(arguments: &ReadArguments) -> Result<Outcome> {
     let views = Views::default();
     let outcome = crate::engine::read(&settings, &arguments.files, &control, &views, &mut console);
     console.finish();
-    outcome
+    conclude(&arguments.common, outcome?)
 }
 
-fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
+fn run_capture(arguments: &CaptureArguments) -> Result<u8> {
+    let _state = StateFolder::take(&arguments.common)?;
     let settings = arguments.common.options().settings()?;
-    DeviceFiles::make_folder(&arguments.common)?;
     let sinks = settings.all_sinks();
     sinks.iter().try_for_each(|sink| sink.make_folder(arguments.user.as_deref()))?;
     let outputs: Vec<_> = sinks.iter().filter_map(SinkSpec::path).collect();
@@ -201,7 +200,7 @@ fn run_capture(arguments: &CaptureArguments) -> Result<Outcome> {
         holder.map_or(Ok(()), |holder| holder.finish(|text| console.notice(text)));
     let mut outcome = outcome?;
     outcome.errors.extend(settings_are_back.err());
-    Ok(outcome)
+    conclude(&arguments.common, outcome)
 }
 
 /// Sets back what an earlier capture has left changed; with `--tune` starts the process that
