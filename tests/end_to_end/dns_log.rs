@@ -98,7 +98,9 @@ fn lines() -> Outcome {
 fn hostile() -> Outcome {
     let folder = folder();
     let (asks, resolver) = ((client(1), 40_000), (server(53), 53));
-    let names: [(&[u8; 9], &str); 3] = [
+    let names: [(&[u8; 9], &str); 5] = [
+        (b"-.\xf3\xa0\x81\x81\xef\xbb\xbf", "-.\u{e0041}\u{feff}"),
+        (b"+.\xe2\x80\x8b1\xc2\xada", "+.\u{200b}1\u{ad}a"),
         (b"=.\",;()|\\", r#"=.",;()|\\"#),
         (b"@.\x1b[31m\x07\xff", r"@.\027[31m\007\255"),
         (b"+.\xe2\x80\xae\xc2\x9b\n ", "+.\u{202e}\\194\\155\\010\\032"),
@@ -124,7 +126,9 @@ fn hostile() -> Outcome {
         let row = reader.records().next().ok_or("no line")??;
         let of =
             |column: &str| columns.iter().position(|it| it == column).map(|at| row[at].to_owned());
-        let in_csv = format!("'{}", shown.replace('\u{202e}', r"\u{202e}"));
+        let escaped =
+            |c: char| if is_harmful(c) { c.escape_unicode().to_string() } else { c.into() };
+        let in_csv = format!("'{}", shown.chars().map(escaped).collect::<String>());
         ensure(of("question").as_deref() == Some(&in_csv), &*text)?;
         let answer = format!("{in_csv} 60 A 198.51.100.9");
         ensure(of("answers").as_deref() == Some(&answer), &*text)?;
@@ -136,7 +140,9 @@ fn hostile() -> Outcome {
 
 /// What does something to a terminal.
 fn is_harmful(character: char) -> bool {
-    character != '\n' && (character.is_control() || character == '\u{202e}')
+    let is_unseen =
+        matches!(character, '\u{202e}' | '\u{200b}' | '\u{feff}' | '\u{ad}' | '\u{e0041}');
+    character != '\n' && (character.is_control() || is_unseen)
 }
 
 fn workers_agree() -> Outcome {

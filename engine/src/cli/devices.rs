@@ -175,7 +175,7 @@ mod tests {
             let place = Place { vlans: [0; 2], address: [10, 0, 0, last].into() };
             devices.see_address(mac, place, Sighting::Arp, i64::from(last) * 1_000_000_000);
         }
-        devices.see_name(mac, "\u{1b}]0;x\u{7}\n", HostNameSource::Dhcp, 1);
+        devices.see_name(mac, "\u{1b}]0;x\u{7}\n\u{feff}", HostNameSource::Dhcp, 1);
         devices.see_name([2; 6], &"long".repeat(50), HostNameSource::Mdns, 0);
         let all: Vec<_> = devices.view().all().iter().map(|one| Device::clone(one)).collect();
         let shown = table(&all);
@@ -187,7 +187,7 @@ mod tests {
                 "02:00:00:00:00:09",
                 "(random",
                 "address)",
-                "\\u{1b}]0;x\\u{7}\\u{a}",
+                "\\u{1b}]0;x\\u{7}\\u{a}\\u{feff}",
                 "dhcp",
                 "1970-01-01",
                 "00:00:00",

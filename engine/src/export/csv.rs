@@ -2,13 +2,13 @@
 //! empty, lists have semicolons, and so have a tunnel and a device between their parts, absent ones
 //! empty; one in a device's text stands as `\u{3b}`.
 //!
-//! Text from the wire may aim at who opens the file. Control characters stand as `\u{1b}`; and
-//! text that a spreadsheet would take for a formula, as it begins with `=`, `+`, `-` or `@`, gets
-//! an apostrophe before it.
+//! Text from the wire may aim at who opens the file. Control characters, and those that are not to be
+//! seen, stand as `\u{1b}`; and text that a spreadsheet would take for a formula, as it begins with
+//! `=`, `+`, `-` or `@`, be it in full width, gets an apostrophe before it.
 
 use std::net::IpAddr;
 
-use crate::export::line::{Line, harmless};
+use crate::export::line::{FORMULA_STARTS, Line, harmless};
 use crate::export::schema::{Fields, RowDevice, RowTunnel, Visit, names};
 use crate::export::{Encoder, InSet, Rows};
 use crate::flow::features::{BINS, Thousandths};
@@ -73,7 +73,7 @@ impl Csv {
     #[inline(never)]
     fn quote(&mut self, text: &str) {
         let text = harmless(text);
-        if text.starts_with(['=', '+', '-', '@']) {
+        if text.starts_with(FORMULA_STARTS) {
             return self.quote_any(&format!("'{text}"));
         }
         self.quote_any(&text);

@@ -243,7 +243,7 @@ mod tests {
         devices.see_name(MAC, "pc\u{1b}[31m\u{202e}", HostNameSource::Mdns, 2);
         devices.see_name(MAC, "pc9", HostNameSource::Dhcp, 3);
         devices.see_trait(MAC, Trait::DhcpFingerprint, "1,3,6", 3);
-        devices.see_trait(MAC, Trait::SshServer, "SSH-2.0-x\u{1b}[2J\u{202e}", 3);
+        devices.see_trait(MAC, Trait::SshServer, "SSH-2.0-x\u{1b}[2J\u{200b}\u{e0041}", 3);
         devices.see_trait(MAC, Trait::SshClient, &"y".repeat(5_000), 3);
         devices
     }
@@ -253,7 +253,9 @@ mod tests {
         let devices = known();
         let text = write(devices.view());
         let calm = String::from_utf8(text.clone()).unwrap();
-        assert!(!calm.trim_end().contains(|c: char| c.is_control() || c == '\u{202e}'), "{calm:?}");
+        let unseen = ['\u{202e}', '\u{200b}', '\u{e0041}'];
+        let is_shown = |c: char| !c.is_control() && !unseen.contains(&c);
+        assert!(calm.trim_end().chars().all(is_shown), "{calm:?}");
         assert!(calm.starts_with(concat!(
             r#"{"mac":"02:00:00:00:00:09","random_mac":true,"hostname":"pc9","#,
             r#""hostname_source":"dhcp","first_seen":"1969-12-31T23:59:59.999999999Z","#,
@@ -261,7 +263,7 @@ mod tests {
             r#""vlan":[7],"source":"arp","#,
         )), "{calm}");
         let line: serde_json::Value = serde_json::from_str(&calm).unwrap();
-        assert_eq!(line["ssh_server"], "SSH-2.0-x\u{1b}[2J\u{202e}");
+        assert_eq!(line["ssh_server"], "SSH-2.0-x\u{1b}[2J\u{200b}\u{e0041}");
         assert_eq!(line["ssh_client"], "y".repeat(crate::limits::NAME_BYTES));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("devices.jsonl");

@@ -21,8 +21,9 @@ pub(super) fn escape(json: &str, out: &mut Vec<u8>) {
     }
     for character in json.chars() {
         if is_harmful(character) {
-            let number = u32::from(character);
-            write!(out, "\\u{number:04x}").expect("a vector takes anything");
+            for &mut unit in character.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}").expect("a vector takes anything");
+            }
         } else {
             out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
         }

@@ -240,12 +240,33 @@ impl Line {
     }
 }
 
-/// Whether a character could do something to a terminal, or to the order of what is shown
-/// (Unicode's bidirectional controls), and so is never written as it is.
+/// Whether a character could do something to a terminal, or to the order of what is shown, or is
+/// not to be seen, so that two names look the same; and so is never written as it is: those of
+/// Unicode's categories Cc, Cf, Zl and Zp (Unicode 15.1,
+/// <https://www.unicode.org/Public/15.1.0/ucd/extracted/DerivedGeneralCategory.txt>).
 pub(crate) fn is_harmful(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    character.is_control() || is_format(character) || matches!(character, '\u{2028}' | '\u{2029}')
 }
+
+/// Category Cf. Variation selectors, which are marks (Mn), are none of it.
+fn is_format(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}'
+            | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'
+            | '\u{e0020}'..='\u{e007f}'
+    )
+}
+
+/// What text begins with that a spreadsheet takes for a formula; also in full width, as some do.
+pub(crate) const FORMULA_STARTS: [char; 8] =
+    ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
 /// Text from the wire as it may be shown: what is harmful stands as `\u{1b}`.
 pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
@@ -342,12 +363,16 @@ mod tests {
     }
 
     #[test]
-    fn what_turns_lines_about_is_not_shown() {
+    fn what_turns_lines_about_or_is_not_to_be_seen_is_not_shown() {
         for (text, want) in [
             ("a\u{e9}\u{627}", "a\u{e9}\u{627}"),
             ("\u{1b}[m\u{7f}", r"\u{1b}[m\u{7f}"),
             ("\u{61c}\u{200e}\u{200f}", r"\u{61c}\u{200e}\u{200f}"),
             ("\u{2028}\u{202e}\u{2066}\u{2069}", r"\u{2028}\u{202e}\u{2066}\u{2069}"),
+            ("a\u{200b}\u{200d}\u{feff}b\u{ad}c", r"a\u{200b}\u{200d}\u{feff}b\u{ad}c"),
+            ("\u{2060}\u{2064}\u{206f}\u{180e}", r"\u{2060}\u{2064}\u{206f}\u{180e}"),
+            ("\u{e0001}\u{e0041}\u{e007f}", r"\u{e0001}\u{e0041}\u{e007f}"),
+            ("\u{2764}\u{fe0f} \u{a0}\u{2065}", "\u{2764}\u{fe0f} \u{a0}\u{2065}"),
         ] {
             assert_eq!(harmless(text), want);
         }

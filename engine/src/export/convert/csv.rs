@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::{Bytes, LeftOut, Reader, Record};
 use crate::error::{Error, Result};
+use crate::export::line::FORMULA_STARTS;
 use crate::export::schema::Kind;
 use crate::export::values::{Places, Value, Values};
 use crate::limits::CONVERT_LINE_BYTES;
@@ -167,7 +168,7 @@ fn value(kind: Kind, text: &str) -> Option<Value> {
 
 fn unescaped(text: &str) -> String {
     let text = match text.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(['=', '+', '-', '@']) => rest,
+        Some(rest) if rest.starts_with(FORMULA_STARTS) => rest,
         _ => text,
     };
     let mut pieces = text.split("\\u{");

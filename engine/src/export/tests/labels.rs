@@ -158,11 +158,19 @@ fn hostile_names_are_escaped_in_every_format() {
         ("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}"),
         ("a\r\nb,\"c\"", "a\\u{d}\\u{a}b,\"c\""),
         ("\u{202e}moc.elpmaxe", "\\u{202e}moc.elpmaxe"),
+        ("pay\u{200b}pal\u{feff}.\u{ad}x", "pay\\u{200b}pal\\u{feff}.\\u{ad}x"),
+        ("a\u{e0041}\u{2060}b\u{61c}", "a\\u{e0041}\\u{2060}b\\u{61c}"),
+        ("\u{ff1d}1+2", "'\u{ff1d}1+2"),
+        ("\u{ff0b}1", "'\u{ff0b}1"),
+        ("\u{ff0d}1", "'\u{ff0d}1"),
+        ("\u{ff20}sum(a)", "'\u{ff20}sum(a)"),
         ("a\tb\\x09", "a\\u{9}b\\x09"),
         ("b\u{fc}cher.example", "b\u{fc}cher.example"),
     ] {
         let facts = || FlowFacts { http_host: Some(hostile.into()), ..FlowFacts::default() };
-        let is_calm = |line: &str| !line.contains(|c: char| c.is_control() || c == '\u{202e}');
+        let unseen =
+            ['\u{202e}', '\u{200b}', '\u{feff}', '\u{ad}', '\u{e0041}', '\u{2060}', '\u{61c}'];
+        let is_calm = |line: &str| !line.contains(|c: char| c.is_control() || unseen.contains(&c));
 
         let json = labelled(Format::JsonLines, facts(), None);
         assert!(is_calm(&json), "{json:?}");
