@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("devices::they_are_kept_between_two_runs", kept),
         Trial::test("devices::two_runs_do_not_keep_them_in_one_folder", one_at_a_time),
         Trial::test("devices::hosts_that_only_speak_tcp_are_devices", by_flows),
+        Trial::test("devices::public_addresses_that_are_used_on_the_link_are_local", on_link),
         Trial::test("devices::vendors_are_those_of_the_registries", vendors),
         Trial::test("devices::bad_files_and_flags_are_refused", refused),
     ];
@@ -337,6 +338,58 @@ fn by_flows() -> Outcome {
         ensure(is_so && device["addresses"][1].is_null(), format!("{device}"))?;
     }
     Ok(())
+}
+
+/// A host of a network with addresses of all the world, which nobody has named: it is a device from
+/// when it speaks to all of its link.
+fn on_link() -> Outcome {
+    let address = |last| {
+        let mut address = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        address[15] = last;
+        address
+    };
+    let flow = |port, hops| {
+        let mut frame = Vec::new();
+        let packet = PacketBuilder::ethernet2(mac(4), ROUTER).ipv6(address(4), address(99), hops);
+        packet.udp(port, 9_999).write(&mut frame, b"data").expect("a vector takes anything");
+        frame
+    };
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xfb];
+    let mut speaks = Vec::new();
+    let packet = PacketBuilder::ethernet2(mac(4), [0x33, 0x33, 0, 0, 0, 0xfb]);
+    let packet = packet.ipv6(address(4), group, 255).udp(5_353, 5_353);
+    packet.write(&mut speaks, &[0; 12]).expect("a vector takes anything");
+    // Before it is known, from its own port and behind a router, and on one that goes on.
+    let frames = [
+        (0, flow(5_000, 64)),
+        (10, flow(5_001, 64)),
+        (1_000, speaks),
+        (1_010, flow(5_001, 64)),
+        (2_000, flow(5_002, 64)),
+        (2_010, flow(5_003, 63)),
+    ];
+    let (folder, capture) = file_of(&frames);
+    let kept = folder.path().join("devices.jsonl").display().to_string();
+    let shown = |source| format!("{} - {source}", shown(mac(4)));
+    let want = [
+        (5_000, String::new()),
+        (5_001, shown("frame")),
+        (5_002, shown("frame")),
+        (5_003, shown("multicast")),
+    ];
+    let mut first = None;
+    for workers in ["1", "2", "4"] {
+        for dispatch in ["flow", "direction"] {
+            let more = ["--workers", workers, "--dispatch", dispatch, "--devices", &kept];
+            let got = read(&capture, &more)?;
+            ensure(got == want, format!("{workers} workers by {dispatch}: {got:#?}"))?;
+            let written = fs::read_to_string(&kept)?;
+            ensure(*first.get_or_insert(written.clone()) == written, "devices differ")?;
+        }
+    }
+    let devices = json_lines(&first.unwrap_or_default())?;
+    let is_one = devices.len() == 1 && devices[0]["addresses"][0]["source"] == "multicast";
+    ensure(is_one, format!("{devices:#?}"))
 }
 
 fn vendors() -> Outcome {

@@ -22,17 +22,27 @@ pub enum Sighting {
     Ndp,
     /// It said so in its NetBIOS status.
     Nbns,
+    /// It spoke with it to all hosts of its link.
+    Multicast,
     /// By a frame that cannot have come through a router.
     Frame,
 }
 
 impl Sighting {
-    const ALL: [Self; 5] = [Self::Dhcp, Self::Arp, Self::Ndp, Self::Nbns, Self::Frame];
+    const ALL: [Self; 6] =
+        [Self::Dhcp, Self::Arp, Self::Ndp, Self::Nbns, Self::Multicast, Self::Frame];
 
     /// The one that records call so.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// Whether it shows that the address is used on the link itself, so that it is local whatever it
+    /// is.
+    #[must_use]
+    pub fn is_on_link(self) -> bool {
+        matches!(self, Self::Arp | Self::Ndp | Self::Multicast)
     }
 
     /// As records show it.
@@ -43,6 +53,7 @@ impl Sighting {
             Self::Arp => "arp",
             Self::Ndp => "ndp",
             Self::Nbns => "nbns",
+            Self::Multicast => "multicast",
             Self::Frame => "frame",
         }
     }
@@ -331,5 +342,6 @@ fn surplus<T, K: Ord>(all: &mut Vec<T>, most: usize, age: impl Fn(&T) -> K) -> O
 
 /// Whether an address is one that a host can have as its own.
 pub(super) fn is_of_a_host(address: IpAddr) -> bool {
-    !address.is_unspecified() && !address.is_multicast()
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !address.is_loopback() && !is_broadcast
 }

@@ -88,18 +88,18 @@ pub fn devices_of(record: &FlowRecord, known: &DevicesView) -> [Option<DeviceLab
 
 /// The device that the record's packets in one direction are from.
 fn device_at(record: &FlowRecord, from: Direction, known: &DevicesView) -> Option<DeviceLabel> {
-    let address = record.key.source_ip(from);
+    let place = Place { vlans: record.key.vlan(), address: record.key.source_ip(from) };
     // What is in a tunnel is another network's.
-    let is_ours = record.kind == RecordKind::Flow
-        && known.networks().is_local(address)
-        && record.key.tunnel().is_none();
-    if !is_ours {
+    if record.kind != RecordKind::Flow || record.key.tunnel().is_some() {
         return None;
     }
     let span = Span::of(record)?;
+    if !known.was_local(&place, span) {
+        return None;
+    }
     let (mac, sighting) = match own_mac(record, from) {
         Some(mac) => (mac, Sighting::Frame),
-        None => known.owner(&Place { vlans: record.key.vlan(), address }, span)?,
+        None => known.owner(&place, span)?,
     };
     Some(DeviceLabel { mac, sighting, identity: known.identity(mac, span).cloned() })
 }

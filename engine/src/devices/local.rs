@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 /// Addresses whose hosts are devices of ours: private (RFC 1918), unique local (RFC 4193) and
-/// link-local ones (RFC 3927, RFC 4291), and those in the prefixes that the user names.
+/// link-local ones (RFC 3927, RFC 4291), and those in the prefixes that the user names. Others are
+/// local as of when they are seen on the link itself, which [the table](super::table) knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalNetworks {
     more: Vec<IpNet>,
@@ -44,6 +45,20 @@ const INITIAL_TTLS: [u8; 3] = [64, 128, 255];
 pub fn is_straight(source: IpAddr, destination: IpAddr, ttl: (u8, u8)) -> bool {
     let is_whole = ttl.0 == ttl.1 && INITIAL_TTLS.contains(&ttl.0);
     is_whole || is_of_one_link(source) || is_of_one_link(destination)
+}
+
+/// The port of multicast DNS, whose messages count with all of 255 to live only (RFC 6762 section 11).
+const MDNS_PORT: u16 = 5_353;
+
+/// Whether a datagram from `source` to a port of `destination`, which arrived with so much to live,
+/// shows that its source is a host of this link: it is for all of it, or for a group of hosts, and
+/// cannot have come through a router.
+#[must_use]
+pub fn speaks_to_link(source: IpAddr, destination: (IpAddr, u16), ttl: u8) -> bool {
+    let (address, port) = destination;
+    let is_to_many =
+        address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    is_to_many && is_straight(source, address, (ttl, ttl)) && (port != MDNS_PORT || ttl == 255)
 }
 
 fn is_of_one_link(address: IpAddr) -> bool {
@@ -89,6 +104,28 @@ mod tests {
         let all = LocalNetworks::with(vec![more[2].parse().unwrap()]);
         assert!(all.is_local(ip("8.8.8.8")) && !all.is_local(ip("8:8::8")));
         assert!(!all.is_local(ip("0.0.0.0")) && !all.is_local(ip("239.1.1.1")));
+    }
+
+    #[test]
+    fn who_speaks_to_all_of_a_link_is_on_it() {
+        for (destination, port, ttl, want) in [
+            ("224.0.0.251", 5_353, 255, true),
+            ("224.0.0.251", 5_353, 254, false),
+            ("ff02::fb", 5_353, 255, true),
+            ("ff02::fb", 5_353, 64, false),
+            ("224.0.0.252", 5_355, 1, true),
+            ("ff02::1:3", 5_355, 1, true),
+            ("ff02::c", 1_900, 4, true),
+            ("239.255.255.250", 1_900, 64, true),
+            ("239.255.255.250", 1_900, 4, false),
+            ("ff05::c", 1_900, 63, false),
+            ("255.255.255.255", 137, 9, true),
+            ("2001:db8::2", 5_353, 255, false),
+        ] {
+            let source = if destination.contains(':') { "2001:db8::1" } else { "192.0.2.1" };
+            let is = speaks_to_link(ip(source), (ip(destination), port), ttl);
+            assert_eq!(is, want, "{destination} {port} {ttl}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub struct DevicesView {
     /// In the order of time.
     owners: Parts<Place, Arc<[Owner]>>,
     networks: Arc<LocalNetworks>,
+    /// Whether owners of other addresses of IPv4, and of IPv6, are known.
+    has_others: [bool; 2],
     vendors: Arc<Vendors>,
 }
 
@@ -93,6 +95,13 @@ impl DevicesView {
     #[must_use]
     pub fn networks(&self) -> &LocalNetworks {
         &self.networks
+    }
+
+    /// Whether an address was a local host's: it is one by itself, or was seen on the link by then.
+    pub(super) fn was_local(&self, place: &Place, span: Span) -> bool {
+        self.networks.is_local(place.address)
+            || self.has_others[usize::from(place.address.is_ipv6())]
+                && self.owner(place, span).is_some()
     }
 
     /// Whose an address was, and how that is known.
@@ -180,12 +189,23 @@ impl Devices {
         (time < owner.until).then_some(owner.mac)
     }
 
-    /// A device was seen at `time`, with an address that is its own. Nothing, if that is not
-    /// local.
+    /// Whether an address is a local host's at `time`: it is one by itself, or is known to be on the
+    /// link.
+    #[must_use]
+    pub fn is_local_at(&self, place: &Place, time: Timestamp) -> bool {
+        self.is_local(place.address) || self.owner_at(place, time).is_some()
+    }
+
+    /// A device was seen at `time`, with an address that is its own. Nothing, if that is not local:
+    /// it is, whatever it is, by what is said on the link itself, and counts as of then. Nothing
+    /// else counts of such an address, so that it matters in no case what was read before what.
     pub fn see_address(&mut self, mac: Mac, place: Place, sighting: Sighting, time: Timestamp) {
-        if !is_of_one_device(mac) || !self.is_local(place.address) {
+        let is_local = self.is_local(place.address);
+        let is_on_link = sighting.is_on_link() && is_of_a_host(place.address);
+        if !is_of_one_device(mac) || !is_local && !is_on_link {
             return;
         }
+        self.view.has_others[usize::from(place.address.is_ipv6())] |= !is_local;
         let device = self.device(mac, time);
         match device.see_address(place, sighting, time) {
             // It was seen before all that are kept: whose it is would never be forgotten.
@@ -269,6 +289,12 @@ impl Devices {
     /// An address is this device's from when it was seen, first (0) or last (1), in an earlier run.
     fn own_again(&mut self, mac: Mac, address: &DeviceAddress, seen: usize) {
         let (from, until, sighting) = (address.seen[seen], Owner::KEPT, address.sighting);
+        let is_local = self.is_local(address.place.address);
+        // Another run may have had more prefixes.
+        if !is_local && !sighting.is_on_link() {
+            return;
+        }
+        self.view.has_others[usize::from(address.place.address.is_ipv6())] |= !is_local;
         self.own(address.place, Owner { from, until, mac, sighting });
     }
 

@@ -12,7 +12,7 @@
 
 use std::net::IpAddr;
 
-use crate::devices::local::is_straight;
+use crate::devices::local::{is_straight, speaks_to_link};
 use crate::devices::table::{Devices, Trait};
 use crate::devices::{HostNameSource, Mac, Place, Sighting};
 use crate::flow::protocol;
@@ -55,8 +55,19 @@ impl Sender {
         if payload.key.protocol() == protocol::TCP {
             return;
         }
-        let is_neighbour_discovery = payload.key.protocol() == protocol::ICMPV6;
-        let sighting = if is_neighbour_discovery { Sighting::Ndp } else { Sighting::Frame };
+        let opposite = payload.direction.opposite();
+        let to = (
+            payload.key.source_ip(opposite),
+            payload.key.source_port(opposite).unwrap_or_default(),
+        );
+        let sighting = if payload.key.protocol() == protocol::ICMPV6 {
+            Sighting::Ndp
+        } else if !devices.is_local(place.address) && speaks_to_link(place.address, to, payload.ttl)
+        {
+            Sighting::Multicast
+        } else {
+            Sighting::Frame
+        };
         devices.see_address(mac, place, sighting, self.time);
     }
 
@@ -69,7 +80,7 @@ impl Sender {
             NameService::Dns | NameService::Nbns => return,
         };
         let Some(place) = self.place else { return };
-        if !message.is_response || !devices.is_local(place.address) {
+        if !message.is_response || !devices.is_local_at(&place, self.time) {
             return;
         }
         let mut stays = message.answers.iter().filter(|answer| !message.takes_back(answer));
@@ -117,7 +128,7 @@ impl Sender {
                 return devices.see_trait(mac, Trait::SsdpServer, &text, self.time);
             }
             HostFact::SshBanner(text) => {
-                let place = self.place.filter(|place| devices.is_local(place.address));
+                let place = self.place.filter(|place| devices.is_local_at(place, self.time));
                 if place.is_some() {
                     devices.see_trait(mac, ssh_trait(payload), &text, self.time);
                 }

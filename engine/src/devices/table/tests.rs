@@ -237,16 +237,67 @@ fn what_is_in_a_tunnel_is_another_networks() {
 
 #[test]
 fn addresses_that_are_not_local_make_no_device() {
-    let devices = table(
+    let mut devices = table(
         100,
         &[
-            Address(0, 1, 0, "192.0.2.1"),
             Address(0, 2, 0, "224.0.0.251"),
             Address(0, 3, 0, "0.0.0.0"),
-            Address(0, 4, 0, "2001:db8::1"),
+            Address(0, 5, 0, "::1"),
+            Address(0, 6, 0, "255.255.255.255"),
         ],
     );
+    for sighting in [Sighting::Frame, Sighting::Dhcp, Sighting::Nbns] {
+        devices.see_address(mac(1), place(0, "192.0.2.1"), sighting, 0);
+        devices.see_address(mac(4), place(0, "2001:db8::1"), sighting, 0);
+    }
     assert_eq!(devices.view().len(), 0);
+}
+
+/// Whatever it is, as of when it was seen there: by what was said to all of the link.
+#[test]
+fn an_address_that_is_used_on_the_link_is_local() {
+    let public = "2001:db8::1";
+    let mut devices = table(
+        100,
+        &[Address(10, 1, 0, public), Name(20, 1, "one", Dhcp), Address(50, 2, 0, public)],
+    );
+    // Nothing else counts of it.
+    devices.see_address(mac(3), place(0, public), Sighting::Frame, 60 * SECOND);
+    let far = "2001:db8:9::9";
+    let check = |devices: &Devices, vlan, seconds: [i64; 2], want: &str| {
+        let [source, destination] = ask(devices, (public, far), vlan, seconds);
+        assert_eq!((&*source, &*destination), (want, ""), "{vlan} {seconds:?}");
+        assert_eq!(ask(devices, (far, public), vlan, seconds)[1], want, "{vlan} {seconds:?}");
+    };
+    for (vlan, seconds, want) in [
+        (0, [5, 9], ""),
+        // It was learned while the flow went on.
+        (0, [5, 15], "1 - arp"),
+        (0, [30, 31], "1 one dhcp"),
+        (0, [60, 61], "2 - arp"),
+        (7, [60, 61], ""),
+    ] {
+        check(&devices, vlan, seconds, want);
+    }
+    // Its own frames say the same of it, once it is local.
+    let own = |seconds| {
+        let macs = [Some(mac(1)), Some(mac(254))];
+        let record = record((public, far), 0, seconds, macs, [(64, 64), (50, 50)]);
+        devices_of(&record, devices.view()).each_ref().map(shown)
+    };
+    assert_eq!(own([5, 9]), ["", ""]);
+    assert_eq!(own([30, 31]), ["1 one dhcp", ""]);
+    // It is known in the next run, unless it was local by a prefix that is not named any more.
+    let mut known: Vec<_> =
+        devices.view().all().iter().map(|device| Device::clone(device)).collect();
+    let again = |known: &[Device]| {
+        Devices::new(&DevicesSetup { known: known.into(), ..DevicesSetup::default() }, 100)
+    };
+    check(&again(&known), 0, [60, 61], "2 - arp");
+    for address in known.iter_mut().flat_map(|device| &mut device.addresses) {
+        address.sighting = Sighting::Frame;
+    }
+    check(&again(&known), 0, [60, 61], "");
 }
 
 #[test]

@@ -134,6 +134,28 @@ fn segment<'a>(mac: u8, from: End<'_>, to: End<'_>, ttl: u8, bytes: &'a [u8]) ->
     Payload { key, direction, sequence: Some(1), wire_bytes, ..datagram }
 }
 
+/// Addresses of all the world, of hosts that are here.
+#[test]
+fn who_speaks_to_the_link_is_on_it_with_whatever_address() {
+    let from = |port| ("2001:db8::9", port);
+    let group = ("ff02::fb", 5_353);
+    check(&[datagram(9, from(5_353), group, 255, b"")], &["9 2001:db8::9@multicast"]);
+    check(&[datagram(9, from(5_353), group, 64, b"")], &[]);
+    check(&[datagram(9, from(5_353), ("2001:db8::1", 5_353), 255, b"")], &[]);
+    check(&[datagram(9, from(5_355), ("ff02::1:3", 5_355), 1, b"")], &["9 2001:db8::9@multicast"]);
+    let (ssdp, host) = (("239.255.255.250", 1_900), ("192.0.2.9", 1_900));
+    check(&[datagram(9, host, ssdp, 4, b"")], &[]);
+    check(&[datagram(9, host, ssdp, 64, b"")], &["9 192.0.2.9@multicast"]);
+    // It has a name then, too.
+    let own = answer("nine.local", [192, 0, 2, 9]);
+    let from = ("192.0.2.9", 5_353);
+    check(&[datagram(9, from, GROUP, 255, &own)], &["9 nine.local@mdns 192.0.2.9@multicast"]);
+    check(&[datagram(9, from, GROUP, 254, &own)], &[]);
+    // A private address is known by any frame, as ever.
+    let private = datagram(9, ("10.0.0.9", 5_353), GROUP, 255, b"");
+    check(&[private], &["9 10.0.0.9@frame"]);
+}
+
 /// Each for the device that says it; of a host behind a router, whose address it is known to be.
 #[test]
 fn what_ssh_says_is_of_the_host_that_says_it() {
@@ -209,4 +231,17 @@ fn neighbours_say_their_addresses_and_names() {
     let (key, direction) =
         FlowKey::canonical(end(a.0), end(b.0), 6, protocol::ICMPV6, PortKind::None, [0; 2]);
     check(&[Payload { key, direction, ..solicitation }], &["9 fd00::9@ndp"]);
+    // Also of addresses of all the world.
+    let mut public = arp.clone();
+    public[14..18].copy_from_slice(&[192, 0, 2, 9]);
+    check(&[announced(Announced::Arp, &public)], &["9 192.0.2.9@arp"]);
+    let (key, direction) = FlowKey::canonical(
+        end("2001:db8::9"),
+        end("ff02::1:ff00:1"),
+        6,
+        protocol::ICMPV6,
+        PortKind::None,
+        [0; 2],
+    );
+    check(&[Payload { key, direction, ..solicitation }], &["9 2001:db8::9@ndp"]);
 }
