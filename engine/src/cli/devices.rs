@@ -56,7 +56,7 @@ impl DeviceFiles {
 /// The folder of `--state`: one run has it at a time, from before it reads what is kept there until
 /// it has written it. Two would each keep what they know themselves, and lose what the other does.
 pub(crate) struct StateFolder {
-    /// Locked as long as it is open. There is no file for that, which could be another user's later.
+    /// Locked as long as it is open. There is no file for that, which could be another user's.
     _lock: File,
     /// If this run has made it.
     made: Option<PathBuf>,

@@ -38,8 +38,8 @@ impl Sighting {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
 
-    /// Whether it shows that the address is used on the link itself, so that it is local whatever it
-    /// is.
+    /// Whether it shows that the address is used on the link itself, so that it is local,
+    /// whatever it is.
     #[must_use]
     pub fn is_on_link(self) -> bool {
         matches!(self, Self::Arp | Self::Ndp | Self::Multicast)

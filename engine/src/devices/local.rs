@@ -47,7 +47,8 @@ pub fn is_straight(source: IpAddr, destination: IpAddr, ttl: (u8, u8)) -> bool {
     is_whole || is_of_one_link(source) || is_of_one_link(destination)
 }
 
-/// The port of multicast DNS, whose messages count with all of 255 to live only (RFC 6762 section 11).
+/// The port of multicast DNS, whose messages count with all of 255 to live only (RFC 6762
+/// section 11).
 const MDNS_PORT: u16 = 5_353;
 
 /// Whether a datagram from `source` to a port of `destination`, which arrived with so much to live,

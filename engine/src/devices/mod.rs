@@ -12,9 +12,9 @@
 //! ([`local::is_straight`]), or where a message says both: an ARP request or announcement, a DHCP
 //! server's answer, a NetBIOS node's status. An ARP answer says nothing, as routers give it for
 //! others. What is in a tunnel belongs to another link than the frame. Only addresses that are
-//! local count, each in the VLANs that it was seen in: by themselves ([`local::LocalNetworks`]), or as
-//! of when their owner used them on the link itself ([`Sighting::is_on_link`]): in ARP, in neighbour
-//! discovery, or in a datagram to all of it ([`local::speaks_to_link`]).
+//! local count, each in the VLANs that it was seen in: by themselves ([`local::LocalNetworks`]),
+//! or as of when their owner used them on the link itself ([`Sighting::is_on_link`]): in ARP, in
+//! neighbour discovery, or in a datagram to all of it ([`local::speaks_to_link`]).
 //!
 //! Records say by the same rule which devices there are ([`sightings`]), of which nothing that is
 //! read may ever have come.

@@ -189,8 +189,8 @@ impl Devices {
         (time < owner.until).then_some(owner.mac)
     }
 
-    /// Whether an address is a local host's at `time`: it is one by itself, or is known to be on the
-    /// link.
+    /// Whether an address is a local host's at `time`: it is one by itself, or is known to be on
+    /// the link.
     #[must_use]
     pub fn is_local_at(&self, place: &Place, time: Timestamp) -> bool {
         self.is_local(place.address) || self.owner_at(place, time).is_some()
