@@ -63,6 +63,14 @@ pub struct InterfaceLedger {
     pub link: Option<LinkLedger>,
 }
 
+impl InterfaceLedger {
+    /// Packets that are in one of the places where one may be.
+    fn accounted(&self) -> u64 {
+        let dropped: u64 = self.dropped.values().sum();
+        self.passed + self.filtered + self.sampled_out + self.shunted + dropped + self.delivered
+    }
+}
+
 /// The packets of all interfaces, behind the sources.
 #[derive(Debug, Clone, Serialize)]
 pub struct PacketLedger {
@@ -320,6 +328,17 @@ impl Ledger {
     }
 }
 
+/// Counts as `unbound` what of an interface is seen and in no other place. The kernel counts nowhere
+/// what a program sends to a socket whose interface has left the network namespace
+/// (`xsk_rcv_check` of net/xdp/xsk.c): to be called when such an interface is detached, and all that
+/// was in its sockets is taken out.
+pub fn count_unbound(accounts: &Accounts, idx: usize) {
+    let interface = interface(accounts, idx);
+    let before = accounts.sources[idx].unbound.get();
+    let accounted = interface.accounted() - before;
+    accounts.sources[idx].unbound.set(interface.seen.saturating_sub(accounted));
+}
+
 fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
     let source = &accounts.sources[idx];
     // Once: both sides must say the same.
@@ -333,6 +352,7 @@ fn interface(accounts: &Accounts, idx: usize) -> InterfaceLedger {
         ("invalid", sum(|r| r.invalid.get())),
         ("kernel", sum(|r| r.kernel.get())),
         ("aborted", source.aborted.get()),
+        ("unbound", source.unbound.get()),
         ("nic_missed", nic_missed),
     ];
     InterfaceLedger {
@@ -427,10 +447,7 @@ fn residuals(
     flows: &FlowLedger,
     complete: bool,
 ) -> Residuals {
-    let interface = interfaces.iter().map(|i| {
-        let dropped: u64 = i.dropped.values().sum();
-        i.seen.abs_diff(i.passed + i.filtered + i.sampled_out + i.shunted + dropped + i.delivered)
-    });
+    let interface = interfaces.iter().map(|i| i.seen.abs_diff(i.accounted()));
     let received: u64 = interfaces.iter().map(|i| i.delivered).sum();
     let undecodable: u64 = packets.undecodable.values().sum();
     let ended: u64 = accounts.globals.iter().map(|g| g.ended.get()).sum();

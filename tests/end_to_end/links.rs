@@ -39,6 +39,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         each("made_anew_it_is_opened_anew", made_anew),
         each("made_anew_it_stays_away_without_privileges", made_anew_without_privileges),
         each("held_by_another_nobody_waits_for_it", held_by_another),
+        each("in_another_namespace_it_is_let_go", moved_away),
+        Trial::test("links::moved_away_and_back_nothing_is_lost_unseen", moved_and_back),
         Trial::test("links::packets_of_new_queues_are_counted", more_queues),
         Trial::test("links::a_queue_that_is_added_is_opened", || {
             let more: [&[&str]; 5] = [
@@ -192,6 +194,54 @@ fn one_removed(mode: &str, flags: &[&str]) -> Outcome {
     ensure(number(&v1["delivered"]) >= some, format!("v1: {v1}"))?;
     ensure(w1["delivered"] == bench.frames && w1["nic_rx"] == bench.frames, format!("w1: {w1}"))?;
     ensure(v1["link"]["removals"] == 1 && v1["link"]["state"] == "gone", format!("v1: {v1}"))
+}
+
+fn moved_away(mode: &str, flags: &[&str]) -> Outcome {
+    let bench = Bench::new()?;
+    bench.link("w0", "w1")?;
+    let capture = bench.start(mode, flags, &["-i", "w1", "--strict"])?;
+    bench.send_all("v0")?;
+    bench.wait_for_frames(0, bench.frames)?;
+    bench.run("b", &["ip", "link", "set", "v1", "netns", &format!("{NAME}-a")])?;
+    bench.wait_for_state("gone")?;
+    bench.run("a", &["ip", "link", "set", "v1", "up"])?;
+    let netns = format!("{NAME}-a");
+    let mut show = Command::new("ip");
+    let shown = Run::of(show.args(["-n", &netns, "-d", "link", "show", "v1"])).expect(0)?.stdout;
+    ensure(!shown.contains("xdp"), format!("the program is still attached: {shown}"))?;
+    bench.send_all("v0")?;
+    bench.send_all("w0")?;
+    bench.wait_for_frames(1, bench.frames)?;
+    let said = capture.stop(0)?;
+    says_once(&said, "v1 is gone")?;
+    let ledger = bench.ledger()?;
+    let v1 = &ledger["interfaces"][0];
+    ensure(v1["seen"] == bench.frames && v1["link"]["removals"] == 1, format!("v1: {v1}"))
+}
+
+/// Between two looks: only its sockets tell.
+fn moved_and_back() -> Outcome {
+    for place in ["native", "generic"] {
+        let bench = Bench::new()?;
+        bench.link("w0", "w1")?;
+        let capture = bench.start("tap", &["--xdp-mode", place], &["-i", "w1"])?;
+        let (a, b) = (format!("{NAME}-a"), format!("{NAME}-b"));
+        bench.run(
+            "b",
+            &["sh", "-c", &format!(
+                "ip link set v1 netns {a} && ip -n {a} link set v1 netns {b} && ip link set v1 up"
+            )],
+        )?;
+        bench.send_all("v0")?;
+        bench.wait_for_state("gone")?;
+        capture.stop(0)?;
+        let ledger = bench.ledger()?;
+        let v1 = &ledger["interfaces"][0];
+        let [seen, delivered] = ["seen", "delivered"].map(|name| number(&v1[name]));
+        let unbound = number(&v1["dropped"]["unbound"]);
+        ensure(unbound > 0 && seen == delivered + unbound, format!("{place}: {v1}"))?;
+    }
+    Ok(())
 }
 
 fn down_and_up(mode: &str, flags: &[&str]) -> Outcome {

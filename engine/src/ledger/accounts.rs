@@ -27,6 +27,8 @@ pub struct SourceCounters {
     pub passed: Gauge,
     /// Packets that the XDP program could not handle.
     pub aborted: Gauge,
+    /// Packets sent to sockets that had lost the interface. Only then it is known, and stays.
+    pub unbound: Gauge,
     /// Packets that the filter in the kernel rejected.
     pub filtered: Gauge,
     /// Packets that sampling left out.

@@ -131,6 +131,19 @@ fn what_the_nic_has_missed_is_a_loss() {
 }
 
 #[test]
+fn what_no_socket_has_taken_is_counted_once() {
+    let accounts = balanced();
+    for (seen, unbound) in [(26, 0), (31, 5), (31, 5), (34, 8), (20, 0)] {
+        accounts.sources[0].seen.set(seen);
+        count_unbound(&accounts, 0);
+        let ledger = Ledger::collect(&accounts, 1, false);
+        let residual = 26_u64.saturating_sub(seen);
+        let found = (ledger.interfaces[0].dropped["unbound"], ledger.residuals.interface);
+        assert_eq!(found, (unbound, residual), "{seen} seen");
+    }
+}
+
+#[test]
 fn losses_are_summed_and_named() {
     let ledger = Ledger::collect(&balanced(), 1, false);
     assert_eq!(ledger.lost(), 2);

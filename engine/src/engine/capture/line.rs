@@ -29,6 +29,8 @@ pub(super) struct Line {
     is_failing: bool,
     /// Since when `main` wants the queue back.
     wanted_since: Option<Tick>,
+    /// It was given back, and `main` has not been told.
+    is_closed: bool,
 }
 
 impl Line {
@@ -37,7 +39,7 @@ impl Line {
             taker.set_vacant();
         }
         let past = QueueCounts::default();
-        Self { queue, past, taker, is_failing: false, wanted_since: None }
+        Self { queue, past, taker, is_failing: false, wanted_since: None, is_closed: false }
     }
 
     /// Orders are followed by this thread.
@@ -127,9 +129,17 @@ impl Line {
             self.queue = None;
             self.wanted_since = None;
             self.set_failing(false);
-            self.taker.set_vacant();
+            self.is_closed = true;
         }
         Ok(None)
+    }
+
+    /// Tells `main` if the queue was given back. To be called when its counts are noted: what of its
+    /// packets is in none of them then has not come.
+    pub(super) fn tell_if_closed(&mut self) {
+        if std::mem::take(&mut self.is_closed) {
+            self.taker.set_vacant();
+        }
     }
 
     fn set_failing(&mut self, is_failing: bool) {

@@ -4,7 +4,8 @@
 //!
 //! `main` looks every [`LINK_LOOK`]; `rx` threads know nothing of this. What can go on by
 //! itself does: sockets of an interface that is down work again once it is up. One that is gone
-//! takes its sockets with it. When there is another of its name, it is opened in its place, if
+//! takes its sockets with it, also if it is in another network namespace now: it is detached, so that
+//! its packets go on to whoever has it. When there is another of its name, it is opened in its place, if
 //! this process still may (`--keep-privileges`). If it may, it also opens queues that are added to
 //! a tap. A thread is held ready for each that the driver can have: until there is such a queue it
 //! is no part of the exchange between those that count flows, and costs them nothing.
@@ -19,7 +20,7 @@ use super::open::of_choice;
 use super::rx::lane_batches;
 use crate::error::Error;
 use crate::host::link::{LinkState, Links};
-use crate::ledger::{Accounts, Link, LinkCounters};
+use crate::ledger::{Accounts, Link, LinkCounters, count_unbound};
 use crate::limits::{EXCHANGE_BATCH, FAILING_LOOKS, LINK_LOOK, REOPEN_EVERY};
 use crate::source::live::Source;
 use crate::table::exchange::{Order, exchange, joining};
@@ -54,6 +55,9 @@ struct Port<'a> {
     open: usize,
     /// Of threads that are held ready.
     spares: VecDeque<Giver>,
+    accounts: &'a Accounts,
+    /// Which of theirs it is.
+    number: usize,
     counters: &'a LinkCounters,
     /// Looks since its queues began to give errors while it was up.
     failing_looks: u32,
@@ -73,11 +77,9 @@ impl<'a> Watched<'a> {
         may_reopen: bool,
     ) -> Self {
         let mut links = Links::default();
-        let ports = sources.iter().zip(&accounts.names[..]).zip(&accounts.sources);
+        let ports = sources.iter().enumerate();
         let mut ports: Vec<_> = ports
-            .map(|((source, name), counters)| {
-                Port::new(&mut links, (source, may_reopen), name, &counters.link)
-            })
+            .map(|(number, source)| Port::new(&mut links, (source, may_reopen), (accounts, number)))
             .collect();
         let mut counting = Vec::with_capacity(cores);
         for (core, (interface, giver)) in givers.into_iter().enumerate() {
@@ -106,13 +108,20 @@ impl<'a> Watched<'a> {
                     port.come_back(&mut self.links, source, say);
                 }
             } else {
-                port.look(&mut self.links, say);
+                port.look(&mut self.links, source, say);
                 if port.state == Link::Up && port.is_by_queue && port.may_reopen {
                     port.grow(source, &mut self.recruiter, say);
                 }
-                if port.state == Link::Gone && port.may_reopen {
-                    port.givers[..port.open].iter().for_each(Giver::ask_back);
-                }
+            }
+        }
+    }
+
+    /// Counts what no socket has taken of interfaces that are lost, when all else is counted.
+    pub(super) fn conclude(&self) {
+        for port in self.ports.iter().filter(|port| port.is_by_queue) {
+            // Or nobody had the time to see it.
+            if port.state == Link::Gone || port.givers.iter().any(Giver::is_failing) {
+                count_unbound(port.accounts, port.number);
             }
         }
     }
@@ -133,9 +142,9 @@ impl<'a> Port<'a> {
     fn new(
         links: &mut Links,
         (source, may_reopen): (&Source, bool),
-        given: &'a str,
-        counters: &'a LinkCounters,
+        (accounts, number): (&'a Accounts, usize),
     ) -> Self {
+        let given = accounts.names[number].as_str();
         let mut port = Self {
             given,
             name: given.to_owned(),
@@ -148,7 +157,9 @@ impl<'a> Port<'a> {
             givers: Vec::new(),
             open: 0,
             spares: VecDeque::new(),
-            counters,
+            accounts,
+            number,
+            counters: &accounts.sources[number].link,
             failing_looks: 0,
             last_try: None,
             refusal: None,
@@ -176,16 +187,16 @@ impl<'a> Port<'a> {
     }
 
     /// Looks at an interface that was there when last looked at.
-    fn look(&mut self, links: &mut Links, say: &mut dyn FnMut(&str)) {
+    fn look(&mut self, links: &mut Links, source: &mut Source, say: &mut dyn FnMut(&str)) {
         match links.look(self.index) {
             // The kernel does not say: next time.
             Err(_) => {}
-            Ok(None) => self.lose("is gone", say),
+            Ok(None) => self.lose(source, "is gone", say),
             Ok(Some(link)) => {
                 self.follow_name(&link, say);
                 self.follow_state(&link, say);
                 self.follow_queues(links, say);
-                self.check_queues(say);
+                self.check_queues(source, say);
             }
         }
     }
@@ -284,16 +295,23 @@ impl<'a> Port<'a> {
     }
 
     /// Gives an interface up whose queues give errors, although it is up.
-    fn check_queues(&mut self, say: &mut dyn FnMut(&str)) {
+    fn check_queues(&mut self, source: &mut Source, say: &mut dyn FnMut(&str)) {
         let is_failing = self.state == Link::Up && self.givers.iter().any(Giver::is_failing);
         self.failing_looks = if is_failing { self.failing_looks + 1 } else { 0 };
         if self.failing_looks >= FAILING_LOOKS {
-            self.lose("is up, but its sockets fail", say);
+            self.lose(source, "is up, but its sockets fail", say);
         }
     }
 
-    fn lose(&mut self, why: &str, say: &mut dyn FnMut(&str)) {
+    /// Lets it go. A device that is in another network namespace now has kept the program, and its
+    /// sockets are bound to nothing: packets would go nowhere.
+    fn lose(&mut self, source: &mut Source, why: &str, say: &mut dyn FnMut(&str)) {
+        let detached = source.detach();
         say(&format!("{} {why}", self.given));
+        if let Err(refusal) = detached {
+            say(&refusal.to_string());
+        }
+        self.givers[..self.open].iter().for_each(Giver::ask_back);
         self.counters.removals.add(1);
         self.set(Link::Gone);
     }
@@ -301,6 +319,10 @@ impl<'a> Port<'a> {
     /// Opens another interface of this name in the place of the one that is gone, when there is
     /// one.
     fn come_back(&mut self, links: &mut Links, source: &mut Source, say: &mut dyn FnMut(&str)) {
+        let is_vacant = self.givers.iter().all(Giver::is_vacant);
+        if is_vacant && self.is_by_queue {
+            count_unbound(self.accounts, self.number);
+        }
         if self.last_try.is_some_and(|last| last.elapsed() < REOPEN_EVERY) {
             return;
         }
@@ -312,7 +334,7 @@ impl<'a> Port<'a> {
         }
         // Until it is up its opening would be refused; and until all are closed.
         let is_up = links.look(index).ok().flatten().is_some_and(|link| link.is_up);
-        if !is_up || !self.givers.iter().all(Giver::is_vacant) {
+        if !is_up || !is_vacant {
             return;
         }
         let reopened = source.reopen(self.givers.len());

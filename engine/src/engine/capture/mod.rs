@@ -218,6 +218,7 @@ pub fn capture(
             errors.extend(error);
             batches = Some(with_times(batches, times));
         }
+        watched.conclude();
         pipeline.join();
         Ok::<_, Error>((errors, batches, devices, since))
     })?;

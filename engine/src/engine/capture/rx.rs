@@ -251,6 +251,7 @@ impl Rx<'_> {
                 }
                 self.line.set_by_wall();
                 self.note_counts()?;
+                self.line.tell_if_closed();
             }
             let Next::Sleep(longest) = next else { continue };
             if is_last {
