@@ -133,6 +133,35 @@ fn in_use_is_refused() -> Outcome {
     ip("route add default dev v1")?;
     says(capture(&net, &[]), 2, &["tap v1: it carries the default route", offers])?;
     ip("route del default dev v1")?;
+    for arguments in [
+        "route add default nexthop dev other nexthop dev v1",
+        "route add default dev v1 table 100",
+        "-6 route add default dev v1 table 100",
+    ] {
+        // Those of IPv6 take it.
+        let v6 = "net.ipv6.conf.all.disable_ipv6=0";
+        inside(&net, &["sysctl", "-qw", v6, "net.ipv6.conf.v1.disable_ipv6=0"]).expect(0)?;
+        ip("link add other type dummy")?;
+        ip("link set other up")?;
+        ip(arguments)?;
+        says(capture(&net, &[]), 2, &["tap v1: it carries the default route", offers])?;
+        ip(&arguments.replace("route add", "route del"))?;
+        says(capture(&net, &[]), 0, &["capturing on v1"])?;
+        ip("link del other")?;
+    }
+    ip("link add other type dummy")?;
+    ip("link set other up")?;
+    ip("nexthop add id 7 dev v1")?;
+    ip("nexthop add id 8 dev other")?;
+    ip("nexthop add id 9 group 8/7")?;
+    ip("route add default nhid 9")?;
+    for compatible in ["net.ipv4.nexthop_compat_mode=1", "net.ipv4.nexthop_compat_mode=0"] {
+        inside(&net, &["sysctl", "-qw", compatible]).expect(0)?;
+        says(capture(&net, &[]), 2, &["tap v1: it carries the default route", offers])?;
+    }
+    ip("nexthop del id 7")?;
+    says(capture(&net, &[]), 0, &["capturing on v1"])?;
+    ip("nexthop flush")?;
 
     ip("link add br0 type bridge")?;
     ip("link set v1 master br0")?;

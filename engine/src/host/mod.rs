@@ -12,6 +12,7 @@ pub mod judge;
 pub mod link;
 mod machine;
 mod netlink;
+mod routes;
 pub mod tune;
 pub mod usage;
 
@@ -24,6 +25,7 @@ use crate::error::Result;
 pub fn examine(interfaces: &[String]) -> Result<facts::Facts> {
     let mut kernel = netlink::Kernel::new();
     let links = kernel.links()?;
+    let host = usage::Host::look(&mut kernel)?;
     let names: Vec<&str> = match interfaces {
         // The loopback interface is nobody's network.
         [] => links.iter().map(|link| &*link.name).filter(|name| *name != "lo").collect(),
@@ -37,7 +39,7 @@ pub fn examine(interfaces: &[String]) -> Result<facts::Facts> {
             let link = netlink::find(&links, name)?;
             let mut facts = kernel.interface(link);
             machine::complete(&mut facts, link);
-            facts.uses = usage::uses(&mut kernel, &links, link)?;
+            facts.uses = host.uses(&links, link)?;
             let left = left.iter().find(|(index, _)| *index == link.index);
             facts.left_tuned = left.map(|(_, was)| was.clone()).unwrap_or_default();
             Ok(facts)

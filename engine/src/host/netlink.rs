@@ -1,9 +1,10 @@
 //! What the kernel says of interfaces over netlink: links, drivers' answers to ethtool, XDP
-//! features, routes. Reading needs no privilege.
+//! features, routes, addresses. Reading needs no privilege.
 //!
 //! An answer that a driver or an older kernel does not give is `None`: only the list of links
 //! must be there.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::host::ethtool;
 use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
 use crate::host::link::{LinkState, NicCounts};
+use crate::host::routes::{DefaultRoutes, GetObjects, Object};
 use crate::xdp::refusal::refused;
 
 /// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
@@ -166,6 +168,34 @@ impl Kernel {
         let mut request = rt_route::Request::new().op_getroute_do(&header);
         request.encode().push_dst(destination);
         self.ask(&request, |(_, route)| route.get_oif().ok())
+    }
+
+    /// Default routes, of all tables.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn default_routes(&mut self) -> Result<DefaultRoutes> {
+        let fail = |cause: io::Error| Error::new("list the routes", cause);
+        let mut found = DefaultRoutes::default();
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let rtm_family = u8::try_from(family).expect("both are small");
+            let header = Rtmsg { rtm_family, ..Rtmsg::default() };
+            let request = rt_route::Request::new().op_getroute_dump(&header);
+            let mut replies = self.0.request(&request).map_err(fail)?;
+            while let Some(reply) = replies.recv() {
+                let (header, route) = reply.map_err(|error| fail(error.into()))?;
+                found.add(&header, &route);
+            }
+        }
+        if found.has_objects() {
+            let mut replies = self.0.request(&GetObjects).map_err(fail)?;
+            let mut objects = BTreeMap::new();
+            while let Some(reply) = replies.recv() {
+                objects.extend(Object::parse(reply.map_err(|error| fail(error.into()))?));
+            }
+            found.resolve(&objects);
+        }
+        Ok(found)
     }
 
     fn speed(&mut self, index: u32) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! What the host itself uses an interface for. A tap takes all of that from it.
 //!
 //! An interface is in use if it has an address (but IPv6 link-local ones, which every
-//! interface has), if a default route leaves by it, or if an established TCP session's packets
+//! interface has), if a default route of any table leaves by it, be it one of several next hops, or if an established TCP session's packets
 //! do; and if that is so of what stands on it: its bridge or bond, a VLAN. Sessions count by
 //! where the kernel sends their packets now, and not by their address: that may be another
 //! interface's (an unnumbered link). But those of a link-local address count by it: the same peer
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::host::netlink::{self, Kernel, Link};
+use crate::host::routes::DefaultRoutes;
 use crate::limits::SESSION_ROUTES;
 use crate::xdp::interface;
 
@@ -27,6 +28,8 @@ pub enum Use {
     Address(IpAddr),
     /// Packets to anywhere leave by it.
     DefaultRoute,
+    /// The same, perhaps: the kernel does not say by which interface they leave.
+    PossibleDefaultRoute,
     /// A TCP session with this host is established over it.
     Session(IpAddr),
     /// The same of an interface that stands on it, by name.
@@ -38,6 +41,9 @@ impl fmt::Display for Use {
         match self {
             Self::Address(address) => write!(f, "it has the address {address}"),
             Self::DefaultRoute => f.write_str("it carries the default route"),
+            Self::PossibleDefaultRoute => {
+                f.write_str("it may carry the default route, by a next hop that is not known")
+            }
             Self::Session(peer) => write!(f, "a TCP session with {peer} goes over it"),
             Self::Upper(name, upper) => {
                 let what = upper.to_string();
@@ -54,30 +60,54 @@ impl fmt::Display for Use {
 pub fn uses_of(name: &str) -> Result<Vec<Use>> {
     let mut kernel = Kernel::new();
     let links = kernel.links()?;
-    let link = netlink::find(&links, name)?;
-    uses(&mut kernel, &links, link)
+    Host::look(&mut kernel)?.uses(&links, netlink::find(&links, name)?)
 }
 
-/// What the host uses `link` for, and what stands on it.
-pub(super) fn uses(kernel: &mut Kernel, links: &[Link], link: &Link) -> Result<Vec<Use>> {
-    let sessions = routed_sessions(kernel);
-    let mut all = Vec::new();
-    for used in with_uppers(links, link) {
-        let own = own_uses(used, &sessions)?;
-        let is_itself = used.index == link.index;
-        let wrap = |one| if is_itself { one } else { Use::Upper(used.name.clone(), Box::new(one)) };
-        all.extend(own.into_iter().map(wrap));
+/// Where the host's packets go now.
+pub(super) struct Host {
+    sessions: Vec<(Session, Option<u32>)>,
+    default_routes: DefaultRoutes,
+}
+
+impl Host {
+    /// Looks at all that matters for any interface.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub(super) fn look(kernel: &mut Kernel) -> Result<Self> {
+        let sessions = routed_sessions(kernel);
+        Ok(Self { sessions, default_routes: kernel.default_routes()? })
     }
-    Ok(all)
-}
 
-fn own_uses(link: &Link, sessions: &[(Session, Option<u32>)]) -> Result<Vec<Use>> {
-    let interface = interface::Interface::find(&link.name)?;
-    let mut uses: Vec<Use> = interface.service_addresses().map(Use::Address).collect();
-    uses.extend(interface.has_default_route().then_some(Use::DefaultRoute));
-    let over_it = sessions.iter().filter(|(session, route)| session.is_over(&interface, *route));
-    uses.extend(over_it.map(|(session, _)| Use::Session(session.peer)));
-    Ok(uses)
+    /// What the host uses `link` for, and what stands on it.
+    ///
+    /// # Errors
+    /// If one is gone, or the kernel does not say.
+    pub(super) fn uses(&self, links: &[Link], link: &Link) -> Result<Vec<Use>> {
+        let mut all = Vec::new();
+        for used in with_uppers(links, link) {
+            let own = self.own_uses(used)?;
+            let is_itself = used.index == link.index;
+            let wrap =
+                |one| if is_itself { one } else { Use::Upper(used.name.clone(), Box::new(one)) };
+            all.extend(own.into_iter().map(wrap));
+        }
+        Ok(all)
+    }
+
+    fn own_uses(&self, link: &Link) -> Result<Vec<Use>> {
+        let interface = interface::Interface::find(&link.name)?;
+        let mut uses: Vec<Use> = interface.service_addresses().map(Use::Address).collect();
+        match self.default_routes.leave_by(link.index) {
+            Some(true) => uses.push(Use::DefaultRoute),
+            Some(false) => {}
+            None => uses.push(Use::PossibleDefaultRoute),
+        }
+        let over_it =
+            self.sessions.iter().filter(|(session, route)| session.is_over(&interface, *route));
+        uses.extend(over_it.map(|(session, _)| Use::Session(session.peer)));
+        Ok(uses)
+    }
 }
 
 /// An established TCP session.

@@ -67,13 +67,6 @@ impl Interface {
         })
     }
 
-    /// Whether a default route leaves by it, in the main routing tables.
-    pub fn has_default_route(&self) -> bool {
-        let table = |file| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
-        table("route").is_ok_and(|text| has_default_ipv4(&text, &self.name))
-            || table("ipv6_route").is_ok_and(|text| has_default_ipv6(&text, &self.name))
-    }
-
     /// The longest packet above the link, in bytes.
     ///
     /// # Errors
@@ -154,23 +147,6 @@ fn any_socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// `Iface Destination Gateway Flags RefCnt Use Metric Mask ...`, numbers in hexadecimal.
-fn has_default_ipv4(table: &str, interface: &str) -> bool {
-    table.lines().skip(1).any(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        matches!(&fields[..], [name, "00000000", _, _, _, _, _, "00000000", ..]
-            if *name == interface)
-    })
-}
-
-/// `destination length source length next-hop metric references use flags interface`.
-fn has_default_ipv6(table: &str, interface: &str) -> bool {
-    table.lines().any(|line| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        matches!(&fields[..], [_, "00", _, _, _, _, _, _, _, name] if *name == interface)
-    })
-}
-
 /// What `getifaddrs` gave, freed when dropped.
 struct AddressList(*mut libc::ifaddrs);
 
@@ -240,20 +216,6 @@ mod tests {
         assert_eq!(loopback.link_kind, Some(libc::ARPHRD_LOOPBACK));
         let error = Interface::find("no-such-if").unwrap_err().to_string();
         assert!(error.starts_with("find interface no-such-if: no such device"), "{error}");
-    }
-
-    #[test]
-    fn default_routes_are_told_from_others() {
-        let v4 = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
-                  eth0 00000000 0100000A 0003 0 0 0 00000000 0 0 0\n\
-                  eth1 0000000A 00000000 0001 0 0 0 00FFFFFF 0 0 0\n";
-        assert!(has_default_ipv4(v4, "eth0") && !has_default_ipv4(v4, "eth1"));
-        let zero = "0".repeat(32);
-        let v6 = format!(
-            "{zero} 00 {zero} 00 {zero} 00000400 1 0 00000003 eth0\n\
-             {zero} 40 {zero} 00 {zero} 00000400 1 0 00000003 eth1\n"
-        );
-        assert!(has_default_ipv6(&v6, "eth0") && !has_default_ipv6(&v6, "eth1"));
     }
 
     #[test]
