@@ -30,6 +30,7 @@ pub(crate) fn live_trials() -> Vec<Trial> {
         Trial::test("host::what_the_host_uses_is_refused", in_use_is_refused),
         Trial::test("host::what_is_no_ethernet_is_observed", tunnel_is_observed),
         Trial::test("host::a_tcp_session_is_not_cut_off", session_is_refused),
+        Trial::test("host::a_tcp_session_on_a_path_of_its_own_is_not_cut_off", routed_is_refused),
         Trial::test("host::modes_can_be_forced", modes_can_be_forced),
         Trial::test("host::a_large_mtu_takes_several_buffers", large_mtu),
         Trial::test("host::somebody_elses_program_is_left_alone", others_program_stays),
@@ -210,6 +211,41 @@ fn session_is_refused() -> Outcome {
     let words = "tap v1: a TCP session with 192.0.2.1 goes over it";
     says(capture(&net, &[]), 2, &[words, "use --mode observe"])?;
     drop((session, listener));
+    Ok(())
+}
+
+/// What comes from its address goes by another table; to anybody else there is no way.
+fn routed_is_refused() -> Outcome {
+    let net = Net::up(NAME)?;
+    for (side, arguments) in [
+        ('a', "link set lo up"),
+        ('a', "link set v0 arp on"),
+        ('a', "address add 192.0.2.1/32 dev lo"),
+        ('a', "route add 192.0.2.2/32 dev v0 src 192.0.2.1"),
+        ('b', "link set lo up"),
+        ('b', "link set v1 arp on"),
+        ('b', "address add 192.0.2.2/32 dev lo"),
+        ('b', "route add 192.0.2.1/32 dev v1 table 100"),
+        ('b', "rule add from 192.0.2.2 table 100"),
+        ('b', "route add unreachable 192.0.2.1/32"),
+    ] {
+        let namespace = format!("{NAME}-{side}");
+        let words = ["-n", &namespace].into_iter().chain(arguments.split(' '));
+        Run::of(Command::new("ip").args(words)).expect(0)?;
+    }
+    inside(&net, &["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0"]).expect(0)?;
+    inside(&net, &["sysctl", "-qw", "net.ipv4.conf.v1.rp_filter=0"]).expect(0)?;
+    says(capture(&net, &[]), 0, &["capturing on v1"])?;
+    let listener = in_namespace('b', || TcpListener::bind("192.0.2.2:7"))??;
+    let session = in_namespace('a', || TcpStream::connect("192.0.2.2:7"))??;
+    let (accepted, _) = listener.accept()?;
+    let words = "tap v1: a TCP session with 192.0.2.1 goes over it";
+    says(capture(&net, &[]), 2, &[words, "use --mode observe"])?;
+    // Without the rule the kernel knows no way.
+    inside(&net, &["ip", "rule", "del", "from", "192.0.2.2", "table", "100"]).expect(0)?;
+    let words = "tap v1: a TCP session with 192.0.2.1 may go over it";
+    says(capture(&net, &[]), 2, &[words, "use --mode observe"])?;
+    drop((session, accepted));
     Ok(())
 }
 

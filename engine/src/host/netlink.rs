@@ -157,16 +157,19 @@ impl Kernel {
         }
     }
 
-    /// The interface that packets to `destination` leave by.
-    pub(super) fn route(&mut self, destination: IpAddr) -> Option<u32> {
+    /// The interface that packets from `source`, an address of this host, to `destination` leave by;
+    /// `None` if the kernel does not say.
+    pub(super) fn route(&mut self, source: IpAddr, destination: IpAddr) -> Option<u32> {
         let (family, bits) = match destination {
             IpAddr::V4(_) => (libc::AF_INET, 32),
             IpAddr::V6(_) => (libc::AF_INET6, 128),
         };
         let rtm_family = u8::try_from(family).ok()?;
-        let header = Rtmsg { rtm_family, rtm_dst_len: bits, ..Rtmsg::default() };
+        let (rtm_dst_len, rtm_src_len) = (bits, bits);
+        let header = Rtmsg { rtm_family, rtm_dst_len, rtm_src_len, ..Rtmsg::default() };
         let mut request = rt_route::Request::new().op_getroute_do(&header);
-        request.encode().push_dst(destination);
+        // Rules may look at where they come from.
+        request.encode().push_dst(destination).push_src(source);
         self.ask(&request, |(_, route)| route.get_oif().ok())
     }
 

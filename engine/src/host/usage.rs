@@ -3,7 +3,7 @@
 //! An interface is in use if it has an address (but IPv6 link-local ones, which every
 //! interface has), if a default route of any table leaves by it, be it one of several next hops, or if an established TCP session's packets
 //! do; and if that is so of what stands on it: its bridge or bond, a VLAN. Sessions count by
-//! where the kernel sends their packets now, and not by their address: that may be another
+//! where the kernel sends their packets now, from their own address, and not by their address: that may be another
 //! interface's (an unnumbered link). But those of a link-local address count by it: the same peer
 //! may be on any link, so that there is no one route to it.
 
@@ -32,6 +32,8 @@ pub enum Use {
     PossibleDefaultRoute,
     /// A TCP session with this host is established over it.
     Session(IpAddr),
+    /// The same, perhaps: the kernel does not say by which interface its packets leave.
+    PossibleSession(IpAddr),
     /// The same of an interface that stands on it, by name.
     Upper(String, Box<Use>),
 }
@@ -45,6 +47,7 @@ impl fmt::Display for Use {
                 f.write_str("it may carry the default route, by a next hop that is not known")
             }
             Self::Session(peer) => write!(f, "a TCP session with {peer} goes over it"),
+            Self::PossibleSession(peer) => write!(f, "a TCP session with {peer} may go over it"),
             Self::Upper(name, upper) => {
                 let what = upper.to_string();
                 write!(f, "it carries {name}, and {}", what.replacen("it ", "that ", 1))
@@ -103,9 +106,10 @@ impl Host {
             Some(false) => {}
             None => uses.push(Use::PossibleDefaultRoute),
         }
-        let over_it =
-            self.sessions.iter().filter(|(session, route)| session.is_over(&interface, *route));
-        uses.extend(over_it.map(|(session, _)| Use::Session(session.peer)));
+        let over_it = self.sessions.iter();
+        uses.extend(over_it.filter_map(|(session, route)| session.over(&interface, *route)));
+        // What is certain comes first.
+        uses.sort_by_key(|one| matches!(one, Use::PossibleSession(_)));
         Ok(uses)
     }
 }
@@ -115,18 +119,26 @@ impl Host {
 struct Session {
     /// The other end.
     peer: IpAddr,
-    /// This end, if it is link-local.
-    link_local: Option<IpAddr>,
+    /// This end.
+    local: IpAddr,
 }
 
 impl Session {
-    /// Whether its packets leave by `interface`, if the kernel sends those to its peer by the one
-    /// of index `route`.
-    fn is_over(&self, interface: &interface::Interface, route: Option<u32>) -> bool {
-        match &self.link_local {
-            Some(local) => interface.addresses.contains(local),
-            None => route == Some(interface.index),
-        }
+    /// Whether it counts by its address: it is link-local.
+    fn is_by_address(&self) -> bool {
+        matches!(self.local, IpAddr::V6(local) if local.is_unicast_link_local())
+    }
+
+    /// What it means for `interface`, if the kernel sends its packets by the one of index `route`.
+    /// What the kernel does not say may be so: rules that it does not know of may choose (marks).
+    fn over(&self, interface: &interface::Interface, route: Option<u32>) -> Option<Use> {
+        let is_over = if self.is_by_address() {
+            interface.addresses.contains(&self.local)
+        } else {
+            let Some(route) = route else { return Some(Use::PossibleSession(self.peer)) };
+            route == interface.index
+        };
+        is_over.then_some(Use::Session(self.peer))
     }
 }
 
@@ -155,7 +167,8 @@ fn routed_sessions(kernel: &mut Kernel) -> Vec<(Session, Option<u32>)> {
     let tables = ["tcp", "tcp6"].map(|file| table(file).unwrap_or_default());
     let sessions = some_of_each_family(tables.iter().flat_map(|table| established(table)));
     let routed = sessions.into_iter().map(|session| {
-        let route = if session.link_local.is_some() { None } else { kernel.route(session.peer) };
+        let is_asked = !session.is_by_address();
+        let route = is_asked.then(|| kernel.route(session.local, session.peer)).flatten();
         (session, route)
     });
     routed.collect()
@@ -176,8 +189,7 @@ fn established(table: &str) -> impl Iterator<Item = Session> {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let mut address = || parse_address(fields.next()?.split_once(':')?.0);
         let (local, peer) = (address()?, address()?);
-        let is_link_local = matches!(local, IpAddr::V6(local) if local.is_unicast_link_local());
-        let session = Session { peer, link_local: is_link_local.then_some(local) };
+        let session = Session { peer, local };
         (fields.next()? == ESTABLISHED).then_some(session)
     };
     table.lines().skip(1).filter_map(session)
@@ -246,22 +258,27 @@ mod tests {
                 link_kind: None,
             }
         };
-        // Whichever interface the kernel would send to such a peer by: it has been told none.
-        for (index, address, expected) in [
-            (7, "fe80::1", [true, true]),
-            (8, "fe80::1", [true, false]),
-            (7, "fe80::9", [false, true]),
-            (8, "fd00::1", [false, false]),
+        let peers: [IpAddr; 2] = ["fe80::2", "fd00::2"].map(|peer| peer.parse().unwrap());
+        let local = || Some(Use::Session(peers[0]));
+        let routed = || Some(Use::Session(peers[1]));
+        let possible = || Some(Use::PossibleSession(peers[1]));
+        // Whichever interface the kernel would send to such a peer by: it is not asked.
+        for (index, address, route, expected) in [
+            (7, "fe80::1", Some(7), [local(), routed()]),
+            (8, "fe80::1", Some(7), [local(), None]),
+            (7, "fe80::9", Some(7), [None, routed()]),
+            (8, "fd00::1", Some(7), [None, None]),
+            (8, "fd00::1", None, [None, possible()]),
         ] {
-            let over = |session: &Session| session.is_over(&interface(index, address), Some(7));
+            let over = |session: &Session| session.over(&interface(index, address), route);
             let over: Vec<_> = sessions.iter().map(over).collect();
-            assert_eq!(over, expected, "{index} with {address}");
+            assert_eq!(over, expected, "{index} with {address}, by {route:?}");
         }
     }
 
     #[test]
     fn many_peers_of_one_family_do_not_hide_those_of_the_other() {
-        let session = |peer| Session { peer, link_local: None };
+        let session = |peer| Session { peer, local: [10, 0, 0, 1].into() };
         let many = (0..20_000_u32).map(|n| session(Ipv4Addr::from(0x0a00_0000 + n).into()));
         let peer: IpAddr = "fd00::2".parse().unwrap();
         let here = session("::1".parse().unwrap());
