@@ -167,8 +167,16 @@ fn in_use_is_refused() -> Outcome {
     ip("link add br0 type bridge")?;
     ip("link set v1 master br0")?;
     ip("link set br0 up")?;
+    says(capture(&net, &[]), 2, &["tap v1: it carries br0, and a tap takes", "give --force"])?;
     ip("address add 192.0.2.1/24 dev br0")?;
     let words = "it carries br0, and that has the address 192.0.2.1";
+    says(capture(&net, &[]), 2, &[words, offers])?;
+    ip("link del br0")?;
+
+    ip("link add m0 link v1 type macvlan mode bridge")?;
+    says(capture(&net, &[]), 2, &["tap v1: it carries m0, and", offers])?;
+    ip(&format!("link set m0 netns {NAME}-a"))?;
+    let words = "tap v1: it carries an interface of another network namespace (";
     says(capture(&net, &[]), 2, &[words, offers])
 }
 

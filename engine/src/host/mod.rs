@@ -13,6 +13,7 @@ pub mod link;
 mod machine;
 mod netlink;
 mod routes;
+mod taken;
 pub mod tune;
 pub mod usage;
 

@@ -21,6 +21,7 @@ use crate::host::ethtool;
 use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
 use crate::host::link::{LinkState, NicCounts};
 use crate::host::routes::{DefaultRoutes, GetObjects, Object};
+use crate::host::taken::{self, GetTaken};
 use crate::xdp::refusal::refused;
 
 /// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
@@ -40,6 +41,8 @@ pub(super) struct Link {
     /// The address that it was made with, or if it has none the one that it has; as long as its
     /// kind has them.
     pub(super) own_address: Vec<u8>,
+    /// The one that it has now.
+    pub(super) address: Vec<u8>,
     /// What it is a part of: a bridge, a bond.
     pub(super) master: Option<u32>,
     /// What it stands on, if that is here: a VLAN's interface.
@@ -201,6 +204,17 @@ impl Kernel {
         Ok(found)
     }
 
+    /// Addresses that interfaces take packets for besides their own, with the interface's index;
+    /// none if the kernel does not say.
+    pub(super) fn taken_addresses(&mut self) -> Vec<(u32, Vec<u8>)> {
+        let Ok(mut replies) = self.0.request(&GetTaken) else { return Vec::new() };
+        let mut found = Vec::new();
+        while let Some(reply) = replies.recv() {
+            found.extend(reply.ok().and_then(taken::parse));
+        }
+        found
+    }
+
     fn speed(&mut self, index: u32) -> Option<u32> {
         let speed = self.ask(&ethtool::link_modes(index), |modes| modes.get_speed().ok())?;
         // SPEED_UNKNOWN.
@@ -312,6 +326,7 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
         index: header.ifi_index.unsigned_abs(),
         name: link.get_ifname().map(text).unwrap_or_default(),
         own_address: link.get_perm_address().or(link.get_address()).unwrap_or_default().to_vec(),
+        address: link.get_address().unwrap_or_default().to_vec(),
         master: link.get_master().ok(),
         lower: link.get_link().ok().filter(|_| is_lower_here),
         is_up: header.ifi_flags & libc::IFF_UP.unsigned_abs() != 0,

@@ -91,13 +91,9 @@ impl Object {
         const GROUP: u16 = 2;
         const BLACKHOLE: u16 = 4;
         const INTERFACE: u16 = 5;
-        let mut attributes = answer.get(8..)?;
         let (mut number, mut object) = (None, Self::default());
-        while let Some((header, _)) = attributes.split_first_chunk::<4>() {
-            let [len_low, len_high, kind_low, kind_high] = *header;
-            let len = usize::from(u16::from_ne_bytes([len_low, len_high]));
-            let value = attributes.get(header.len()..len)?;
-            match u16::from_ne_bytes([kind_low, kind_high]) & 0x3fff {
+        for (kind, value) in attributes(answer.get(8..)?) {
+            match kind {
                 NUMBER => number = Some(word(value)?),
                 // `struct nexthop_grp`, a number and weights.
                 GROUP => object.members = value.chunks_exact(8).filter_map(word).collect(),
@@ -105,10 +101,20 @@ impl Object {
                 INTERFACE => object.interface = Some(word(value)?),
                 _ => {}
             }
-            attributes = attributes.get(len.next_multiple_of(4)..).unwrap_or_default();
         }
         Some((number?, object))
     }
+}
+
+/// Kinds and values of `struct rtattr`s, as far as they are whole.
+pub(super) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let [len_low, len_high, kind_low, kind_high] = *bytes.first_chunk()?;
+        let len = usize::from(u16::from_ne_bytes([len_low, len_high]));
+        let value = bytes.get(4..len)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([kind_low, kind_high]) & 0x3fff, value))
+    })
 }
 
 fn word(bytes: &[u8]) -> Option<u32> {
@@ -139,12 +145,12 @@ impl NetlinkRequest for GetObjects {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use netlink_bindings::rt_route::OpGetrouteDump;
 
     use super::*;
 
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    pub(in crate::host) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
         let len = u16::try_from(4 + value.len()).unwrap();
         let padding = value.len().next_multiple_of(4) - value.len();
         let header = [len.to_ne_bytes(), kind.to_ne_bytes()].concat();

@@ -2,7 +2,8 @@
 //!
 //! An interface is in use if it has an address (but IPv6 link-local ones, which every
 //! interface has), if a default route of any table leaves by it, be it one of several next hops, or if an established TCP session's packets
-//! do; and if that is so of what stands on it: its bridge or bond, a VLAN. Sessions count by
+//! do; and if that is so of what stands on it: its bridge or bond, a VLAN. That something stands on
+//! it is a use by itself: others may be reached through it (containers of a bridge). Sessions count by
 //! where the kernel sends their packets now, from their own address, and not by their address: that may be another
 //! interface's (an unnumbered link). But those of a link-local address count by it: the same peer
 //! may be on any link, so that there is no one route to it.
@@ -36,6 +37,10 @@ pub enum Use {
     PossibleSession(IpAddr),
     /// The same of an interface that stands on it, by name.
     Upper(String, Box<Use>),
+    /// Something stands on it that has no such use itself: a bridge between others, a bond.
+    Carries(String),
+    /// Something stands on it that is not in this network namespace, and has this address.
+    Elsewhere(String),
 }
 
 impl fmt::Display for Use {
@@ -48,6 +53,10 @@ impl fmt::Display for Use {
             }
             Self::Session(peer) => write!(f, "a TCP session with {peer} goes over it"),
             Self::PossibleSession(peer) => write!(f, "a TCP session with {peer} may go over it"),
+            Self::Carries(name) => write!(f, "it carries {name}"),
+            Self::Elsewhere(address) => {
+                write!(f, "it carries an interface of another network namespace ({address})")
+            }
             Self::Upper(name, upper) => {
                 let what = upper.to_string();
                 write!(f, "it carries {name}, and {}", what.replacen("it ", "that ", 1))
@@ -70,6 +79,10 @@ pub fn uses_of(name: &str) -> Result<Vec<Use>> {
 pub(super) struct Host {
     sessions: Vec<(Session, Option<u32>)>,
     default_routes: DefaultRoutes,
+    /// Addresses that interfaces take packets for, by their indexes.
+    taken: Vec<(u32, Vec<u8>)>,
+    /// Interfaces that PPPoE sessions go over.
+    pppoe: Vec<String>,
 }
 
 impl Host {
@@ -79,7 +92,10 @@ impl Host {
     /// If the kernel does not say.
     pub(super) fn look(kernel: &mut Kernel) -> Result<Self> {
         let sessions = routed_sessions(kernel);
-        Ok(Self { sessions, default_routes: kernel.default_routes()? })
+        let default_routes = kernel.default_routes()?;
+        let pppoe = fs::read_to_string("/proc/thread-self/net/pppoe").unwrap_or_default();
+        let pppoe = pppoe_interfaces(&pppoe).collect();
+        Ok(Self { sessions, default_routes, taken: kernel.taken_addresses(), pppoe })
     }
 
     /// What the host uses `link` for, and what stands on it.
@@ -95,7 +111,39 @@ impl Host {
                 |one| if is_itself { one } else { Use::Upper(used.name.clone(), Box::new(one)) };
             all.extend(own.into_iter().map(wrap));
         }
+        all.extend(self.carried(links, link));
         Ok(all)
+    }
+
+    /// What would lose its packets with `link`, whatever that is used for. All that is told from
+    /// here: interfaces of other namespaces that have this one's address (VLAN, ipvlan) are not.
+    fn carried(&self, links: &[Link], link: &Link) -> Vec<Use> {
+        let (itself, uppers) = with_uppers(links, link)
+            .split_first()
+            .map_or_else(|| (link, Vec::new()), |(itself, uppers)| (*itself, uppers.to_vec()));
+        let mut uses: Vec<_> =
+            uppers.iter().map(|upper| Use::Carries(upper.name.clone())).collect();
+        let is_listed = |index| links.iter().any(|other| other.index == index);
+        if itself.master.is_some_and(|index| !is_listed(index)) {
+            uses.push(Use::Carries("another interface".to_owned()));
+        }
+        if self.pppoe.contains(&itself.name) {
+            uses.push(Use::Carries("a PPPoE session".to_owned()));
+        }
+        // Those of what is here count by that.
+        let known = |address: &Vec<u8>| {
+            [itself]
+                .iter()
+                .chain(&uppers)
+                .any(|one| [&one.address, &one.own_address].contains(&address))
+        };
+        let others =
+            self.taken.iter().filter(|(index, address)| *index == itself.index && !known(address));
+        uses.extend(others.map(|(_, address)| {
+            let bytes: Vec<_> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+            Use::Elsewhere(bytes.join(":"))
+        }));
+        uses
     }
 
     fn own_uses(&self, link: &Link) -> Result<Vec<Use>> {
@@ -159,6 +207,12 @@ fn with_uppers<'a>(links: &'a [Link], link: &'a Link) -> Vec<&'a Link> {
         }
     }
     all
+}
+
+/// `Id Address Dev`, of each session.
+fn pppoe_interfaces(table: &str) -> impl Iterator<Item = String> {
+    let interface = |line: &str| line.split_ascii_whitespace().nth(2).map(str::to_owned);
+    table.lines().skip(1).filter_map(interface)
 }
 
 /// Established TCP sessions, with the interface that leads to each peer.
@@ -306,6 +360,46 @@ mod tests {
         assert_eq!(uppers(&links[1]), [2]);
         assert_eq!(uppers(&links[3]), [4]);
         assert_eq!(uppers(&links[4]), [5]);
+    }
+
+    #[test]
+    fn what_it_carries_is_a_use_of_its_own() {
+        let link = |index, name: &str, master, last| Link {
+            index,
+            name: name.to_owned(),
+            master,
+            address: vec![2, 0, 0, 0, 0, last],
+            ..Link::default()
+        };
+        let links = [
+            link(1, "port", Some(2), 1),
+            link(2, "br0", None, 1),
+            link(3, "free", None, 3),
+            link(4, "unlisted", Some(9), 4),
+            link(5, "dsl", None, 5),
+            link(6, "lower", None, 6),
+        ];
+        let table = "Id       Address              Dev\n00000001 02:00:00:00:00:77      dsl\n";
+        let mac = |last| vec![2, 0, 0, 0, 0, last];
+        let host = Host {
+            sessions: Vec::new(),
+            default_routes: DefaultRoutes::default(),
+            taken: vec![(6, mac(6)), (6, mac(0x1e)), (1, mac(1))],
+            pppoe: pppoe_interfaces(table).collect(),
+        };
+        let carried = |idx: usize| {
+            let uses = host.carried(&links, &links[idx]);
+            uses.iter().map(Use::to_string).collect::<Vec<_>>().join("; ")
+        };
+        for (idx, expected) in [
+            (0, "it carries br0"),
+            (2, ""),
+            (3, "it carries another interface"),
+            (4, "it carries a PPPoE session"),
+            (5, "it carries an interface of another network namespace (02:00:00:00:00:1e)"),
+        ] {
+            assert_eq!(carried(idx), expected, "{}", links[idx].name);
+        }
     }
 
     #[test]
