@@ -174,12 +174,14 @@ impl<'a> Core<'a> {
         self.table.bring_home(key, shunted, &mut self.outbox);
     }
 
-    /// Moves the hand to `now`, and sends what is published.
-    pub(super) fn idle(&mut self, now: Tick) {
+    /// Moves the hand to `now`, and sends what is published. Whether it may have further to go, and
+    /// room to: then it is to be moved again before anybody sleeps.
+    pub(super) fn idle(&mut self, now: Tick) -> bool {
         self.follow_grid();
-        self.table.advance(now, &mut self.outbox);
+        let is_behind = self.table.advance(now, &mut self.outbox);
         self.outbox.flush();
         self.reach();
+        is_behind
     }
 
     /// Sends what is published.

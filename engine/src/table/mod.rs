@@ -56,7 +56,7 @@ use crate::decode::Packet;
 use crate::error::{Error, Result};
 use crate::flow::record::tcp_flags::{RST, SYN};
 use crate::flow::{EndReason, Features, FeaturesSet, FlowRecord, KeyHasher};
-use crate::limits::{BATCH_PACKETS, MAX_CORE_FLOWS};
+use crate::limits::{BATCH_PACKETS, HAND_SLOTS, MAX_CORE_FLOWS};
 use crate::table::features::SlotFeatures;
 use crate::table::hand::{Hand, Sweep};
 use crate::table::index::Index;
@@ -344,8 +344,9 @@ impl<'a> CoreTable<'a> {
         self.counters.not_passed_on.add(1);
     }
 
-    /// Moves the hand as far as the packet clock has moved: publishes and expires.
-    pub fn advance(&mut self, now: Tick, outlet: &mut impl Outlet) {
+    /// Moves the hand as far as the packet clock has moved: publishes and expires. Whether it may
+    /// have further to go, and has not stopped for want of room: see [`HAND_SLOTS`].
+    pub fn advance(&mut self, now: Tick, outlet: &mut impl Outlet) -> bool {
         self.intervals.enter(now);
         let steps = self.hand.steps(now, self.slab.high_water());
         if self.slab.high_water() == 0 {
@@ -354,7 +355,7 @@ impl<'a> CoreTable<'a> {
         for made in 0..steps {
             if outlet.room() < DELTAS_PER_PACKET {
                 self.hand.owe(steps - made, self.slab.high_water());
-                return;
+                return false;
             }
             let slot = self.hand.next(self.slab.high_water());
             if slot == 0 {
@@ -366,6 +367,7 @@ impl<'a> CoreTable<'a> {
         if is_due && outlet.room() >= self.overflow.len() {
             self.publish_overflow(now, outlet);
         }
+        steps == HAND_SLOTS
     }
 
     /// Ends every flow, as far as there is room in `outlet`: as packet time says by `now`,

@@ -189,10 +189,10 @@ fn a_jump_completes_all_before_it() {
         let mut tray = Tray::unlimited();
         table.count(&packets, &mut tray);
         tray.room = 0;
-        (0..calls_without_room).for_each(|_| table.advance(end, &mut tray));
+        (0..calls_without_room).for_each(|_| _ = table.advance(end, &mut tray));
         assert_eq!(table.complete_below(), 0);
         tray.room = usize::MAX;
-        (0..5).for_each(|_| table.advance(end, &mut tray));
+        (0..5).for_each(|_| _ = table.advance(end, &mut tray));
         assert_eq!(table.complete_below(), grid().number(end), "{calls_without_room}");
     }
 }

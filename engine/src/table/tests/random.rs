@@ -107,7 +107,7 @@ proptest! {
             table.count(head, &mut tray);
             match event {
                 Event::Room(room) => tray.room = room,
-                Event::Advance => table.advance(now, &mut tray),
+                Event::Advance => _ = table.advance(now, &mut tray),
                 Event::Drain => _ = table.drain(now, &mut tray),
             }
             if rest.is_empty() {

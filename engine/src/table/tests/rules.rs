@@ -1,10 +1,11 @@
 //! One row for each rule of what a flow is.
 
 use super::{
-    CONFIG, GRE, ICMP, TCP, Tray, UDP, check, check_with, hasher, packets, parse, records, run,
+    CONFIG, GRE, ICMP, Sent, TCP, Tray, UDP, check, check_with, hasher, packets, parse, records,
+    run,
 };
 use crate::flow::{EndReason, Endpoint, FlowKey, PortKind, RecordKind, Timeouts};
-use crate::limits::OVERFLOW_AGGREGATES;
+use crate::limits::{BATCH_PACKETS, HAND_SLOTS, OVERFLOW_AGGREGATES};
 use crate::table::{CoreTable, TableConfig, TableCounters};
 use crate::time::SECOND_NS;
 
@@ -324,6 +325,26 @@ fn timers_run_without_packets() {
     }
     // 10 s and 30 s are not over at the moment that they reach.
     assert_eq!(ended, [(11, EndReason::Idle), (31, EndReason::Idle)]);
+}
+
+/// As many flows as several steps of the hand, and then no packet: all end within a round.
+#[test]
+fn a_hand_that_is_behind_says_so_until_its_round_is_made() {
+    let counters = TableCounters::default();
+    let config = TableConfig { capacity: 4_096, ..CONFIG };
+    let mut table = CoreTable::new(config, hasher(), &counters).unwrap();
+    let mut tray = Tray::unlimited();
+    let sent = parse("0 a>b", UDP);
+    let ends = (0..50).flat_map(|from| (100..140).map(move |to| (from, to)));
+    let sent: Vec<_> = ends.map(|(from, to)| Sent { from, to, ..sent }).collect();
+    packets(&sent).chunks(BATCH_PACKETS).for_each(|batch| table.count(batch, &mut tray));
+    let end = 31 * SECOND_NS;
+    tray.room = 100;
+    assert!(!table.advance(end, &mut tray), "without room it is not to be called again at once");
+    tray.room = usize::MAX;
+    let steps = (1..100).take_while(|_| table.advance(end, &mut tray)).count();
+    assert!(steps > sent.len() / HAND_SLOTS as usize, "{steps}");
+    assert_eq!(tray.published.len(), sent.len());
 }
 
 #[test]
