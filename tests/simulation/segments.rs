@@ -169,6 +169,9 @@ impl Connection {
 
     fn time(&mut self, packet: &Packet, tcp: TcpHeader, initiator: usize, is_first: bool) {
         let is_initiators = packet.direction.idx() == initiator;
+        if self.is_acknowledged && tcp.flags() & (SYN | RST) == SYN {
+            self.is_ambiguous |= self.syns[packet.direction.idx()] == Some(tcp.sequence());
+        }
         if self.is_ambiguous || self.is_acknowledged {
             return;
         }

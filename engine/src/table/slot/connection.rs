@@ -29,7 +29,7 @@ impl Slot {
     }
 
     /// Whether this SYN of the direction `way` has the number of its latest one.
-    fn is_known_syn(&self, origin: &Origin, way: usize, tcp: TcpHeader) -> bool {
+    pub(super) fn is_known_syn(&self, origin: &Origin, way: usize, tcp: TcpHeader) -> bool {
         self.marks.has(Marks::SYNS[way]) && origin.syn_sequence[way] == tcp.sequence()
     }
 

@@ -5,7 +5,7 @@
 //! | server's | the SYN, the flow's first packet | the first SYN/ACK, which acknowledges it |
 //! | client's | that SYN/ACK | the initiator's first ACK, which acknowledges that |
 //!
-//! Both are ambiguous, and given for no flow, where SYN or SYN/ACK was sent again before that
+//! Both are ambiguous, and given for no flow, where SYN or SYN/ACK was sent again, also after that
 //! ACK (what Karn's algorithm says of segments: RFC 6298 section 3), where both ends sent a SYN
 //! (RFC 9293 section 3.5), or where the SYN was not the flow's first packet. They are differences
 //! of capture timestamps: none without timestamps, and none that would be negative.
@@ -23,6 +23,10 @@ impl Slot {
     pub(super) fn time_handshake(&self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
         let [server, client] = origin.handshake;
         if client != RoundTrip::UNKNOWN {
+            let is_syn = tcp.flags() & (SYN | RST) == SYN;
+            if is_syn && self.is_known_syn(origin, packet.direction.idx(), tcp) {
+                origin.handshake = [RoundTrip::AMBIGUOUS; 2];
+            }
             return;
         }
         let initiator = self.marks.direction(Marks::INITIATOR_REVERSE);

@@ -86,7 +86,9 @@ fn round_trips_are_those_of_an_unambiguous_handshake() {
         ),
         ("refused", "0 a>b S 99+0; 20 b>a RA 0+0 a100", "- -"),
         ("reset by the client", "0 a>b S 99+0; 20 b>a SA 499+0 a100; 21 a>b R 100+0", "20000 -"),
-        ("SYN sent again after all", &format!("{OPEN}; 30 a>b S 99+0"), "20000 5000"),
+        ("SYN sent again after all", &format!("{OPEN}; 30 a>b S 99+0"), "- -"),
+        ("SYN/ACK sent again after all", &format!("{OPEN}; 30 b>a SA 499+0 a100"), "- -"),
+        ("another SYN after all", &format!("{OPEN}; 30 a>b S 7000+0"), "20000 5000"),
         ("another acknowledged", "0 a>b S 99+0; 20 b>a SA 499+0 a7; 25 a>b A 100+0 a500", "- -"),
         (
             "SYN/ACK not acknowledged",
@@ -129,6 +131,7 @@ fn round_trips_are_those_of_an_unambiguous_handshake() {
     for (name, segments, want) in rows {
         let odd = match name {
             "SYN sent again after all" | "of which that data was refused" => "1/0/0 0/0/0",
+            "SYN/ACK sent again after all" => "0/0/0 1/0/0",
             _ => "0/0/0 0/0/0",
         };
         check(name, segments, &format!("{odd} {want}"));
