@@ -121,6 +121,9 @@ fn word(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
+/// `NLM_F_DUMP`: all that there are.
+pub(super) const DUMP: u16 = 0x300;
+
 /// `RTM_GETNEXTHOP`, for all: netlink-bindings does not have it.
 pub(super) struct GetObjects;
 
@@ -132,7 +135,7 @@ impl NetlinkRequest for GetObjects {
     }
 
     fn flags(&self) -> u16 {
-        libc::NLM_F_DUMP as u16
+        DUMP
     }
 
     fn payload(&self) -> &[u8] {

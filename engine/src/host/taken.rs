@@ -4,7 +4,7 @@
 
 use netlink_bindings::traits::{NetlinkRequest, Protocol};
 
-use crate::host::routes::attributes;
+use crate::host::routes::{DUMP, attributes};
 
 /// `RTM_GETNEIGH` for all addresses that interfaces filter by (`ndo_dflt_fdb_dump` of
 /// net/core/rtnetlink.c).
@@ -18,7 +18,7 @@ impl NetlinkRequest for GetTaken {
     }
 
     fn flags(&self) -> u16 {
-        libc::NLM_F_DUMP as u16
+        DUMP
     }
 
     /// `struct ndmsg`, which begins with `AF_BRIDGE`.
