@@ -10,7 +10,7 @@ use crate::live::{Net, check_ledger, check_records, check_records_but};
 use crate::messages::write_pcap;
 use crate::names::flood;
 use crate::observe::overload;
-use crate::program::{folder, generate, generate_with, json_file};
+use crate::program::{Run, folder, generate, generate_with, json_file};
 use crate::{Outcome, ensure};
 
 const LINK: &str = "flowtap-ways";
@@ -23,6 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("live::a_million_packets_lose_none", a_million),
         Trial::test("live::what_a_tap_has_no_room_for_is_counted", overload_is_exact),
         Trial::test("live::a_flood_of_name_services_costs_names_only", name_flood),
+        Trial::test("live::a_tap_counts_frames_above_the_mtu", above_mtu),
         Trial::test("live::however_threads_wait_they_see_every_packet", waits),
         Trial::test("live::threads_run_where_they_are_told_to", processors),
         Trial::test("live::threads_that_receive_go_first", priorities),
@@ -57,6 +58,32 @@ fn a_million() -> Outcome {
         check_records(&made.capture, &out).map_err(what)?;
     }
     Ok(())
+}
+
+/// Datagrams that the peer leaves to its card to cut: generic XDP gets each as one frame.
+fn above_mtu() -> Outcome {
+    const SEND: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT
+for _ in range(20): s.sendto(bytes(3000), ('10.9.0.2', 7000))
+for _ in range(5): s.sendto(bytes(900), ('10.9.0.2', 7000))
+";
+    let made = folder();
+    let stats = made.path().join("s.json");
+    let net = Net::up(LINK)?;
+    let cut = ["-K", "v0", "tx", "on", "tx-udp-segmentation", "on"];
+    Run::of(net.outside("ethtool").args(cut)).expect(0)?;
+    let address = ["address", "add", "10.9.0.1/24", "dev", "v0"];
+    Run::of(net.outside("ip").args(address)).expect(0)?;
+    let stats_text = stats.display().to_string();
+    let flags = ["--xdp-mode", "generic", "-o", "-", "--stats", &stats_text];
+    let (capture, _) = net.capture_by("tap", &flags)?;
+    Run::of(net.outside("python3").args(["-c", SEND])).expect(0)?;
+    capture.stop(0)?;
+    let ledger = json_file(&stats)?;
+    let interface = &ledger["interfaces"][0];
+    ensure(interface["frames_above_mtu"] == 20, format!("want 20: {interface}"))
 }
 
 /// While the program is stopped its sockets' rings run full.

@@ -322,7 +322,8 @@ fn bind(
     let (layout, fewer) = room::fit(config.check()?, number, lockable_bytes);
     let timestamps = config.timestamps;
     let is_native = *attachment == Attachment::Native;
-    let may_take_several = interface.mtu()?.saturating_add(LINK_BYTES) > layout.room_bytes();
+    let longest = interface.mtu()?.saturating_add(LINK_BYTES);
+    let may_take_several = longest > layout.room_bytes();
     let zero_copy = config.zero_copy;
     let choice = Choice { is_native, zero_copy, may_take_several, timestamps, when_busy };
     let mut sockets = queues
@@ -339,7 +340,7 @@ fn bind(
     let bytes = u64::from(layout.frames) * u64::from(layout.frame_bytes);
     let ways = Ways { queues: number, copied, fewer, locked_bytes: bytes * u64::from(number) };
     let is_stamped = timestamps == Timestamps::Packet;
-    let queue = |socket| TapQueue::new(socket, is_stamped);
+    let queue = |socket| TapQueue::new(socket, is_stamped, longest);
     Ok((ways, sockets.into_iter().map(queue).collect()))
 }
 

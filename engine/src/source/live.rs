@@ -317,6 +317,7 @@ impl Queue {
                 fill_ring_empty: drops.fill_ring_empty,
                 oversize: drops.oversize,
                 invalid: drops.invalid,
+                above_mtu: queue.above_mtu(),
                 batch_timed: queue.batch_timed(),
                 ..QueueCounts::default()
             }),

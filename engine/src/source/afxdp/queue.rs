@@ -16,12 +16,17 @@ pub struct TapQueue {
     /// If packets are to come with their time.
     tai: Option<Tai>,
     batch_timed: u64,
+    /// The longest frame that the MTU allows.
+    longest: u32,
+    above_mtu: u64,
 }
 
 impl TapQueue {
-    /// Of a socket whose packets come with their time, if they are stamped.
-    pub(super) fn new(socket: Socket, is_stamped: bool) -> Self {
-        Self { socket, tai: is_stamped.then(Tai::now), batch_timed: 0 }
+    /// Of a socket whose packets come with their time, if they are stamped, and whose interface's
+    /// MTU allows frames so long.
+    pub(super) fn new(socket: Socket, is_stamped: bool, longest: u32) -> Self {
+        let tai = is_stamped.then(Tai::now);
+        Self { socket, tai, batch_timed: 0, longest, above_mtu: 0 }
     }
 
     /// What the program sends its frames to.
@@ -44,11 +49,15 @@ impl TapQueue {
         max: usize,
         mut each: impl FnMut(&[u8], u32, Option<Timestamp>),
     ) -> usize {
-        let Self { socket, tai, batch_timed } = self;
+        let Self { socket, tai, batch_timed, longest, above_mtu } = self;
         let Some(tai) = tai else {
-            return socket.receive(max, |bytes, len, _| each(bytes, len, None));
+            return socket.receive(max, |bytes, len, _| {
+                *above_mtu += u64::from(len > *longest);
+                each(bytes, len, None);
+            });
         };
         socket.receive(max, |bytes, len, tai_ns| {
+            *above_mtu += u64::from(len > *longest);
             *batch_timed += u64::from(tai_ns.is_none());
             each(bytes, len, tai_ns.map(|ns| tai.utc(ns)));
         })
@@ -57,6 +66,12 @@ impl TapQueue {
     /// Frames that should have come with their time, and did not: the driver has no room for it.
     pub fn batch_timed(&self) -> u64 {
         self.batch_timed
+    }
+
+    /// Frames that are longer than the interface's MTU allows: several on the wire, which GRO has
+    /// merged before generic XDP.
+    pub fn above_mtu(&self) -> u64 {
+        self.above_mtu
     }
 
     /// Follows the wall's clock where that was put forward or back.
