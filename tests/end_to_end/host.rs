@@ -142,7 +142,8 @@ fn in_use_is_refused() -> Outcome {
         // Those of IPv6 take it.
         let v6 = "net.ipv6.conf.all.disable_ipv6=0";
         inside(&net, &["sysctl", "-qw", v6, "net.ipv6.conf.v1.disable_ipv6=0"]).expect(0)?;
-        ip("link add other type dummy")?;
+        ip("link add other type veth peer name far")?;
+        ip("link set far up")?;
         ip("link set other up")?;
         ip(arguments)?;
         says(capture(&net, &[]), 2, &["tap v1: it carries the default route", offers])?;
@@ -150,7 +151,8 @@ fn in_use_is_refused() -> Outcome {
         says(capture(&net, &[]), 0, &["capturing on v1"])?;
         ip("link del other")?;
     }
-    ip("link add other type dummy")?;
+    ip("link add other type veth peer name far")?;
+    ip("link set far up")?;
     ip("link set other up")?;
     ip("nexthop add id 7 dev v1")?;
     ip("nexthop add id 8 dev other")?;
