@@ -385,6 +385,13 @@ pub const LINK_LOOK: Duration = Duration::from_millis(200);
 /// if it were gone.
 pub const FAILING_LOOKS: u32 = 5;
 
+/// How often `main` looks whether the host has come to use an interface that is tapped.
+pub const USES_LOOK: Duration = Duration::from_secs(2);
+
+/// How many times as long as the last look took the next one is away at least: where there are very
+/// many routes it is no more than a fiftieth of the time.
+pub const USES_SHARE: u32 = 50;
+
 /// How often it is tried to open an interface anew that has come back.
 pub const REOPEN_EVERY: Duration = Duration::from_secs(1);
 

@@ -42,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         each("held_by_another_nobody_waits_for_it", held_by_another),
         each("in_another_namespace_it_is_let_go", moved_away),
         Trial::test("links::moved_away_and_back_nothing_is_lost_unseen", moved_and_back),
+        Trial::test("links::a_tap_that_the_host_comes_to_use_is_let_go", comes_to_be_used),
         Trial::test("links::packets_of_new_queues_are_counted", more_queues),
         Trial::test("links::a_queue_that_is_added_is_opened", || {
             let more: [&[&str]; 5] = [
@@ -239,6 +240,34 @@ fn moved_and_back() -> Outcome {
         let v1 = &ledger["interfaces"][0];
         let are_lost = v1["seen"] == bench.frames && v1["dropped"]["unbound"] == bench.frames;
         ensure(are_lost, format!("{place}: {v1}"))?;
+    }
+    Ok(())
+}
+
+fn comes_to_be_used() -> Outcome {
+    for keeps in [true, false] {
+        let bench = Bench::new()?;
+        bench.link("w0", "w1")?;
+        let more = if keeps { &["-i", "w1", "--keep-privileges"][..] } else { &["-i", "w1"] };
+        let capture = bench.start("tap", more, &["--strict"])?;
+        bench.run("b", &["ip", "address", "add", "192.0.2.1/24", "dev", "v1"])?;
+        bench.wait_for_state("released")?;
+        bench.send_all("v0")?;
+        bench.send_all("w0")?;
+        bench.wait_for_frames(1, bench.frames)?;
+        let mut frames = 0;
+        bench.run("b", &["ip", "address", "del", "192.0.2.1/24", "dev", "v1"])?;
+        if keeps {
+            bench.wait_for_state("up")?;
+            bench.send_all("v0")?;
+            frames = bench.frames;
+            bench.wait_for_frames(0, frames)?;
+        }
+        let said = capture.stop(0)?;
+        says_once(&said, "v1 is let go, and its packets pass on to the host: it has the address")?;
+        let ledger = bench.ledger()?;
+        let v1 = &ledger["interfaces"][0];
+        ensure(v1["seen"] == frames && v1["link"]["releases"] == 1, format!("v1: {v1}"))?;
     }
     Ok(())
 }

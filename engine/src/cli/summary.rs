@@ -137,15 +137,19 @@ fn link_changes(interface: &InterfaceLedger) -> String {
     let times = [
         (link.downs, "down"),
         (link.removals, "gone"),
+        (link.releases, "let go"),
         (link.reopenings, "reopened"),
         (link.renames, "renamed"),
         (link.queue_changes, "given other queues"),
     ];
     let times = times.iter().filter(|(count, _)| *count > 0);
     let mut text: String = times.map(|(count, what)| format!(", {what} {count}x")).collect();
-    if link.state != Link::Up {
-        text.push_str(if link.state == Link::Down { ", is down" } else { ", is gone" });
-    }
+    text.push_str(match link.state {
+        Link::Up => "",
+        Link::Down => ", is down",
+        Link::Gone => ", is gone",
+        Link::Released => ", is let go",
+    });
     text
 }
 

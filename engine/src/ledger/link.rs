@@ -14,6 +14,16 @@ pub enum Link {
     Down,
     /// There is no such interface any more, and nothing comes from it.
     Gone,
+    /// It was let go, as the host has come to use it.
+    Released,
+}
+
+impl Link {
+    /// Whether nothing is captured from it any more.
+    #[must_use]
+    pub fn is_away(self) -> bool {
+        matches!(self, Self::Gone | Self::Released)
+    }
 }
 
 /// Counted by `main`, of one interface.
@@ -25,6 +35,8 @@ pub struct LinkCounters {
     pub downs: Counter,
     /// How often it was removed, or its queues have failed for good.
     pub removals: Counter,
+    /// How often it was let go, as the host has come to use it.
+    pub releases: Counter,
     /// How often another of its name was opened in its place.
     pub reopenings: Counter,
     /// How often it got another name.
@@ -45,7 +57,8 @@ impl LinkCounters {
     #[must_use]
     pub fn state(&self) -> Option<Link> {
         let number = self.state.get();
-        [Link::Up, Link::Down, Link::Gone].into_iter().find(|&link| link as u64 + 1 == number)
+        let all = [Link::Up, Link::Down, Link::Gone, Link::Released];
+        all.into_iter().find(|&link| link as u64 + 1 == number)
     }
 }
 
@@ -58,6 +71,8 @@ pub struct LinkLedger {
     pub downs: u64,
     /// How often it was removed, or its queues have failed for good.
     pub removals: u64,
+    /// How often it was let go, as the host has come to use it.
+    pub releases: u64,
     /// How often another of its name was opened in its place.
     pub reopenings: u64,
     /// How often it got another name.
@@ -75,6 +90,7 @@ impl LinkLedger {
             state: counters.state()?,
             downs: counters.downs.get(),
             removals: counters.removals.get(),
+            releases: counters.releases.get(),
             reopenings: counters.reopenings.get(),
             renames: counters.renames.get(),
             queue_changes: counters.queue_changes.get(),

@@ -2,6 +2,8 @@
 //! another number of queues. Each change is noticed, counted ([`LinkCounters`]) and said once;
 //! no other interface suffers by it.
 //!
+//! A tap is let go, too, when the host comes to use the interface, unless `--force` was given.
+//!
 //! `main` looks every [`LINK_LOOK`]; `rx` threads know nothing of this. What can go on by
 //! itself does: sockets of an interface that is down work again once it is up. One that is gone
 //! takes its sockets with it, also if it is in another network namespace now: it is detached, so that
@@ -20,8 +22,11 @@ use super::open::of_choice;
 use super::rx::lane_batches;
 use crate::error::Error;
 use crate::host::link::{LinkState, Links};
+use crate::host::usage::{Use, uses_of};
 use crate::ledger::{Accounts, Link, LinkCounters, count_unbound};
-use crate::limits::{EXCHANGE_BATCH, FAILING_LOOKS, LINK_LOOK, REOPEN_EVERY};
+use crate::limits::{
+    EXCHANGE_BATCH, FAILING_LOOKS, LINK_LOOK, REOPEN_EVERY, USES_LOOK, USES_SHARE,
+};
 use crate::source::live::Source;
 use crate::table::exchange::{Order, exchange, joining};
 
@@ -65,6 +70,8 @@ struct Port<'a> {
     last_try: Option<Instant>,
     /// What was last said of why that cannot be.
     refusal: Option<String>,
+    /// When to look next whether the host uses it, if that matters.
+    uses_due: Option<Instant>,
 }
 
 impl<'a> Watched<'a> {
@@ -74,12 +81,15 @@ impl<'a> Watched<'a> {
         accounts: &'a Accounts,
         sources: &[Source],
         (cores, givers): (usize, Vec<(u16, Giver)>),
-        may_reopen: bool,
+        (may_reopen, is_forced): (bool, bool),
     ) -> Self {
         let mut links = Links::default();
         let ports = sources.iter().enumerate();
         let mut ports: Vec<_> = ports
-            .map(|(number, source)| Port::new(&mut links, (source, may_reopen), (accounts, number)))
+            .map(|(number, source)| {
+                let may = (may_reopen, is_forced);
+                Port::new(&mut links, (source, may), (accounts, number))
+            })
             .collect();
         let mut counting = Vec::with_capacity(cores);
         for (core, (interface, giver)) in givers.into_iter().enumerate() {
@@ -103,12 +113,13 @@ impl<'a> Watched<'a> {
         }
         self.last_look = Instant::now();
         for (port, source) in self.ports.iter_mut().zip(sources) {
-            if port.state == Link::Gone {
+            if port.state.is_away() {
                 if self.recruiter.is_heard() {
                     port.come_back(&mut self.links, source, say);
                 }
             } else {
                 port.look(&mut self.links, source, say);
+                port.follow_uses(source, say);
                 if port.state == Link::Up && port.is_by_queue && port.may_reopen {
                     port.grow(source, &mut self.recruiter, say);
                 }
@@ -120,7 +131,7 @@ impl<'a> Watched<'a> {
     pub(super) fn conclude(&self) {
         for port in self.ports.iter().filter(|port| port.is_by_queue) {
             // Or nobody had the time to see it.
-            if port.state == Link::Gone || port.givers.iter().any(Giver::is_failing) {
+            if port.state.is_away() || port.givers.iter().any(Giver::is_failing) {
                 count_unbound(port.accounts, port.number);
             }
         }
@@ -128,9 +139,13 @@ impl<'a> Watched<'a> {
 
     /// Why there is nothing to wait for any more, if so: all are gone, for good.
     pub(super) fn end(&self) -> Option<Error> {
-        let is_over = self.ports.iter().all(|port| port.state == Link::Gone && !port.may_reopen);
+        let is_over = self.ports.iter().all(|port| port.state.is_away() && !port.may_reopen);
         let names: Vec<_> = self.ports.iter().map(|port| port.given).collect();
-        let cause = if names.len() == 1 { "the interface is gone" } else { "all of them are gone" };
+        let cause = match &self.ports[..] {
+            [Port { state: Link::Released, .. }] => "the host uses the interface",
+            [_] => "the interface is gone",
+            _ => "all of them are gone",
+        };
         is_over.then(|| {
             Error::new(format!("capture on {}", names.join(", ")), cause)
                 .advise("--keep-privileges waits for another of its name")
@@ -141,7 +156,7 @@ impl<'a> Watched<'a> {
 impl<'a> Port<'a> {
     fn new(
         links: &mut Links,
-        (source, may_reopen): (&Source, bool),
+        (source, (may_reopen, is_forced)): (&Source, (bool, bool)),
         (accounts, number): (&'a Accounts, usize),
     ) -> Self {
         let given = accounts.names[number].as_str();
@@ -163,6 +178,8 @@ impl<'a> Port<'a> {
             failing_looks: 0,
             last_try: None,
             refusal: None,
+            // At the start it was seen to be free.
+            uses_due: (source.is_by_queue() && !is_forced).then(|| Instant::now() + USES_LOOK),
         };
         port.begin(links, source.index());
         port
@@ -191,7 +208,7 @@ impl<'a> Port<'a> {
         match links.look(self.index) {
             // The kernel does not say: next time.
             Err(_) => {}
-            Ok(None) => self.lose(source, "is gone", say),
+            Ok(None) => self.lose(source, (Link::Gone, "is gone"), say),
             Ok(Some(link)) => {
                 self.follow_name(&link, say);
                 self.follow_state(&link, say);
@@ -299,21 +316,49 @@ impl<'a> Port<'a> {
         let is_failing = self.state == Link::Up && self.givers.iter().any(Giver::is_failing);
         self.failing_looks = if is_failing { self.failing_looks + 1 } else { 0 };
         if self.failing_looks >= FAILING_LOOKS {
-            self.lose(source, "is up, but its sockets fail", say);
+            self.lose(source, (Link::Gone, "is up, but its sockets fail"), say);
         }
     }
 
     /// Lets it go. A device that is in another network namespace now has kept the program, and its
     /// sockets are bound to nothing: packets would go nowhere.
-    fn lose(&mut self, source: &mut Source, why: &str, say: &mut dyn FnMut(&str)) {
+    fn lose(&mut self, source: &mut Source, (state, why): (Link, &str), say: &mut dyn FnMut(&str)) {
         let detached = source.detach();
         say(&format!("{} {why}", self.given));
         if let Err(refusal) = detached {
             say(&refusal.to_string());
         }
         self.givers[..self.open].iter().for_each(Giver::ask_back);
-        self.counters.removals.add(1);
-        self.set(Link::Gone);
+        match state {
+            Link::Released => self.counters.releases.add(1),
+            _ => self.counters.removals.add(1),
+        }
+        self.set(state);
+    }
+
+    /// What the host uses it for, when it is time to look and that matters. Where there are many
+    /// routes or sessions a look takes its time, and the next one comes later.
+    fn new_use(&mut self) -> Option<Use> {
+        let start = Instant::now();
+        if self.uses_due.is_none_or(|due| start < due) {
+            return None;
+        }
+        // What the kernel does not say now it may say the next time.
+        let found = uses_of(&self.name).ok();
+        self.uses_due = Some(Instant::now() + USES_LOOK.max(start.elapsed() * USES_SHARE));
+        found?.into_iter().next()
+    }
+
+    /// Lets a tap go that the host has come to use (an address by DHCP): its packets reach the host
+    /// again.
+    fn follow_uses(&mut self, source: &mut Source, say: &mut dyn FnMut(&str)) {
+        if self.state.is_away() {
+            return;
+        }
+        if let Some(used) = self.new_use() {
+            let why = format!("is let go, and its packets pass on to the host: {used}");
+            self.lose(source, (Link::Released, &why), say);
+        }
     }
 
     /// Opens another interface of this name in the place of the one that is gone, when there is
@@ -324,6 +369,11 @@ impl<'a> Port<'a> {
             count_unbound(self.accounts, self.number);
         }
         if self.last_try.is_some_and(|last| last.elapsed() < REOPEN_EVERY) {
+            return;
+        }
+        let start = Instant::now();
+        let is_early = !self.may_reopen || self.uses_due.is_some_and(|due| start < due);
+        if self.state == Link::Released && is_early {
             return;
         }
         let Some(index) = links.find(self.given) else { return };
@@ -341,6 +391,10 @@ impl<'a> Port<'a> {
         // It may have taken its time.
         self.last_try = Some(Instant::now());
         match reopened {
+            // It is the host's still, which has been said.
+            Err(_) if self.state == Link::Released => {
+                self.uses_due = Some(Instant::now() + USES_LOOK.max(start.elapsed() * USES_SHARE));
+            }
             Err(refusal) => self.refuse("is there again", refusal.to_string(), say),
             Ok(queues) => {
                 self.open = queues.len();

@@ -149,7 +149,8 @@ pub fn capture(
             ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
         });
         let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
-        let mut watched = Watched::new(&accounts, &sources, (cores, givers), live.reopens);
+        let mut watched =
+            Watched::new(&accounts, &sources, (cores, givers), (live.reopens, live.force));
         let given = (tables, feeds, clock_start);
         let asked = filters.iter().flat_map(Filters::of_threads);
         let rx_threads = make_threads(&accounts, &decoder, live, asked, (cores, inlets), given);
