@@ -141,8 +141,8 @@ pub(crate) fn web() -> Vec<Captured> {
     all.into_iter().enumerate().map(packet).collect()
 }
 
-/// A ServerHello of these bytes: in four sessions of five it is of TLS 1.3, which shows in its cipher
-/// suite.
+/// A ServerHello of these bytes: in four sessions of five it is of TLS 1.3, which shows in its
+/// cipher suite.
 fn server_hello(session: usize, random: &[u8]) -> Vec<u8> {
     let cipher = if session.is_multiple_of(5) { [0xc0, 0x2f] } else { [0x13, 0x01] };
     let mut body = random.to_vec();

@@ -536,9 +536,9 @@ pub const DEFAULT_MAX_NAMES: usize = 500_000;
 /// The most that `--max-names` may ask for.
 pub const MAX_NAMES: usize = 100_000_000;
 
-/// Answers that are kept of one client and address, or of one address: flows are named once they are
-/// over, by what there was when they began. With more, one of the earliest stands for another that
-/// renews it.
+/// Answers that are kept of one client and address, or of one address: flows are named once they
+/// are over, by what there was when they began. With more, one of the earliest stands for another
+/// that renews it.
 pub const ANSWERS_KEPT: usize = 4_096;
 
 /// Answers that are compared for the name of one flow: the latest before it.

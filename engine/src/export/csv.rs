@@ -3,8 +3,8 @@
 //! empty; one in a device's text stands as `\u{3b}`.
 //!
 //! Text from the wire may aim at who opens the file. Control characters, and those that are not to
-//! be seen, stand as `\u{1b}`; and text that a spreadsheet would take for a formula, as it begins with
-//! `=`, `+`, `-` or `@`, be it in full width, gets an apostrophe before it.
+//! be seen, stand as `\u{1b}`; and text that a spreadsheet would take for a formula, as it begins
+//! with `=`, `+`, `-` or `@`, be it in full width, gets an apostrophe before it.
 
 use std::net::IpAddr;
 

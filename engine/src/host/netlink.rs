@@ -160,8 +160,8 @@ impl Kernel {
         }
     }
 
-    /// The interface that packets from `source`, an address of this host, to `destination` leave by;
-    /// `None` if the kernel does not say.
+    /// The interface that packets from `source`, an address of this host, to `destination` leave
+    /// by; `None` if the kernel does not say.
     pub(super) fn route(&mut self, source: IpAddr, destination: IpAddr) -> Option<u32> {
         let (family, bits) = match destination {
             IpAddr::V4(_) => (libc::AF_INET, 32),

@@ -1,12 +1,13 @@
 //! What the host itself uses an interface for. A tap takes all of that from it.
 //!
-//! An interface is in use if it has an address (but IPv6 link-local ones, which every
-//! interface has), if a default route of any table leaves by it, be it one of several next hops, or if an established TCP session's packets
-//! do; and if that is so of what stands on it: its bridge or bond, a VLAN. That something stands on
-//! it is a use by itself: others may be reached through it (containers of a bridge). Sessions count by
-//! where the kernel sends their packets now, from their own address, and not by their address: that may be another
-//! interface's (an unnumbered link). But those of a link-local address count by it: the same peer
-//! may be on any link, so that there is no one route to it.
+//! An interface is in use if it has an address (but IPv6 link-local ones, which every interface
+//! has), if a default route of any table leaves by it, be it one of several next hops, or if an
+//! established TCP session's packets do; and if that is so of what stands on it: its bridge or
+//! bond, a VLAN. That something stands on it is a use by itself: others may be reached through it
+//! (containers of a bridge). Sessions count by where the kernel sends their packets now, from their
+//! own address, and not by their address: that may be another interface's (an unnumbered link). But
+//! those of a link-local address count by it: the same peer may be on any link, so that there is no
+//! one route to it.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -83,8 +83,8 @@ pub struct AddressesView {
 }
 
 impl AddressesView {
-    /// The name of `address` as `client` knew it at `moment`: by an answer to the client itself or to
-    /// all hosts of its network, or else by any.
+    /// The name of `address` as `client` knew it at `moment`: by an answer to the client itself or
+    /// to all hosts of its network, or else by any.
     #[must_use]
     pub fn name_of(&self, client: Client, address: IpAddr, moment: Moment) -> Option<AddressName> {
         let to_client = self.answers.with(&(Some(client), address), |own| {

@@ -1,8 +1,8 @@
 //! What payloads say of the hosts that sent them, into the table of devices.
 //!
-//! What a host's SSH says of it comes in a segment of TCP. Which segments are copied depends in part
-//! on which flows forget each other ([`crate::names::pick`]), but one that begins with a banner always
-//! is; so what is known of devices stays a function of the packets.
+//! What a host's SSH says of it comes in a segment of TCP. Which segments are copied depends in
+//! part on which flows forget each other ([`crate::names::pick`]), but one that begins with a
+//! banner always is; so what is known of devices stays a function of the packets.
 //!
 //! A host's word counts for itself: a name for the device whose address the message comes from, an
 //! address for the MAC address that the message names beside it; in NetBIOS and of a DHCP client,

@@ -100,7 +100,8 @@ pub fn follow_ups(bytes: &[u8]) -> u8 {
     pieces.clamp(FOLLOW_UPS, MOST_FOLLOW_UPS)
 }
 
-/// Whether nothing that is read follows in its direction, once all is there of what these bytes begin.
+/// Whether nothing that is read follows in its direction, once all is there of what these bytes
+/// begin.
 #[inline]
 pub(super) fn is_last_beginning(bytes: &[u8]) -> bool {
     matches!(beginning(bytes), Some(Beginning::Tls | Beginning::Ssh))

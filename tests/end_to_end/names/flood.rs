@@ -44,8 +44,8 @@ pub(super) fn flood() -> Outcome {
     ensure(more < 200 << 20, format!("{more} bytes more with names than without"))
 }
 
-/// The flood, each frame with its time in milliseconds; and a flow that goes on all the while, in two
-/// packets.
+/// The flood, each frame with its time in milliseconds; and a flow that goes on all the while, in
+/// two packets.
 pub(crate) fn frames(messages: u32) -> Vec<(u64, Vec<u8>)> {
     let resolver = (server(53), 53);
     let message = |number: u32| {

@@ -4,13 +4,13 @@
 //!
 //! A tap is let go, too, when the host comes to use the interface, unless `--force` was given.
 //!
-//! `main` looks every [`LINK_LOOK`]; `rx` threads know nothing of this. What can go on by
-//! itself does: sockets of an interface that is down work again once it is up. One that is gone
-//! takes its sockets with it, also if it is in another network namespace now: it is detached, so that
-//! its packets go on to whoever has it. When there is another of its name, it is opened in its place, if
-//! this process still may (`--keep-privileges`). If it may, it also opens queues that are added to
-//! a tap. A thread is held ready for each that the driver can have: until there is such a queue it
-//! is no part of the exchange between those that count flows, and costs them nothing.
+//! `main` looks every [`LINK_LOOK`]; `rx` threads know nothing of this. What can go on by itself
+//! does: sockets of an interface that is down work again once it is up. One that is gone takes its
+//! sockets with it, also if it is in another network namespace now: it is detached, so that its
+//! packets go on to whoever has it. When there is another of its name, it is opened in its place,
+//! if this process still may (`--keep-privileges`). If it may, it also opens queues that are added
+//! to a tap. A thread is held ready for each that the driver can have: until there is such a queue
+//! it is no part of the exchange between those that count flows, and costs them nothing.
 //! [`Recruiter`] makes them one. A queue that has a socket is never taken away by the kernel
 //! (`ethnl_set_channels`, `ethtool_set_channels`).
 

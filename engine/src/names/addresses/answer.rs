@@ -53,8 +53,8 @@ impl Answer {
         Self { vlan, ..self }
     }
 
-    /// The same, if its host takes it back at a time: it is good for a second more (RFC 6762 section
-    /// 10.1).
+    /// The same, if its host takes it back at a time: it is good for a second more (RFC 6762
+    /// section 10.1).
     pub(super) fn take_back(&mut self, time: Timestamp) {
         let last = time.saturating_add_unsigned(SECOND_NS).max(self.time);
         self.fresh_until = self.fresh_until.min(last);
@@ -66,8 +66,8 @@ impl Answer {
         self.counts_until < now
     }
 
-    /// Whether `client` hears it whoever asked: all hosts of a network hear answers of mDNS, and who
-    /// says its own name by NetBIOS tells all.
+    /// Whether `client` hears it whoever asked: all hosts of a network hear answers of mDNS, and
+    /// who says its own name by NetBIOS tells all.
     pub(super) fn is_heard_in(&self, client: Client) -> bool {
         matches!(self.service, NameService::Mdns | NameService::Nbns) && self.vlan == client.vlan
     }

@@ -1,12 +1,12 @@
 //! One direction of a TCP connection, until it has said its name: its first payloads in whatever
 //! order they come, and the message that begins with one of them.
 //!
-//! That is the first payload as a rule, and a later one behind a greeting, which says what is spoken
-//! and ends nothing (STARTTLS); likewise what asks a proxy to pass on what follows (CONNECT), and
-//! what a proxy says of whom it passes on (the PROXY protocol). DNS is a
-//! row of messages with their lengths, which has no end: of bytes that are missing in it nobody
-//! knows how many messages they were. For [`OVERTAKEN_NS`] they may still come; then it is read on
-//! from where a message surely begins.
+//! That is the first payload as a rule, and a later one behind a greeting, which says what is
+//! spoken and ends nothing (STARTTLS); likewise what asks a proxy to pass on what follows
+//! (CONNECT), and what a proxy says of whom it passes on (the PROXY protocol). DNS is a row of
+//! messages with their lengths, which has no end: of bytes that are missing in it nobody knows how
+//! many messages they were. For [`OVERTAKEN_NS`] they may still come; then it is read on from where
+//! a message surely begins.
 
 use super::ports;
 use crate::limits::{COPIED_BYTES, OVERTAKEN_NS, STREAM_BYTES, STREAM_PARTS, STREAM_PAYLOADS};
