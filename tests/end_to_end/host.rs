@@ -178,6 +178,8 @@ fn in_use_is_refused() -> Outcome {
     ip("link add m0 link v1 type macvlan mode bridge")?;
     says(capture(&net, &[]), 2, &["tap v1: it carries m0, and", offers])?;
     ip(&format!("link set m0 netns {NAME}-a"))?;
+    // It takes packets once it is up.
+    ip(&format!("-n {NAME}-a link set m0 up"))?;
     let words = "tap v1: it carries an interface of another network namespace (";
     says(capture(&net, &[]), 2, &[words, offers])
 }
