@@ -183,21 +183,30 @@ fn read(file: &Path, more: &[&str]) -> Result<Vec<(u64, String)>, Failed> {
     Ok(devices(&json_lines(&run.stdout)?))
 }
 
-fn attribution() -> Outcome {
-    let (folder, capture) = file_of(&scenario());
-    let want: Vec<_> = WANT.iter().map(|(port, device)| (*port, (*device).to_owned())).collect();
+/// The devices of a capture: the same for any number of workers, as are those of its flows.
+fn same_devices(
+    folder: &TempDir,
+    capture: &Path,
+    want: &[(u64, String)],
+) -> Result<Vec<Value>, Failed> {
     let kept = folder.path().join("devices.jsonl").display().to_string();
     let mut first = None;
     for workers in ["1", "2", "4"] {
         for dispatch in ["flow", "direction"] {
             let more = ["--workers", workers, "--dispatch", dispatch, "--devices", &kept];
-            let got = read(&capture, &more)?;
+            let got = read(capture, &more)?;
             ensure(got == want, format!("{workers} workers by {dispatch}: {got:#?}"))?;
             let written = fs::read_to_string(&kept)?;
             ensure(*first.get_or_insert(written.clone()) == written, "devices differ")?;
         }
     }
-    let devices = json_lines(&first.unwrap_or_default())?;
+    json_lines(&first.unwrap_or_default())
+}
+
+fn attribution() -> Outcome {
+    let (folder, capture) = file_of(&scenario());
+    let want: Vec<_> = WANT.iter().map(|(port, device)| (*port, (*device).to_owned())).collect();
+    let devices = same_devices(&folder, &capture, &want)?;
     let of = |mac| devices.iter().find(|device| device["mac"] == shown(mac));
     let pc = of(mac(3)).ok_or("the DHCP client is missing")?;
     ensure(pc["random_mac"] == true && pc["hostname"] == "pc3", format!("{pc}"))?;
@@ -369,7 +378,6 @@ fn on_link() -> Outcome {
         (2_010, flow(5_003, 63)),
     ];
     let (folder, capture) = file_of(&frames);
-    let kept = folder.path().join("devices.jsonl").display().to_string();
     let shown = |source| format!("{} - {source}", shown(mac(4)));
     let want = [
         (5_000, String::new()),
@@ -377,17 +385,7 @@ fn on_link() -> Outcome {
         (5_002, shown("frame")),
         (5_003, shown("multicast")),
     ];
-    let mut first = None;
-    for workers in ["1", "2", "4"] {
-        for dispatch in ["flow", "direction"] {
-            let more = ["--workers", workers, "--dispatch", dispatch, "--devices", &kept];
-            let got = read(&capture, &more)?;
-            ensure(got == want, format!("{workers} workers by {dispatch}: {got:#?}"))?;
-            let written = fs::read_to_string(&kept)?;
-            ensure(*first.get_or_insert(written.clone()) == written, "devices differ")?;
-        }
-    }
-    let devices = json_lines(&first.unwrap_or_default())?;
+    let devices = same_devices(&folder, &capture, &want)?;
     let is_one = devices.len() == 1 && devices[0]["addresses"][0]["source"] == "multicast";
     ensure(is_one, format!("{devices:#?}"))
 }
