@@ -177,7 +177,7 @@ fn one_removed(mode: &str, flags: &[&str]) -> Outcome {
     let bench = Bench::new()?;
     bench.link("w0", "w1")?;
     let mut capture = bench.start(mode, flags, &["-i", "w1"])?;
-    let mut sending = bench.send("v0", "3000").spawn()?;
+    let mut sending = bench.send("v0", "1000").spawn()?;
     let some = bench.frames / 4;
     bench.wait(0, "some frames", |v1| (some..some * 3).contains(&number(&v1["delivered"])))?;
     bench.run("b", &["ip", "link", "del", "v1"])?;
@@ -430,7 +430,7 @@ fn added_queues(port: &str, queues: usize, more: &[&str]) -> Outcome {
     set("a", from, "tx", "1")?;
     set("b", port, "rx", "1")?;
     let capture = bench.start("tap", &["--strict", "--keep-privileges"], more)?;
-    let mut sending = bench.send(from, "3000").spawn()?;
+    let mut sending = bench.send(from, "1000").spawn()?;
     let seen = |interface: &Value| number(&interface["seen"]);
     let some = bench.frames / 4;
     bench.wait(idx, "some frames", |it| (some..some * 3).contains(&seen(it)))?;
