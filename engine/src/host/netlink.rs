@@ -13,15 +13,15 @@ use netlink_bindings::ethtool::IterableBitset;
 use netlink_bindings::netdev::{self, XdpAct};
 use netlink_bindings::rt_link::{self, Ifinfomsg, IterableLinkAttrs};
 use netlink_bindings::rt_route::{self, Rtmsg};
-use netlink_bindings::traits::NetlinkRequest;
+use netlink_bindings::traits::{NetlinkRequest, Protocol};
 use netlink_socket2::NetlinkSocket;
 
 use crate::error::{Error, Result};
 use crate::host::ethtool;
 use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
 use crate::host::link::{LinkState, NicCounts};
-use crate::host::routes::{DefaultRoutes, GetObjects, Object};
-use crate::host::taken::{self, GetTaken};
+use crate::host::routes::{DefaultRoutes, Object};
+use crate::host::taken;
 use crate::xdp::refusal::refused;
 
 /// `RTEXT_FILTER_SKIP_STATS` of linux/rtnetlink.h: an answer stays small.
@@ -29,6 +29,40 @@ const SKIP_STATS: u32 = 1 << 3;
 
 /// `RXH_XFRM_*` of linux/ethtool.h, by our names.
 pub(super) const TRANSFORMS: [(u32, &str); 2] = [(1, "symmetric-xor"), (2, "symmetric-or-xor")];
+
+/// `RTM_GETNEXTHOP`, with a `struct nhmsg`.
+const GET_NEXT_HOPS: Dump = Dump { request_type: 106, header: &[0; 8] };
+
+/// `RTM_GETNEIGH` for all addresses that interfaces filter by (`ndo_dflt_fdb_dump` of
+/// net/core/rtnetlink.c), with a `struct ndmsg`, which begins with `AF_BRIDGE`.
+const GET_TAKEN: Dump = Dump { request_type: 30, header: &[7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+
+/// A request for all that there are of something, which netlink-bindings does not have.
+struct Dump {
+    request_type: u16,
+    header: &'static [u8],
+}
+
+impl NetlinkRequest for Dump {
+    type ReplyType<'buf> = &'buf [u8];
+
+    fn protocol(&self) -> Protocol {
+        Protocol::Raw { protonum: 0, request_type: self.request_type }
+    }
+
+    fn flags(&self) -> u16 {
+        // `NLM_F_DUMP`.
+        0x300
+    }
+
+    fn payload(&self) -> &[u8] {
+        self.header
+    }
+
+    fn decode_reply(buf: &[u8]) -> &[u8] {
+        buf
+    }
+}
 
 /// The socket to ask by.
 pub(super) struct Kernel(NetlinkSocket);
@@ -194,7 +228,7 @@ impl Kernel {
             }
         }
         if found.has_objects() {
-            let mut replies = self.0.request(&GetObjects).map_err(fail)?;
+            let mut replies = self.0.request(&GET_NEXT_HOPS).map_err(fail)?;
             let mut objects = BTreeMap::new();
             while let Some(reply) = replies.recv() {
                 objects.extend(Object::parse(reply.map_err(|error| fail(error.into()))?));
@@ -207,7 +241,7 @@ impl Kernel {
     /// Addresses that interfaces take packets for besides their own, with the interface's index;
     /// none if the kernel does not say.
     pub(super) fn taken_addresses(&mut self) -> Vec<(u32, Vec<u8>)> {
-        let Ok(mut replies) = self.0.request(&GetTaken) else { return Vec::new() };
+        let Ok(mut replies) = self.0.request(&GET_TAKEN) else { return Vec::new() };
         let mut found = Vec::new();
         while let Some(reply) = replies.recv() {
             found.extend(reply.ok().and_then(taken::parse));

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netlink_bindings::rt_route::{IterableRouteAttrs, Rtmsg};
-use netlink_bindings::traits::{NetlinkRequest, Protocol};
 
 /// `RTN_BLACKHOLE` to `RTN_THROW` of linux/rtnetlink.h: routes by which nothing leaves.
 const LEADS_NOWHERE: std::ops::RangeInclusive<u8> = 6..=9;
@@ -121,35 +120,10 @@ fn word(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
-/// `NLM_F_DUMP`: all that there are.
-pub(super) const DUMP: u16 = 0x300;
-
-/// `RTM_GETNEXTHOP`, for all: netlink-bindings does not have it.
-pub(super) struct GetObjects;
-
-impl NetlinkRequest for GetObjects {
-    type ReplyType<'buf> = &'buf [u8];
-
-    fn protocol(&self) -> Protocol {
-        Protocol::Raw { protonum: 0, request_type: 106 }
-    }
-
-    fn flags(&self) -> u16 {
-        DUMP
-    }
-
-    fn payload(&self) -> &[u8] {
-        &[0; 8]
-    }
-
-    fn decode_reply(buf: &[u8]) -> &[u8] {
-        buf
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use netlink_bindings::rt_route::OpGetrouteDump;
+    use netlink_bindings::traits::NetlinkRequest;
 
     use super::*;
 

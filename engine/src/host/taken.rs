@@ -2,34 +2,7 @@
 //! that has them, maybe in another network namespace (macvlan). Parses what the kernel says;
 //! `netlink` asks.
 
-use netlink_bindings::traits::{NetlinkRequest, Protocol};
-
-use crate::host::routes::{DUMP, attributes};
-
-/// `RTM_GETNEIGH` for all addresses that interfaces filter by (`ndo_dflt_fdb_dump` of
-/// net/core/rtnetlink.c).
-pub(super) struct GetTaken;
-
-impl NetlinkRequest for GetTaken {
-    type ReplyType<'buf> = &'buf [u8];
-
-    fn protocol(&self) -> Protocol {
-        Protocol::Raw { protonum: 0, request_type: 30 }
-    }
-
-    fn flags(&self) -> u16 {
-        DUMP
-    }
-
-    /// `struct ndmsg`, which begins with `AF_BRIDGE`.
-    fn payload(&self) -> &[u8] {
-        &[7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-    }
-
-    fn decode_reply(buf: &[u8]) -> &[u8] {
-        buf
-    }
-}
+use crate::host::routes::attributes;
 
 /// The interface and the unicast address of an answer, if it is one that it takes packets for by
 /// itself, for good. What a bridge or a tunnel has learned or been told of others is none.

@@ -119,27 +119,22 @@ impl Host {
     /// What would lose its packets with `link`, whatever that is used for. All that is told from
     /// here: interfaces of other namespaces that have this one's address (VLAN, ipvlan) are not.
     fn carried(&self, links: &[Link], link: &Link) -> Vec<Use> {
-        let (itself, uppers) = with_uppers(links, link)
-            .split_first()
-            .map_or_else(|| (link, Vec::new()), |(itself, uppers)| (*itself, uppers.to_vec()));
-        let mut uses: Vec<_> =
-            uppers.iter().map(|upper| Use::Carries(upper.name.clone())).collect();
+        let all = with_uppers(links, link);
+        let uppers = all.iter().skip(1);
+        let mut uses: Vec<_> = uppers.map(|upper| Use::Carries(upper.name.clone())).collect();
         let is_listed = |index| links.iter().any(|other| other.index == index);
-        if itself.master.is_some_and(|index| !is_listed(index)) {
+        if link.master.is_some_and(|index| !is_listed(index)) {
             uses.push(Use::Carries("another interface".to_owned()));
         }
-        if self.pppoe.contains(&itself.name) {
+        if self.pppoe.contains(&link.name) {
             uses.push(Use::Carries("a PPPoE session".to_owned()));
         }
         // Those of what is here count by that.
-        let known = |address: &Vec<u8>| {
-            [itself]
-                .iter()
-                .chain(&uppers)
-                .any(|one| [&one.address, &one.own_address].contains(&address))
+        let is_known = |address: &Vec<u8>| {
+            all.iter().any(|one| [&one.address, &one.own_address].contains(&address))
         };
-        let others =
-            self.taken.iter().filter(|(index, address)| *index == itself.index && !known(address));
+        let others = self.taken.iter();
+        let others = others.filter(|(index, address)| *index == link.index && !is_known(address));
         uses.extend(others.map(|(_, address)| {
             let bytes: Vec<_> = address.iter().map(|byte| format!("{byte:02x}")).collect();
             Use::Elsewhere(bytes.join(":"))

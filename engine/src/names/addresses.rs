@@ -116,14 +116,16 @@ struct Known<'a> {
     is_stale: bool,
 }
 
-impl<'a> Known<'a> {
-    const BEST: (AnswerWay, bool, NameService, bool) =
-        (AnswerWay::Asked, false, NameService::Dns, false);
+/// The least is the best.
+type Rank = (AnswerWay, bool, NameService, bool);
 
-    /// The least is the best: one that somebody asked for rather than a server's on the way or the
+impl<'a> Known<'a> {
+    const BEST: Rank = (AnswerWay::Asked, false, NameService::Dns, false);
+
+    /// First comes one that somebody asked for rather than a server's on the way or the
     /// answer to a reverse look-up, one whose life is not over, by the first service that has any,
     /// in the client's own network.
-    fn rank(&self, client: Client) -> (AnswerWay, bool, NameService, bool) {
+    fn rank(&self, client: Client) -> Rank {
         let Self { answer, is_stale, .. } = *self;
         (answer.way, is_stale, answer.service, answer.vlan != client.vlan)
     }
@@ -333,13 +335,14 @@ impl Addresses {
             // Whoever has asked much has put much there.
             None => some_have_much,
         };
-        let rank = |(asked, _): &(Asked, u64)| {
-            let is_over = entries.with(asked, |entry| entry.answers.latest().is_over(now));
-            let is_spared = some_have_much && !has_much(asked);
-            match is_over {
-                Some(false) if is_spared => None,
-                is_over => Some(is_over == Some(false)),
-            }
+        let is_over = |asked: &Asked| {
+            let latest_is = |entry: &Entry| entry.answers.latest().is_over(now);
+            entries.with(asked, latest_is).unwrap_or(true)
+        };
+        // The first to go is one that is over.
+        let rank = |(asked, _): &(Asked, u64)| match is_over(asked) {
+            false if some_have_much && !has_much(asked) => None,
+            is_over => Some(!is_over),
         };
         let (asked, _) = if some_have_much || self.look_in == 0 {
             self.aging.first_of(|key, _| latest(key), rank)?
@@ -347,8 +350,7 @@ impl Addresses {
             self.look_in -= 1;
             self.aging.oldest(|key, _| latest(key))?
         };
-        let is_over = entries.with(&asked, |entry| entry.answers.latest().is_over(now));
-        if is_over == Some(false) && self.look_in == 0 {
+        if self.look_in == 0 && !is_over(&asked) {
             self.look_in = LOOKED_THROUGH;
         }
         let gone = self.entries.remove(&asked, |entry| entry.answers.len()).unwrap_or_default();

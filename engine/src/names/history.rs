@@ -74,20 +74,10 @@ impl<T: Ordered + Clone> History<T> {
     /// The same with one more, behind those of the same place.
     pub(super) fn with(&self, one: T) -> Self {
         let len = self.len + 1;
-        let insert = |chunk: &[T], one: T| {
-            let mut all = Vec::with_capacity(chunk.len() + 1);
-            let at = chunk.partition_point(|other| other.order() <= one.order());
-            all.extend_from_slice(&chunk[..at]);
-            all.push(one);
-            all.extend_from_slice(&chunk[at..]);
-            all
-        };
         let is_in_last = self.earlier.is_empty() || self.last[0].order() <= one.order();
         if is_in_last && self.last.len() < CHUNK {
-            let at = self.last.partition_point(|other| other.order() <= one.order());
-            let (before, behind) = self.last.split_at(at);
-            let all = before.iter().cloned().chain([one]).chain(behind.iter().cloned());
-            return Self { earlier: self.earlier.clone(), last: all.collect(), len };
+            let last = inserted(&self.last, one);
+            return Self { earlier: self.earlier.clone(), last, len };
         }
         let mut earlier = self.earlier.to_vec();
         if is_in_last && self.latest().order() <= one.order() {
@@ -95,14 +85,14 @@ impl<T: Ordered + Clone> History<T> {
             return Self { earlier: earlier.into(), last: Arc::new([one]), len };
         }
         if is_in_last {
-            let mut first = insert(&self.last, one);
+            let mut first: Vec<T> = inserted(&self.last, one);
             let last = first.split_off(first.len() / 2);
             earlier.push(first.into());
             return Self { earlier: earlier.into(), last: last.into(), len };
         }
         let number = earlier.partition_point(|chunk| chunk[0].order() <= one.order());
         let number = number.saturating_sub(1);
-        let mut first = insert(&earlier[number], one);
+        let mut first: Vec<T> = inserted(&earlier[number], one);
         if first.len() > 2 * CHUNK {
             let second = first.split_off(first.len() / 2);
             earlier.insert(number + 1, second.into());
@@ -137,7 +127,7 @@ impl<T: Ordered + Clone> History<T> {
     }
 
     /// The same, once `change` has taken some of the earliest away, but not all. It sees as many
-    /// as a chunk has, if there are as many, and twice as many at most.
+    /// as a chunk has, if there are as many, and no more than three times as many.
     pub(super) fn with_earliest(&self, change: impl FnOnce(&mut Vec<T>)) -> Self {
         let mut rest = &*self.earlier;
         let mut earliest = Vec::with_capacity(2 * CHUNK);
@@ -164,6 +154,13 @@ impl<T: Ordered + Clone> History<T> {
         let all: Vec<T> = self.iter().filter(|one| stays(one)).cloned().collect();
         Self::of(&all)
     }
+}
+
+/// A chunk with one more.
+fn inserted<T: Ordered + Clone, C: FromIterator<T>>(chunk: &[T], one: T) -> C {
+    let at = chunk.partition_point(|other| other.order() <= one.order());
+    let (before, behind) = chunk.split_at(at);
+    before.iter().cloned().chain([one]).chain(behind.iter().cloned()).collect()
 }
 
 #[cfg(test)]
@@ -221,6 +218,7 @@ mod tests {
             });
             prop_assert!(fewer.iter().eq(&list[gone..]));
             prop_assert_eq!(fewer.len(), list.len() - gone);
+            prop_assert!(fewer.earlier.iter().all(|chunk| (1..3 * CHUNK).contains(&chunk.len())));
             let other = fewer.with_latest((u16::MAX, 0));
             prop_assert_eq!((other.latest(), other.len()), (&(u16::MAX, 0), fewer.len()));
             let changed = history.with_changed(70, |one| one.1 += 1_000);
