@@ -3,11 +3,14 @@
 //! may be, and what is remembered stays bounded, also for what is unfinished.
 //!
 //! An input is a script: a byte that says whether tables are filled and records labelled too, and
-//! whether datagrams are fragments there, which say in four bytes where they stand; then
+//! whether datagrams are fragments there, which say in four bytes where they stand, and whether
+//! transactions are logged; then
 //! for each payload its kind and how it comes, its length in two bytes, and the payload.
 
 #![no_main]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flowtap::decode::{Announced, Announcement, FragmentPlace, Macs, Packet, TcpHeader};
@@ -20,6 +23,7 @@ use flowtap::limits::{
 };
 use flowtap::names::{
     Conversations, DnsMessage, Finding, FlowFact, HostFact, Names, NamesCounters, Payload,
+    TransactionSink,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -53,7 +57,7 @@ fuzz_target!(|input: &[u8]| {
     let payloads = read(script);
     check_findings(&payloads);
     if choice & 1 != 0 {
-        check_labels(&payloads, choice & 2 != 0);
+        check_labels(&payloads, choice & 2 != 0, choice & 4 != 0);
     }
 });
 
@@ -187,10 +191,13 @@ fn check_finding(finding: &Finding) {
 }
 
 /// The same through the tables, into labels of records.
-fn check_labels(steps: &[Step<'_>], has_fragments: bool) {
-    let counters = std::sync::Arc::new(NamesCounters::new(1, 1));
-    let mut names = Names::new(&counters, 64, &DevicesSetup::default(), Some(Duration::ZERO));
-    let sender = &mut names.senders[0];
+fn check_labels(steps: &[Step<'_>], has_fragments: bool, is_logged: bool) {
+    let counters = Arc::new(NamesCounters::new(1, 1));
+    let names = Names::new(&counters, 64, &DevicesSetup::default(), Some(Duration::ZERO));
+    let Names { mut senders, mut labellers, thread, .. } = names;
+    let logged = Arc::new(AtomicU64::new(0));
+    let mut thread = thread.with_log(is_logged.then(|| log(&logged)));
+    let sender = &mut senders[0];
     for step in steps {
         let macs = [Some([0, 0x11, 0x22, 0, 0, 9]), Some([2; 6])];
         let time = Some(step.time_ns.cast_signed());
@@ -223,10 +230,11 @@ fn check_labels(steps: &[Step<'_>], has_fragments: bool) {
         }
     }
     sender.flush();
-    while names.thread.step() {}
+    while thread.step() {}
+    assert_eq!(logged.load(Ordering::Relaxed), counters.thread.transactions.get());
     let until = steps.last().map_or(0, |step| step.time_ns).cast_signed();
     let records: Vec<_> = FLOWS.iter().map(|flow| record(key(*flow), until)).collect();
-    for (_, labels) in names.labellers[0].label(&records) {
+    for (_, labels) in labellers[0].label(&records) {
         let facts = labels.facts.as_deref();
         let texts = facts.into_iter().flat_map(|facts| {
             let hello = [&facts.sni, &facts.alpn, &facts.ja4, &facts.http_host];
@@ -238,6 +246,19 @@ fn check_labels(steps: &[Step<'_>], has_fragments: bool) {
         assert!(name.len() <= NAME_BYTES, "{} bytes", name.len());
         assert!(labels.app().is_none_or(|app| app.name().len() <= 15));
     }
+}
+
+/// Counts transactions, each of which has a message.
+fn log(logged: &Arc<AtomicU64>) -> TransactionSink {
+    let logged = Arc::clone(logged);
+    Box::new(move |transactions| {
+        for transaction in &transactions {
+            assert!(transaction.question.is_some() || transaction.reply.is_some());
+            let name = transaction.question.as_ref().map_or("", |question| &question.name);
+            assert!(name.len() <= NAME_TEXT_BYTES, "{} bytes", name.len());
+        }
+        logged.fetch_add(transactions.len() as u64, Ordering::Relaxed);
+    })
 }
 
 /// Datagrams and places are few, so that they meet.
