@@ -29,6 +29,7 @@ pub(crate) fn live_trials() -> Vec<Trial> {
         Trial::test("host::doctor_says_what_a_capture_would_find", doctor),
         Trial::test("host::what_the_host_uses_is_refused", in_use_is_refused),
         Trial::test("host::what_is_no_ethernet_is_observed", tunnel_is_observed),
+        Trial::test("host::too_many_queues_are_observed", many_queues),
         Trial::test("host::a_tcp_session_is_not_cut_off", session_is_refused),
         Trial::test("host::a_tcp_session_on_a_path_of_its_own_is_not_cut_off", routed_is_refused),
         Trial::test("host::modes_can_be_forced", modes_can_be_forced),
@@ -198,6 +199,35 @@ fn tunnel_is_observed() -> Outcome {
     let why = "its link type is 65534, and a tap reads Ethernet frames";
     says(capture("tap"), 2, &["tap t0: ", why, "use --mode observe"])?;
     says(capture("auto"), 0, &["capturing on t0: observe", why])
+}
+
+/// More than a tap can have, which `doctor` and `capture` say alike.
+fn many_queues() -> Outcome {
+    let net = Net::up(NAME)?;
+    let add = |name: &str, peer: &str, queues: &str| {
+        let ends = ["numrxqueues", queues, "numtxqueues", queues];
+        let command = [&["ip", "link", "add", name][..], &ends, &["type", "veth", "peer"]].concat();
+        inside(&net, &[&command[..], &["name", peer], &ends].concat()).expect(0)?;
+        let up = |name| inside(&net, &["ip", "link", "set", name, "arp", "off", "up"]).expect(0);
+        up(name).and_then(|_| up(peer)).map(drop)
+    };
+    let capture = |interfaces: &[&str], mode: &str| {
+        let flags = ["--mode", mode, "--duration", "100ms", "-o", "-"];
+        let names: Vec<_> = interfaces.iter().flat_map(|name| ["-i", name]).collect();
+        inside(&net, &[&[FLOWTAP, "capture"][..], &names, &flags].concat())
+    };
+    add("q0", "q1", "65")?;
+    let why = "not tap: 65 queues, and 64 are the most";
+    says(capture(&["q1"], "auto"), 0, &["capturing on q1: observe", why])?;
+    says(capture(&["q1"], "tap"), 2, &["65 queues"])?;
+    let text = inside(&net, &[FLOWTAP, "doctor", "-i", "q1"]).expect(1)?.stdout;
+    ensure(text.contains("64 are the most of a tap"), text)?;
+
+    // Each has few enough.
+    add("r0", "r1", "40")?;
+    says(capture(&["r0", "r1"], "auto"), 2, &["80 queues on all interfaces together"])?;
+    let text = inside(&net, &[FLOWTAP, "doctor", "-i", "r0", "-i", "r1"]).expect(1)?.stdout;
+    ensure(text.contains("80 on these interfaces together"), text)
 }
 
 /// Over a link without an address of its own: the session's is the loopback interface's.

@@ -13,7 +13,7 @@ use crate::cli::args::DoctorArguments;
 use crate::cli::console;
 use crate::error::{Error, Result};
 use crate::host::facts::Facts;
-use crate::host::judge::{Finding, TUNE, Verdict, judge};
+use crate::host::judge::{Finding, TUNE, Verdict, judge, judge_together};
 use crate::host::tune::restore;
 
 /// Everything that was found.
@@ -36,7 +36,12 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<bool> {
         return Ok(true);
     }
     let facts = crate::host::examine(&arguments.interfaces)?;
-    let findings = judge(&facts);
+    let mut findings = judge(&facts);
+    if !arguments.interfaces.is_empty() {
+        // Of the machine, behind what else there is of it.
+        let at = findings.partition_point(|one| one.interface.is_none());
+        findings.splice(at..at, judge_together(&facts));
+    }
     let is_asked =
         |finding: &&Finding| finding.interface.is_none() || !arguments.interfaces.is_empty();
     let is_ready = findings.iter().filter(is_asked).all(|one| one.verdict != Verdict::Bad);

@@ -80,6 +80,25 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// Of interfaces that one capture is to take together: whether they have too many queues for that.
+pub fn judge_together(facts: &Facts) -> Option<Finding> {
+    // Of what is observed there are no more rings than processors.
+    let cores = |interface: &Interface| {
+        let queues = receiving(interface) as usize;
+        let is_tapped = interface.uses.is_empty() && queues <= MAX_CORES;
+        let rings = queues.min(facts.machine.processors as usize).min(MAX_CORES);
+        if is_tapped { queues } else { rings }
+    };
+    let all: usize = facts.interfaces.iter().map(cores).sum();
+    (all > MAX_CORES).then(|| {
+        let meaning = format!(
+            "{all} on these interfaces together, and {MAX_CORES} are the most of one capture: \
+             reduce them with ethtool -L, or give each interface a capture of its own"
+        );
+        Finding::bad("queues", meaning)
+    })
+}
+
 fn judge_interface(machine: &Machine, interface: &Interface) -> Vec<Finding> {
     let mut findings = vec![
         link(interface),
@@ -205,7 +224,7 @@ fn queues(machine: &Machine, interface: &Interface) -> Finding {
     let meaning = format!("{now} of {most}, for {} processors", machine.processors);
     let mend = |to: u32| format!("ethtool -L {name} {} {to}", channels.name());
     if now as usize > MAX_CORES {
-        return Finding::bad("queues", format!("{meaning}; {MAX_CORES} are the most"))
+        return Finding::bad("queues", format!("{meaning}; {MAX_CORES} are the most of a tap"))
             .mend(mend(u32::try_from(MAX_CORES).unwrap_or(u32::MAX)));
     }
     if now > machine.processors {

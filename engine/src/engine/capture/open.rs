@@ -81,6 +81,9 @@ fn plan_one(
         Mode::Observe => Some(String::new()),
         Mode::Auto => match check_free(&interface, settings.force) {
             Err(refusal) => Some(format!("; not tap: {}", refusal.cause())),
+            Ok(()) if queues > MAX_CORES => {
+                Some(format!("; not tap: {queues} queues, and {MAX_CORES} are the most"))
+            }
             Ok(()) => workers
                 .filter(|workers| *workers != queues)
                 .map(|workers| format!("; not tap: {queues} queues, and --workers {workers}")),
@@ -140,8 +143,9 @@ fn flag_of_taps(settings: &CaptureSettings) -> Option<&'static str> {
 }
 
 /// How many rings an observed interface has, and why so many: as many as receive queues, since
-/// no more processors than those bring it packets that others send; and no more than
-/// processors, since further threads would only take turns. By XDP it has one.
+/// no more processors than those bring it packets that others send; no more than processors,
+/// since further threads would only take turns; and no more than a capture can have. By XDP it has
+/// one.
 fn count_rings(
     settings: &CaptureSettings,
     workers: Option<usize>,
@@ -155,6 +159,9 @@ fn count_rings(
             return Err(Error::new("--workers", cause).advise("leave it out"));
         }
         (ObserveBy::Packet, Some(workers)) => (workers, "as --workers says"),
+        (ObserveBy::Packet, None) if queues.min(processors) > MAX_CORES => {
+            (MAX_CORES, "as many as there can be")
+        }
         (ObserveBy::Packet, None) if queues <= processors => (queues, "one per receive queue"),
         (ObserveBy::Packet, None) => (processors, "one per processor"),
     })

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::*;
-use crate::host::facts::{Machine, Program, Xdp};
+use crate::host::facts::{Channels, Machine, Program, Xdp};
+use crate::host::usage::Use;
 use crate::privileges::NEEDED;
 
 /// One driver's answer and what it must come to.
@@ -141,5 +142,29 @@ fn the_machine_is_judged() {
         let finding = findings.iter().find(|one| one.check == check).unwrap();
         assert_eq!(finding.verdict, verdict, "{name}: {finding:?}");
         assert!(finding.meaning.contains(words), "{name}: {finding:?}");
+    }
+}
+
+#[test]
+fn together_interfaces_have_no_more_queues_than_a_capture() {
+    let of = |queues, is_used: bool| Interface {
+        channels: Some(Channels { combined: queues, combined_max: 128, ..Channels::default() }),
+        uses: if is_used { vec![Use::DefaultRoute] } else { Vec::new() },
+        ..Interface::default()
+    };
+    for (interfaces, words) in [
+        (vec![], None),
+        (vec![of(64, false)], None),
+        // It is observed, by as many threads as there are processors.
+        (vec![of(65, false)], None),
+        (vec![of(32, false), of(32, false)], None),
+        (vec![of(40, false), of(40, true)], None),
+        (vec![of(40, false), of(40, false)], Some("80 on these interfaces together, and 64 are")),
+    ] {
+        let machine = Machine { processors: 4, ..machine() };
+        let found = judge_together(&Facts { machine, interfaces });
+        assert_eq!(found.is_some(), words.is_some(), "{found:?}");
+        let is_right = found.zip(words).is_none_or(|(one, words)| one.meaning.contains(words));
+        assert!(is_right, "{words:?}");
     }
 }
