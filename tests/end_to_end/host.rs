@@ -30,6 +30,7 @@ pub(crate) fn live_trials() -> Vec<Trial> {
         Trial::test("host::what_the_host_uses_is_refused", in_use_is_refused),
         Trial::test("host::what_is_no_ethernet_is_observed", tunnel_is_observed),
         Trial::test("host::too_many_queues_are_observed", many_queues),
+        Trial::test("host::alternative_names_are_names", alternative_names),
         Trial::test("host::a_tcp_session_is_not_cut_off", session_is_refused),
         Trial::test("host::a_tcp_session_on_a_path_of_its_own_is_not_cut_off", routed_is_refused),
         Trial::test("host::modes_can_be_forced", modes_can_be_forced),
@@ -228,6 +229,21 @@ fn many_queues() -> Outcome {
     says(capture(&["r0", "r1"], "auto"), 2, &["80 queues on all interfaces together"])?;
     let text = inside(&net, &[FLOWTAP, "doctor", "-i", "r0", "-i", "r1"]).expect(1)?.stdout;
     ensure(text.contains("80 on these interfaces together"), text)
+}
+
+/// By which the records do not go: they have the name that the interface is known by everywhere.
+fn alternative_names() -> Outcome {
+    let net = Net::up(NAME)?;
+    let long = "an-alternative-name-that-is-too-long-for-a-name";
+    for name in ["enp9s0", long] {
+        inside(&net, &["ip", "link", "property", "add", "dev", "v1", "altname", name]).expect(0)?;
+        let flags = ["--mode", "tap", "--duration", "100ms", "-o", "-"];
+        let capture = inside(&net, &[&[FLOWTAP, "capture", "-i", name][..], &flags].concat());
+        says(capture, 0, &["capturing on v1: tap"])?;
+        inside(&net, &[FLOWTAP, "doctor", "-i", name]).expect(0)?;
+    }
+    let twice = [FLOWTAP, "capture", "-i", "v1", "-i", long, "-o", "-"];
+    says(inside(&net, &twice), 2, &["given twice"])
 }
 
 /// Over a link without an address of its own: the session's is the loopback interface's.

@@ -33,6 +33,7 @@ use crate::config::Options;
 use crate::engine::{CaptureSettings, Control, Observer, Outcome};
 use crate::error::{Error, Result};
 use crate::export::{Repaired, SinkSpec, describe, repair};
+use crate::host::real_names;
 use crate::host::tune::restore;
 use crate::privileges::{self, Confinement};
 use crate::source::afxdp::check_free;
@@ -74,7 +75,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     exit_code(match arguments.command {
-        Command::Doctor(doctor) => doctor::run(&doctor).map(code_of_readiness),
+        Command::Doctor(mut doctor) => {
+            doctor.interfaces = real_names(&doctor.interfaces);
+            doctor::run(&doctor).map(code_of_readiness)
+        }
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Devices(devices) => devices::run(&devices).map(|()| 0),
         Command::Schema(schema) => show_schema(schema.format).map(|()| 0),
@@ -85,7 +89,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
         Command::Read(read) => run_read(&read),
-        Command::Capture(capture) => run_capture(&capture),
+        Command::Capture(mut capture) => {
+            capture.interfaces = real_names(&capture.interfaces);
+            run_capture(&capture)
+        }
     })
 }
 

@@ -19,6 +19,15 @@ pub mod usage;
 
 use crate::error::Result;
 
+/// The names of these interfaces, some of which may be called by alternative ones (`altname`).
+/// What no interface is called stays as it is, for who looks it up to refuse.
+#[must_use]
+pub fn real_names(interfaces: &[String]) -> Vec<String> {
+    let mut kernel = netlink::Kernel::new();
+    let name_of = |name: &String| kernel.name_of(name).unwrap_or_else(|| name.clone());
+    interfaces.iter().map(name_of).collect()
+}
+
 /// All there is to know of this machine and of these interfaces.
 ///
 /// # Errors

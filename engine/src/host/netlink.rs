@@ -156,6 +156,16 @@ impl Kernel {
         self.ask(&request, |(header, _)| Some(header.ifi_index.unsigned_abs()))
     }
 
+    /// The name of the interface that has this one, or has it as an alternative one.
+    pub(super) fn name_of(&mut self, name: &str) -> Option<String> {
+        let name = CString::new(name).ok()?;
+        let mut request = rt_link::Request::new().op_getlink_do(&Ifinfomsg::default());
+        // The kernel finds both kinds by it, also those that are longer than a name can be
+        // (`rtnl_dev_get` of net/core/rtnetlink.c).
+        request.encode().push_alt_ifname(&name).push_ext_mask(SKIP_STATS);
+        self.ask(&request, |(header, link)| Some(read_link(header, &link).name))
+    }
+
     /// The kind of a virtual interface, if it is one.
     pub(super) fn kind_of(&mut self, index: u32) -> Option<String> {
         let ifi_index = index.try_into().ok()?;
