@@ -66,7 +66,8 @@ pub(crate) fn is_kept(packet: &Packet, set: u32) -> bool {
     let flags = rules[rule::FLAGS];
     let has = |flag| flags & flag != 0;
     let mut matches = Match::Yes;
-    if has(rule::PLAIN_ONLY) && !packet.is_plain {
+    let is_asked = has(rule::HAS_PROTOCOLS | rule::HAS_PORTS | rule::HAS_PREFIXES);
+    if has(rule::PLAIN_ONLY) && !packet.is_plain || packet.is_carried && is_asked {
         matches = Match::Unsure;
     } else {
         if has(rule::HAS_PROTOCOLS) {

@@ -1,7 +1,8 @@
 //! What the filter and sampling want to know of a frame: addresses, protocol, ports.
 //!
 //! Every step is bounded, and what was not reached stays unknown: a frame is never judged by
-//! what it does not say. Tunnels, MPLS and PPPoE are not looked into.
+//! what it does not say. Tunnels are not looked into. What MPLS and PPPoE carry is: for sampling
+//! alone, as an expression of the filter means something else by it.
 
 use aya_ebpf::programs::XdpContext;
 
@@ -9,10 +10,17 @@ use aya_ebpf::programs::XdpContext;
 const VLAN_TAGS: usize = 3;
 /// IPv6 extension headers that are stepped over.
 const EXTENSIONS: usize = 6;
+/// MPLS labels that are stepped over.
+const LABELS: usize = 5;
 
 /// EtherTypes (IEEE registry).
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
+const MPLS: u16 = 0x8847;
+const MPLS_MULTICAST: u16 = 0x8848;
+const PPPOE_SESSION: u16 = 0x8864;
+/// A whole Ethernet frame.
+const BRIDGED: u16 = 0x6558;
 
 /// What was found. Numbers beside what says whether they are known, and no values that are there
 /// at times only: the compiler would leave those undefined, with what a register last had, and
@@ -33,6 +41,8 @@ pub(crate) struct Packet {
     pub(crate) destination_port: u16,
     /// Whether it has neither VLAN tags nor extension headers.
     pub(crate) is_plain: bool,
+    /// Whether it is carried by MPLS, PPPoE or another Ethernet frame.
+    pub(crate) is_carried: bool,
     /// The low words of the receiver's and the sender's MAC address.
     pub(crate) link: [u32; 2],
 }
@@ -61,6 +71,7 @@ pub(crate) fn parse(frame: &XdpContext) -> Packet {
         source_port: 0,
         destination_port: 0,
         is_plain: true,
+        is_carried: false,
         link: [0; 2],
     };
     let mut rest = Rest::of(frame);
@@ -71,6 +82,29 @@ pub(crate) fn parse(frame: &XdpContext) -> Packet {
 
 #[inline(always)]
 fn link(rest: &mut Rest, packet: &mut Packet) -> Option<()> {
+    let mut kind = ethernet(rest, packet)?;
+    if kind == PPPOE_SESSION {
+        packet.is_carried = true;
+        kind = session(rest)?;
+    }
+    if matches!(kind, MPLS | MPLS_MULTICAST) {
+        packet.is_carried = true;
+        kind = labels(rest)?;
+    }
+    if kind == BRIDGED {
+        packet.is_carried = true;
+        kind = ethernet(rest, packet)?;
+    }
+    match kind {
+        IPV4 => ipv4(rest, packet),
+        IPV6 => ipv6(rest, packet),
+        _ => None,
+    }
+}
+
+/// The stations, and what is behind the tags.
+#[inline(always)]
+fn ethernet(rest: &mut Rest, packet: &mut Packet) -> Option<u16> {
     let header: [u8; 14] = rest.take()?;
     packet.link = [word(&header, 2), word(&header, 8)];
     let mut kind = be16(header[12], header[13]);
@@ -82,9 +116,42 @@ fn link(rest: &mut Rest, packet: &mut Packet) -> Option<()> {
         let tag: [u8; 4] = rest.take()?;
         kind = be16(tag[2], tag[3]);
     }
-    match kind {
-        IPV4 => ipv4(rest, packet),
-        IPV6 => ipv6(rest, packet),
+    Some(kind)
+}
+
+/// What follows a PPPoE session's header (RFC 2516 section 4) and PPP's protocol, as an EtherType.
+#[inline(always)]
+fn session(rest: &mut Rest) -> Option<u16> {
+    let header: [u8; 8] = rest.take()?;
+    match (be16(header[0], header[1]), be16(header[6], header[7])) {
+        (0x1100, 0x0021) => Some(IPV4),
+        (0x1100, 0x0057) => Some(IPV6),
+        (0x1100, 0x0281 | 0x0283) => Some(MPLS),
+        _ => None,
+    }
+}
+
+/// What is behind the labels (RFC 3032), as an EtherType, by its first bits (RFC 4928), as the
+/// engine takes it.
+#[inline(always)]
+fn labels(rest: &mut Rest) -> Option<u16> {
+    let mut is_bottom = false;
+    for _ in 0..LABELS {
+        if is_bottom {
+            break;
+        }
+        let label: [u8; 4] = rest.take()?;
+        is_bottom = label[2] & 1 != 0;
+    }
+    let [first] = rest.peek()?;
+    match (is_bottom, first >> 4) {
+        (true, 4) => Some(IPV4),
+        (true, 6) => Some(IPV6),
+        // The control word of a pseudowire (RFC 4385).
+        (true, 0) => {
+            rest.skip(4);
+            Some(BRIDGED)
+        }
         _ => None,
     }
 }
@@ -210,6 +277,12 @@ impl Rest {
         let bytes = unsafe { *(self.at as *const [u8; N]) };
         self.at = next;
         Some(bytes)
+    }
+
+    /// The next bytes, which are still to be taken.
+    #[inline(always)]
+    fn peek<const N: usize>(&self) -> Option<[u8; N]> {
+        Self { at: self.at, end: self.end }.take()
     }
 
     /// Goes on; that may be behind the end, where nothing can be taken.

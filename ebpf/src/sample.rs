@@ -1,9 +1,9 @@
 //! Sampling: one in so many of what the filter keeps.
 //!
 //! By flow: by a hash of addresses, protocol and ports that does not tell the directions
-//! apart, so that a flow is kept whole or not at all. Tags do not count, which puts more into
-//! one lot and tears nothing apart; nor does it that what is in a tunnel is drawn by the
-//! tunnel's two ends. But later fragments, which have no ports, are drawn by their addresses and
+//! apart, so that a flow is kept whole or not at all. Tags and MPLS labels do not count, which puts
+//! more into one lot and tears nothing apart; nor does it that what is in a tunnel is drawn by the
+//! tunnel's two ends, and what is not read as IP (MACsec, ARP) by its two stations. But later fragments, which have no ports, are drawn by their addresses and
 //! may go another way than their flow. By packet: each n-th that this CPU sees.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
@@ -11,7 +11,7 @@ use aya_ebpf::{macros::map, maps::PerCpuArray};
 use crate::{
     hash::{flow_hash, is_kept as is_hash_kept},
     parse::Packet,
-    shared::Control,
+    shared::{Control, TUNNELS},
 };
 
 /// One entry: how many packets this CPU has left out since it kept one.
@@ -42,15 +42,19 @@ fn is_packet_kept(every: u32) -> bool {
     true
 }
 
-/// UDP ports of VXLAN, Geneve, GTP-U, Teredo and L2TP. Each end of such a tunnel sends from ports
-/// of its own choice, so that a flow inside has others each way, and in time.
-const TUNNELS: [u16; 5] = [4_789, 6_081, 2_152, 3_544, 1_701];
+/// UDP ports of tunnels: the engine says which before the program is loaded. Each end of such a
+/// tunnel sends from ports of its own choice, so that a flow inside has others each way, and in
+/// time.
+#[unsafe(no_mangle)]
+static TUNNEL_PORTS: [u16; TUNNELS] = [0; TUNNELS];
 
 #[inline(always)]
 fn is_in_tunnel(packet: &Packet) -> bool {
     const UDP: u8 = 17;
     let mut is_tunnel = false;
-    for port in TUNNELS {
+    for idx in 0..TUNNELS {
+        // SAFETY: a static that is initialised. Volatile, as it is not what it is at compile time.
+        let port = unsafe { (&raw const TUNNEL_PORTS[idx]).read_volatile() };
         is_tunnel |= packet.source_port == port || packet.destination_port == port;
     }
     packet.protocol == UDP && is_tunnel

@@ -7,6 +7,9 @@
 /// Entries of the socket map: the most queues one interface may have.
 pub const SOCKETS: u32 = 64;
 
+/// UDP ports behind which the engine looks for tunnels.
+pub const TUNNELS: usize = 8;
+
 /// Sets of filter rules: one that is in force, and one that is being written.
 pub(crate) const RULE_SETS: u32 = 2;
 

@@ -64,7 +64,8 @@ impl TunnelPorts {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> &[u16] {
+    #[must_use]
+    pub fn all(&self) -> &[u16; 5 + VXLAN_PORTS] {
         &self.0
     }
 

@@ -27,7 +27,7 @@ use crate::{
         busy::WhenBusy,
         filter::KernelFilter,
         interface::Interface,
-        program::{Attachment, Program},
+        program::{Attachment, Constants, Program},
         shunt::ShuntMaps,
         socket::{Choice, Mode, Socket},
     },
@@ -104,11 +104,13 @@ impl Tap {
             return Err(Error::new(operation, format!("{queues} queues; at most {MAX_CORES}"))
                 .advise(format!("`ethtool -L {} combined {MAX_CORES}`", interface.name)));
         }
+        let (timestamps, tunnel_ports) = (config.timestamps, config.tunnel_ports);
+        let constants = Constants { timestamps, tunnel_ports };
         let (mut program, shunts) = if config.shunting_cores > 0 {
             let cores = config.shunting_cores;
-            Program::load_with_shunt(interface.clone(), config.timestamps, cores)?
+            Program::load_with_shunt(interface.clone(), constants, cores)?
         } else {
-            (Program::load(interface.clone(), config.timestamps)?, Vec::new())
+            (Program::load(interface.clone(), constants)?, Vec::new())
         };
         program.set_sampling(config.sampling)?;
         if config.filter.is_some() {

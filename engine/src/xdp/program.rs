@@ -34,7 +34,7 @@ use crate::{
 pub(super) mod shared;
 
 pub use super::attach::{Attachment, XdpMode};
-pub use shared::{SOCKETS, Verdicts};
+pub use shared::{SOCKETS, TUNNELS, Verdicts};
 
 /// As `cargo xtask ebpf` built it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/flowtap.bpf.o");
@@ -45,6 +45,15 @@ const _: () = assert!(shared::SHUNTED_FLOWS == MAX_SHUNTED_FLOWS);
 
 // SAFETY: integers without padding: any bytes are a value.
 unsafe impl aya::Pod for Verdicts {}
+
+/// What the program is told before it is loaded, and stays as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Constants {
+    /// Where packets' times come from.
+    pub timestamps: Timestamps,
+    /// UDP ports of tunnels, whose own ports do not tell flows apart where flows are sampled.
+    pub tunnel_ports: [u16; TUNNELS],
+}
 
 /// The program, loaded; attached until [`Program::detach`] or drop.
 pub struct Program {
@@ -65,9 +74,9 @@ impl Program {
     ///
     /// # Errors
     /// If the kernel refuses it: no privilege, no BPF, or no clock for time stamps.
-    pub fn load(interface: Interface, timestamps: Timestamps) -> Result<Self> {
+    pub fn load(interface: Interface, constants: Constants) -> Result<Self> {
         // A map has an entry at least.
-        Self::load_with_room(interface, timestamps, 1)
+        Self::load_with_room(interface, constants, 1)
     }
 
     /// The same, for a program that counts packets of shunted flows by itself, as soon as there
@@ -77,10 +86,10 @@ impl Program {
     /// Likewise.
     pub fn load_with_shunt(
         interface: Interface,
-        timestamps: Timestamps,
+        constants: Constants,
         cores: u32,
     ) -> Result<(Self, Vec<ShuntMaps>)> {
-        let mut program = Self::load_with_room(interface, timestamps, MAX_SHUNTED_FLOWS)?;
+        let mut program = Self::load_with_room(interface, constants, MAX_SHUNTED_FLOWS)?;
         let quiescence = Arc::<Quiescence>::default();
         let (interface, object) = (&program.interface, &program.object);
         let maps = ShuntMaps::of(object, &interface.name, cores, &quiescence)
@@ -95,13 +104,15 @@ impl Program {
 
     fn load_with_room(
         interface: Interface,
-        timestamps: Timestamps,
+        constants: Constants,
         shunted_flows: u32,
     ) -> Result<Self> {
         let operation = format!("load the XDP program for {}", interface.name);
-        let load = |timestamps| load(timestamps, shunted_flows);
-        let (object, program, sockets, verdicts, rules) = load(timestamps).map_err(|cause| {
-            if timestamps == Timestamps::Packet && load(Timestamps::Batch).is_ok() {
+        let is_by_packet = constants.timestamps == Timestamps::Packet;
+        let by_batch = Constants { timestamps: Timestamps::Batch, ..constants };
+        let load = |constants| load(constants, shunted_flows);
+        let (object, program, sockets, verdicts, rules) = load(constants).map_err(|cause| {
+            if is_by_packet && load(by_batch).is_ok() {
                 return Error::new(&*operation, "the kernel has no clock for --timestamps packet")
                     .advise("it takes Linux 6.1; use --timestamps batch");
             }
@@ -225,10 +236,11 @@ impl Program {
 
 type Parts = (Ebpf, ProgramFd, XskMap<MapData>, PerCpuArray<MapData, Verdicts>, RuleMaps);
 
-fn load(timestamps: Timestamps, shunted_flows: u32) -> std::result::Result<Parts, EbpfError> {
-    let is_stamped = u8::from(timestamps == Timestamps::Packet);
+fn load(constants: Constants, shunted_flows: u32) -> std::result::Result<Parts, EbpfError> {
+    let is_stamped = u8::from(constants.timestamps == Timestamps::Packet);
     let mut object = EbpfLoader::new()
         .override_global("STAMPS", &is_stamped, true)
+        .override_global("TUNNEL_PORTS", &constants.tunnel_ports, true)
         .map_max_entries("SHUNTED", shunted_flows)
         .map_max_entries("SHUNT_COUNTS", shunted_flows)
         .load(OBJECT)?;

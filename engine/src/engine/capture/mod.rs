@@ -51,6 +51,7 @@ use filters::Filters;
 use handover::handover;
 use line::Line;
 use links::Watched;
+use open::InKernel;
 use rx::{Inlet, Stages, make_threads};
 use settings::{CaptureSettings, Wait};
 
@@ -102,7 +103,8 @@ pub fn capture(
     // Before any packet comes to us: the memory of large tables takes its time to arrive.
     let tables = make_tables(settings, &accounts, &hasher, cores)?;
     let in_kernel = settings.filter.as_ref().and_then(|filter| filter.in_kernel());
-    let (mut sources, queues, notices) = open::open(plans, live, in_kernel.as_ref())?;
+    let given = InKernel { filter: in_kernel.as_ref(), tunnels: settings.tunnels };
+    let (mut sources, queues, notices) = open::open(plans, live, given)?;
     let encapsulations = Arc::default();
     let decoder =
         Decoder::new(hasher).with_tunnels(settings.tunnels).with_encapsulations(&encapsulations);

@@ -4,6 +4,7 @@
 //! make; then, with the tables there, sources are opened by it.
 
 use super::settings::{CaptureSettings, Mode, ObserveBy};
+use crate::decode::{TunnelPorts, Tunnels};
 use crate::error::{Error, Result};
 use crate::host::link::Links;
 use crate::limits::{MAX_CORES, SNAP_BYTES, XDP_SNAP_BYTES};
@@ -170,15 +171,31 @@ fn count_rings(
 /// A queue with the number of its interface.
 pub(super) type Numbered = (u16, Queue);
 
-/// Opens all sources, as planned, those that have an XDP program with this filter in it. What is
-/// to be said of them, once packets come, is last.
+/// What all XDP programs of taps are given.
+#[derive(Clone, Copy)]
+pub(super) struct InKernel<'a> {
+    pub(super) filter: Option<&'a KernelFilter>,
+    pub(super) tunnels: Tunnels,
+}
+
+impl InKernel<'_> {
+    /// Flows are drawn as if tunnels were opened, also where they are not: so the same are kept.
+    fn tunnel_ports(self) -> TunnelPorts {
+        match self.tunnels {
+            Tunnels::Inner(ports) => ports,
+            Tunnels::Outer => TunnelPorts::default(),
+        }
+    }
+}
+
+/// Opens all sources, as planned, those that have an XDP program with this in it. What is to be said of them, once packets come, is last.
 ///
 /// # Errors
 /// If one cannot be opened. Nothing stays changed then.
 pub(super) fn open(
     plans: Vec<Plan>,
     settings: &CaptureSettings,
-    in_kernel: Option<&KernelFilter>,
+    in_kernel: InKernel<'_>,
 ) -> Result<(Vec<Source>, Vec<Numbered>, Vec<String>)> {
     let mut sources = Vec::with_capacity(plans.len());
     let mut queues = Vec::new();
@@ -252,7 +269,7 @@ fn observe(
 fn open_one(
     plan: Plan,
     settings: &CaptureSettings,
-    in_kernel: Option<&KernelFilter>,
+    in_kernel: InKernel<'_>,
     all_cores: usize,
 ) -> Result<(Source, Vec<Queue>, String)> {
     let Plan { interface, by, cores, .. } = plan;
@@ -277,7 +294,8 @@ fn open_one(
                 sampling: settings.sampling,
                 shunting_cores,
                 timestamps: settings.timestamps,
-                filter: in_kernel.cloned(),
+                filter: in_kernel.filter.cloned(),
+                tunnel_ports: *in_kernel.tunnel_ports().all(),
                 ..TapConfig::new(&interface)
             };
             match Tap::open(&config) {

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::flow::Sampling;
 use crate::limits::{DEFAULT_QUEUE_FRAMES, MAX_QUEUE_FRAMES};
 use crate::xdp::filter::KernelFilter;
-use crate::xdp::program::XdpMode;
+use crate::xdp::program::{TUNNELS, XdpMode};
 use crate::xdp::socket::{Layout, ZeroCopy};
 use crate::xdp::stamp::Timestamps;
 
@@ -26,6 +26,8 @@ pub struct TapConfig {
     pub busy_poll_us: Option<u32>,
     /// How much of what comes is kept.
     pub sampling: Sampling,
+    /// UDP ports of tunnels, each of whose flows is sampled by the tunnel's ends.
+    pub tunnel_ports: [u16; TUNNELS],
     /// Cores that share a shunt, all of the capture; none if there is to be no shunt.
     pub shunting_cores: u32,
     /// Where packets' times come from.
@@ -50,6 +52,7 @@ impl TapConfig {
             frame_bytes: 4096,
             busy_poll_us: None,
             sampling: Sampling::ALL,
+            tunnel_ports: [0; TUNNELS],
             shunting_cores: 0,
             timestamps: Timestamps::default(),
             filter: None,

@@ -180,6 +180,7 @@ fn headers_on_the_way_are_stepped_over() {
         let first4 = ethernet(&[], IPV4, &ipv4_of(V4, TCP, 0x2000, 0, &segment));
         let mobile =
             ethernet(&[], IPV6, &ipv6(V6, 135, &[extension(135, 59, 8), segment.clone()].concat()));
+        let behind = |header: &[u8]| [header, &ipv4(V4, TCP, &segment)].concat();
         let short = ethernet(&[], IPV4, &{
             let mut packet = ipv4(V4, TCP, &segment);
             packet[0] = 0x44;
@@ -212,7 +213,9 @@ fn headers_on_the_way_are_stepped_over() {
             ("a later fragment of IPv4", later4.clone(), Unsure),
             ("a first fragment of IPv4", first4, Match),
             ("mobility, and nothing", mobile, NoMatch),
-            ("MPLS", ethernet(&[], 0x8847, &ipv4(V4, TCP, &segment)), Unsure),
+            ("no label", ethernet(&[], MPLS, &ipv4(V4, TCP, &segment)), Unsure),
+            ("MPLS", ethernet(&[], MPLS, &behind(&[0, 1, 1, 64])), Unsure),
+            ("PPPoE", ethernet(&[], PPPOE, &behind(&[0x11, 0, 0, 7, 0, 0, 0, 0x21])), Unsure),
             ("a length instead of an EtherType", ethernet(&[], 46, &[0xaa; 46]), Unsure),
         ];
         let cases: Vec<_> =

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub(super) const IPV4: u16 = 0x0800;
 pub(super) const IPV6: u16 = 0x86dd;
 pub(super) const ARP: u16 = 0x0806;
+pub(super) const MPLS: u16 = 0x8847;
+pub(super) const PPPOE: u16 = 0x8864;
 pub(super) const TCP: u8 = 6;
 pub(super) const UDP: u8 = 17;
 pub(super) const ICMP: u8 = 1;

@@ -39,6 +39,11 @@ fn as_root(test: &str, run: impl FnOnce() + Send) {
     });
 }
 
+/// With VXLAN's own port, and one that was given for it.
+fn constants(timestamps: Timestamps) -> Constants {
+    Constants { timestamps, tunnel_ports: [4_789, 4_789, 4_789, 4_789, 4_789, 8_472, 0, 0] }
+}
+
 /// A loaded program, and the socket of the queue that test frames come from, if wanted.
 struct Bench {
     program: Program,
@@ -56,14 +61,16 @@ impl Bench {
     }
 
     fn with(frames: u32, timestamps: Timestamps) -> Self {
-        let program = Program::load(Interface::find("lo").unwrap(), timestamps).unwrap();
+        let interface = Interface::find("lo").unwrap();
+        let program = Program::load(interface, constants(timestamps)).unwrap();
         Self { program, socket: None }.bound_to(frames, timestamps)
     }
 
     /// With a shunt, and its maps.
     fn with_shunt(timestamps: Timestamps) -> (Self, ShuntMaps) {
         let interface = Interface::find("lo").unwrap();
-        let (program, mut maps) = Program::load_with_shunt(interface, timestamps, 2).unwrap();
+        let (program, mut maps) =
+            Program::load_with_shunt(interface, constants(timestamps), 2).unwrap();
         (Self { program, socket: None }.bound_to(64, timestamps), maps.pop().unwrap())
     }
 
@@ -82,7 +89,7 @@ impl Bench {
 
     fn without_socket() -> Self {
         let interface = Interface::find("lo").unwrap();
-        let program = Program::load(interface, Timestamps::Packet).unwrap();
+        let program = Program::load(interface, constants(Timestamps::Packet)).unwrap();
         Self { program, socket: None }
     }
 

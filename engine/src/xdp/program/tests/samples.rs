@@ -45,13 +45,15 @@ fn flows_are_kept_whole_or_not_at_all() {
         // What is in a tunnel goes by the tunnel's ends, whichever ports they send from.
         let mut kept = 0;
         for end in 0..200 {
+            // Its own port, and one that was given.
+            let port = [4_789, 8_472][end % 2];
             let tunnel = |from: u16, is_back: bool| {
                 let address = format!("10.1.0.{end}");
                 let mut ends = [address.as_str(), "192.0.2.9"];
                 if is_back {
                     ends.reverse();
                 }
-                let datagram = ipv4(ends, UDP, &ports(from, 4_789));
+                let datagram = ipv4(ends, UDP, &ports(from, port));
                 bench.run(&ethernet(&[], IPV4, &datagram), 1)
             };
             let verdict = tunnel(50_000, false);
@@ -73,6 +75,93 @@ fn flows_are_kept_whole_or_not_at_all() {
         };
         let kept = (0..=255).filter(|&station| verdict(station) == XDP_REDIRECT).count();
         assert!((10..=60).contains(&kept), "{kept} of 256 stations kept");
+    });
+}
+
+#[test]
+fn what_carries_ip_tears_no_flow_apart() {
+    as_root("what_carries_ip_tears_no_flow_apart", || {
+        let mut bench = Bench::new();
+        bench.program.set_sampling("4".parse().unwrap()).unwrap();
+        let packet = |flow, is_back, is_v6| frame_of(flow, is_back, is_v6)[14..].to_vec();
+        let mpls = |labels: &[u32], payload: Vec<u8>| {
+            let bottom = labels.len() - 1;
+            let entry = |(at, label): (usize, &u32)| {
+                (label << 12 | u32::from(at == bottom) << 8 | 64).to_be_bytes()
+            };
+            let stack: Vec<u8> = labels.iter().enumerate().flat_map(entry).collect();
+            [stack, payload].concat()
+        };
+        let ppp = |protocol: u16, payload: Vec<u8>| {
+            let [high, low] = protocol.to_be_bytes();
+            [vec![0x11, 0, 0, 7, 0, 0, high, low], payload].concat()
+        };
+        type Carry<'a> = (&'a str, Box<dyn Fn(u16, bool) -> Vec<u8> + 'a>);
+        let carriers: [Carry<'_>; 6] = [
+            // A label is one direction's.
+            (
+                "MPLS",
+                Box::new(|flow, is_back| {
+                    let labels: &[u32] = if is_back { &[100] } else { &[20, 30, 40, 50, 60] };
+                    ethernet(&[], MPLS, &mpls(labels, packet(flow, is_back, false)))
+                }),
+            ),
+            (
+                "MPLS, IPv6",
+                Box::new(|flow, is_back| {
+                    ethernet(&[0x8100], MPLS, &mpls(&[16, 17], packet(flow, is_back, true)))
+                }),
+            ),
+            (
+                "a pseudowire",
+                Box::new(|flow, is_back| {
+                    let frame = [vec![0; 4], frame_of(flow, is_back, false)].concat();
+                    ethernet(&[], MPLS, &mpls(&[16], frame))
+                }),
+            ),
+            (
+                "PPPoE",
+                Box::new(|flow, is_back| {
+                    ethernet(&[], PPPOE, &ppp(0x0021, packet(flow, is_back, false)))
+                }),
+            ),
+            (
+                "PPPoE, IPv6",
+                Box::new(|flow, is_back| {
+                    ethernet(&[0x8100], PPPOE, &ppp(0x0057, packet(flow, is_back, true)))
+                }),
+            ),
+            (
+                "MPLS over PPPoE",
+                Box::new(|flow, is_back| {
+                    ethernet(&[], PPPOE, &ppp(0x0281, mpls(&[16], packet(flow, is_back, false))))
+                }),
+            ),
+        ];
+        for (name, carry) in carriers {
+            let mut kept = 0;
+            for flow in 0..200 {
+                let is_v6 = name.ends_with("v6");
+                let bare = bench.run(&frame_of(flow, false, is_v6), 1);
+                let both = [false, true].map(|is_back| bench.run(&carry(flow, is_back), 1));
+                assert_eq!(both, [bare; 2], "flow {flow} by {name}");
+                kept += usize::from(bare == XDP_REDIRECT);
+            }
+            // 50 are expected, with a standard deviation of 6.
+            assert!((20..=80).contains(&kept), "{kept} of 200 flows kept by {name}");
+        }
+        // What is none of these, and what is cut, is drawn by its stations.
+        let by_stations = bench.run(&ethernet(&[], ARP, &[0; 46]), 1);
+        for (kind, payload) in [
+            (MPLS, mpls(&[16; 6], packet(1, false, false))),
+            (MPLS, mpls(&[16], vec![0x50; 40])),
+            (PPPOE, ppp(0xc021, vec![0; 40])),
+            (PPPOE, vec![0x11]),
+            (0x88e5, vec![0; 40]),
+        ] {
+            let verdict = bench.run(&ethernet(&[], kind, &payload), 1);
+            assert_eq!(verdict, by_stations, "{kind:04x} {payload:02x?}");
+        }
     });
 }
 
