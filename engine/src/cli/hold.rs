@@ -130,7 +130,7 @@ fn hold(arguments: &HoldArguments) -> Result<()> {
         _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
     }
     for (tuned, _) in held.into_iter().rev() {
-        result = result.and(tuned.undo());
+        result = result.and(tuned.undo(|text| tell('+', &text)));
     }
     result
 }

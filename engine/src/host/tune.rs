@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::host::facts::Interface;
 use crate::host::judge::{OFFLOADS, advised_ring};
+use crate::host::netlink::Kernel;
 use crate::limits::BUSY_PATIENCE;
 use crate::sync::thread;
-use card::Card;
+use card::{Card, Identity};
 use state::StateFile;
 
 /// Where settings are written down: gone after a restart, as they are themselves.
@@ -245,24 +246,51 @@ impl Tuned {
                 Ok(tuned)
             }
             Err(error) => {
-                tuned.undo()?;
+                tuned.undo(say)?;
                 Err(error)
             }
         }
     }
 
-    /// Goes back.
+    /// Goes back. `say` is told of an interface that is not here any more.
     ///
     /// # Errors
     /// If that is refused. What is written down stays then, for another try.
-    pub(crate) fn undo(mut self) -> Result<()> {
-        // An interface that is gone has taken its settings with it; another may have its number.
-        let identity = &self.card.identity;
-        if Card::with_index(identity.index)?.is_some_and(|card| card.identity.is_same(identity)) {
-            undo_patiently(&mut self.card, &self.was)?;
-        }
-        self.state.remove()
+    pub(crate) fn undo(self, say: impl FnMut(String)) -> Result<()> {
+        go_back(self.state, &self.card.identity, &self.was, say).map(drop)
     }
+}
+
+/// Sets back what is written down, and removes that. Whether anything was there to set back.
+///
+/// An interface that is gone has taken its settings with it, and another may have its number. One
+/// that was moved to another network namespace keeps them, and cannot be reached from here: what is
+/// written down stays for when it is back.
+fn go_back(
+    state: StateFile,
+    identity: &Identity,
+    was: &[Setting],
+    mut say: impl FnMut(String),
+) -> Result<bool> {
+    let card = identity.card()?;
+    let is_here = card.is_some();
+    if let Some(mut card) = card {
+        undo_patiently(&mut card, was)?;
+    } else if !was.is_empty() && identity.may_be_away()? {
+        say(format!(
+            "{} is gone, or in another network namespace, where it keeps what --tune has set; \
+             before: {}; once it is back here `flowtap doctor --restore` sets it back",
+            identity.interface,
+            in_words(was)
+        ));
+        return Ok(false);
+    }
+    state.remove()?;
+    Ok(is_here)
+}
+
+fn in_words(settings: &[Setting]) -> String {
+    settings.iter().map(Setting::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What processes that are gone have changed and not set back: the interface's number, and what
@@ -277,7 +305,7 @@ pub(super) fn left_changed() -> Result<Vec<(u32, Vec<String>)>> {
         let was = was.map(|was| was.iter().map(Setting::to_string).collect());
         Ok(was.map(|was| (card.identity.index, was)))
     };
-    let states = StateFile::abandoned(Path::new(FOLDER), &[])?;
+    let states = StateFile::abandoned(Path::new(FOLDER))?;
     states.into_iter().filter_map(|state| of_state(state).transpose()).collect()
 }
 
@@ -297,23 +325,27 @@ pub fn restore(interfaces: &[String], say: impl FnMut(String)) -> Result<()> {
 }
 
 fn restore_from(folder: &Path, interfaces: &[String], mut say: impl FnMut(String)) -> Result<()> {
-    let states = StateFile::abandoned(folder, interfaces)?;
+    let mut kernel = Kernel::new();
+    let indexes: Vec<_> = interfaces.iter().filter_map(|name| kernel.index_of(name)).collect();
+    // By their names of then, or by those of now.
+    let is_wanted = |state: &StateFile| {
+        interfaces.is_empty()
+            || interfaces.iter().any(|name| name == state.interface())
+            || state.index().is_some_and(|index| indexes.contains(&index))
+    };
+    let states = StateFile::abandoned(folder)?.into_iter().filter(is_wanted);
     // Each is tried before the first refusal is given.
-    let tried: Vec<_> = states.into_iter().map(|state| restore_one(state, &mut say)).collect();
+    let tried: Vec<_> = states.map(|state| restore_one(state, &mut say)).collect();
     tried.into_iter().collect()
 }
 
 fn restore_one(mut state: StateFile, say: &mut impl FnMut(String)) -> Result<()> {
-    let name = state.interface().to_owned();
-    // By its number: it may have been renamed.
-    if let Some(mut card) = card_of(&state)?
-        && let Some(was) = state.left_behind(&card.identity)
-    {
-        undo_patiently(&mut card, &was)?;
-        let was: Vec<_> = was.iter().map(Setting::to_string).collect();
-        say(format!("{name} is as it was before --tune: {}", was.join(", ")));
+    let Some((identity, was)) = state.take() else { return state.remove() };
+    if go_back(state, &identity, &was, &mut *say)? {
+        let name = &identity.interface;
+        say(format!("{name} is as it was before --tune: {}", in_words(&was)));
     }
-    state.remove()
+    Ok(())
 }
 
 #[cfg(test)]

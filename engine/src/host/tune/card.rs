@@ -13,6 +13,8 @@ use crate::host::ethtool;
 use crate::host::facts::Interface;
 use crate::host::netlink::{self, Kernel, Link, TRANSFORMS};
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// Which interface of which network since which start of the machine: numbers and names come
 /// again, all of these together do not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +35,7 @@ impl Identity {
             interface: link.name.clone(),
             index: link.index,
             mac: link.own_address.clone(),
-            boot: fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(fail)?,
+            boot: fs::read_to_string(BOOT_ID).map_err(fail)?,
             network: network().map_err(fail)?,
         })
     }
@@ -42,6 +44,19 @@ impl Identity {
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let renamed = Self { interface: other.interface.clone(), ..self.clone() };
         renamed == *other
+    }
+
+    /// The interface, if it is here.
+    pub(super) fn card(&self) -> Result<Option<Card>> {
+        Ok(Card::with_index(self.index)?.filter(|card| card.identity.is_same(self)))
+    }
+
+    /// Whether it may be in another network namespace now, with its settings. Where another has its
+    /// name it is taken to be gone.
+    pub(super) fn may_be_away(&self) -> Result<bool> {
+        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+        Ok(boot == self.boot
+            && !Kernel::new().links()?.iter().any(|link| link.name == self.interface))
     }
 }
 

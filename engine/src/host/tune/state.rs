@@ -56,8 +56,8 @@ impl StateFile {
         }
     }
 
-    /// Those of this network namespace that nobody holds, of `interfaces` or of all.
-    pub(super) fn abandoned(folder: &Path, interfaces: &[String]) -> Result<Vec<Self>> {
+    /// Those of this network namespace that nobody holds.
+    pub(super) fn abandoned(folder: &Path) -> Result<Vec<Self>> {
         let fail = |path: &Path, cause: io::Error| {
             Error::new(format!("read {}", path.display()), cause).advise("run as root")
         };
@@ -70,8 +70,7 @@ impl StateFile {
         for entry in entries {
             let path = entry.map_err(|cause| fail(folder, cause))?.path();
             let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let Some(name) = file_name.strip_suffix(&suffix) else { continue };
-            if !interfaces.is_empty() && !interfaces.iter().any(|one| one == name) {
+            if !file_name.ends_with(&suffix) {
                 continue;
             }
             let file = match OpenOptions::new().read(true).write(true).open(&path) {
@@ -111,6 +110,11 @@ impl StateFile {
     /// The interface's number.
     pub(super) fn index(&self) -> Option<u32> {
         self.found.as_ref().map(|content| content.identity.index)
+    }
+
+    /// All that somebody has left behind.
+    pub(super) fn take(&mut self) -> Option<(Identity, Vec<Setting>)> {
+        self.found.take().map(|found| (found.identity, found.was))
     }
 
     /// What it was before, if somebody has left that behind for this very interface.

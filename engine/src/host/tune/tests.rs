@@ -169,7 +169,7 @@ fn a_file_is_held_by_one_found_again_and_of_one_interface_only() {
     let folder = tempfile::tempdir().unwrap();
     let identity = Card::find("lo").unwrap().identity;
     let was = vec![Setting::RxRing(512), Setting::Offload("rx-gro".into(), true)];
-    let abandoned = || StateFile::abandoned(folder.path(), &[]).unwrap();
+    let abandoned = || StateFile::abandoned(folder.path()).unwrap();
     assert!(abandoned().is_empty());
 
     let mut state = StateFile::lock(folder.path(), &identity).unwrap();
@@ -188,7 +188,6 @@ fn a_file_is_held_by_one_found_again_and_of_one_interface_only() {
     assert!(abandoned()[0].left_behind(&renamed).is_some());
     let other = card::Identity { index: 2, ..identity.clone() };
     assert_eq!(abandoned()[0].left_behind(&other), None);
-    assert!(StateFile::abandoned(folder.path(), &["eth0".to_owned()]).unwrap().is_empty());
     abandoned().remove(0).remove().unwrap();
     assert!(abandoned().is_empty());
 
@@ -219,7 +218,7 @@ fn one_interface_that_refuses_does_not_keep_others_from_coming_back() {
     said.sort();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].starts_with("a is as it was") && said[1].starts_with("c is as it was"));
-    let left = StateFile::abandoned(folder.path(), &[]).unwrap();
+    let left = StateFile::abandoned(folder.path()).unwrap();
     let mut left: Vec<_> = left.iter().map(StateFile::interface).collect();
     left.sort_unstable();
     assert_eq!(left, ["b", "d"], "these can be tried again");
@@ -227,11 +226,47 @@ fn one_interface_that_refuses_does_not_keep_others_from_coming_back() {
 
 #[test]
 fn another_interface_with_the_number_of_one_that_is_gone_is_left_alone() {
+    let files = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+    let mut said = Vec::new();
+    // Its name is another's, too; nobody's, so that it may be away; and nothing was changed.
+    for (name, was, is_said) in
+        [("lo", refused(), false), ("no-such-if", refused(), true), ("no-such-if", vec![], false)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let make = || {
+            let mut card = Card::find("lo").unwrap();
+            card.identity.mac = vec![2, 0, 0, 0, 0, 1];
+            card.identity.interface = name.to_owned();
+            let mut state = StateFile::lock(folder.path(), &card.identity).unwrap();
+            state.write(&card.identity, &was).unwrap();
+            Tuned { card, state, was: was.clone() }
+        };
+        // On the interface that has the number now this would be refused.
+        make().undo(|text| said.push(text)).unwrap();
+        assert_eq!(files(folder.path()), usize::from(is_said), "{name}: what is not undone stays");
+        // Nor does it go back there when others ask for it, for all or by name.
+        drop(make());
+        for interfaces in [&[][..], &[name.to_owned()]] {
+            restore_from(folder.path(), interfaces, |text| said.push(text)).unwrap();
+        }
+        assert_eq!(files(folder.path()), usize::from(is_said), "{name}");
+        assert_eq!(said.len(), if is_said { 3 } else { 0 }, "{said:?}");
+        let words = "no-such-if is gone, or in another network namespace";
+        assert!(said.drain(..).all(|text| text.starts_with(words) && text.contains("rx ring 512")));
+    }
+}
+
+#[test]
+fn what_was_renamed_is_found_by_both_names() {
     let folder = tempfile::tempdir().unwrap();
-    let mut card = Card::find("lo").unwrap();
-    card.identity.mac = vec![2, 0, 0, 0, 0, 1];
-    let state = StateFile::lock(folder.path(), &card.identity).unwrap();
-    // On the interface that has the number now this would be refused.
-    Tuned { card, state, was: refused() }.undo().unwrap();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing stays");
+    let identity = Card::find("lo").unwrap().identity;
+    let then = card::Identity { interface: "before".into(), ..identity };
+    let mut said = Vec::new();
+    for name in ["before", "lo"] {
+        StateFile::lock(folder.path(), &then).unwrap().write(&then, &[]).unwrap();
+        restore_from(folder.path(), &["eth9".to_owned()], |text| panic!("{text}")).unwrap();
+        restore_from(folder.path(), &[name.to_owned()], |text| said.push(text)).unwrap();
+        assert!(said.pop().is_some_and(|text| text.starts_with("before is as it was")));
+        assert!(StateFile::abandoned(folder.path()).unwrap().is_empty());
+    }
 }
