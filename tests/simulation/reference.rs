@@ -160,6 +160,18 @@ impl Flow {
             && self.connection.acknowledges_syn(1 - packet.direction.idx(), packet.tcp)
     }
 
+    /// Whether the initiator goes on behind its SYN, and acknowledges the other's; of those seen.
+    fn acknowledges(&self, packet: &Packet) -> bool {
+        let way = packet.direction.idx();
+        let numbers = [packet.tcp.sequence(), packet.tcp.acknowledgment()];
+        [way, 1 - way].into_iter().zip(numbers).all(|(way, number)| {
+            self.syns[way].is_none_or(|syn| {
+                let ahead = i64::from(number) - i64::from(syn);
+                (1..1 << 30).contains(&ahead.rem_euclid(1 << 32))
+            })
+        })
+    }
+
     /// Whether the responder, which has sent a SYN, shows that it was answered.
     fn has_had_answer(&self, packet: &Packet) -> bool {
         let way = packet.direction.idx();
@@ -265,7 +277,10 @@ impl Flow {
             self.part.tcp |= TcpEvents::RESET.0;
         } else if tcp.flags() & ACK != 0
             && tcp.flags() & SYN == 0
-            && (packet.direction == self.part.initiator || self.has_had_answer(packet))
+            && match packet.direction == self.part.initiator {
+                true => self.acknowledges(packet),
+                false => self.has_had_answer(packet),
+            }
         {
             self.is_half_open = false;
         }

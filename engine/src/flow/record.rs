@@ -121,7 +121,8 @@ impl FlowRecord {
     }
 
     /// How far the connection got by the end of this part; `None` for other protocols than TCP.
-    /// Events know what earlier parts have shown; flags, what is rebuilt from a file without them.
+    /// Events know what earlier parts have shown, and which ACK is of this connection; flags, what
+    /// is rebuilt from a file without them.
     #[must_use]
     pub fn tcp_state(&self) -> Option<TcpState> {
         use tcp_flags::{ACK, RST, SYN};
@@ -134,13 +135,17 @@ impl FlowRecord {
         let either = source | destination;
         let was = |event| self.total.tcp.contains(event);
         let have_both_acknowledged = source & ACK != 0 && destination & ACK != 0;
+        let is_established = match was(TcpEvents::OPENED) {
+            true => was(TcpEvents::ESTABLISHED),
+            false => have_both_acknowledged,
+        };
         Some(if was(TcpEvents::CLOSED) {
             TcpState::Closed
         } else if was(TcpEvents::RESET) || either & RST != 0 {
             TcpState::Reset
         } else if !was(TcpEvents::OPENED) && either & SYN == 0 {
             TcpState::Midstream
-        } else if was(TcpEvents::ESTABLISHED) || have_both_acknowledged {
+        } else if is_established {
             TcpState::Established
         } else {
             TcpState::HalfOpen

@@ -160,7 +160,9 @@ fn parse(text: &str, protocol: u8) -> Sent {
     let second = words.next().unwrap();
     let ends = words.next().unwrap().as_bytes();
     let tcp = words.next().map_or(TcpHeader::NONE, |word| {
-        let (flags, sequence) = word.split_once(':').unwrap_or((word, "0"));
+        // What does not open is behind what does, and acknowledges it.
+        let number = if word.contains('S') { "0" } else { "100" };
+        let (flags, sequence) = word.split_once(':').unwrap_or((word, number));
         let flag = |letter| match letter {
             'F' => 0x01,
             'S' => 0x02,
@@ -169,7 +171,7 @@ fn parse(text: &str, protocol: u8) -> Sent {
             other => panic!("flag {other}"),
         };
         let flags = flags.chars().map(flag).fold(0, |all, flag| all | flag);
-        TcpHeader::new(flags, sequence.parse().unwrap(), 0, 512)
+        TcpHeader::new(flags, sequence.parse().unwrap(), number.parse().unwrap(), 512)
     });
     #[expect(clippy::cast_possible_truncation, reason = "seconds of a test fit")]
     let timestamp = |second: f64| (second * 10.0).round() as i64 * 100_000_000;

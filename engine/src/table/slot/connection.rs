@@ -4,6 +4,7 @@
 use crate::decode::{Packet, TcpHeader};
 use crate::flow::Direction;
 use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
+use crate::table::slot::sequence::LARGEST_WINDOW;
 use crate::table::slot::{Marks, Origin, Phase, Slot};
 
 impl Slot {
@@ -35,9 +36,9 @@ impl Slot {
 
     /// Follows the connection's state.
     ///
-    /// The handshake is over once the initiator acknowledges; or once the responder, behind its
-    /// SYN, sends data or a FIN or acknowledges more than with it: it has had the other's answer,
-    /// also where only one direction is seen.
+    /// The handshake is over once the initiator acknowledges the responder's SYN, or if that was not
+    /// seen, anything; or once the responder, behind its SYN, sends data or a FIN or acknowledges
+    /// more than with it: it has had the other's answer, also where only one direction is seen.
     pub(super) fn follow(&mut self, origin: &mut Origin, packet: &Packet, tcp: TcpHeader) {
         let direction = packet.direction;
         if tcp.has(SYN) {
@@ -47,7 +48,11 @@ impl Slot {
         let is_initiators = direction == self.marks.direction(Marks::INITIATOR_REVERSE);
         if tcp.flags() & (SYN | ACK) == ACK
             && self.phase == Phase::HalfOpen
-            && (is_initiators || self.has_had_answer(origin, packet, tcp))
+            && if is_initiators {
+                self.is_behind_syns(origin, direction, tcp)
+            } else {
+                self.has_had_answer(origin, packet, tcp)
+            }
         {
             self.phase = Phase::Open;
         }
@@ -89,6 +94,18 @@ impl Slot {
             && origin.was_tried_again()
             && tcp.flags() & (SYN | ACK) == SYN | ACK
             && self.acknowledges_syn(origin, direction.opposite().idx(), tcp)
+    }
+
+    /// Whether an ACK is of this connection, and not of an older one on its ports: it stands, and
+    /// what it acknowledges does, behind those SYNs that were seen. How far is left open, but for
+    /// what no window reaches: what came between may not have been captured.
+    fn is_behind_syns(&self, origin: &Origin, direction: Direction, tcp: TcpHeader) -> bool {
+        let is_behind = |way: usize, number: u32| {
+            let ahead = number.wrapping_sub(origin.syn_sequence[way]);
+            !self.marks.has(Marks::SYNS[way]) || (1..LARGEST_WINDOW).contains(&ahead)
+        };
+        is_behind(direction.idx(), tcp.sequence())
+            && is_behind(direction.opposite().idx(), tcp.acknowledgment())
     }
 
     /// Whether a segment of the responder's shows that it has had the answer to its SYN.

@@ -49,7 +49,7 @@ use crate::table::slot::{Marks, Origin, Phase, Slot};
 use crate::time::Timestamp;
 
 /// No window is as large.
-const LARGEST_WINDOW: u32 = 1 << 30;
+pub(super) const LARGEST_WINDOW: u32 = 1 << 30;
 
 /// What one direction has counted since the slot was last published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

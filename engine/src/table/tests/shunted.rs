@@ -11,7 +11,9 @@ use crate::time::SECOND_NS;
 /// A packet from `a` or `b` at a second.
 fn sent(second: i64, is_back: bool, flags: u8) -> Sent {
     let (from, to) = if is_back { (2, 1) } else { (1, 2) };
-    let tcp = TcpHeader::new(flags, 1, 0, 1);
+    // Behind both SYNs.
+    let number = if flags & SYN == 0 { 2 } else { 1 };
+    let tcp = TcpHeader::new(flags, number, number, 1);
     Sent { timestamp: Some(second * 1_000_000_000), from, to, protocol: TCP, tcp }
 }
 
@@ -62,7 +64,7 @@ fn in_order(mut all: Vec<Sent>) -> Vec<Packet> {
     for sent in &mut all {
         if sent.tcp.is_there() {
             let next = &mut next[usize::from(sent.from > sent.to)];
-            sent.tcp = TcpHeader::new(sent.tcp.flags(), *next, 0, 1);
+            sent.tcp = TcpHeader::new(sent.tcp.flags(), *next, sent.tcp.acknowledgment(), 1);
             *next += sent.tcp.sequence_bytes(60);
         }
     }
