@@ -73,6 +73,8 @@ struct Flow {
     answered: [Option<u32>; 2],
     /// Whether a SYN without ACK has come since a RST was all that has ended the connection.
     is_tried_again: bool,
+    /// Whether a SYN that is not this connection's has come while it was open.
+    has_had_stray: bool,
     connection: Connection,
     /// Whether a packet was counted.
     has_begun: bool,
@@ -124,6 +126,7 @@ impl Flow {
             syns: [None; 2],
             answered: [None; 2],
             is_tried_again: false,
+            has_had_stray: false,
             connection: Connection::default(),
             has_begun: false,
         }
@@ -145,11 +148,34 @@ impl Flow {
         let is_new = self.syns[way] != Some(tcp.sequence());
         let may_be_late = tcp.flags() & ACK != 0 && self.syns[way].is_none();
         let has_ended = self.is_finished || self.fins[way];
-        has_ended
-            && tcp.flags() & SYN != 0
+        let is_answer = tcp.flags() & ACK != 0;
+        let was_stray = self.has_had_stray && !is_answer;
+        let answers_stray = self.has_had_stray
+            && self.is_open()
+            && is_answer
             && is_new
-            && !may_be_late
-            && !self.is_taken_up_by(packet)
+            && self.syns[1 - way].is_some_and(|syn| tcp.acknowledgment() == syn.wrapping_add(1));
+        let follows =
+            has_ended && (is_new || was_stray) && !may_be_late && !self.is_taken_up_by(packet);
+        tcp.flags() & SYN != 0 && (follows || answers_stray)
+    }
+
+    fn is_open(&self) -> bool {
+        !self.is_half_open && !self.is_finished
+    }
+
+    /// Whether `packet` is a SYN, but not this connection's, which is open: that one may have been
+    /// overtaken by a window without a scale.
+    fn is_strayed_to_by(&self, packet: &Packet) -> bool {
+        let (tcp, way) = (packet.tcp, packet.direction.idx());
+        let was_overtaken = self
+            .connection
+            .next(way)
+            .is_some_and(|next| (1..=65_536).contains(&next.wrapping_sub(tcp.sequence())));
+        tcp.flags() & (SYN | ACK) == SYN
+            && self.is_open()
+            && self.syns[way] != Some(tcp.sequence())
+            && !was_overtaken
     }
 
     /// Whether `packet` answers a SYN that came again after a RST.
@@ -223,6 +249,8 @@ impl Flow {
             self.part.last = self.part.last.max(timestamp);
         }
         let is_taken_up = self.is_taken_up_by(packet);
+        let is_stray = packet.tcp.is_there() && self.is_strayed_to_by(packet);
+        self.has_had_stray |= is_stray;
         let way = packet.direction.idx();
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         let side = &mut self.part.sides[way];

@@ -43,6 +43,11 @@ impl Connection {
         if self.is_ambiguous { [None; 2] } else { self.steps }
     }
 
+    /// Where this direction goes on, if that is known.
+    pub(crate) fn next(&self, way: usize) -> Option<u32> {
+        self.next[way].filter(|_| !self.is_lost[way])
+    }
+
     /// Takes a segment in, and counts what it is. `initiator` is a direction; `is_first` says
     /// whether the flow begins with it, `is_half_open` whether the handshake goes on.
     pub(crate) fn count(

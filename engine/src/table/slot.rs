@@ -372,6 +372,7 @@ impl Slot {
             if !origin.odd[way].has_room() {
                 return false;
             }
+            self.note_stray(origin, way, tcp);
             self.follow_sequence(origin, packet, tcp);
             self.time_handshake(origin, packet, tcp);
             self.follow(origin, packet, tcp);

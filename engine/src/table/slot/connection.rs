@@ -7,12 +7,22 @@ use crate::flow::record::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::table::slot::sequence::LARGEST_WINDOW;
 use crate::table::slot::{Marks, Origin, Phase, Slot};
 
+/// What can be sent behind a SYN before it is answered, and so overtake it: the SYN itself, and a
+/// window without a scale (RFC 7323 section 2.2).
+const OVERTAKING_BYTES: u32 = 1 << 16;
+
 impl Slot {
     /// Whether `packet` begins another connection on the ports of this one: after its end, or that
     /// of what the packet's sender had to say. Only one of the two may have been seen.
     ///
     /// A SYN with an ACK does if there was another before it: the first may be a late answer. But
     /// a SYN that is sent again after a reset goes on with its connection, and so does its answer.
+    ///
+    /// To an open connection a SYN is a stray, which its receiver does not take (RFC 5961 section
+    /// 4). If it is answered with a SYN/ACK, the connection's end was not captured; as the SYN is
+    /// counted by then, the other connection begins with its answer. If a RST comes instead, from
+    /// who has lost a connection and hears that its peer has not (RFC 9293 section 3.5.1), the SYN
+    /// that is sent again begins the other one.
     #[inline]
     pub(in crate::table) fn is_ended_by(&self, packet: &Packet, origin: &Origin) -> bool {
         packet.tcp.has(SYN) && self.is_ended_by_syn(packet, origin)
@@ -23,10 +33,37 @@ impl Slot {
         let (tcp, way) = (packet.tcp, packet.direction.idx());
         let has_ended = self.phase == Phase::Finished || self.marks.has(Marks::FINS[way]);
         let may_begin = !tcp.has(ACK) || self.marks.has(Marks::SYNS[way]);
-        has_ended
+        let is_known = self.is_known_syn(origin, way, tcp);
+        let was_stray = is_known && !tcp.has(ACK) && origin.has_had_stray();
+        let begins = has_ended
             && may_begin
-            && !self.is_known_syn(origin, way, tcp)
-            && !self.is_taken_up(origin, packet.direction, tcp)
+            && (!is_known || was_stray)
+            && !self.is_taken_up(origin, packet.direction, tcp);
+        begins || !is_known && self.is_answer_to_stray(origin, packet.direction, tcp)
+    }
+
+    /// Whether the segment answers a SYN that has come to this connection while it was open.
+    fn is_answer_to_stray(&self, origin: &Origin, direction: Direction, tcp: TcpHeader) -> bool {
+        let other = direction.opposite().idx();
+        self.phase == Phase::Open
+            && origin.has_had_stray()
+            && tcp.has(ACK)
+            && self.marks.has(Marks::SYNS[other])
+            && tcp.acknowledgment() == origin.syn_sequence[other].wrapping_add(1)
+    }
+
+    /// Takes note of a SYN to the connection while it is open, but for its own one, also if that was
+    /// overtaken. Its sequence is as it was before.
+    pub(super) fn note_stray(&self, origin: &mut Origin, way: usize, tcp: TcpHeader) {
+        if tcp.flags() & (SYN | ACK) != SYN || self.phase != Phase::Open {
+            return;
+        }
+        let behind = self.next_sequence[way].wrapping_sub(tcp.sequence());
+        let is_overtaken =
+            self.marks.has(Marks::SEQUENCES[way]) && (1..=OVERTAKING_BYTES).contains(&behind);
+        if !is_overtaken && !self.is_known_syn(origin, way, tcp) {
+            origin.set_had_stray();
+        }
     }
 
     /// Whether this SYN of the direction `way` has the number of its latest one.

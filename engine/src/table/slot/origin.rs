@@ -41,6 +41,8 @@ mod had {
     pub(super) const SYN_ACKS: [u8; 2] = [16, 32];
     /// After a RST a SYN.
     pub(super) const SYN_AGAIN: u8 = 64;
+    /// To an open connection a SYN.
+    pub(super) const STRAY_SYN: u8 = 128;
 }
 
 const _: () = assert!(size_of::<Origin>() == 80);
@@ -91,6 +93,15 @@ impl Origin {
     pub(super) fn set_tried_again(&mut self, is_so: bool) {
         self.had &= !had::SYN_AGAIN;
         self.had |= if is_so { had::SYN_AGAIN } else { 0 };
+    }
+
+    /// Whether a SYN has come to the connection while it was open.
+    pub(super) fn has_had_stray(&self) -> bool {
+        self.had & had::STRAY_SYN != 0
+    }
+
+    pub(super) fn set_had_stray(&mut self) {
+        self.had |= had::STRAY_SYN;
     }
 
     /// The timestamp of the flow's first packet, if it had one.
