@@ -37,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         each("one_removed_under_load_does_not_end_the_other", one_removed),
         each("down_and_up_again_it_goes_on", down_and_up),
         each("renamed_it_goes_on", renamed),
+        each("frames_are_held_against_the_mtu_as_it_is", another_mtu),
         each("made_anew_it_is_opened_anew", made_anew),
         each("made_anew_it_stays_away_without_privileges", made_anew_without_privileges),
         each("held_by_another_nobody_waits_for_it", held_by_another),
@@ -310,6 +311,28 @@ fn renamed(mode: &str, flags: &[&str]) -> Outcome {
     let ledger = bench.ledger()?;
     let v1 = &ledger["interfaces"][0];
     ensure(v1["name"] == "v1" && v1["nic_rx"] == 2 * bench.frames, format!("NIC: {v1}"))
+}
+
+/// Frames that were several on the wire by the MTU that it had at first.
+fn another_mtu(mode: &str, flags: &[&str]) -> Outcome {
+    const SEND: &str = "
+import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(('v0', 0))
+for _ in range(20): s.send(bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb6]) + bytes(2000))
+";
+    let bench = Bench::new()?;
+    let mut capture = bench.start(mode, flags, &[])?;
+    for (side, port) in [("a", "v0"), ("b", "v1")] {
+        bench.run(side, &["ip", "link", "set", port, "mtu", "3000"])?;
+    }
+    capture.hear("v1 has an MTU of 3000 now, not 1500")?;
+    bench.run("a", &["python3", "-c", SEND])?;
+    bench.wait_for_frames(0, 20)?;
+    capture.stop(0)?;
+    let ledger = bench.ledger()?;
+    let v1 = &ledger["interfaces"][0];
+    ensure(v1["frames_above_mtu"] == 0, format!("above the MTU: {v1}"))
 }
 
 fn made_anew(mode: &str, flags: &[&str]) -> Outcome {

@@ -23,6 +23,8 @@ pub struct LinkState {
     /// How often it has gone down since it exists, also between two looks
     /// (`IFLA_CARRIER_DOWN_COUNT`).
     pub downs: u32,
+    /// The longest packet above the link, in bytes; 0 if it is not said.
+    pub mtu: u32,
     /// How many have asked for every packet on the line; `None` of a virtual one.
     pub promiscuity: Option<u32>,
     /// What its driver has counted since it exists.

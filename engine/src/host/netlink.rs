@@ -384,12 +384,13 @@ fn read_link(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> Link {
 }
 
 fn read_state(header: Ifinfomsg, link: &IterableLinkAttrs<'_>) -> LinkState {
-    let Link { index, name, is_up, has_carrier, promiscuity, .. } = read_link(header, link);
+    let Link { index, name, is_up, has_carrier, mtu, promiscuity, .. } = read_link(header, link);
     LinkState {
         index,
         name,
         is_up: is_up && has_carrier,
         downs: link.get_carrier_down_count().unwrap_or(0),
+        mtu,
         promiscuity,
         nic: link.get_stats64().ok().map(|counters| NicCounts {
             received: counters.rx_packets,

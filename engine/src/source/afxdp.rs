@@ -22,7 +22,7 @@ use crate::{
     host::usage::{Use, uses_of},
     limits::MAX_CORES,
     privileges,
-    source::packet::LINK_BYTES,
+    source::longest::LongestFrame,
     xdp::{
         busy::WhenBusy,
         filter::KernelFilter,
@@ -70,6 +70,7 @@ pub struct Tap {
     attachment: Attachment,
     ways: Ways,
     clock: &'static str,
+    longest: LongestFrame,
     /// Until they are taken.
     shunts: Vec<ShuntMaps>,
     nic: NicCount,
@@ -120,9 +121,11 @@ impl Tap {
         let attachment = attach(&mut program, config, &interface, WhenBusy::Wait)?;
         let lockable = privileges::lockable_bytes();
         let how = (&attachment, WhenBusy::Wait);
-        let (ways, queues) = bind(config, &interface, how, 0..queues, lockable)?;
+        let longest = LongestFrame::of_mtu(interface.mtu()?);
+        let (ways, queues) = bind((config, &longest), &interface, how, 0..queues, lockable)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
-        let tap = Self { config, program, interface, attachment, ways, clock, shunts, nic };
+        let tap =
+            Self { config, program, interface, attachment, ways, clock, longest, shunts, nic };
         Ok((tap, queues))
     }
 
@@ -155,7 +158,9 @@ impl Tap {
             |attachment| {
                 let how = (&attachment, WhenBusy::Refuse);
                 let lockable = privileges::lockable_bytes();
-                let (ways, queues) = bind(&self.config, &interface, how, 0..queues, lockable)?;
+                self.longest.set_mtu(interface.mtu()?);
+                let config = (&self.config, &self.longest);
+                let (ways, queues) = bind(config, &interface, how, 0..queues, lockable)?;
                 nic.forgive_missed();
                 queues.iter().try_for_each(|queue| self.begin(queue))?;
                 Ok((attachment, ways, queues))
@@ -188,13 +193,20 @@ impl Tap {
         let how = (&self.attachment, WhenBusy::Refuse);
         let locked = self.ways.locked_bytes;
         let lockable = privileges::lockable_bytes().map(|all| all.saturating_sub(locked));
-        let (added, queues) = bind(&self.config, &interface, how, queues, lockable)?;
+        self.longest.set_mtu(interface.mtu()?);
+        let config = (&self.config, &self.longest);
+        let (added, queues) = bind(config, &interface, how, queues, lockable)?;
         if self.attachment == Attachment::Native && Links::default().is_veth(interface.index) {
             self.program.follow_queues()?;
         }
         queues.iter().try_for_each(|queue| self.begin(queue))?;
         self.ways.add(added);
         Ok(queues)
+    }
+
+    /// Has frames held against another MTU from now on.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.longest.set_mtu(mtu);
     }
 
     /// The interface's name.
@@ -314,7 +326,7 @@ fn attach(
 /// Binds a socket to each of these queues, for all of which so much memory may be locked (`None`:
 /// as much as they want). Says how their frames come.
 fn bind(
-    config: &TapConfig,
+    (config, longest): (&TapConfig, &LongestFrame),
     interface: &Interface,
     (attachment, when_busy): (&Attachment, WhenBusy),
     queues: Range<u32>,
@@ -324,8 +336,7 @@ fn bind(
     let (layout, fewer) = room::fit(config.check()?, number, lockable_bytes);
     let timestamps = config.timestamps;
     let is_native = *attachment == Attachment::Native;
-    let longest = interface.mtu()?.saturating_add(LINK_BYTES);
-    let may_take_several = longest > layout.room_bytes();
+    let may_take_several = longest.bytes() > layout.room_bytes();
     let zero_copy = config.zero_copy;
     let choice = Choice { is_native, zero_copy, may_take_several, timestamps, when_busy };
     let mut sockets = queues
@@ -342,7 +353,7 @@ fn bind(
     let bytes = u64::from(layout.frames) * u64::from(layout.frame_bytes);
     let ways = Ways { queues: number, copied, fewer, locked_bytes: bytes * u64::from(number) };
     let is_stamped = timestamps == Timestamps::Packet;
-    let queue = |socket| TapQueue::new(socket, is_stamped, longest);
+    let queue = |socket| TapQueue::new(socket, is_stamped, longest.clone());
     Ok((ways, sockets.into_iter().map(queue).collect()))
 }
 

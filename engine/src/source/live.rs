@@ -171,6 +171,15 @@ impl Source {
         }
     }
 
+    /// Has frames held against another MTU, which the interface has now.
+    pub fn set_mtu(&self, mtu: u32) {
+        match self {
+            Self::Tap(tap) => tap.set_mtu(mtu),
+            Self::Observe(observe) => observe.set_mtu(mtu),
+            Self::ObserveXdp(observe) => observe.set_mtu(mtu),
+        }
+    }
+
     /// The maps of its shunt, one for each core, once; none if it has no shunt.
     pub fn take_shunts(&mut self) -> Vec<ShuntMaps> {
         match self {
@@ -231,7 +240,7 @@ pub struct QueueCounts {
     pub freezes: u64,
     /// Packets that this host has sent.
     pub outgoing: u64,
-    /// Packets longer than the interface's MTU: several on the wire.
+    /// Packets longer than the interface's MTU at the time: several on the wire.
     pub above_mtu: u64,
     /// Packets that have the time of their batch, where each should have its own.
     pub batch_timed: u64,

@@ -6,6 +6,7 @@
 
 pub mod afxdp;
 pub mod live;
+mod longest;
 pub mod observe_xdp;
 pub mod packet;
 pub mod pcap;

@@ -21,7 +21,8 @@ use crate::error::{Error, Result};
 use crate::host::link::{NicCount, NicCounts};
 use crate::limits::{MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES, MIN_SNAP_BYTES, SNAP_BYTES};
 use crate::privileges;
-use crate::source::packet::{LINK_BYTES, Watch};
+use crate::source::longest::LongestFrame;
+use crate::source::packet::Watch;
 use crate::source::{Frame, LinkType};
 use crate::xdp::attach::{Attachment, XdpMode};
 use crate::xdp::busy::WhenBusy;
@@ -76,6 +77,7 @@ pub struct ObserveXdp {
     config: ObserveXdpConfig,
     interface: Interface,
     description: String,
+    longest: LongestFrame,
     nic: NicCount,
 }
 
@@ -102,10 +104,11 @@ impl ObserveXdp {
             ObserverProgram::load(interface.clone(), snap_bytes, ring_bytes)?;
         let nic = NicCount::start(interface.index);
         let attachment = program.attach(config.xdp_mode, when_busy)?;
+        let longest = LongestFrame::of_mtu(watch.mtu);
         let queue = ObserveXdpQueue {
             ring,
             counters,
-            longest: watch.mtu.saturating_add(LINK_BYTES),
+            longest: longest.clone(),
             watch,
             tai: Tai::now(),
             nap: NAPS[0],
@@ -114,7 +117,7 @@ impl ObserveXdp {
         };
         let description = describe(&attachment, snap_bytes);
         let config = config.clone();
-        Ok((Self { program, config, interface, description, nic }, queue))
+        Ok((Self { program, config, interface, description, longest, nic }, queue))
     }
 
     /// Observes another interface that has taken the place and the name of the one that is gone.
@@ -127,6 +130,11 @@ impl ObserveXdp {
         let nic = new.nic.after(&self.nic);
         *self = Self { nic, ..new };
         Ok(queue)
+    }
+
+    /// Has frames held against another MTU from now on.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.longest.set_mtu(mtu);
     }
 
     /// The interface's number in this network namespace.
@@ -185,8 +193,7 @@ pub struct ObserveXdpQueue {
     ring: RingBuffer,
     counters: CopyCounters,
     watch: Watch,
-    /// The longest frame that the MTU allows.
-    longest: u32,
+    longest: LongestFrame,
     tai: Tai,
     nap: Duration,
     /// Records that are none are in `invalid`; what the program counts is not here.
@@ -200,6 +207,7 @@ impl ObserveXdpQueue {
     /// Returns how many.
     pub fn receive(&mut self, max: usize, mut each: impl FnMut(&Frame<'_>)) -> usize {
         let Self { ring, longest, tai, counts, .. } = self;
+        let longest = longest.bytes();
         let (mut delivered, mut invalid) = (0, 0);
         ring.receive_packets(max, |record| {
             let Some(record) = record else {
@@ -208,7 +216,7 @@ impl ObserveXdpQueue {
             };
             delivered += 1;
             let wire_len = record.header.wire_len;
-            counts.above_mtu += u64::from(wire_len > *longest);
+            counts.above_mtu += u64::from(wire_len > longest);
             each(&Frame {
                 bytes: record.bytes,
                 wire_len,

@@ -1,5 +1,5 @@
 //! Interfaces that change while they are captured from: down, up, gone, back, renamed, with
-//! another number of queues. Each change is noticed, counted ([`LinkCounters`]) and said once;
+//! another MTU or another number of queues. Each change is noticed, counted ([`LinkCounters`]) and said once;
 //! no other interface suffers by it.
 //!
 //! A tap is let go, too, when the host comes to use the interface, unless `--force` was given.
@@ -52,6 +52,8 @@ struct Port<'a> {
     state: Link,
     /// As the kernel counts them.
     downs: u32,
+    /// If it is known.
+    mtu: u32,
     /// Receive queues in use, if it is known and matters.
     queues: Option<u32>,
     /// Of the threads that receive from it, or can.
@@ -168,6 +170,7 @@ impl<'a> Port<'a> {
             may_reopen,
             state: Link::Up,
             downs: 0,
+            mtu: 0,
             queues: None,
             givers: Vec::new(),
             open: 0,
@@ -181,12 +184,13 @@ impl<'a> Port<'a> {
             // At the start it was seen to be free.
             uses_due: (source.is_by_queue() && !is_forced).then(|| Instant::now() + USES_LOOK),
         };
-        port.begin(links, source.index());
+        port.begin(links, source);
         port
     }
 
     /// Takes an interface as it is, of which nothing is to be said.
-    fn begin(&mut self, links: &mut Links, index: u32) {
+    fn begin(&mut self, links: &mut Links, source: &Source) {
+        let index = source.index();
         self.index = index;
         self.name = self.given.to_owned();
         self.queues = links.rx_queues(index);
@@ -194,6 +198,10 @@ impl<'a> Port<'a> {
         self.refusal = None;
         let link = links.look(index).ok().flatten();
         self.downs = link.as_ref().map_or(0, |link| link.downs);
+        self.mtu = link.as_ref().map_or(0, |link| link.mtu);
+        if self.mtu > 0 {
+            source.set_mtu(self.mtu);
+        }
         let is_up = link.is_none_or(|link| link.is_up);
         self.set(if is_up { Link::Up } else { Link::Down });
     }
@@ -212,6 +220,7 @@ impl<'a> Port<'a> {
             Ok(Some(link)) => {
                 self.follow_name(&link, say);
                 self.follow_state(&link, say);
+                self.follow_mtu(&link, source, say);
                 self.follow_queues(links, say);
                 self.check_queues(source, say);
             }
@@ -242,6 +251,16 @@ impl<'a> Port<'a> {
             _ => {}
         }
         self.set(state);
+    }
+
+    /// Which frames are several on the wire goes by the MTU as it is.
+    fn follow_mtu(&mut self, link: &LinkState, source: &Source, say: &mut dyn FnMut(&str)) {
+        if link.mtu == self.mtu || link.mtu == 0 {
+            return;
+        }
+        source.set_mtu(link.mtu);
+        say(&format!("{} has an MTU of {} now, not {}", self.given, link.mtu, self.mtu));
+        self.mtu = link.mtu;
     }
 
     fn follow_queues(&mut self, links: &mut Links, say: &mut dyn FnMut(&str)) {
@@ -399,7 +418,7 @@ impl<'a> Port<'a> {
             Ok(queues) => {
                 self.open = queues.len();
                 self.givers.iter().zip(queues).for_each(|(giver, queue)| giver.give(queue));
-                self.begin(links, source.index());
+                self.begin(links, source);
                 self.counters.reopenings.add(1);
                 say(&format!("{} is there again: {}", self.given, source.description()));
                 if self.is_by_queue {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::TapDrops;
 use crate::error::Result;
+use crate::source::longest::LongestFrame;
 use crate::time::Timestamp;
 use crate::xdp::socket::Socket;
 use crate::xdp::stamp::Tai;
@@ -16,15 +17,14 @@ pub struct TapQueue {
     /// If packets are to come with their time.
     tai: Option<Tai>,
     batch_timed: u64,
-    /// The longest frame that the MTU allows.
-    longest: u32,
+    longest: LongestFrame,
     above_mtu: u64,
 }
 
 impl TapQueue {
     /// Of a socket whose packets come with their time, if they are stamped, and whose interface's
     /// MTU allows frames so long.
-    pub(super) fn new(socket: Socket, is_stamped: bool, longest: u32) -> Self {
+    pub(super) fn new(socket: Socket, is_stamped: bool, longest: LongestFrame) -> Self {
         let tai = is_stamped.then(Tai::now);
         Self { socket, tai, batch_timed: 0, longest, above_mtu: 0 }
     }
@@ -50,14 +50,15 @@ impl TapQueue {
         mut each: impl FnMut(&[u8], u32, Option<Timestamp>),
     ) -> usize {
         let Self { socket, tai, batch_timed, longest, above_mtu } = self;
+        let longest = longest.bytes();
         let Some(tai) = tai else {
             return socket.receive(max, |bytes, len, _| {
-                *above_mtu += u64::from(len > *longest);
+                *above_mtu += u64::from(len > longest);
                 each(bytes, len, None);
             });
         };
         socket.receive(max, |bytes, len, tai_ns| {
-            *above_mtu += u64::from(len > *longest);
+            *above_mtu += u64::from(len > longest);
             *batch_timed += u64::from(tai_ns.is_none());
             each(bytes, len, tai_ns.map(|ns| tai.utc(ns)));
         })

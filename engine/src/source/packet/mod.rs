@@ -37,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::host::link::{NicCount, NicCounts};
 use crate::limits::{MAX_CORES, MAX_QUEUE_FRAMES, MIN_QUEUE_FRAMES, MIN_SNAP_BYTES, SNAP_BYTES};
 use crate::source::LinkType;
+use crate::source::longest::LongestFrame;
 use crate::sync::Arc;
 use crate::xdp::interface::Interface;
 use ring::Ring;
@@ -51,9 +52,6 @@ const BLOCK_BYTES: u32 = 256 << 10;
 const BLOCKS: u32 = 4;
 
 const _: () = assert!(MIN_QUEUE_FRAMES * FRAME_BYTES / BLOCKS > 2 * crate::limits::SNAP_BYTES);
-
-/// An Ethernet header with two VLAN tags, which are not in the MTU.
-pub(super) const LINK_BYTES: u32 = 14 + 2 * ring::TAG_BYTES;
 
 /// What to observe, and with how much memory.
 #[derive(Clone, Debug)]
@@ -99,6 +97,7 @@ pub struct Observe {
     sockets: Vec<Arc<OwnedFd>>,
     link_type: LinkType,
     interface: Interface,
+    longest: LongestFrame,
     nic: NicCount,
 }
 
@@ -142,6 +141,7 @@ impl Observe {
         }
         let mtu = crate::socket::mtu(&sockets[0], name)
             .map_err(|cause| fail("ask for the MTU of", &cause))?;
+        let longest = LongestFrame::of_mtu(mtu);
         let nic = NicCount::start(interface.index);
         for fd in &sockets {
             socket::open_ears(fd, link, config.snap_bytes)
@@ -153,12 +153,11 @@ impl Observe {
             let is_ethernet = link_type == LinkType::ETHERNET;
             let ring = Ring::new(mapping, layout.blocks, layout.block_bytes, is_ethernet)
                 .expect("it was mapped with these sizes");
-            let longest = mtu.saturating_add(LINK_BYTES);
-            let name = name.to_owned();
+            let (longest, name) = (longest.clone(), name.to_owned());
             queues.push(ObserveQueue::new(Arc::clone(fd), ring, link_type, longest, name, number));
         }
         let config = config.clone();
-        Ok((Self { config, sockets, link_type, interface, nic }, queues))
+        Ok((Self { config, sockets, link_type, interface, longest, nic }, queues))
     }
 
     /// Observes another interface that has taken the place and the name of the one that is gone.
@@ -175,7 +174,13 @@ impl Observe {
         self.nic = new.nic.after(&self.nic);
         self.sockets = new.sockets;
         self.interface = new.interface;
+        self.longest = new.longest;
         Ok(queues)
+    }
+
+    /// Has frames held against another MTU from now on.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.longest.set_mtu(mtu);
     }
 
     /// The interface's name.

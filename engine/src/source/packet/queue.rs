@@ -8,6 +8,7 @@ use super::ring::{Ring, RingPacket};
 use super::{refused, socket};
 use crate::error::{Error, Result};
 use crate::socket::poll;
+use crate::source::longest::LongestFrame;
 use crate::source::{Frame, LinkType};
 use crate::sync::Arc;
 use crate::time::{SECOND_NS, Timestamp};
@@ -40,8 +41,7 @@ pub struct ObserveQueue {
     fd: Arc<OwnedFd>,
     ring: Ring,
     link_type: LinkType,
-    /// The longest frame that the MTU allows.
-    longest: u32,
+    longest: LongestFrame,
     counts: Counts,
     /// What the socket has come to, and since when: the interface is gone or down.
     failure: Option<(io::Error, Instant)>,
@@ -59,7 +59,7 @@ impl ObserveQueue {
         fd: Arc<OwnedFd>,
         ring: Ring,
         link_type: LinkType,
-        longest: u32,
+        longest: LongestFrame,
         interface: String,
         number: usize,
     ) -> Self {
@@ -71,9 +71,10 @@ impl ObserveQueue {
     /// Returns how many.
     pub fn receive(&mut self, max: usize, mut each: impl FnMut(&Frame<'_>)) -> usize {
         let Self { ring, link_type, longest, counts, .. } = self;
+        let longest = longest.bytes();
         let found = ring.receive(max, |packet| {
             counts.outgoing += u64::from(packet.is_outgoing);
-            counts.above_mtu += u64::from(packet.wire_len > *longest);
+            counts.above_mtu += u64::from(packet.wire_len > longest);
             each(&Frame {
                 bytes: packet.bytes,
                 wire_len: packet.wire_len,
