@@ -76,11 +76,23 @@ pub struct Interface {
     pub rss: Option<Rss>,
     /// Offloads that are on, by their names in the kernel: `rx-gro`.
     pub offloads: Vec<String>,
+    /// What it stands on, the nearest first: the ports of a bridge or a bond, a VLAN's device.
+    pub below: Vec<Lower>,
     /// What the host uses it for.
     pub uses: Vec<Use>,
     /// What it was set to before a capture with `--tune` that was killed, as far as this process
     /// may know.
     pub left_tuned: Vec<String>,
+}
+
+/// An interface that another one stands on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lower {
+    /// Its name.
+    pub name: String,
+    /// Offloads that are on, by their names in the kernel.
+    pub offloads: Vec<String>,
 }
 
 /// What the family `netdev` says of a driver: `NETDEV_XDP_ACT_*` of linux/netdev.h.

@@ -8,7 +8,7 @@ mod machine;
 
 use serde::Serialize;
 
-use crate::host::facts::{Facts, Interface, Machine};
+use crate::host::facts::{Facts, Interface, Lower, Machine};
 use crate::limits::{MAX_CORES, TAP_MTU};
 
 /// A receive ring that rides out a burst while its thread is busy.
@@ -280,6 +280,8 @@ pub(super) struct Offload {
     pub(super) names: [&'static str; 2],
     /// Whether it comes before a native program.
     is_in_the_card: bool,
+    /// Whether it makes one packet of several.
+    merges: bool,
     effect: &'static str,
 }
 
@@ -287,37 +289,50 @@ pub(super) const OFFLOADS: [Offload; 4] = [
     Offload {
         names: ["rx-lro", "lro"],
         is_in_the_card: true,
+        merges: true,
         effect: "merges packets before they are counted",
     },
     Offload {
         names: ["rx-gro-hw", "rx-gro-hw"],
         is_in_the_card: true,
+        merges: true,
         effect: "merges packets before they are counted",
     },
     Offload {
         names: ["rx-vlan-hw-parse", "rxvlan"],
         is_in_the_card: true,
+        merges: false,
         effect: "strips VLAN tags, which records then lack",
     },
     Offload {
         names: ["rx-gro", "gro"],
         is_in_the_card: false,
+        merges: true,
         effect: "merges packets before generic XDP and observe see them",
     },
 ];
 
 fn offloads(interface: &Interface) -> Vec<Finding> {
     let is_native = interface.xdp.as_ref().is_some_and(|xdp| xdp.native && xdp.redirect);
-    let is_on = |offload: &&Offload| {
-        let is_in_time = offload.is_in_the_card || !is_native;
-        is_in_time && interface.offloads.iter().any(|name| name == offload.names[0])
-    };
-    let found = OFFLOADS.iter().filter(is_on).map(|offload| {
+    let is_in_time = |offload: &&Offload| offload.is_in_the_card || !is_native;
+    let is_on = |on: &[String], offload: &Offload| on.iter().any(|name| name == offload.names[0]);
+    let own = OFFLOADS.iter().filter(|offload| is_on(&interface.offloads, offload));
+    let own = own.filter(is_in_time).map(|offload| {
         let [_, name] = offload.names;
         Finding::warn("offloads", format!("{name} {}", offload.effect))
             .mend(format!("ethtool -K {} {name} off", interface.name))
     });
-    let found: Vec<_> = found.collect();
+    // What was merged below comes merged.
+    let below = interface.below.iter().flat_map(|lower| {
+        let merging = OFFLOADS.iter().filter(|offload| offload.merges);
+        let on = merging.filter(|offload| is_on(&lower.offloads, offload)).filter(is_in_time);
+        on.map(|offload| {
+            let [_, name] = offload.names;
+            let meaning = format!("{name} of {}, below it, {}", lower.name, offload.effect);
+            Finding::warn("offloads", meaning).mend(format!("ethtool -K {} {name} off", lower.name))
+        })
+    });
+    let found: Vec<_> = own.chain(below).collect();
     if found.is_empty() {
         return vec![Finding::ok("offloads", "none merges packets or strips tags")];
     }
@@ -336,7 +351,8 @@ const OBSERVED_OFFLOADS: [[&str; 2]; 6] = [
     ["tx-generic-segmentation", "gso"],
 ];
 
-/// Of an interface that is to be observed, as the host uses it.
+/// Of an interface that is to be observed, as the host uses it: its own, and GRO of what it stands
+/// on. Segments that it sends are cut there, but not before they are seen.
 fn observed_offloads(interface: &Interface) -> Option<Finding> {
     const CHECK: &str = "offloads (observe)";
     if interface.uses.is_empty() {
@@ -346,16 +362,22 @@ fn observed_offloads(interface: &Interface) -> Option<Finding> {
     let mut on: Vec<_> =
         OBSERVED_OFFLOADS.iter().filter(|[name, _]| is_on(name)).map(|[_, name]| *name).collect();
     on.dedup();
-    if on.is_empty() {
-        return Some(Finding::ok(
-            CHECK,
-            "no offload of its own merges packets, or has them cut later",
-        ));
+    let merges = |lower: &&Lower| lower.offloads.iter().any(|name| name == "rx-gro");
+    let below: Vec<_> = interface.below.iter().filter(merges).map(|lower| &*lower.name).collect();
+    if on.is_empty() && below.is_empty() {
+        let meaning = "none merges packets, or has them cut later";
+        return Some(Finding::ok(CHECK, meaning));
     }
+    let own = on.iter().map(|name| (*name).to_owned());
+    let of_others = below.iter().map(|name| format!("gro of {name}"));
+    let all: Vec<_> = own.chain(of_others).collect();
     let meaning =
-        format!("{}: observe sees packets that are merged, or not yet cut, as one", on.join(", "));
-    let command = format!("ethtool -K {} {} off", interface.name, on.join(" off "));
-    Some(Finding::warn(CHECK, meaning).mend(command))
+        format!("{}: observe sees packets that are merged, or not yet cut, as one", all.join(", "));
+    let off = format!("ethtool -K {} {} off", interface.name, on.join(" off "));
+    let own = (!on.is_empty()).then_some(off);
+    let of_others = below.iter().map(|name| format!("ethtool -K {name} gro off"));
+    let commands: Vec<_> = own.into_iter().chain(of_others).collect();
+    Some(Finding::warn(CHECK, meaning).mend(commands.join("; ")))
 }
 
 fn numa(machine: &Machine, interface: &Interface) -> Option<Finding> {

@@ -6,6 +6,7 @@
 //! changes anything, if it is asked to, and goes back. It is called by [`crate::cli`], by
 //! [`crate::source`] before it takes an interface over, and by the engine while it has it.
 
+mod below;
 mod ethtool;
 pub mod facts;
 pub mod judge;
@@ -49,6 +50,8 @@ pub fn examine(interfaces: &[String]) -> Result<facts::Facts> {
             let link = netlink::find(&links, name)?;
             let mut facts = kernel.interface(link);
             machine::complete(&mut facts, link);
+            facts.below =
+                (below::below(&links, link).into_iter()).map(|lower| kernel.lower(lower)).collect();
             facts.uses = host.uses(&links, link)?;
             let left = left.iter().find(|(index, _)| *index == link.index);
             facts.left_tuned = left.map(|(_, was)| was.clone()).unwrap_or_default();

@@ -18,7 +18,7 @@ use netlink_socket2::NetlinkSocket;
 
 use crate::error::{Error, Result};
 use crate::host::ethtool;
-use crate::host::facts::{Channels, Interface, Program, Rss, Xdp};
+use crate::host::facts::{Channels, Interface, Lower, Program, Rss, Xdp};
 use crate::host::link::{LinkState, NicCounts};
 use crate::host::routes::{DefaultRoutes, Object};
 use crate::host::taken;
@@ -202,6 +202,11 @@ impl Kernel {
             offloads: self.offloads(link.index),
             ..Interface::default()
         }
+    }
+
+    /// What is to be known of `link` for the sake of what stands on it.
+    pub(super) fn lower(&mut self, link: &Link) -> Lower {
+        Lower { name: link.name.clone(), offloads: self.offloads(link.index) }
     }
 
     /// The interface that packets from `source`, an address of this host, to `destination` leave
