@@ -137,8 +137,12 @@ impl Fragments {
             }
         }
         let whole_bytes = first.bytes;
-        self.datagrams.insert(key, Datagram { first, seen: now, whole_bytes, latest: [0; 2] });
-        self.by_age.push_back((now, key));
+        let datagram = Datagram { first, seen: now, whole_bytes, latest: [0; 2] };
+        let before = self.datagrams.insert(key, datagram);
+        // One that comes again in the same moment has its place, by which it would be forgotten.
+        if before.is_none_or(|before| before.seen != now) {
+            self.by_age.push_back((now, key));
+        }
     }
 
     /// The first fragment of a later one that is these `bytes` of the datagram, if it was seen in
@@ -257,6 +261,21 @@ mod tests {
         assert_eq!(fragments.recall(&key(4, 0), 16..24, 5), None, "the oldest is forgotten");
         let forgotten = u64::from(flood) - FRAGMENT_DATAGRAMS as u64;
         assert_eq!(fragments.take_notes().forgotten, forgotten);
+    }
+
+    /// The older of its two places would be the first to go.
+    #[test]
+    fn a_first_fragment_that_comes_twice_in_a_moment_is_remembered_no_shorter() {
+        let mut fragments = Fragments::default();
+        fragments.remember(key(4, 0), first(1), 5);
+        let others = u32::try_from(FRAGMENT_DATAGRAMS).unwrap();
+        for identification in 0..others {
+            fragments.remember(key(4, identification), first(1), 5);
+        }
+        assert_eq!(fragments.recall(&key(4, 0), 16..24, 5), Some(first(1)));
+        fragments.remember(key(4, others), first(1), 5);
+        assert_eq!(fragments.recall(&key(4, 0), 16..24, 5), None);
+        assert_eq!(fragments.take_notes().forgotten, 1);
     }
 
     /// As a flood of later fragments, or of one datagram again and again.
