@@ -9,7 +9,7 @@ import struct
 import sys
 
 # As in targets/decoder.rs: the link types by their place.
-LINKS = [1, 0, 9, 12, 14, 50, 101, 104, 108, 113, 127, 105, 228, 229, 239, 276]
+LINKS = [1, 0, 9, 12, 14, 50, 101, 104, 108, 113, 127, 105, 228, 229, 239, 276, 51, 192, 204, 219, 226]
 # As in targets/names.rs: protocols and ports, then announcements by their type of Ethernet frame.
 UDP, TCP = 17, 6
 FLOWS = [
@@ -47,7 +47,7 @@ def frames(data, most, most_bytes):
 def of_decoder(data):
     for link, frame in frames(data, FRAMES, BYTES):
         if link in LINKS:
-            for opens_tunnels in (0, 16):
+            for opens_tunnels in (0, 32):
                 yield bytes([LINKS.index(link) | opens_tunnels]) + frame
 
 

@@ -14,15 +14,17 @@ use flowtap::limits::IPV6_EXTENSIONS;
 use flowtap::source::{Frame, LinkType};
 use libfuzzer_sys::fuzz_target;
 
-const LINKS: [u16; 16] = [1, 0, 9, 12, 14, 50, 101, 104, 108, 113, 127, 105, 228, 229, 239, 276];
+/// All that the decoder knows.
+const LINKS: [u16; 21] =
+    [1, 0, 9, 12, 14, 50, 101, 104, 108, 113, 127, 105, 228, 229, 239, 276, 51, 192, 204, 219, 226];
 
 /// Bytes that were on the wire and not captured.
 const CUT: [u32; 4] = [0, 1, 1_000, 70_000];
 
 fuzz_target!(|input: &[u8]| {
     let Some((&choice, bytes)) = input.split_first() else { return };
-    let link = LinkType(LINKS[usize::from(choice & 15)]);
-    let is_open = choice & 16 != 0;
+    let link = LinkType(LINKS[usize::from(choice & 31) % LINKS.len()]);
+    let is_open = choice & 32 != 0;
     let tunnels = if is_open { Tunnels::Inner(TunnelPorts::default()) } else { Tunnels::Outer };
     let wire_len = u32::try_from(bytes.len()).expect("short") + CUT[usize::from(choice >> 6)];
     let frame = Frame { bytes, wire_len, timestamp: Some(0), link };

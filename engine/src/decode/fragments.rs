@@ -90,6 +90,11 @@ impl Fragments {
         std::mem::take(&mut self.notes)
     }
 
+    /// Datagrams that are remembered, or the places that they take by age where those are more.
+    pub(crate) fn held(&self) -> usize {
+        self.datagrams.len().max(self.by_age.len())
+    }
+
     /// Protocol and ports of a packet: its own, or those of its datagram's first fragment.
     pub(crate) fn resolve(
         &mut self,

@@ -175,6 +175,12 @@ impl Decoder {
         }
     }
 
+    /// How many fragmented datagrams are remembered: [`crate::limits::FRAGMENT_DATAGRAMS`] at most.
+    #[must_use]
+    pub fn fragmented_datagrams(&self) -> usize {
+        self.fragments.held()
+    }
+
     /// The same, for other tunnels.
     #[must_use]
     pub fn with_tunnels(self, tunnels: Tunnels) -> Self {
