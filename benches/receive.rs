@@ -70,7 +70,7 @@ fn count(mut queue: TapQueue, stop: &AtomicBool) -> (u64, u64, u64) {
         frames += came as u64;
         if came == 0 {
             // Relaxed: a request is about itself only.
-            if stop.load(Ordering::Relaxed) || queue.wait(WAIT).is_err() {
+            if stop.load(Ordering::Relaxed) || queue.wait(WAIT, None).is_err() {
                 break;
             }
         }

@@ -86,17 +86,24 @@ fn ask(fd: &OwnedFd, interface: &str, about: libc::Ioctl) -> io::Result<[u8; 24]
     if result == 0 { Ok(request.answer) } else { Err(io::Error::last_os_error()) }
 }
 
-/// What poll(2) says of `fd` within `timeout`; nothing after a signal.
-pub(crate) fn poll(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<i16> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+/// What poll(2) says of `fd` within `timeout`, or until there is something to read from `bell`;
+/// nothing after a signal.
+pub(crate) fn poll(
+    fd: BorrowedFd<'_>,
+    bell: Option<BorrowedFd<'_>>,
+    timeout: Duration,
+) -> io::Result<i16> {
+    let asked = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // Those below 0 are passed over.
+    let mut polls = [fd.as_raw_fd(), bell.map_or(-1, |bell| bell.as_raw_fd())].map(asked);
     // Rounded up, so that a short wait is not a spin.
     let millis = timeout.as_nanos().div_ceil(1_000_000);
     let millis = i32::try_from(millis).unwrap_or(i32::MAX);
-    // SAFETY: one `pollfd`, which the kernel writes back to.
-    let ready = unsafe { libc::poll(&raw mut poll, 1, millis) };
+    // SAFETY: two `pollfd`, which the kernel writes back to.
+    let ready = unsafe { libc::poll(polls.as_mut_ptr(), 2, millis) };
     match ready {
         0 => Ok(0),
-        1.. => Ok(poll.revents),
+        1.. => Ok(polls[0].revents),
         _ => match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
             error => Err(error),

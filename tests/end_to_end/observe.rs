@@ -345,12 +345,23 @@ fn killed_leaves_nothing() -> Outcome {
     ensure(wait_for(|| !is_promiscuous()), "a killed process has left it promiscuous")
 }
 
-/// Where nothing comes, hardly anything is done.
+/// Where nothing comes, hardly anything is done, by one queue or by ten.
 fn idle_rests() -> Outcome {
-    for (mode, way) in [("tap", None), ("observe", None), ("observe", Some("--observe-by=xdp"))] {
+    let ways: [(_, &[_]); 4] = [
+        ("tap", &[]),
+        ("tap", &["-i", "w1"]),
+        ("observe", &[]),
+        ("observe", &["--observe-by=xdp"]),
+    ];
+    for (mode, way) in ways {
         let net = Net::up(LINK)?;
-        let arguments = ["-o", "-", "--max-flows", "1000"].into_iter().chain(way);
-        let (capture, _) = net.capture_by(mode, &arguments.collect::<Vec<_>>())?;
+        let eight = ["numrxqueues", "8", "numtxqueues", "8"];
+        let mut add = net.inside("ip");
+        add.args(["link", "add", "w0", "up"]).args(eight).args(["type", "veth", "peer", "w1"]);
+        Run::of(add.args(eight)).expect(0)?;
+        Run::of(net.inside("ip").args(["link", "set", "w1", "up"])).expect(0)?;
+        let arguments = [&["-o", "-", "--max-flows", "1000"], way].concat();
+        let (capture, _) = net.capture_by(mode, &arguments)?;
         thread::sleep(Duration::from_millis(500));
         let before = processor_ticks(&capture)?;
         thread::sleep(Duration::from_secs(3));

@@ -5,6 +5,7 @@
 //! a packet: [`Queue::receive`] is three loops, not one over a pointer to a function.
 
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -303,15 +304,16 @@ impl Queue {
         }
     }
 
-    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
+    /// Blocks until frames are there (`true`), or the time is up, `bell` is rung or a signal came
+    /// (`false`).
     ///
     /// # Errors
     /// If the interface is gone or down.
-    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+    pub fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> Result<bool> {
         match self {
-            Self::Tap(queue) => queue.wait(timeout),
-            Self::Observe(queue) => queue.wait(timeout),
-            Self::ObserveXdp(queue) => queue.wait(timeout),
+            Self::Tap(queue) => queue.wait(timeout, bell),
+            Self::Observe(queue) => queue.wait(timeout, bell),
+            Self::ObserveXdp(queue) => queue.wait(timeout, bell),
         }
     }
 

@@ -15,6 +15,7 @@
 //! The program counts what it sees, and what found no room: `seen = delivered + invalid +
 //! dropped`, where what is delivered is our own count.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -233,7 +234,7 @@ impl ObserveXdpQueue {
     ///
     /// # Errors
     /// If the interface is gone or down, once all it had received was taken.
-    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
+    pub fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> Result<bool> {
         let mut left = timeout;
         loop {
             if self.ring.has_record() {
@@ -255,7 +256,7 @@ impl ObserveXdpQueue {
             self.nap = (self.nap * 2).min(NAPS[1]);
             left -= nap;
             // Looks into the ring once more after it: what came before is to be taken.
-            self.failure = self.watch.wait(nap)?;
+            self.failure = self.watch.wait(nap, bell)?;
         }
     }
 

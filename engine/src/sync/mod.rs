@@ -1,6 +1,6 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
 //! them; single-writer counters; [`ring`]s between two threads, and [`lane`]s, which carry
-//! batches over them; [`snapshot`]s, and maps ([`parts`]) that are published by them whole; maps
+//! batches over them; [`bell`]s for threads that sleep; [`snapshot`]s, and maps ([`parts`]) that are published by them whole; maps
 //! that are read while they are written ([`shared_map`]); and how keys of maps are hashed
 //! ([`hash`]).
 //!
@@ -12,6 +12,7 @@
 //! library's: what an `Arc` orders is thereby invisible to a model, which can only make it
 //! stricter; models start their threads by loom's own `thread`.
 
+pub mod bell;
 pub(crate) mod buffers;
 pub mod cell;
 pub(crate) mod hash;

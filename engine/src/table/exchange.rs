@@ -26,9 +26,16 @@
 //! A queue that is added while packets are captured brings a [`joining`] core, which counts no flow
 //! itself: flows stay on the cores that there were at the start. To these it is one more sender,
 //! once they have been told to [`Exchange::join`] its lane; only then is it to pass on anything.
+//!
+//! # Who sleeps
+//!
+//! A receiver may sleep while nothing comes to it, longer than its lanes have room for. It is
+//! [rung for](Exchange::with_bells) when one of them runs full: if that is overlooked, as it is just
+//! about to sleep, then not the next time, as there is one for as long as packets come.
 
 use crate::decode::Packet;
 use crate::limits::BATCH_PACKETS;
+use crate::sync::bell::Bell;
 use crate::sync::lane::{Receiver, Sender, lane};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::table::outbox::lane_of;
@@ -80,6 +87,8 @@ impl Reached {
 #[derive(Debug)]
 pub struct Senders {
     lanes: Vec<Sender<Packet>>,
+    /// Of the receivers, if they sleep.
+    bells: Vec<Arc<Bell>>,
     /// Batches in a lane above which it runs full.
     much: usize,
     order: Order,
@@ -115,7 +124,7 @@ pub fn senders(
             (sender, Incoming { lane, much, reached, batch: Vec::new(), next: 0 })
         })
         .unzip();
-    (Senders { lanes, much, order, reached }, incoming)
+    (Senders { lanes, bells: Vec::new(), much, order, reached }, incoming)
 }
 
 impl Senders {
@@ -137,10 +146,13 @@ impl Senders {
     /// will be sent after this. Whether all is sent.
     pub fn flush(&mut self, place: u64) -> bool {
         let (mut all, mut reached) = (true, place);
-        for lane in &mut self.lanes {
+        for (number, lane) in self.lanes.iter_mut().enumerate() {
             // A lane that runs full has room for few batches, so they are not sent by the
             // packet: its receiver has enough to do.
             let waits = self.order == Order::Time && lane.waiting() > self.much;
+            if waits && let Some(bell) = self.bells.get(number) {
+                bell.ring_if_asleep();
+            }
             if waits && !lane.is_batch_full() && !lane.unsent().is_empty() {
                 all = false;
             } else if !lane.flush() {
@@ -245,6 +257,16 @@ impl Exchange {
             taken: Vec::with_capacity(BATCH_PACKETS),
             newest: 0,
         }
+    }
+
+    /// The same, among cores that sleep, each with its bell.
+    ///
+    /// # Panics
+    /// After [`Exchange::close`].
+    #[must_use]
+    pub fn with_bells(mut self, bells: &[Arc<Bell>]) -> Self {
+        self.senders().bells = bells.to_vec();
+        self
     }
 
     /// The same, of a core whose table has come to `now` without it.

@@ -219,7 +219,7 @@ impl Socket {
     ///
     /// # Errors
     /// If the interface is gone or down.
-    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+    pub fn wait(&self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> Result<bool> {
         let fail = |cause: io::Error| {
             let operation = format!("wait for queue {} of {}", self.queue, self.interface);
             refused(operation, &self.interface, &cause)
@@ -228,7 +228,7 @@ impl Socket {
             // xsk_recvmsg polls the device, which poll(2) does only by a system-wide setting.
             syscall::check_bound(self.fd.as_fd()).map_err(fail)?;
         }
-        let events = syscall::poll(self.fd.as_fd(), timeout).map_err(fail)?;
+        let events = syscall::poll(self.fd.as_fd(), bell, timeout).map_err(fail)?;
         if events & libc::POLLIN != 0 {
             return Ok(true);
         }

@@ -3,16 +3,17 @@
 //! [`Giver`] is `main`'s end, [`Taker`] the thread's. A queue is owned by one of the two at any
 //! moment: `main` asks for it back, the thread takes what is still in it, closes it and says
 //! so; only then `main` opens another in its place and gives it. The thread looks for orders
-//! where it would sleep, never between packets.
+//! where it would sleep, never between packets; it is woken for them.
 //!
 //! Threads of queues that may be added have none at first. Before one gets its first, it is told to
 //! pass on what it will receive, and those that count flows are told to take that ([`Passing`]).
 
-use std::sync::OnceLock;
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::source::live::Queue;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
+use crate::sync::bell::Bell;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::table::exchange::{Exchange, Incoming};
 
 /// What `main` wants.
@@ -35,7 +36,7 @@ pub(super) enum Passing {
     From(Box<Incoming>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     /// The thread has no queue.
     is_vacant: AtomicBool,
@@ -44,8 +45,8 @@ struct Shared {
     /// Orders that `main` has given, and those that the thread has taken.
     given: AtomicU64,
     heard: AtomicU64,
-    /// To be woken.
-    thread: OnceLock<thread::Thread>,
+    /// The thread's.
+    bell: Arc<Bell>,
 }
 
 /// `main`'s end, one for each thread.
@@ -63,10 +64,19 @@ pub(super) struct Taker {
 }
 
 /// Both ends.
-pub(super) fn handover() -> (Giver, Taker) {
+///
+/// # Errors
+/// If the kernel gives no more descriptors.
+pub(super) fn handover() -> io::Result<(Giver, Taker)> {
     let (sender, orders) = channel();
-    let shared = Arc::<Shared>::default();
-    (Giver { orders: sender, shared: Arc::clone(&shared) }, Taker { orders, shared })
+    let shared = Arc::new(Shared {
+        is_vacant: AtomicBool::new(false),
+        is_failing: AtomicBool::new(false),
+        given: AtomicU64::new(0),
+        heard: AtomicU64::new(0),
+        bell: Arc::new(Bell::new()?),
+    });
+    Ok((Giver { orders: sender, shared: Arc::clone(&shared) }, Taker { orders, shared }))
 }
 
 impl Giver {
@@ -92,8 +102,12 @@ impl Giver {
         self.shared.given.fetch_add(1, Ordering::Relaxed);
         // A thread that has ended needs none.
         let _ = self.orders.send(order);
-        // It may sleep long where nothing is expected. Where it waits for packets it is not woken.
-        self.shared.thread.get().inspect(|thread| thread.unpark());
+        self.shared.bell.ring();
+    }
+
+    /// The thread's.
+    pub(super) fn bell(&self) -> &Arc<Bell> {
+        &self.shared.bell
     }
 
     /// Whether the thread has closed it.
@@ -118,9 +132,9 @@ impl Giver {
 }
 
 impl Taker {
-    /// The thread that takes orders is this one.
-    pub(super) fn settle(&self) {
-        self.shared.thread.get_or_init(thread::current);
+    /// Of the thread that takes orders.
+    pub(super) fn bell(&self) -> &Bell {
+        &self.shared.bell
     }
 
     /// The next order, if there is one.

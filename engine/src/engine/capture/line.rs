@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::handover::{Order, Passing, Taker};
 use crate::error::Result;
 use crate::limits::DRAIN_NS;
+use crate::socket::poll;
 use crate::source::Frame;
 use crate::source::live::{Queue, QueueCounts};
 use crate::sync::thread;
@@ -42,11 +43,6 @@ impl Line {
         Self { queue, past, taker, is_failing: false, wanted_since: None, is_closed: false }
     }
 
-    /// Orders are followed by this thread.
-    pub(super) fn settle(&self) {
-        self.taker.settle();
-    }
-
     /// Its queue, if it has one.
     pub(super) fn queue(&self) -> Option<&Queue> {
         self.queue.as_ref()
@@ -68,13 +64,16 @@ impl Line {
         received
     }
 
-    /// Blocks until frames are there (`true`), or the time is up, or after an error.
+    /// Blocks until frames are there (`true`), or the time is up, the thread is rung for, or after an
+    /// error.
     pub(super) fn wait(&mut self, timeout: Duration) -> bool {
-        let Some(queue) = &mut self.queue else {
-            thread::park_timeout(timeout);
+        let Self { queue, taker, .. } = self;
+        let Some(queue) = queue else {
+            // An error would be of a descriptor that is not one.
+            let _ = taker.bell().sleep(|bell| poll(bell, None, timeout));
             return false;
         };
-        let found = queue.wait(timeout);
+        let found = taker.bell().sleep(|bell| queue.wait(timeout, Some(bell)));
         if found.is_err() {
             thread::park_timeout(PAUSE.min(timeout));
         }

@@ -28,6 +28,7 @@ use crate::limits::{
     EXCHANGE_BATCH, FAILING_LOOKS, LINK_LOOK, REOPEN_EVERY, USES_LOOK, USES_SHARE,
 };
 use crate::source::live::Source;
+use crate::sync::Arc;
 use crate::table::exchange::{Order, exchange, joining};
 
 /// All interfaces of a capture.
@@ -465,10 +466,11 @@ impl Recruiter {
         }
         let cores = self.counting.len();
         let (joins, incoming) = joining(cores, Order::Time, batches, EXCHANGE_BATCH);
+        let bells: Vec<_> = self.counting.iter().map(|core| Arc::clone(core.bell())).collect();
         for (core, incoming) in self.counting.iter().zip(incoming) {
             core.pass(Passing::From(Box::new(incoming)));
         }
-        spare.pass(Passing::On(Box::new(joins)));
+        spare.pass(Passing::On(Box::new(joins.with_bells(&bells))));
     }
 
     fn is_heard(&self) -> bool {

@@ -147,15 +147,22 @@ pub fn capture(
         // What the kernel counts comes home to where flows are counted.
         let shunts = shunts.into_iter().chain(std::iter::repeat_with(Vec::new));
         let inlets = queues.into_iter().zip(shunts).map(|((interface, queue), shunts)| {
-            let (giver, taker) = handover();
-            ((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts })
+            let (giver, taker) = handover().map_err(|cause| {
+                Error::new("make a descriptor to wake a thread by", cause)
+                    .advise("raise the limit of open files (ulimit -n)")
+            })?;
+            Ok(((interface, giver), Inlet { interface, line: Line::new(queue, taker), shunts }))
         });
-        let (givers, inlets): (Vec<_>, Vec<_>) = inlets.unzip();
+        let (givers, inlets): (Vec<_>, Vec<_>) =
+            inlets.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        let bells: Vec<_> =
+            givers.iter().take(cores).map(|(_, giver)| Arc::clone(giver.bell())).collect();
         let mut watched =
             Watched::new(&accounts, &sources, (cores, givers), (live.reopens, live.force));
         let given = (tables, feeds, clock_start);
         let asked = filters.iter().flat_map(Filters::of_threads);
-        let rx_threads = make_threads(&accounts, &decoder, live, asked, (cores, inlets), given);
+        let rx_threads =
+            make_threads(&accounts, &decoder, live, asked, (cores, inlets, &bells), given);
         let mut receivers = Vec::with_capacity(threads);
         // Who never sleeps would leave them too little, as long as no packets come, too.
         let goes_first = live.wait != Wait::Spin;

@@ -80,12 +80,13 @@ impl TapQueue {
         self.tai.iter_mut().for_each(Tai::set);
     }
 
-    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
+    /// Blocks until frames are there (`true`), or the time is up, `bell` is rung or a signal came
+    /// (`false`).
     ///
     /// # Errors
     /// If the interface is gone or down.
-    pub fn wait(&self, timeout: Duration) -> Result<bool> {
-        self.socket.wait(timeout)
+    pub fn wait(&self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> Result<bool> {
+        self.socket.wait(timeout, bell)
     }
 
     /// What was lost since it was opened.

@@ -1,7 +1,7 @@
 //! One ring of an observed interface, as an `rx` thread has it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::ring::{Ring, RingPacket};
@@ -87,13 +87,15 @@ impl ObserveQueue {
         found.shown
     }
 
-    /// Blocks until frames are there (`true`), or the time is up or a signal came (`false`).
+    /// Blocks until frames are there (`true`), or the time is up, `bell` is rung or a signal came
+    /// (`false`).
     ///
     /// # Errors
     /// Once, if the interface has gone or gone down, when all it had received was taken. It may
     /// come up again.
-    pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
-        let events = poll(self.fd.as_fd(), timeout).map_err(|c| self.refused("wait for", &c))?;
+    pub fn wait(&mut self, timeout: Duration, bell: Option<BorrowedFd<'_>>) -> Result<bool> {
+        let events =
+            poll(self.fd.as_fd(), bell, timeout).map_err(|c| self.refused("wait for", &c))?;
         if events & libc::POLLIN != 0 {
             return Ok(true);
         }

@@ -2,7 +2,7 @@
 //! open, and tells when that goes down or away. For sources that do not receive by a socket.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::socket;
@@ -53,11 +53,15 @@ impl Watch {
     ///
     /// # Errors
     /// If the kernel does not say.
-    pub(crate) fn wait(&self, timeout: Duration) -> Result<Option<Error>> {
+    pub(crate) fn wait(
+        &self,
+        timeout: Duration,
+        bell: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Error>> {
         let refused = |cause: &io::Error| {
             refused(format!("wait for {}", self.interface), &self.interface, cause)
         };
-        let events = poll(self.fd.as_fd(), timeout).map_err(|cause| refused(&cause))?;
+        let events = poll(self.fd.as_fd(), bell, timeout).map_err(|cause| refused(&cause))?;
         if events & libc::POLLERR == 0 {
             return Ok(None);
         }
