@@ -1,6 +1,6 @@
 //! Which addresses are of local hosts, and which packets come from the host itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -37,13 +37,23 @@ impl LocalNetworks {
 /// Time to live, or hop limit, that hosts send packets with. A router leaves less of it.
 const INITIAL_TTLS: [u8; 3] = [64, 128, 255];
 
+/// Time to live that hosts send to [`SSDP_GROUP`] with: what sockets have for all groups (RFC 1112
+/// section 6.1), and what UPnP 1.1 and 1.0 prescribe (UPnP Device Architecture, section 1.1).
+const SSDP_TTLS: [u8; 3] = [1, 2, 4];
+
+/// Where UPnP looks for devices of a site.
+const SSDP_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(239, 255, 255, 250));
+
 /// Whether packets from `source` to `destination`, which arrived with from `ttl.0` to `ttl.1` to
 /// live, cannot have come through a router: nothing is missing of what hosts begin with; or one of
 /// the addresses is good on one link only, so that no router passes them on (RFC 3927 section 2.7,
-/// RFC 4291 section 2.5.6, RFC 5771 section 4).
+/// RFC 4291 section 2.5.6, RFC 5771 section 4). Likewise what a private address sends to
+/// [`SSDP_GROUP`] with what hosts begin with there.
 #[must_use]
 pub fn is_straight(source: IpAddr, destination: IpAddr, ttl: (u8, u8)) -> bool {
-    let is_whole = ttl.0 == ttl.1 && INITIAL_TTLS.contains(&ttl.0);
+    let is_whole = ttl.0 == ttl.1
+        && (INITIAL_TTLS.contains(&ttl.0)
+            || destination == SSDP_GROUP && is_private(source) && SSDP_TTLS.contains(&ttl.0));
     is_whole || is_of_one_link(source) || is_of_one_link(destination)
 }
 
@@ -60,6 +70,10 @@ pub fn speaks_to_link(source: IpAddr, destination: (IpAddr, u16), ttl: u8) -> bo
     let is_to_many =
         address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     is_to_many && is_straight(source, address, (ttl, ttl)) && (port != MDNS_PORT || ttl == 255)
+}
+
+fn is_private(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.is_private())
 }
 
 fn is_of_one_link(address: IpAddr) -> bool {
@@ -139,7 +153,13 @@ mod tests {
             ("10.0.0.1", "10.0.0.2", (63, 64), false),
             ("10.0.0.1", "10.0.0.2", (1, 1), false),
             ("10.0.0.1", "224.0.0.251", (1, 1), true),
-            ("10.0.0.1", "239.255.255.250", (4, 4), false),
+            ("10.0.0.1", "239.255.255.250", (4, 4), true),
+            ("10.0.0.1", "239.255.255.250", (2, 2), true),
+            ("10.0.0.1", "239.255.255.250", (1, 1), true),
+            ("10.0.0.1", "239.255.255.250", (3, 3), false),
+            ("10.0.0.1", "239.255.255.250", (2, 4), false),
+            ("10.0.0.1", "239.255.255.251", (4, 4), false),
+            ("192.0.2.1", "239.255.255.250", (4, 4), false),
             ("10.0.0.1", "255.255.255.255", (9, 9), true),
             ("fe80::1", "ff05::1", (1, 1), true),
             ("fd00::1", "ff02::fb", (7, 7), true),

@@ -146,6 +146,10 @@ fn who_speaks_to_the_link_is_on_it_with_whatever_address() {
     let (ssdp, host) = (("239.255.255.250", 1_900), ("192.0.2.9", 1_900));
     check(&[datagram(9, host, ssdp, 4, b"")], &[]);
     check(&[datagram(9, host, ssdp, 64, b"")], &["9 192.0.2.9@multicast"]);
+    // With what UPnP says, from an address that is a local host's already.
+    for (ttl, want) in [(4, &["9 10.0.0.9@frame"][..]), (2, &["9 10.0.0.9@frame"]), (3, &[])] {
+        check(&[datagram(9, ("10.0.0.9", 1_900), ssdp, ttl, b"")], want);
+    }
     // It has a name then, too.
     let own = answer("nine.local", [192, 0, 2, 9]);
     let from = ("192.0.2.9", 5_353);
