@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::rr::rdata::SVCB;
+use hickory_proto::rr::rdata::svcb::{SvcParamKey, SvcParamValue};
 use hickory_proto::rr::{RData, Record as WholeRecord};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
 
@@ -73,19 +74,23 @@ fn strings(mut data: &[u8]) -> String {
     {
         let (string, after) = rest.split_at(rest.len().min(length.into()));
         out.push_str(if out.is_empty() { "\"" } else { " \"" });
-        for chunk in string.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                match character {
-                    '"' | '\\' => out.extend(['\\', character]),
-                    _ => out.push(character),
-                }
-            }
-            chunk.invalid().iter().for_each(|&byte| escape(&mut out, byte));
-        }
+        push_characters(&mut out, string);
         out.push('"');
         data = after;
     }
     out
+}
+
+fn push_characters(out: &mut String, string: &[u8]) {
+    for chunk in string.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' | '\\' => out.extend(['\\', character]),
+                _ => out.push(character),
+            }
+        }
+        chunk.invalid().iter().for_each(|&byte| escape(out, byte));
+    }
 }
 
 /// Priority, target and parameters (RFC 9460 section 2.1).
@@ -101,13 +106,45 @@ fn service(message: &[u8], record: &Record) -> Option<String> {
     let target = if target.is_empty() { "." } else { &target };
     let mut out = format!("{} {target}", binding.svc_priority);
     for (key, value) in &binding.svc_params {
-        let value = value.to_string();
-        // A list ends with its separator.
-        let value = value.trim_end_matches(',');
-        let _ =
-            if value.is_empty() { write!(out, " {key}") } else { write!(out, " {key}={value}") };
+        out.push(' ');
+        push_key(&mut out, *key);
+        let value = match value {
+            SvcParamValue::Unknown(value) => characters(&value.0),
+            // A list ends with its separator.
+            known => known.to_string().trim_end_matches(',').to_owned(),
+        };
+        if !value.is_empty() {
+            out.extend(["=", &value]);
+        }
+        if out.len() > NAME_TEXT_BYTES {
+            break;
+        }
     }
     Some(out)
+}
+
+/// A parameter's name, or `key` and its number if it has none (RFC 9460 section 2.1).
+fn push_key(out: &mut String, key: SvcParamKey) {
+    let _ = match u16::from(key) {
+        // RFC 9461 section 5, RFC 9540 section 4.
+        7 => write!(out, "dohpath"),
+        8 => write!(out, "ohttp"),
+        _ => match key {
+            SvcParamKey::Key(number) | SvcParamKey::Unknown(number) => write!(out, "key{number}"),
+            known => write!(out, "{known}"),
+        },
+    };
+}
+
+/// A value of no form that is known, as characters (RFC 9460 appendix A): what would part it from
+/// others is in quotes.
+fn characters(value: &[u8]) -> String {
+    let mut out = String::new();
+    push_characters(&mut out, value);
+    if value.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b';') {
+        return format!("\"{out}\"");
+    }
+    out
 }
 
 #[cfg(test)]
@@ -149,6 +186,11 @@ mod tests {
                 kind::HTTPS,
                 b"\0\x01\0\0\x01\0\x03\x02h2\0\x04\0\x04\xc0\0\x02\x09",
                 "1 . alpn=h2 ipv4hint=192.0.2.9",
+            ),
+            (
+                kind::SVCB,
+                b"\0\x01\0\0\x07\0\x07/q{?dns\0\x08\0\0\x02\x9a\0\x04a \"\xff\xff\0\0\x01b",
+                "1 . dohpath=/q{?dns ohttp key666=\"a \\\"\\255\" key65280=b",
             ),
             (99, b"\x01\xff", "\\# 2 01ff"),
         ] {
