@@ -27,7 +27,18 @@ pub(super) const GOOGLE_T051: u32 = 0x5430_3531;
 /// Whether a datagram may begin a connection of a version that is known, in constant time.
 pub(crate) fn may_begin(datagram: &[u8]) -> bool {
     let Some(version) = version(datagram) else { return false };
-    is_known(version) && matches!(kind(datagram[0], version), Kind::Initial)
+    let is_initial =
+        |packet: &[u8]| packet.first().is_some_and(|&first| kind(first, version) == Kind::Initial);
+    if !is_known(version) {
+        return false;
+    }
+    match kind(datagram[0], version) {
+        Kind::Initial => true,
+        // Data that the client sends at once stands behind the Initial packet as a rule, but need
+        // not (RFC 9000 section 12.2).
+        Kind::ZeroRtt => next(datagram).is_some_and(|(_, behind)| is_initial(behind)),
+        _ => false,
+    }
 }
 
 /// Whether that may be so, by the first bytes of the flags and the version: without a branch, as what
@@ -41,8 +52,10 @@ pub(crate) fn seems_to_begin(datagram: &[u8]) -> bool {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Initial,
-    /// 0-RTT or Handshake: with a length.
-    Other,
+    /// The client's data before the handshake: with a length.
+    ZeroRtt,
+    /// With a length too.
+    Handshake,
     /// It takes the rest of the datagram.
     Retry,
 }
@@ -52,8 +65,9 @@ fn kind(first: u8, version: u32) -> Kind {
     let bits = if version == VERSION_2 { bits.wrapping_sub(1) & 3 } else { bits };
     match bits {
         0 => Kind::Initial,
-        3 => Kind::Retry,
-        _ => Kind::Other,
+        1 => Kind::ZeroRtt,
+        2 => Kind::Handshake,
+        _ => Kind::Retry,
     }
 }
 

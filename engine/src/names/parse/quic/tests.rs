@@ -127,6 +127,13 @@ fn packets_of_the_documents() {
         let packet = protected(&keys.client, version, &ID, 2, &content);
         assert!(packet.starts_with(&bytes(head)) && packet.ends_with(&bytes(tag)));
         assert!(may_begin(&packet));
+        // Data that the client sends at once may stand before it.
+        let first = if version == VERSION_2 { 0xe3 } else { 0xd3 };
+        let early =
+            [&[first][..], &version.to_be_bytes(), &[8], &ID, &[0, 0x40, 20], &[0x5a; 20]].concat();
+        let both = [&early[..], &packet].concat();
+        assert!(may_begin(&both) && !may_begin(&early) && !may_begin(&early[..20]));
+        assert_eq!(Quic::default().read(&both).facts[0], name("example.com"));
         let mut quic = Quic::default();
         let facts = quic.read(&packet).facts;
         assert_eq!(facts[..2], [name("example.com"), FlowFact::Alpn("alpn".into())]);
