@@ -117,6 +117,7 @@ SERVICES = {
 APPLICATIONS = {
     "dns": "dns", "mdns": "mdns", "dhcp": "dhcp", "ssh": "ssh", "smtp": "smtp", "imap": "imap",
     "pop3": "pop3", "ftp": "ftp", "http": "http", "tls": "tls", "https": "tls", "quic": "quic",
+    "gquic": "quic",
 }
 
 
@@ -126,6 +127,8 @@ def seen(ours):
 
 def services(ours):
     service = SERVICES.get(seen(ours))
+    if seen(ours) == "gquic":
+        return None
     if is_tls(ours) and service not in ("ssl", "dns", "dhcp", "ssh"):
         return service + ",ssl" if service else "ssl"
     return service

@@ -92,7 +92,8 @@ impl Picked {
 
     /// Whether it is known that there was QUIC in it: else only over UDP do flows say what TLS says.
     pub(super) fn is_quic(&self) -> bool {
-        self.app_seen() == Some("quic") || self.protocol == Some(17) && self.has_tls()
+        matches!(self.app_seen(), Some("quic" | "gquic"))
+            || self.protocol == Some(17) && self.has_tls()
     }
 
     /// Whether it is known that there was TLS in it, in QUIC or not.

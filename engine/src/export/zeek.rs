@@ -110,7 +110,7 @@ fn service(record: &Picked) -> Option<&'static str> {
         Some("ftp") => or_in_tls("ftp", "ftp,ssl"),
         Some("http") => or_in_tls("http", "http,ssl"),
         Some("tls" | "https") => Some("ssl"),
-        Some("dhcpv6" | "ssdp") => None,
+        Some("dhcpv6" | "ssdp" | "gquic") => None,
         // Of other programs' records what else they say.
         _ if record.is_quic() => or_in_tls("quic", "quic,ssl"),
         _ if record.has_tls() => Some("ssl"),
@@ -329,6 +329,7 @@ mod tests {
             ("ftp", Some("ftp"), Some("ftp,ssl")),
             ("https", Some("ssl"), Some("ssl")),
             ("quic", Some("quic"), Some("quic,ssl")),
+            ("gquic", None, None),
             ("ssdp", None, None),
         ] {
             let is = [None, Some("TLSv1.3")].map(|tls| of(app, "payload", tls));

@@ -15,6 +15,8 @@ pub enum App {
     Https,
     /// QUIC.
     Quic,
+    /// Google's QUIC, as it was before it had the handshake of TLS.
+    Gquic,
     /// HTTP/1.
     Http,
     /// DNS.
@@ -44,10 +46,11 @@ pub enum App {
 }
 
 impl App {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Tls,
         Self::Https,
         Self::Quic,
+        Self::Gquic,
         Self::Http,
         Self::Dns,
         Self::Mdns,
@@ -76,6 +79,7 @@ impl App {
             Self::Tls => "tls",
             Self::Https => "https",
             Self::Quic => "quic",
+            Self::Gquic => "gquic",
             Self::Http => "http",
             Self::Dns => "dns",
             Self::Mdns => "mdns",

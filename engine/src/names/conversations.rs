@@ -323,7 +323,7 @@ impl Conversations {
     fn quic(&mut self, payload: &Payload<'_>, found: &mut Vec<Finding>) {
         if !self.flows.contains_key(&payload.key) && !quic::may_begin(payload.bytes) {
             if let Some(name) = quic::of_google(payload.bytes) {
-                found.extend([name, FlowFact::App(App::Quic)].map(Finding::Flow));
+                found.extend([name, FlowFact::App(App::Gquic)].map(Finding::Flow));
             }
             return;
         }

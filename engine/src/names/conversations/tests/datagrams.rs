@@ -60,7 +60,7 @@ fn quic_is_known_by_its_beginning() {
 
     let mut old =
         b"\x0d\x01\x02\x03\x04\x05\x06\x07\x08Q025\x01CHLO\x01\0\0\0SNI\0\x05\0\0\0a.org".to_vec();
-    let said = [FlowFact::GquicSni("a.org".into()), FlowFact::App(App::Quic)];
+    let said = [FlowFact::GquicSni("a.org".into()), FlowFact::App(App::Gquic)];
     assert_eq!(flow.see(FROM_CLIENT, 0, &old), said.map(Finding::Flow));
     old[9] = b'R';
     assert_eq!(flow.see(FROM_CLIENT, 0, &old), []);
