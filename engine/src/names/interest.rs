@@ -10,6 +10,7 @@ use crate::limits::{COPIED_BYTES, NAME_LOOKS, NAME_PAYLOADS, STREAM_PARTS, STREA
 
 /// Well-known ports of what parsers read.
 pub(super) mod port {
+    pub(crate) const SSH: u16 = 22;
     pub(crate) const DNS: u16 = 53;
     pub(crate) const DHCP_SERVER: u16 = 67;
     pub(crate) const DHCP_CLIENT: u16 = 68;
@@ -24,7 +25,6 @@ pub(super) mod port {
     /// may have been overtaken by what follows it.
     #[inline]
     pub(super) fn is_likely(port: u16) -> bool {
-        const SSH: u16 = 22;
         let is_of_http = matches!(port, 80 | 3_128 | 8_000 | 8_008 | 8_080 | 8_081 | 8_088 | 8_888);
         port == SSH || is_of_http || is_of_tls(port)
     }
@@ -214,6 +214,7 @@ fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> b
     }
     match beginning(bytes) {
         Some(_) => true,
+        None if from == port::SSH && ssh::is_behind_lines(bytes) => true,
         None if bytes.len() < BEGINNING_BYTES => nth_payload == 0,
         None => !is_next && (port::is_likely(from) || port::is_likely(to)),
     }
@@ -319,6 +320,9 @@ mod tests {
         assert!(tcp(b"\r\nGET / HTTP/1.1", 0) && !tcp(b"\r\nGE", 0) && !tcp(b"\r\nhello", 0));
         assert!(tcp(b"G", 0) && !tcp(b"G", 1), "too little to tell");
         assert!(!tcp(b"HTTP/1.1 200 OK", 0));
+        let lines = b"Welcome\r\nSSH-2.0-x\r\n";
+        assert!(!tcp(lines, 0) && wants(TCP, [22, 40_000], lines, 0, true));
+        assert!(!wants(TCP, [22, 40_000], &lines[..9], 0, true));
         for greeting in [b"220 mail", b"* OK hi ", b"+OK hi  ", b"EHLO me ", b"AUTH TLS"] {
             assert!(tcp(greeting, 0) && !tcp(greeting, 2));
             assert_eq!(follow_ups(greeting), 0);

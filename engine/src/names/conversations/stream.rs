@@ -176,7 +176,7 @@ impl Stream {
             let (mut goes_on_at, mut refused) = (None, None);
             let (has_begun, read) = match self.pieces.run(idx) {
                 run if run.is_empty() => continue,
-                run => match beginning(&run) {
+                run => match begins(&run, payload) {
                     Some(Beginning::Greeting) => {
                         let app = greeting::read(&run, ports(payload)).map(FlowFact::App);
                         found.extend(app.map(Finding::Flow));
@@ -251,7 +251,7 @@ impl Stream {
     fn read_beginning(&self, payload: &Payload<'_>) -> Option<Vec<Finding>> {
         (0..self.pieces.parts()).find_map(|idx| {
             let run = self.pieces.run(idx);
-            match read(beginning(&run)?, &run, true, payload) {
+            match read(begins(&run, payload)?, &run, true, payload) {
                 Read::Done(facts) if facts.len() > 1 => Some(facts),
                 _ => None,
             }
@@ -368,6 +368,13 @@ fn behind(beginning: Beginning, run: &[u8]) -> Option<usize> {
         Beginning::Http => http::passed_on_from(run),
         Beginning::Proxy => match proxy::header_bytes(run) {
             Read::Done(length) => Some(length),
+/// What a direction begins with. What stands behind other lines is looked for only where a server
+/// may send them.
+fn begins(run: &[u8], payload: &Payload<'_>) -> Option<Beginning> {
+    let is_behind_lines = || ports(payload)[0] == port::SSH && ssh::is_behind_lines(run);
+    beginning(run).or_else(|| is_behind_lines().then_some(Beginning::Ssh))
+}
+
             _ => None,
         },
         _ => None,

@@ -202,6 +202,18 @@ fn check_row(segments: &[(u64, u32, usize)], want: &[usize], gaps: u64) {
             found.as_dns().and_then(|it| it.question.as_ref()) == Some(&("a.org".into(), 1))
         };
         assert!(found.iter().all(is_question), "{found:?}");
+    // Behind other lines, which servers may send (RFC 4253 section 4.2).
+    let lines = b"Welcome\r\nto this host\r\nSSH-2.0-OpenSSH_9.9\r\n";
+    for (port, want) in [(22, 1), (2_222, 0)] {
+        for (head, tail) in [0, 5].map(|rest| lines.split_at(lines.len() - rest)) {
+            let mut flow = Flow::new(TCP, port);
+            let mut found = flow.see(FROM_SERVER, 5, head);
+            let sequence = 5 + u32::try_from(head.len()).unwrap();
+            found.extend(flow.see(FROM_SERVER, sequence, tail));
+            let is_hint = |finding: &&Finding| matches!(finding, Finding::Host(_));
+            assert_eq!(found.iter().filter(is_hint).count(), want, "{} bytes", head.len());
+        }
+    }
         found.len()
     };
     let got: Vec<_> = segments.iter().map(&mut see).collect();
