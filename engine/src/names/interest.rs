@@ -335,6 +335,19 @@ mod tests {
         };
         assert_eq!([9, 40, 70, 300, 511].map(hello), [15, 12, 7, FOLLOW_UPS, FOLLOW_UPS]);
         assert_eq!(follow_ups(b"\x16\x03\x03\x02\x00\x02\x00\x01\xf7"), FOLLOW_UPS, "a server");
+        let server = |segment: usize, hello: &[u8]| {
+            let certificate = [&b"\x0b\0\x20\x09\0\x20\x06\0\x20\0"[..], &[0; 8_000]].concat();
+            follow_ups(&[hello, &certificate].concat()[..segment])
+        };
+        let hello = |[high, low]: [u8; 2]| {
+            [&[22, 3, 3, high, low, 2, 0, 0, 0x28, 3, 3], &[0; 38][..]].concat()
+        };
+        let (alone, together) =
+            ([&hello([0, 44])[..], b"\x16\x03\x03\x20\x0d"].concat(), hello([0x20, 0x39]));
+        for hello in [&alone, &together] {
+            let pieces = [58, 536, 1_400, 2_800, 4_096].map(|bytes| server(bytes, hello));
+            assert_eq!(pieces, [FOLLOW_UPS, 15, 5, FOLLOW_UPS, FOLLOW_UPS]);
+        }
         assert_eq!(follow_ups(b"GET / HTTP/1.1\r\n"), 15);
         for whole in
             [&b"\x16\x03\x01\0\x04\x01\0\0\0"[..], b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n"]

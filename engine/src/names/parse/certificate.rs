@@ -2,7 +2,7 @@
 //! for whom it is (RFC 5280). x509-parser takes it apart, and of its extensions only that with
 //! names. Nothing is verified: it says what the server claims.
 
-use x509_parser::asn1_rs::{FromDer as _, Tag};
+use x509_parser::asn1_rs::{Any, FromDer as _, Header, Tag};
 use x509_parser::certificate::X509CertificateParser;
 use x509_parser::extensions::{GeneralName, SubjectAlternativeName};
 use x509_parser::nom::Parser as _;
@@ -11,7 +11,7 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 use super::text::{bounded, escape, text};
 use super::{Read, be24};
-use crate::limits::{NAME_TEXT_BYTES, STREAM_BYTES};
+use crate::limits::NAME_TEXT_BYTES;
 use crate::names::FlowFact;
 
 /// Type of the message.
@@ -29,10 +29,40 @@ pub(crate) fn leaf(bytes: &[u8]) -> Read<&[u8]> {
         return Read::No;
     }
     let (Some(list), Some(leaf)) = (be24(bytes, 4), be24(bytes, 7)) else { return Read::More };
-    if leaf == 0 || leaf + 3 > list || list + 3 != message || HEADER + leaf > STREAM_BYTES {
+    if leaf == 0 || leaf + 3 > list || list + 3 != message {
         return Read::No;
     }
     bytes.get(HEADER..HEADER + leaf).map_or(Read::More, Read::Done)
+}
+
+/// How much of the message that begins `bytes` its first certificate ends with.
+pub(crate) fn leaf_end(bytes: &[u8]) -> Option<usize> {
+    let is_certificate = bytes.first() == Some(&CERTIFICATE);
+    be24(bytes, 7).filter(|_| is_certificate).map(|leaf| HEADER + leaf)
+}
+
+/// For whom the first certificate is of the message that begins `bytes` and is cut: its subject,
+/// which stands before all that makes a certificate long. Not its name, as other ones may stand in
+/// what is missing.
+pub(crate) fn facts_of_cut(bytes: &[u8]) -> Vec<FlowFact> {
+    let subject = bytes.get(HEADER..).and_then(subject_of_cut);
+    let shown = subject.map(|subject| shown(&subject)).filter(|subject| !subject.is_empty());
+    shown.map(FlowFact::CertSubject).into_iter().collect()
+}
+
+/// The subject of a certificate of which only the first bytes need be there (RFC 5280 section 4.1):
+/// behind version, serial number, signature, issuer and validity.
+fn subject_of_cut(der: &[u8]) -> Option<X509Name<'_>> {
+    const VERSION: Tag = Tag(0);
+    let (signed, _) = Header::from_der(der).ok()?;
+    let (content, _) = Header::from_der(signed).ok()?;
+    let (mut rest, first) = Any::from_der(content).ok()?;
+    // Version 1 is not said; then the serial number is first.
+    let others = if first.tag() == VERSION { 4 } else { 3 };
+    for _ in 0..others {
+        (rest, _) = Any::from_der(rest).ok()?;
+    }
+    X509Name::from_der(rest).ok().map(|(_, subject)| subject)
 }
 
 /// For whom a certificate is.
@@ -193,8 +223,37 @@ mod tests {
         }
         assert_eq!(leaf(&certificate_message(&[])), Read::No, "none");
         assert_eq!(leaf(b"\x0e\0\0\0"), Read::No, "ServerHelloDone");
-        assert_eq!(leaf(b"\x0b\xff\xff\xff\xff\xff\xfc\xff\xff\xf0"), Read::No, "too long");
+        let endless = b"\x0b\xff\xff\xff\xff\xff\xfc\xff\xff\xf0";
+        assert_eq!(leaf(endless), Read::More, "its beginning says enough");
+        assert_eq!(facts_of_cut(endless), []);
         assert_eq!(leaf(b"\x0b\0\0\x20\0\0\x10\0\0\x05"), Read::No, "lengths that do not fit");
+    }
+
+    #[test]
+    fn the_subject_stands_in_the_beginning_of_a_certificate() {
+        let names: Vec<_> = (0..200).map(|idx| format!("name-{idx}.example")).collect();
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        let cn = utf8("cn.example");
+        let one = made(&names, &[(DnType::CommonName, cn)]);
+        let message = certificate_message(&[&one]);
+        let whole = HEADER + one.len();
+        assert_eq!(leaf_end(&message), Some(whole));
+        assert_eq!([leaf_end(&message[..9]), leaf_end(b"\x0e\0\0\0\0\0\0\0\0\0")], [None; 2]);
+        let subject = [FlowFact::CertSubject("CN=cn.example".into())];
+        let first = (0..whole).find(|&cut| !facts_of_cut(&message[..cut]).is_empty()).unwrap();
+        assert!(first < 250, "{first} bytes");
+        for cut in first..whole {
+            assert_eq!(facts_of_cut(&message[..cut]), subject, "{cut}");
+        }
+        // Without a version, which is the first one's.
+        let old = [
+            &b"\x30\x82\xff\xff\x30\x82\xff\xff\x02\x01\x07\x30\0\x30\0\x30\0"[..],
+            b"\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01a",
+        ]
+        .concat();
+        let old = [&[0; HEADER], &old[..]].concat();
+        assert_eq!(facts_of_cut(&old), [FlowFact::CertSubject("CN=a".into())]);
+        assert_eq!(facts_of_cut(&old[..old.len() - 1]), []);
     }
 
     proptest! {
@@ -211,11 +270,13 @@ mod tests {
             let _ = facts(&der);
             let _ = facts(&der[..cut.index(der.len())]);
             let _ = leaf(&der);
+            let _ = facts_of_cut(&[&[0; HEADER], &der[..cut.index(der.len())]].concat());
         }
 
         #[test]
         fn whatever_comes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = facts(&bytes);
+            let _ = facts_of_cut(&bytes);
             let _ = leaf(&[&[CERTIFICATE], &bytes[..]].concat());
         }
     }

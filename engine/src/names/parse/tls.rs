@@ -66,9 +66,11 @@ fn with_certificate(
         return Read::Done(facts);
     }
     let end = MESSAGE_HEADER + be24(content, 1).unwrap_or_default();
-    match certificate::leaf(content.get(end..).unwrap_or_default()) {
+    let message = content.get(end..).unwrap_or_default();
+    match certificate::leaf(message) {
         Read::Done(leaf) => facts.extend(certificate::facts(leaf)),
         Read::More if !is_last => return Read::Part(facts),
+        Read::More => facts.extend(certificate::facts_of_cut(message)),
         _ => {}
     }
     Read::Done(facts)
@@ -113,13 +115,21 @@ pub(crate) fn is_hello(stream: &[u8]) -> bool {
     matches!(stream, [HANDSHAKE, 3, _, _, _, CLIENT_HELLO | SERVER_HELLO, ..])
 }
 
-/// How long the records are that hold the ClientHello which begins `stream`, at least.
+/// How long the records are, at least, that hold the hello which begins `stream`, and behind a
+/// server's its certificate, as far as that has begun. In constant time.
 pub(crate) fn hello_bytes(stream: &[u8]) -> Option<usize> {
-    let content =
-        stream.get(RECORD_HEADER..).filter(|content| content.first() == Some(&CLIENT_HELLO));
-    content
-        .and_then(|content| be24(content, 1))
-        .map(|length| RECORD_HEADER + MESSAGE_HEADER + length)
+    let content = stream.get(RECORD_HEADER..)?;
+    let end = RECORD_HEADER + MESSAGE_HEADER + be24(content, 1)?;
+    match *content.first()? {
+        CLIENT_HELLO => Some(end),
+        SERVER_HELLO => {
+            let record_end = RECORD_HEADER + stream.first_chunk().and_then(of_handshake)?;
+            let begins_record = end == record_end;
+            let at = if begins_record { end + RECORD_HEADER } else { end };
+            stream.get(at..).and_then(certificate::leaf_end).map(|leaf| at + leaf)
+        }
+        _ => None,
+    }
 }
 
 /// Messages of a handshake.

@@ -142,6 +142,16 @@ fn a_certificate_follows_in_more_segments() {
     // What is not there with as many payloads as are copied does not come.
     let parts: Vec<_> = rest[..90].chunks(30).collect();
     check_server(&[&first, parts[0], parts[1], parts[2]], &[&old, &[], &[], &[]], too_long);
+    // But of one that is longer than these its beginning says for whom it is.
+    let parts: Vec<_> = rest[..330].chunks(110).collect();
+    let subject = &named[..1];
+    check_server(&[&first, parts[0], parts[1], parts[2]], &[&old, &[], &[], subject], none);
+    let long = certificate_message(&[&[&der[..], &[0; 20_000]].concat()]);
+    let long = [&first[..], &records(&long, 1 << 14)].concat();
+    let segments: Vec<_> = long.chunks(1_400).take(16).collect();
+    let mut want = vec![&[][..]; 16];
+    (want[0], want[11]) = (&old, subject);
+    check_server(&segments, &want, none);
 }
 
 #[test]
@@ -167,6 +177,18 @@ fn banners_are_hints_of_hosts() {
     let [Finding::Host(hint)] = &found[..] else { panic!("{found:?}") };
     assert_eq!(hint.address, Some([192, 0, 2, 2].into()));
     assert_eq!(hint.fact, HostFact::SshBanner("SSH-2.0-OpenSSH_9.9".into()));
+    // Behind other lines, which servers may send (RFC 4253 section 4.2).
+    let lines = b"Welcome\r\nto this host\r\nSSH-2.0-OpenSSH_9.9\r\n";
+    for (port, want) in [(22, 1), (2_222, 0)] {
+        for (head, tail) in [0, 5].map(|rest| lines.split_at(lines.len() - rest)) {
+            let mut flow = Flow::new(TCP, port);
+            let mut found = flow.see(FROM_SERVER, 5, head);
+            let sequence = 5 + u32::try_from(head.len()).unwrap();
+            found.extend(flow.see(FROM_SERVER, sequence, tail));
+            let is_hint = |finding: &&Finding| matches!(finding, Finding::Host(_));
+            assert_eq!(found.iter().filter(is_hint).count(), want, "{} bytes", head.len());
+        }
+    }
 }
 
 #[test]
@@ -202,18 +224,6 @@ fn check_row(segments: &[(u64, u32, usize)], want: &[usize], gaps: u64) {
             found.as_dns().and_then(|it| it.question.as_ref()) == Some(&("a.org".into(), 1))
         };
         assert!(found.iter().all(is_question), "{found:?}");
-    // Behind other lines, which servers may send (RFC 4253 section 4.2).
-    let lines = b"Welcome\r\nto this host\r\nSSH-2.0-OpenSSH_9.9\r\n";
-    for (port, want) in [(22, 1), (2_222, 0)] {
-        for (head, tail) in [0, 5].map(|rest| lines.split_at(lines.len() - rest)) {
-            let mut flow = Flow::new(TCP, port);
-            let mut found = flow.see(FROM_SERVER, 5, head);
-            let sequence = 5 + u32::try_from(head.len()).unwrap();
-            found.extend(flow.see(FROM_SERVER, sequence, tail));
-            let is_hint = |finding: &&Finding| matches!(finding, Finding::Host(_));
-            assert_eq!(found.iter().filter(is_hint).count(), want, "{} bytes", head.len());
-        }
-    }
         found.len()
     };
     let got: Vec<_> = segments.iter().map(&mut see).collect();
