@@ -51,7 +51,8 @@ pub struct ParserCounters {
     /// Messages that had begun, and were forgotten as there was no memory for newer ones; and
     /// payloads for which there was none even so: they were read each by itself.
     pub no_room: u64,
-    /// Messages that were longer, or in more pieces, than one flow may have.
+    /// Messages that were longer, or in more pieces, than one flow may have, or in a payload than
+    /// is copied of one, or with more records than are looked at: what was there counts.
     pub too_long: u64,
     /// Messages that had begun, and of which the rest did not come.
     pub unfinished: u64,
@@ -291,10 +292,14 @@ impl Conversations {
         let mut see = |app, is_seen: bool| {
             found.extend(is_seen.then_some(Finding::Flow(FlowFact::App(app))));
         };
-        let hints = match service(ports(payload)) {
+        let service = service(ports(payload));
+        let mut is_too_long = service.is_some() && payload.is_too_long();
+        let hints = match service {
             Some(Service::Dns(service)) => {
                 let message = dns::parse(service, payload.bytes, self.in_detail);
                 self.counters.malformed += u64::from(message.is_none());
+                is_too_long |= message.is_some() && dns::is_too_long(payload.bytes);
+                self.counters.too_long += u64::from(is_too_long);
                 found.extend(message.map(Finding::Dns));
                 return;
             }
@@ -317,6 +322,7 @@ impl Conversations {
             }
             None => return self.quic(payload, found),
         };
+        self.counters.too_long += u64::from(is_too_long);
         found.extend(hints.into_iter().map(Finding::Host));
     }
 

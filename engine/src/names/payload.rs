@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::decode::{Announced, FragmentPlace};
 use crate::flow::{Direction, FlowKey};
+use crate::limits::COPIED_BYTES;
 use crate::time::{Tick, Timestamp};
 
 /// Bytes above the transport header of one packet, or what a frame without one announces, and where
@@ -52,6 +53,12 @@ impl Payload<'_> {
         bytes: &[],
         wire_bytes: 0,
     };
+
+    /// Whether it is longer than what is copied of one ([`COPIED_BYTES`]), and so is not all here.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.bytes.len() >= COPIED_BYTES && self.wire_bytes as usize > self.bytes.len()
+    }
 
     /// Who sent the packet; no address for an announcement.
     #[must_use]

@@ -187,6 +187,8 @@ impl Stream {
                         let read = read(beginning, &run, is_cut, payload);
                         if read == Read::No {
                             refused = why_refused(beginning, &run, is_cut, payload);
+                        } else if payload.is_too_long() && needs_more(beginning, &run, payload) {
+                            refused = Some(Loss::TooLong);
                         }
                         (true, read)
                     }
@@ -196,6 +198,7 @@ impl Stream {
             };
             match read {
                 Read::Done(facts) => {
+                    self.refused = self.refused.or(refused.map(|loss| (loss, false)));
                     let facts = facts.into_iter().skip(self.told);
                     let Some(length) = goes_on_at.filter(|_| passed < PASSED_ON) else {
                         return Some(facts.collect());
@@ -303,6 +306,9 @@ impl Stream {
             let bytes = &rest[2..length.min(rest.len())];
             let message = dns::parse(NameService::Dns, bytes, in_detail);
             is_message = is_part || message.is_some();
+            if message.is_some() && dns::is_too_long(bytes) {
+                loss = loss.or(Some(Loss::TooLong));
+            }
             found.extend(message.map(Finding::Dns));
             at += length;
         }
@@ -323,7 +329,7 @@ impl Stream {
             // A message begins in what was not captured, or none does: that is not known.
             self.lose();
         }
-        loss
+        loss.or(payload.is_too_long().then_some(Loss::TooLong))
     }
 
     /// Since when bytes are missing before some that are held, if there are any.
@@ -362,12 +368,6 @@ impl Stream {
     }
 }
 
-/// How long that is which begins a stream that goes on behind it with something else.
-fn behind(beginning: Beginning, run: &[u8]) -> Option<usize> {
-    match beginning {
-        Beginning::Http => http::passed_on_from(run),
-        Beginning::Proxy => match proxy::header_bytes(run) {
-            Read::Done(length) => Some(length),
 /// What a direction begins with. What stands behind other lines is looked for only where a server
 /// may send them.
 fn begins(run: &[u8], payload: &Payload<'_>) -> Option<Beginning> {
@@ -375,6 +375,12 @@ fn begins(run: &[u8], payload: &Payload<'_>) -> Option<Beginning> {
     beginning(run).or_else(|| is_behind_lines().then_some(Beginning::Ssh))
 }
 
+/// How long that is which begins a stream that goes on behind it with something else.
+fn behind(beginning: Beginning, run: &[u8]) -> Option<usize> {
+    match beginning {
+        Beginning::Http => http::passed_on_from(run),
+        Beginning::Proxy => match proxy::header_bytes(run) {
+            Read::Done(length) => Some(length),
             _ => None,
         },
         _ => None,
@@ -405,6 +411,11 @@ fn read(
         }
     };
     facts.map(|facts| [FlowFact::App(app)].into_iter().chain(facts).map(Finding::Flow).collect())
+}
+
+/// Whether what is there of a message is not all that is read of it.
+fn needs_more(beginning: Beginning, run: &[u8], payload: &Payload<'_>) -> bool {
+    matches!(read(beginning, run, false, payload), Read::More | Read::Part(_))
 }
 
 /// Why what cannot be read of a message is lost, if it surely begins `run`: as it is damaged, or as

@@ -85,6 +85,17 @@ pub(crate) fn parse(service: NameService, bytes: &[u8], in_detail: bool) -> Opti
     })
 }
 
+/// Whether the message in `bytes` has more than the [`DNS_RECORDS`] that are looked at.
+pub(crate) fn is_too_long(bytes: &[u8]) -> bool {
+    let count = |at| be16(bytes, at).map_or(0, usize::from);
+    // Nearly all have few.
+    if count(6) + count(8) + count(10) <= DNS_RECORDS {
+        return false;
+    }
+    let Some(mut message) = Message::open(bytes) else { return false };
+    message.question().is_some() && message.records().count() == DNS_RECORDS
+}
+
 /// Whether `bytes`, which may be cut, can be a message that [`parse`] reads: of nearly all that is
 /// something else on the port of a name service its header says no.
 #[inline]

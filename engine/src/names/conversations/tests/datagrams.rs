@@ -1,7 +1,7 @@
 //! Datagrams, by their ports or by what they begin with.
 
 use super::*;
-use crate::limits::STREAM_PAYLOADS;
+use crate::limits::{COPIED_BYTES, DNS_RECORDS, STREAM_PAYLOADS};
 use crate::names::App;
 
 const UDP: u8 = protocol::UDP;
@@ -40,6 +40,42 @@ fn ports_say_which_service_it_is() {
     let [app, Finding::Host(hint)] = &found[..] else { panic!("{found:?}") };
     assert_eq!(*app, Finding::Flow(FlowFact::App(App::Ssdp)));
     assert_eq!(hint.address, Some([192, 0, 2, 2].into()));
+}
+
+/// Of those what is there counts, and that there was more is counted.
+#[test]
+fn messages_of_a_name_service_that_are_too_long_are_counted() {
+    let few = DNS_RECORDS;
+    for (records, claimed, longer_by, want) in [
+        (few, few, 0, 0),
+        (few + 44, few + 44, 0, 1),
+        (1, few + 44, 0, 0),
+        (1, few, 0, 0),
+        (200, 400, 5_000, 1),
+        (few + 1, 400, 5_000, 1),
+    ] {
+        let claimed = u16::try_from(claimed).unwrap().to_be_bytes();
+        let header = [b"\x12\x34\x84\0\0\0".as_slice(), &claimed, b"\0\0\0\0"].concat();
+        let record = b"\0\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01";
+        let mut message = [&header[..], &record.repeat(records)].concat();
+        message.resize(if longer_by > 0 { COPIED_BYTES } else { message.len() }, 0);
+        for protocol in [UDP, protocol::TCP] {
+            let mut flow = Flow::new(protocol, 53);
+            let length = u16::try_from(message.len() + longer_by as usize).unwrap();
+            let mut bytes = message.clone();
+            if protocol == protocol::TCP {
+                bytes = [&length.to_be_bytes()[..], &message].concat();
+            }
+            let found = flow.see_cut(FROM_SERVER, 0, &bytes, longer_by);
+            assert!(matches!(found[..], [Finding::Dns(_)]), "{records}");
+            let want = ParserCounters { too_long: want, ..Default::default() };
+            assert_eq!(flow.conversations.counters(), want, "{records} of {claimed:?}");
+        }
+    }
+    // What captures leave of a packet is no bound of ours.
+    let mut flow = Flow::new(UDP, 53);
+    flow.see_cut(FROM_SERVER, 0, ANSWER, 5_000);
+    assert_eq!(flow.conversations.counters(), ParserCounters::default());
 }
 
 #[test]

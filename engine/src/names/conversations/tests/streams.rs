@@ -154,6 +154,31 @@ fn a_certificate_follows_in_more_segments() {
     check_server(&segments, &want, none);
 }
 
+/// Of what is longer than what is copied of a payload.
+#[test]
+fn what_is_not_copied_is_counted_where_it_is_missing() {
+    let hello = |padding: usize| {
+        let padding = extension(21, &vec![0; padding]);
+        records(
+            &client_hello(&[0x1301], &[crate::names::parse::sample::server_name("a.org"), padding]),
+            1 << 14,
+        )
+    };
+    let request = [b"POST / HTTP/1.1\r\nHost: a.org\r\n\r\n".as_slice(), &[b'x'; 9_000]].concat();
+    let head = format!("GET / HTTP/1.1\r\nHost: a.org\r\nCookie: {}\r\n\r\n", "x".repeat(9_000));
+    for (message, want) in
+        [(&hello(9_000)[..], 1), (&hello(100), 0), (&request, 0), (head.as_bytes(), 1)]
+    {
+        let mut flow = Flow::new(TCP, 443);
+        let copied = message.len().min(crate::limits::COPIED_BYTES);
+        let missing = u32::try_from(message.len() - copied).unwrap();
+        let found = flow.see_cut(FROM_CLIENT, 0, &message[..copied], missing);
+        assert_eq!(sni(&found).or(host(&found)), Some("a.org"));
+        let want = ParserCounters { too_long: want, ..Default::default() };
+        assert_eq!(flow.conversations.counters(), want, "{} bytes", message.len());
+    }
+}
+
 #[test]
 fn a_request_counts_once() {
     let mut flow = Flow::new(TCP, 8_080);
