@@ -138,7 +138,8 @@ impl Stream {
             let says_nothing = facts.len() <= usize::from(!is_short);
             found.extend(facts);
             self.close();
-            let is_too_long = says_nothing && (is_full || is_short);
+            // It is read as it is, since it did not fit.
+            let is_too_long = is_full || says_nothing && is_short;
             return is_too_long.then_some(Loss::TooLong).or(refused);
         }
         if !is_last {

@@ -151,7 +151,7 @@ fn a_certificate_follows_in_more_segments() {
     let segments: Vec<_> = long.chunks(1_400).take(16).collect();
     let mut want = vec![&[][..]; 16];
     (want[0], want[11]) = (&old, subject);
-    check_server(&segments, &want, none);
+    check_server(&segments, &want, too_long);
 }
 
 /// Of what is longer than what is copied of a payload.
