@@ -103,7 +103,8 @@ impl Payloads {
         let place = || FragmentPlace::find(packet, frame, payload);
         let fragment = Picks::is_joined(packet).then(place).flatten();
         let captured = captured(packet, frame, payload);
-        let is_taken = self.sender.push_fragment(packet, captured, fragment);
+        let begins_at = self.picks.begins_at();
+        let is_taken = self.sender.push_part(packet, captured, fragment, begins_at);
         self.note(is_taken)
     }
 

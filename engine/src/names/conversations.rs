@@ -137,6 +137,8 @@ impl Conversation {
     /// How long it is remembered.
     fn life_ns(&self) -> u64 {
         match &self.kind {
+            // A client may ask again on a connection long after an answer.
+            Kind::Tcp(streams) if streams.iter().any(Stream::is_in_step) => CONVERSATION_IDLE_NS,
             Kind::Tcp(streams) if streams.iter().all(Stream::is_waiting) => OVERTAKEN_NS,
             _ => CONVERSATION_IDLE_NS,
         }

@@ -54,6 +54,7 @@ struct Head {
     macs: [Option<[u8; 6]>; 2],
     ttl: u8,
     sequence: Option<u32>,
+    begins_at: Option<u32>,
     fragment: Option<FragmentPlace>,
     /// Where its bytes end in the chunk.
     end: usize,
@@ -153,15 +154,17 @@ impl PayloadSender {
     /// Copies what was captured of a packet's payload, up to [`COPIED_BYTES`]. False if there is
     /// no room.
     pub fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
-        self.push_fragment(packet, captured, None)
+        self.push_part(packet, captured, None, None)
     }
 
-    /// The same, up to [`CHUNK_BYTES`] of a fragment that is to be joined with others.
-    pub fn push_fragment(
+    /// The same, up to [`CHUNK_BYTES`] of a fragment that is to be joined with others; and with
+    /// where its direction [begins](Payload::begins_at).
+    pub fn push_part(
         &mut self,
         packet: &Packet,
         captured: &[u8],
         fragment: Option<FragmentPlace>,
+        begins_at: Option<u32>,
     ) -> bool {
         let head = Head {
             announced: None,
@@ -173,6 +176,7 @@ impl PayloadSender {
             macs: packet.macs.get(),
             ttl: packet.ttl,
             sequence: packet.tcp.is_there().then(|| packet.tcp.payload_sequence()),
+            begins_at,
             fragment,
             end: 0,
             wire_bytes: packet.payload_bytes,
@@ -198,6 +202,7 @@ impl PayloadSender {
             macs: announcement.macs,
             ttl: 0,
             sequence: None,
+            begins_at: None,
             fragment: None,
             end: 0,
             wire_bytes: u32::try_from(announcement.bytes.len()).unwrap_or(u32::MAX),
@@ -303,6 +308,7 @@ impl PayloadReceiver {
             macs: head.macs,
             ttl: head.ttl,
             sequence: head.sequence,
+            begins_at: head.begins_at,
             fragment: head.fragment,
             bytes: &chunk.bytes[start..head.end],
             wire_bytes: head.wire_bytes,

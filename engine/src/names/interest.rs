@@ -21,21 +21,6 @@ pub(super) mod port {
     pub(crate) const SSDP: u16 = 1_900;
     pub(crate) const MDNS: u16 = 5_353;
     pub(crate) const LLMNR: u16 = 5_355;
-    /// Where a connection's first payload is likely to begin a message; so if it does not, that
-    /// may have been overtaken by what follows it.
-    #[inline]
-    pub(super) fn is_likely(port: u16) -> bool {
-        let is_of_http = matches!(port, 80 | 3_128 | 8_000 | 8_008 | 8_080 | 8_081 | 8_088 | 8_888);
-        port == SSH || is_of_http || is_of_tls(port)
-    }
-
-    /// Where TLS begins with the first byte.
-    #[inline]
-    fn is_of_tls(port: u16) -> bool {
-        matches!(port, HTTPS | 465 | 563 | 636 | 853 | 989 | 990 | 992 | 993 | 994 | 995)
-            || matches!(port, 3_269 | 4_443 | 5_061 | 5_223 | 5_671 | 6_514 | 6_697)
-            || matches!(port, 8_443 | 8_883 | 9_443)
-    }
 }
 
 /// Payloads of a direction within which its first may come, having been overtaken.
@@ -105,6 +90,12 @@ pub fn follow_ups(bytes: &[u8]) -> u8 {
 #[inline]
 pub(super) fn is_last_beginning(bytes: &[u8]) -> bool {
     matches!(beginning(bytes), Some(Beginning::Tls | Beginning::Ssh))
+}
+
+/// Whether these bytes greet, and a handshake may follow.
+#[inline]
+pub(super) fn is_greeting(bytes: &[u8]) -> bool {
+    matches!(beginning(bytes), Some(Beginning::Greeting))
 }
 
 fn udp(ports: [u16; 2], bytes: &[u8], nth_payload: u32) -> bool {
@@ -216,7 +207,7 @@ fn tcp([from, to]: [u16; 2], bytes: &[u8], nth_payload: u32, is_next: bool) -> b
         Some(_) => true,
         None if from == port::SSH && ssh::is_behind_lines(bytes) => true,
         None if bytes.len() < BEGINNING_BYTES => nth_payload == 0,
-        None => !is_next && (port::is_likely(from) || port::is_likely(to)),
+        None => !is_next,
     }
 }
 
@@ -309,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_says_names_is_wanted() {
-        let tcp = |bytes: &[u8], nth| wants(TCP, [40_000, 9_999], bytes, nth, false);
+        let tcp = |bytes: &[u8], nth| wants(TCP, [40_000, 9_999], bytes, nth, true);
         assert!(tcp(b"\x16\x03\x01\x02\x00\x01", 0) && tcp(b"\x16\x03\x03\x02\x00\x01", 15));
         assert!(!tcp(b"\x16\x03\x01\x02\x00\x01", 16));
         assert!(tcp(b"\x15\x03\x03\0\x02\x01\x70", 0) && !tcp(b"\x15\x03\x03\0\x02\x02\x28", 0));
@@ -359,7 +350,8 @@ mod tests {
         assert_eq!([proxied(b""), proxied(b"GET / HTTP/1.1\r\n\r\n")], [0; 2]);
         assert_eq!([proxied(b"\x16\x03\x01\x02"), follow_ups(b"PROXY TCP4")], [FOLLOW_UPS; 2]);
         assert!(tcp(b"PROXY TCP4 ", 0) && tcp(b"\r\n\r\n\0\r\nQUIT\n", 0));
-        assert!(wants(TCP, [443, 40_000], b"overtaken", 1, false), "a port of TLS");
+        assert!(wants(TCP, [8_444, 40_000], b"overtaken", 1, false), "on any port");
+        assert!(!wants(TCP, [8_444, 40_000], b"overtaken", 2, false), "too late");
         assert!(!wants(TCP, [443, 40_000], b"it follows", 1, true));
         assert!(wants(TCP, [40_000, 53], b"\0\x20", 100, true));
         let udp = |ports, bytes: &[u8]| wants(UDP, ports, bytes, 0, false);

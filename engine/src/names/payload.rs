@@ -29,6 +29,9 @@ pub struct Payload<'a> {
     pub ttl: u8,
     /// TCP: the sequence number of the first of `bytes`. Else `None`.
     pub sequence: Option<u32>,
+    /// TCP: the sequence number that its direction begins with, behind its SYN: said with the first
+    /// payload that came of it, which may have overtaken others.
+    pub begins_at: Option<u32>,
     /// Where it stands in its datagram, of a fragment that is joined with others.
     pub fragment: Option<FragmentPlace>,
     /// The payload, as far as it was captured and copied.
@@ -49,6 +52,7 @@ impl Payload<'_> {
         macs: [None; 2],
         ttl: 0,
         sequence: None,
+        begins_at: None,
         fragment: None,
         bytes: &[],
         wire_bytes: 0,

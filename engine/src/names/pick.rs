@@ -5,7 +5,8 @@
 //! that began last, until enough of one was looked at: from then on its payloads are not touched.
 //! Of others the first bytes are looked at, and if they begin nothing, that is all. Of a payload
 //! that follows what came before it, back to the SYN, it is known that it has overtaken nothing: if
-//! it begins nothing it is not copied on a guess. Most answers of servers are such.
+//! it begins nothing it is not copied on a guess. Most answers of servers are such. What repeats
+//! what came before it, a retransmission or a second copy from a mirror port, is not copied again.
 //!
 //! The memory of that is a small direct-mapped cache beside the decoder, and not a mark in the
 //! flow's slot: with several workers or queues the bytes are where the decoder is, and the slot
@@ -22,16 +23,23 @@ use crate::decode::Packet;
 use crate::flow::protocol::{ICMPV6, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::flow::{Direction, PortKind};
-use crate::limits::{LONE_FRAGMENTS, NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES};
+use crate::limits::{
+    LONE_FRAGMENTS, NAME_LOOKS, NAME_PAYLOADS, PICK_HASHES, PICK_PLACES, STREAM_BYTES,
+};
 use crate::names::interest::{
-    OVERTAKEN, Service, beginning, follow_ups, is_last_beginning, may_begin, may_want_datagram,
-    port, service, wants,
+    OVERTAKEN, Service, beginning, follow_ups, is_greeting, is_last_beginning, may_begin,
+    may_want_datagram, port, service, wants,
 };
 use crate::time::{SECOND_NS, Tick};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two() && PICK_PLACES <= 1 << 16);
 const _: () = assert!(PICK_HASHES.is_power_of_two() && PICK_HASHES <= 1 << 16);
-const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < Place::ALWAYS as u32);
+const _: () = assert!(NAME_LOOKS < Place::DONE as u32 && NAME_PAYLOADS < Place::GREETED as u32);
+
+/// So far behind what came last a payload may repeat something: more is kept of no stream.
+#[expect(clippy::cast_possible_truncation, reason = "asserted")]
+const REPEATED: i16 = STREAM_BYTES as i16;
+const _: () = assert!(STREAM_BYTES < i16::MAX as usize);
 
 /// One direction of a TCP flow.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +51,10 @@ struct Place {
     /// Where it goes on: the lower bits of the sequence number, as more of them would make this
     /// larger.
     next: u16,
-    /// Payloads that were looked at.
+    /// Payloads that were looked at; one more, if the SYN was not.
     seen: u8,
     /// Payloads that follow one that was wanted, and are copied whatever they are; or
-    /// [`Place::ALWAYS`].
+    /// [`Place::ALWAYS`], or [`Place::GREETED`].
     left: u8,
 }
 
@@ -57,6 +65,8 @@ pub struct Picks {
     /// By hash, of how many directions a payload is expected that is wanted whatever it begins
     /// with: of its flow it may be. What has reached the largest count stays there.
     expected: Box<[u8; PICK_HASHES]>,
+    /// Where the direction of the last payload that was looked at begins, if that is its first.
+    begins_at: Option<u32>,
     malformed: u64,
     /// A second of packet time, and how many later fragments in it had no ports.
     lone: (Tick, u32),
@@ -68,6 +78,7 @@ impl Default for Picks {
         Self {
             places: Box::new([Place::NONE; _]),
             expected: Box::new([0; _]),
+            begins_at: None,
             malformed: 0,
             lone: (0, 0),
             lone_refused: 0,
@@ -106,9 +117,17 @@ impl Picks {
         self.malformed
     }
 
+    /// The sequence number that the direction of the payload that was picked last begins with, if
+    /// it came first of it.
+    #[must_use]
+    pub fn begins_at(&self) -> Option<u32> {
+        self.begins_at
+    }
+
     /// Whether the payload of `packet`, which [may](Self::may_pick) be picked, is to be copied;
     /// `captured` are the bytes of it that were captured.
     pub fn picks(&mut self, packet: &Packet, captured: &[u8]) -> bool {
+        self.begins_at = None;
         match packet.key.protocol() {
             TCP => self.segment(packet, captured),
             UDP if packet.later_fragment => self.later_fragment(packet),
@@ -168,7 +187,9 @@ impl Picks {
         let is_syn = tcp.has(SYN);
         let mut place = self.places[idx];
         if is_syn || place.tag != tag {
-            if !is_syn && beginning(bytes).is_none() && !packet.key.has_port(port::DNS) {
+            // A byte alone only asks whether the other end is there (RFC 9293 section 3.8.4).
+            let is_row = packet.key.has_port(port::DNS) && packet.payload_bytes > 1;
+            if !is_syn && beginning(bytes).is_none() && !is_row {
                 return false;
             }
             place = Place::new(tag, packet, tcp.payload_sequence());
@@ -177,11 +198,24 @@ impl Picks {
             return false;
         }
         // A SYN may have data (RFC 7413).
-        let is_picked = packet.payload_bytes > 0
-            && place.seen != Place::DONE
-            && place.decide(packet, tcp.payload_sequence(), bytes);
+        let is_picked = packet.payload_bytes > 0 && place.seen != Place::DONE && {
+            self.begins_at = place.begins_at(tcp.payload_sequence());
+            place.decide(packet, tcp.payload_sequence(), bytes)
+        };
         self.put(idx, place);
+        if is_picked && place.left == Place::GREETED {
+            self.greet(idx ^ 1, tag);
+        }
         is_picked
+    }
+
+    /// What greets in one direction may go on in a handshake in both, which have their places side
+    /// by side.
+    fn greet(&mut self, idx: usize, tag: u16) {
+        let place = self.places[idx];
+        if place.tag == tag && place.left == 0 && place.seen != Place::DONE {
+            self.put(idx, Place { left: Place::GREETED, ..place });
+        }
     }
 
     fn put(&mut self, idx: usize, place: Place) {
@@ -236,11 +270,15 @@ impl Place {
     const DONE: u8 = u8::MAX;
     /// Payloads left, where each may begin a message.
     const ALWAYS: u8 = u8::MAX;
+    /// The same behind a greeting, where a handshake may begin: what has overtaken others may be of
+    /// that.
+    const GREETED: u8 = Self::ALWAYS - 1;
     const NONE: Self = Self { tag: 0, hash: 0, next: 0, seen: Self::DONE, left: 0 };
 
     fn new(tag: u16, packet: &Packet, sequence: u32) -> Self {
         let left = if packet.key.has_port(port::DNS) { Self::ALWAYS } else { 0 };
-        Self { tag, hash: hash(packet), next: low(sequence), seen: 0, left }
+        let seen = u8::from(!packet.tcp.has(SYN));
+        Self { tag, hash: hash(packet), next: low(sequence), seen, left }
     }
 
     /// Whether its next payload may be wanted though it begins nothing.
@@ -248,23 +286,58 @@ impl Place {
         self.left > 0 || self.seen < OVERTAKEN
     }
 
+    /// How many bytes are missing between what came without a gap and a payload: fewer than none,
+    /// if it repeats some.
+    fn missing(self, sequence: u32) -> i16 {
+        low(sequence).wrapping_sub(self.next).cast_signed()
+    }
+
+    /// Where it begins, before its first payload, if its SYN was seen.
+    fn begins_at(self, sequence: u32) -> Option<u32> {
+        let missing = self.missing(sequence);
+        let is_first = self.seen == 0 && missing >= -REPEATED;
+        is_first.then(|| sequence.wrapping_sub(i32::from(missing).cast_unsigned()))
+    }
+
     fn decide(&mut self, packet: &Packet, sequence: u32, bytes: &[u8]) -> bool {
-        let is_next = self.next == low(sequence);
+        let missing = self.missing(sequence);
+        let new_bytes = i64::from(missing) + i64::from(packet.payload_bytes);
+        let has_begun_before = (-REPEATED..=0).contains(&missing);
+        // Behind a gap `next` stays, and payloads far from it look as if they repeated something.
+        // In a row of messages that goes on for long that may be any; only what asks whether the
+        // other end is there is told by it.
+        let is_repeated = has_begun_before
+            && new_bytes <= 0
+            && (self.left != Self::ALWAYS || packet.payload_bytes == 1 && missing == -1);
+        if is_repeated {
+            return false;
+        }
+        let is_next = has_begun_before && new_bytes > 0;
         if is_next {
             self.next = low(sequence.wrapping_add(packet.payload_bytes));
         }
-        let is_wanted =
-            self.left > 0 || wants(TCP, ports(packet), bytes, self.seen.into(), is_next);
+        let is_wanted = match self.left {
+            0 => wants(TCP, ports(packet), bytes, self.seen.into(), is_next),
+            Self::GREETED => {
+                !is_next || wants(TCP, ports(packet), bytes, self.seen.into(), is_next)
+            }
+            _ => true,
+        };
         let mut has_said_all = false;
         match self.left {
-            0 if is_wanted => {
+            0 | Self::GREETED if is_wanted && is_greeting(bytes) => self.left = Self::GREETED,
+            0 | Self::GREETED if is_wanted => {
                 self.left = follow_ups(bytes);
                 has_said_all = self.left == 0 && is_last_beginning(bytes);
             }
-            0 | Self::ALWAYS => {}
+            0 | Self::GREETED | Self::ALWAYS => {}
             _ => self.left -= 1,
         }
-        let is_over = has_said_all || u32::from(self.seen) + 1 >= NAME_LOOKS && self.left == 0;
+        let has_looked = u32::from(self.seen) + 1 >= NAME_LOOKS;
+        if has_looked && self.left == Self::GREETED {
+            self.left = 0;
+        }
+        let is_over = has_said_all || has_looked && self.left == 0;
         self.seen = if is_over { Self::DONE } else { (self.seen + 1).min(Self::DONE - 1) };
         is_wanted
     }
@@ -445,6 +518,82 @@ mod tests {
         picks(&[(0, 100, REST), (0, 111, REST), (0, 122, HELLO)], &[false, false, true]);
     }
 
+    /// No port is needed for that: where the SYN was seen the gap shows.
+    #[test]
+    fn what_has_overtaken_a_beginning_is_picked_on_any_port() {
+        let syn: (u8, u32, &[u8]) = (SYN, 99, b"");
+        for port in [443, 8_444, 9_001] {
+            check_at(
+                port,
+                &[syn, (0, 106, REST), (0, 100, HELLO), (0, 117, REST)],
+                &[false, true, true, true],
+            );
+        }
+        // Nothing is known of a connection that is under way.
+        check_at(8_444, &[(0, 106, REST), (0, 100, HELLO)], &[false, true]);
+        // Behind a greeting a handshake may begin, and what has overtaken that.
+        let greeting: (u8, u32, &[u8]) = (0, 100, b"220 mail ESMTP\r\n");
+        let words: [(u8, u32, &[u8]); 2] = [(0, 116, REST), (0, 127, REST)];
+        let handshake = [(0, 144, REST), (0, 138, HELLO), (0, 155, REST)];
+        check_at(
+            25,
+            &[&[syn, greeting][..], &words, &handshake].concat(),
+            &[false, true, false, false, true, true, true],
+        );
+    }
+
+    /// A retransmission, or a mirror port that sends what comes and what goes.
+    #[test]
+    fn what_repeats_what_came_is_not_picked_and_leaves_room_for_what_follows() {
+        let mut segments: Vec<(u8, u32, &[u8])> = vec![(SYN, 99, b""), (0, 100, HELLO)];
+        segments.extend((0..3).map(|n| (0, 106 + 11 * n, REST)));
+        let segments: Vec<_> = segments.into_iter().flat_map(|segment| [segment; 2]).collect();
+        let want = [[false; 2], [true, false], [true, false], [true, false], [true, false]];
+        check_at(443, &segments, want.as_flattened());
+        // Some of it is new.
+        let more = [(SYN, 99, &b""[..]), (0, 100, HELLO), (0, 104, REST), (0, 115, REST)];
+        check_at(443, &more, &[false, true, true, true]);
+        // Far behind the last one there is another connection, of which the SYN was not seen.
+        let behind = |bytes: u32| 106_u32.wrapping_sub(REPEATED.cast_unsigned().into()) - bytes;
+        check_at(443, &[(0, 100, HELLO), (0, behind(0), HELLO)], &[true, false]);
+        check_at(443, &[(0, 100, HELLO), (0, behind(1), HELLO)], &[true, true]);
+    }
+
+    /// It asks whether the other end is there, with the byte before the next one.
+    #[test]
+    fn a_keep_alive_is_not_picked() {
+        let row: (u32, &[u8]) = (100, b"\0\x17row of DNS");
+        let segments = [
+            (SYN, 99, &b""[..]),
+            (0, 99, b"\0"),
+            (0, row.0, row.1),
+            (0, 111, b"\0"),
+            (0, 112, b"\0"),
+        ];
+        check_at(53, &segments, &[false, false, true, false, true]);
+        check_at(53, &[(0, 99, b"\0"), (0, row.0, row.1)], &[false, true]);
+    }
+
+    #[test]
+    fn where_a_direction_begins_is_said_with_its_first_payload() {
+        let begins_at = |segments: &[(u8, u32, &[u8])]| {
+            let mut picks = Picks::default();
+            let said = segments.iter().map(|&(flags, sequence, bytes)| {
+                let tcp = TcpHeader::new(flags, sequence, 0, 1);
+                let packet = Packet { tcp, ..packet(TCP, [40_000, 53], bytes) };
+                picks.picks(&packet, bytes).then(|| picks.begins_at()).flatten()
+            });
+            said.collect::<Vec<_>>()
+        };
+        let syn: (u8, u32, &[u8]) = (SYN, u32::MAX - 3, b"");
+        let (first, second) = (u32::MAX - 2, 8);
+        let all = [syn, (0, second, REST), (0, first, REST)];
+        assert_eq!(begins_at(&all), [None, Some(first), None]);
+        assert_eq!(begins_at(&[syn, (0, first, REST)]), [None, Some(first)]);
+        assert_eq!(begins_at(&all[1..]), [None, None], "its SYN was not seen");
+        assert_eq!(begins_at(&[(SYN, 99, REST), (0, 111, REST)]), [Some(100), None]);
+    }
+
     #[test]
     fn behind_a_whole_hello_nothing_is_looked_at_until_the_next_connection() {
         let client: &[u8] = b"\x16\x03\x01\0\x04\x01\0\0\0";
@@ -461,9 +610,9 @@ mod tests {
     }
 
     #[test]
-    fn data_on_a_syn_is_picked_and_picked_again_where_the_server_did_not_take_it() {
+    fn data_on_a_syn_is_picked_and_not_again_where_the_server_did_not_take_it() {
         check_at(9_999, &[(SYN, 99, HELLO), (0, 106, REST)], &[true, true]);
-        check_at(9_999, &[(SYN, 99, HELLO), (0, 100, HELLO)], &[true, true]);
+        check_at(9_999, &[(SYN, 99, HELLO), (0, 100, HELLO)], &[true, false]);
         check_at(9_999, &[(SYN, 99, REST), (0, 111, REST)], &[false, false]);
     }
 

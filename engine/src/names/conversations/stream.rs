@@ -39,6 +39,8 @@ pub(super) struct Stream {
     /// The sequence number of the payload that came last, and its offset: from the one which came
     /// first, as far away as that may be by now.
     last: Option<(u32, i64)>,
+    /// The sequence number that it begins with, if that is known.
+    begins_at: Option<u32>,
     pieces: Pieces,
     payloads: u32,
     state: State,
@@ -101,6 +103,11 @@ impl Stream {
         self.state == State::Waiting
     }
 
+    /// Whether it is known where the next message of a row of them begins.
+    pub(super) fn is_in_step(&self) -> bool {
+        matches!(self.place, Place::At(_))
+    }
+
     /// Takes one payload, and adds what it makes whole to `found`.
     pub(super) fn observe(
         &mut self,
@@ -109,6 +116,16 @@ impl Stream {
         found: &mut Vec<Finding>,
     ) -> Option<Loss> {
         let sequence = payload.sequence.unwrap_or_default();
+        if let Some(begins_at) = payload.begins_at
+            && self.begins_at != Some(begins_at)
+        {
+            // Another connection with the same ports. What came first of it may have overtaken
+            // what a row of messages begins with.
+            let is_row = ports(payload).contains(&port::DNS);
+            let place =
+                if is_row { Place::At(distance(sequence, begins_at)) } else { Place::First };
+            *self = Self { begins_at: Some(begins_at), place, ..Self::default() };
+        }
         let (last_sequence, last_offset) = self.last.unwrap_or((sequence, 0));
         let step = distance(last_sequence, sequence);
         let begins_anew = self.is_closed() && beginning(payload.bytes).is_some();
@@ -291,6 +308,7 @@ impl Stream {
         let is_cut = payload.wire_bytes as usize > payload.bytes.len();
         let start = self.pieces.start()?;
         if matches!(self.place, Place::At(next) if start > next) {
+            self.state = State::Begun;
             return loss;
         }
         let run = self.pieces.run(0);

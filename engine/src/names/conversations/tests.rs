@@ -14,6 +14,8 @@ struct Flow {
     key: FlowKey,
     conversations: Conversations,
     tick: Tick,
+    /// What is said of where the direction begins.
+    begins_at: Option<u32>,
 }
 
 const FROM_CLIENT: Direction = Direction::Forward;
@@ -32,7 +34,7 @@ fn key(protocol: u8, client_port: u16, server_port: u16) -> FlowKey {
 impl Flow {
     fn new(protocol: u8, server_port: u16) -> Self {
         let key = key(protocol, 40_000, server_port);
-        Self { key, conversations: Conversations::default(), tick: 0 }
+        Self { key, conversations: Conversations::default(), tick: 0, begins_at: None }
     }
 
     fn see(&mut self, direction: Direction, sequence: u32, bytes: &[u8]) -> Vec<Finding> {
@@ -55,6 +57,7 @@ impl Flow {
             tick: self.tick,
             ordinal: 0,
             sequence: Some(sequence),
+            begins_at: self.begins_at,
             bytes,
             wire_bytes: u32::try_from(bytes.len()).unwrap() + missing,
             ..Payload::NONE

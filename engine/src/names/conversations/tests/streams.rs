@@ -309,6 +309,49 @@ fn dns_is_not_read_across_a_gap() {
     );
 }
 
+#[test]
+fn dns_whose_first_segments_come_in_the_wrong_order_is_read() {
+    let row = QUESTION.repeat(4);
+    let mut flow = Flow::new(TCP, 53);
+    for begins_at in [u32::MAX - 30, 70_000] {
+        let at = |offset: u32| begins_at.wrapping_add(offset);
+        flow.begins_at = Some(begins_at);
+        assert_eq!(flow.see(FROM_SERVER, at(40), &row[40..60]), []);
+        flow.begins_at = None;
+        assert_eq!(flow.see(FROM_SERVER, at(60), &row[60..]), []);
+        assert_eq!(flow.see(FROM_SERVER, at(0), &row[..40]).len(), 4);
+    }
+    assert_eq!(flow.conversations.counters(), ParserCounters::default());
+    // What came first is lost: it is as any other gap.
+    flow.begins_at = Some(1_000);
+    assert_eq!(flow.see(FROM_SERVER, 1_025, QUESTION), []);
+    flow.begins_at = None;
+    flow.tick += OVERTAKEN_NS;
+    assert_eq!(flow.see(FROM_SERVER, 1_050, QUESTION).len(), 2);
+    assert_eq!(flow.conversations.counters().gaps, 1);
+    flow.begins_at = Some(9_000);
+    assert_eq!(flow.see(FROM_SERVER, 9_025, QUESTION), []);
+    flow.conversations.finish();
+    assert_eq!(flow.conversations.counters().unfinished, 1);
+}
+
+#[test]
+fn a_keep_alive_of_dns_that_is_idle_loses_nothing() {
+    let mut flow = Flow::new(TCP, 53);
+    let mut next = 0;
+    for _ in 0..4 {
+        assert_eq!(flow.see(FROM_CLIENT, next, QUESTION).len(), 1, "at {next}");
+        next += 25;
+        flow.tick += CONVERSATION_IDLE_NS - 1;
+        flow.conversations.forget_idle(flow.tick);
+        assert_eq!(flow.see(FROM_CLIENT, next - 1, b"\0"), []);
+    }
+    assert_eq!(flow.conversations.counters(), ParserCounters::default());
+    flow.tick += CONVERSATION_IDLE_NS;
+    flow.conversations.forget_idle(flow.tick);
+    assert_eq!(flow.conversations.held(), (0, 0));
+}
+
 /// Of a transfer that goes on past where sequence numbers begin again.
 #[test]
 fn dns_is_a_row_of_any_length() {
