@@ -30,6 +30,7 @@ use crate::names::interest::{
     OVERTAKEN, Service, beginning, follow_ups, is_greeting, is_last_beginning, may_begin,
     may_want_datagram, port, service, wants,
 };
+use crate::names::recordings::Ahead;
 use crate::time::{SECOND_NS, Tick};
 
 const _: () = assert!(PICK_PLACES.is_power_of_two() && PICK_PLACES <= 1 << 16);
@@ -65,6 +66,10 @@ pub struct Picks {
     /// By hash, of how many directions a payload is expected that is wanted whatever it begins
     /// with: of its flow it may be. What has reached the largest count stays there.
     expected: Box<[u8; PICK_HASHES]>,
+    /// Tells places of one recording from those of the one before it, in which other connections
+    /// may have had the same ports and numbers.
+    recording: u16,
+    ahead: Ahead,
     /// Where the direction of the last payload that was looked at begins, if that is its first.
     begins_at: Option<u32>,
     malformed: u64,
@@ -78,6 +83,8 @@ impl Default for Picks {
         Self {
             places: Box::new([Place::NONE; _]),
             expected: Box::new([0; _]),
+            recording: 0,
+            ahead: Ahead::default(),
             begins_at: None,
             malformed: 0,
             lone: (0, 0),
@@ -128,6 +135,9 @@ impl Picks {
     /// `captured` are the bytes of it that were captured.
     pub fn picks(&mut self, packet: &Packet, captured: &[u8]) -> bool {
         self.begins_at = None;
+        if packet.timestamp.is_some_and(|time| self.ahead.begins_another(time, packet.tick)) {
+            self.recording = self.recording.wrapping_add(1);
+        }
         match packet.key.protocol() {
             TCP => self.segment(packet, captured),
             UDP if packet.later_fragment => self.later_fragment(packet),
@@ -183,6 +193,7 @@ impl Picks {
             return false;
         }
         let [idx, tag] = place_and_tag(packet);
+        let tag = (tag ^ self.recording).max(1);
         let idx = usize::from(idx) % PICK_PLACES;
         let is_syn = tcp.has(SYN);
         let mut place = self.places[idx];
@@ -255,7 +266,7 @@ fn place_and_tag(packet: &Packet) -> [u16; 2] {
     let mixed = words.fold(0, |sum: u64, (word, by)| sum.wrapping_add(word.wrapping_mul(by)));
     let [.., c, d, a, b] = (mixed ^ mixed >> 32).wrapping_mul(BY[0]).to_le_bytes();
     let place = u16::from_le_bytes([a, b]) ^ u16::from(packet.direction == Direction::Reverse);
-    [place, u16::from_le_bytes([c, d]).max(1)]
+    [place, u16::from_le_bytes([c, d])]
 }
 
 /// Both directions of a flow have the same; in each run another.

@@ -5,6 +5,7 @@
 
 use crate::limits::REORDER_NS;
 use crate::names::Payload;
+use crate::time::{Tick, Timestamp};
 
 /// Where something was said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,11 +17,30 @@ pub struct Place {
     pub recording: u64,
 }
 
+/// How far packet time was ahead of the packet clock at most, in the recording that is read.
+#[derive(Debug, Default)]
+pub(super) struct Ahead(Option<i128>);
+
+impl Ahead {
+    /// Whether a packet is the first of another recording, each in its turn.
+    ///
+    /// The packet clock takes a step back by more than [`REORDER_NS`] for another recording, and
+    /// goes on forward by as much (see [`crate::time::PacketClock`]). So within a recording packet
+    /// time less packet clock varies by no more than that, and with another it falls by twice as
+    /// much at least.
+    pub(super) fn begins_another(&mut self, timestamp: Timestamp, tick: Tick) -> bool {
+        let ahead_ns = i128::from(timestamp) - i128::from(tick);
+        let most_ns = *self.0.get_or_insert(ahead_ns);
+        let begins = ahead_ns < most_ns - i128::from(REORDER_NS);
+        self.0 = Some(if begins { ahead_ns } else { ahead_ns.max(most_ns) });
+        begins
+    }
+}
+
 /// Tells recordings apart.
 #[derive(Debug, Default)]
 pub(super) struct Recordings {
-    /// How far packet time was ahead of the packet clock at most, in this recording.
-    ahead_ns: Option<i128>,
+    ahead: Ahead,
     recording: u64,
     /// Behind the last payload.
     next: u64,
@@ -28,21 +48,9 @@ pub(super) struct Recordings {
 
 impl Recordings {
     /// The place of a payload, each in its turn.
-    ///
-    /// The packet clock takes a step back by more than [`REORDER_NS`] for another recording, and
-    /// goes on forward by as much (see [`crate::time::PacketClock`]). So within a recording packet
-    /// time less packet clock varies by no more than that, and with another it falls by twice as
-    /// much at least.
     pub(super) fn place(&mut self, payload: &Payload<'_>) -> Place {
-        if let Some(timestamp) = payload.timestamp {
-            let ahead_ns = i128::from(timestamp) - i128::from(payload.tick);
-            let most_ns = *self.ahead_ns.get_or_insert(ahead_ns);
-            if ahead_ns < most_ns - i128::from(REORDER_NS) {
-                self.recording = self.next;
-                self.ahead_ns = Some(ahead_ns);
-            } else {
-                self.ahead_ns = Some(ahead_ns.max(most_ns));
-            }
+        if payload.timestamp.is_some_and(|time| self.ahead.begins_another(time, payload.tick)) {
+            self.recording = self.next;
         }
         // What a frame without a packet announces has no place of its own.
         if payload.announced.is_none() {

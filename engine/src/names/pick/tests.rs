@@ -51,6 +51,18 @@ fn check_at(port: u16, segments: &[(u8, u32, &[u8])], want: &[bool]) {
 }
 
 #[test]
+fn what_is_repeated_is_not_picked_again_but_in_another_recording() {
+    let mut picks = Picks::default();
+    let mut is_picked = |hour: i64, tick| {
+        let tcp = TcpHeader::new(0, 100, 0, 1);
+        let timestamp = Some(hour * 3_600 * 1_000_000_000);
+        picks.picks(&Packet { tcp, timestamp, tick, ..packet(TCP, [40_000, 443], HELLO) }, HELLO)
+    };
+    let seen = [(5, 0), (5, 1), (4, 2), (4, 3)].map(|(hour, tick)| is_picked(hour, tick));
+    assert_eq!(seen, [true, false, true, false]);
+}
+
+#[test]
 fn datagrams_are_asked_for_one_by_one() {
     let picks =
         |port, bytes: &[u8]| Picks::default().picks(&packet(UDP, [40_000, port], bytes), bytes);
