@@ -224,7 +224,7 @@ fn check_labels(steps: &[Step<'_>], has_fragments: bool, is_logged: bool) {
             Some((place, rest)) if has_fragments && step.sequence.is_none() => {
                 let payload_bytes = packet.payload_bytes - 4;
                 let packet = Packet { payload_bytes, ..packet };
-                sender.push_fragment(&packet, rest, Some(fragment(*place)));
+                sender.push_part(&packet, rest, Some(fragment(*place)), None);
             }
             _ => _ = sender.push(&packet, step.bytes),
         }
