@@ -64,8 +64,8 @@ impl Line {
         received
     }
 
-    /// Blocks until frames are there (`true`), or the time is up, the thread is rung for, or after an
-    /// error.
+    /// Blocks until frames are there (`true`), or the time is up, the thread is rung for, or after
+    /// an error.
     pub(super) fn wait(&mut self, timeout: Duration) -> bool {
         let Self { queue, taker, .. } = self;
         let Some(queue) = queue else {

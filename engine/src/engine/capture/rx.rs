@@ -37,8 +37,8 @@ const IDLE: Duration = Duration::from_millis(10);
 const IDLE_BETWEEN: Duration = Duration::from_millis(1);
 
 /// By how much the longest sleep grows with each thread there is, so that all together wake no more
-/// than 250 times a second, up to some 25: each time costs some 20 us (measured: eight that woke 250
-/// times each took 4 % of a core).
+/// than 250 times a second, as long as they are 25 or fewer: each time costs some 20 us (measured:
+/// eight that woke 250 times each took 4 % of a core).
 const IDLE_EACH: Duration = Duration::from_millis(4);
 
 /// The longest there is; and that of a thread without a queue.
