@@ -188,7 +188,8 @@ impl InKernel<'_> {
     }
 }
 
-/// Opens all sources, as planned, those that have an XDP program with this in it. What is to be said of them, once packets come, is last.
+/// Opens all sources, as planned, those that have an XDP program with this in it. What is to be said
+/// of them, once packets come, is last.
 ///
 /// # Errors
 /// If one cannot be opened. Nothing stays changed then.
