@@ -1,8 +1,8 @@
 //! Threads, shared pointers and atomics, in one place so that model checking can replace
 //! them; single-writer counters; [`ring`]s between two threads, and [`lane`]s, which carry
-//! batches over them; [`bell`]s for threads that sleep; [`snapshot`]s, and maps ([`parts`]) that are published by them whole; maps
-//! that are read while they are written ([`shared_map`]); and how keys of maps are hashed
-//! ([`hash`]).
+//! batches over them; [`bell`]s for threads that sleep; [`snapshot`]s, and maps ([`parts`]) that
+//! are published by them whole; maps that are read while they are written ([`shared_map`]); and how
+//! keys of maps are hashed ([`hash`]).
 //!
 //! # Under the model checker
 //!

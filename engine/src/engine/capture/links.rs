@@ -1,6 +1,6 @@
-//! Interfaces that change while they are captured from: down, up, gone, back, renamed, with
-//! another MTU or another number of queues. Each change is noticed, counted ([`LinkCounters`]) and said once;
-//! no other interface suffers by it.
+//! Interfaces that change while they are captured from: down, up, gone, back, renamed, with another
+//! MTU or another number of queues. Each change is noticed, counted ([`LinkCounters`]) and said
+//! once; no other interface suffers by it.
 //!
 //! A tap is let go, too, when the host comes to use the interface, unless `--force` was given.
 //!
