@@ -1,10 +1,11 @@
 //! Sampling: one in so many of what the filter keeps.
 //!
-//! By flow: by a hash of addresses, protocol and ports that does not tell the directions
-//! apart, so that a flow is kept whole or not at all. Tags and MPLS labels do not count, which puts
-//! more into one lot and tears nothing apart; nor does it that what is in a tunnel is drawn by the
-//! tunnel's two ends, and what is not read as IP (MACsec, ARP) by its two stations. But later fragments, which have no ports, are drawn by their addresses and
-//! may go another way than their flow. By packet: each n-th that this CPU sees.
+//! By flow: by a hash of addresses, protocol and ports that does not tell the directions apart,
+//! so that a flow is kept whole or not at all. Tags and MPLS labels do not count, which puts more
+//! into one lot and tears nothing apart; nor does it that what is in a tunnel is drawn by the
+//! tunnel's two ends, and what is not read as IP (MACsec, ARP) by its two stations. But later
+//! fragments, which have no ports, are drawn by their addresses and may go another way than their
+//! flow. By packet: each n-th that this CPU sees.
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
 
