@@ -329,9 +329,7 @@ impl Place {
         }
         let is_wanted = match self.left {
             0 => wants(TCP, ports(packet), bytes, self.seen.into(), is_next),
-            Self::GREETED => {
-                !is_next || wants(TCP, ports(packet), bytes, self.seen.into(), is_next)
-            }
+            Self::GREETED if is_next => wants(TCP, ports(packet), bytes, self.seen.into(), true),
             _ => true,
         };
         let mut has_said_all = false;

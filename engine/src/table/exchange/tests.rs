@@ -1,11 +1,14 @@
 //! Packets of few keys through lanes of any size, in any order of steps: each comes out on its
 //! flow's core, once, in its place.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::flow::{Endpoint, FlowKey, PortKind};
+use crate::socket::poll;
 use crate::sync::thread;
 
 /// Packet `number`, on any core.
@@ -226,4 +229,23 @@ fn threads_pass_on_a_million_packets_in_order() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(taken, PACKETS);
+}
+
+#[test]
+fn who_sleeps_is_rung_for_when_a_lane_runs_full() {
+    let bells: Vec<_> = (0..2).map(|_| Arc::new(Bell::new().unwrap())).collect();
+    let sender = exchange(2, Order::Time, 4, 4).remove(0);
+    let mut sender = sender.with_bells(&bells);
+    let mut to_second = (0..).map(packet).filter(|packet| lane_of(packet.hash, 2) == 1);
+    // Of four batches more than two must wait.
+    for (batches, want) in [(2, false), (1, true)] {
+        let is_rung = bells[1].sleep(|event| {
+            to_second.by_ref().take(4 * batches).for_each(|packet| assert!(sender.send(&packet)));
+            sender.flush(0);
+            poll(event, None, Duration::ZERO).unwrap() != 0
+        });
+        assert_eq!(is_rung, want, "{batches} more");
+    }
+    let is_rung = bells[0].sleep(|event| poll(event, None, Duration::ZERO).unwrap() != 0);
+    assert!(!is_rung, "for whom there is nothing");
 }
