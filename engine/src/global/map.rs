@@ -40,6 +40,8 @@ pub enum Merged {
     Folded {
         /// Whether no packet of the record is missing any more.
         complete: bool,
+        /// Which part of its flow the record is.
+        part: u32,
     },
 }
 
@@ -99,7 +101,7 @@ impl<C: Cells> GlobalMap<C> {
     ) -> Merged {
         let Pinned { cells, epoch } = self.pin();
         let folded = self.cells.with(key, &cells, |cell| match cell.merge(delta, &epoch) {
-            Ok(total) => Some(total.is_complete()),
+            Ok(total) => Some((total.is_complete(), total.part)),
             Err(Refused::Closed) => None,
             Err(Refused::Complete) => {
                 // `reap` may be faster; then the record is its to hand on.
@@ -108,8 +110,8 @@ impl<C: Cells> GlobalMap<C> {
                 None
             }
         });
-        if let Some(Some(complete)) = folded {
-            return Merged::Folded { complete };
+        if let Some(Some((complete, part))) = folded {
+            return Merged::Folded { complete, part };
         }
         // No cell, or a closed one that whoever closed it has not taken out yet: a new
         // cell takes its place, and `evict` leaves the new one alone.

@@ -7,6 +7,10 @@
 //! and the record that is theirs ends with that delta: here, in the same step, where `reap` would
 //! do it otherwise. So only this thread ever has both, and nothing has to bring them together
 //! again. A record of a flow that goes on has none, and needs none.
+//!
+//! **Parts of a flow end in their order.** What ends in the middle of a flow ends here, so the last
+//! part of such a flow does too: another thread could be faster with it than this one with the one
+//! before, whose labels it goes on with.
 
 use crate::flow::{Delta, Features, FlowKey, FlowRecord, RecordKind};
 use crate::global::map::{GlobalMap, Merged};
@@ -138,18 +142,20 @@ impl<E: Ended> Merge<'_, E> {
         let FlowRecord { key, total: delta, .. } = published;
         let (counters, ended) = (self.counters, &mut self.ended);
         let merged = self.map.merge(key, delta, |record| counters.end(record, ended));
-        let complete = match merged {
+        let (complete, part) = match merged {
             Merged::Created { complete } => {
                 self.counters.created.add(1);
-                complete
+                (complete, 0)
             }
-            Merged::Folded { complete } => complete,
+            Merged::Folded { complete, part } => (complete, part),
         };
         if delta.ends_part() {
             self.cut(key, features);
         }
-        // If `reap` is behind it is helped, or complete records would pile up.
-        if complete && (features.is_some() || self.finished.push(*key).is_err()) {
+        // The last part follows those that end here. If `reap` is behind it is helped, or complete
+        // records would pile up.
+        let is_ours = features.is_some() || part > 0;
+        if complete && (is_ours || self.finished.push(*key).is_err()) {
             self.evict(key, features);
         }
         false

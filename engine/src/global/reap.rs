@@ -58,7 +58,8 @@ impl<E: Ended> Reap<'_, E> {
         for lane in 0..self.finished.len() {
             while let Some(key) = self.finished[lane].pop() {
                 any = true;
-                self.evict(&key, Delta::is_complete);
+                // A flow that was split is its merge thread's; the key may be that of one before.
+                self.evict(&key, |total| total.is_complete() && total.part == 0);
             }
         }
         any

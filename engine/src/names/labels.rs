@@ -315,9 +315,8 @@ impl Labeller {
             self.counters.labels[self.number].devices_missed.add(missed);
             let its = self.shared.carried.labels(record, tables.labels_of(record));
             let Some(its) = its else { continue };
-            // Parts of one flow may be labelled by several threads: what those may need stays.
             let has_said = its.facts.is_some() || its.spoken.is_some();
-            if has_said && record.total.is_complete() && record.total.part == 0 {
+            if has_said && record.total.is_complete() {
                 over.push(Released { key: record.key, span: tables.span_of(record) });
             }
             labels.push((place, its));

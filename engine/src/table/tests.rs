@@ -112,7 +112,7 @@ fn records(published: &[FlowRecord]) -> Vec<FlowRecord> {
             continue;
         }
         let merged = map.merge(&published.key, &published.total, |record| ended.push(record));
-        let (Merged::Created { complete } | Merged::Folded { complete }) = merged;
+        let (Merged::Created { complete } | Merged::Folded { complete, .. }) = merged;
         if published.total.ends_part() {
             ended.extend(map.cut(&published.key));
         }

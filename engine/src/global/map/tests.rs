@@ -73,7 +73,10 @@ impl Twin {
         if let Some(record) = self.0.get_mut(key) {
             if record.total.end.is_none() {
                 record.total.combine(delta);
-                return Merged::Folded { complete: record.total.is_complete() };
+                return Merged::Folded {
+                    complete: record.total.is_complete(),
+                    part: record.total.part,
+                };
             }
             evicted.extend(self.0.remove(key));
         }

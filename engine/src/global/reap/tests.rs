@@ -1,8 +1,11 @@
 //! What `reap` takes out of the map, and when.
 
 use super::*;
-use crate::flow::{Direction, EndReason, Endpoint, FlowRecord, Opening, PortKind};
+use crate::flow::{Direction, EndReason, Endpoint, FeaturesSet, FlowRecord, Opening, PortKind};
+use crate::global::merge::Merge;
 use crate::sync::ring::ring;
+use crate::table::Outlet;
+use crate::table::outbox::outbox;
 
 /// Keeps the keys of ended records.
 struct Keep<'a>(&'a mut Vec<FlowKey>);
@@ -60,4 +63,47 @@ fn what_is_said_to_be_complete_ends_and_the_rest_at_the_end() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), usize::from(FLOWS), "each once");
+}
+
+/// Or another thread could label the last part before the one that it follows.
+#[test]
+fn parts_of_a_flow_end_in_their_order_where_they_are_merged() {
+    let (map, counters) = (GlobalMap::default(), GlobalCounters::default());
+    let (mut of_merge, mut of_reap) = (Vec::new(), Vec::new());
+    let (mut outbox, inboxes) = outbox(1, 2, 8, FeaturesSet::Basic);
+    let (finished, keys) = ring(FINISHED_KEYS);
+    let mut merge =
+        Merge { inboxes, map: &map, finished, ended: Keep(&mut of_merge), counters: &counters };
+    let mut reap =
+        Reap { finished: vec![keys], map: &map, ended: Keep(&mut of_reap), counters: &counters };
+    let [split, whole] = [1, 2].map(|number| delta(number, false));
+    let goes_on = |published: FlowRecord, end| {
+        let total = Delta { opening: None, end, ..published.total };
+        FlowRecord { total, ..published }
+    };
+    let published = [
+        split,
+        whole,
+        goes_on(split, Some(EndReason::Active)),
+        goes_on(whole, Some(EndReason::Idle)),
+        goes_on(split, Some(EndReason::Idle)),
+    ];
+    published.into_iter().for_each(|published| outbox.publish(0, published));
+    assert!(outbox.flush());
+    assert_eq!(merge.step(), Step::Worked);
+    assert_eq!(map.len(), 1, "what was not split is left to `reap`");
+    assert_eq!(reap.step(), Step::Worked);
+    // A key that was said to be complete long ago, of a flow that has been split since.
+    for end in [None, Some(EndReason::Active), Some(EndReason::Idle)] {
+        let next = if end.is_some() { goes_on(split, end) } else { split };
+        map.merge(&next.key, &next.total, |_| panic!("nothing to evict"));
+        if end == Some(EndReason::Active) {
+            map.cut(&next.key).expect("it was long");
+        }
+    }
+    merge.finished.push(split.key).expect("there is room");
+    assert_eq!(reap.step(), Step::Worked);
+    assert!(map.contains(&split.key));
+    drop((merge, reap));
+    assert_eq!((of_merge, of_reap), (vec![split.key; 2], vec![whole.key]));
 }
