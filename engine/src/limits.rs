@@ -502,6 +502,10 @@ pub const JOINED_DATAGRAM_LIFE_NS: u64 = 30 * 1_000_000_000;
 /// second of packet time: they may be of a name service, or of anything.
 pub const LONE_FRAGMENTS: u32 = 1_024;
 
+/// Segments of TCP that each decoder remembers whose rest is in later fragments of a tunnel's
+/// datagram: those that follow are the next packets of its flow, as a rule.
+pub const SPLIT_SEGMENTS: usize = 64;
+
 /// Bytes of a payload that are copied for the `names` thread: what a name is in, whole. Of a
 /// fragment it is up to [`CHUNK_BYTES`].
 pub const COPIED_BYTES: usize = 4_096;

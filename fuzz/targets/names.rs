@@ -25,6 +25,7 @@ use flowtap::names::{
     Conversations, DnsMessage, Finding, FlowFact, HostFact, Names, NamesCounters, Payload,
     TransactionSink,
 };
+use flowtap::names::payload::Carrier;
 use libfuzzer_sys::fuzz_target;
 
 const UDP: u8 = protocol::UDP;
@@ -224,7 +225,11 @@ fn check_labels(steps: &[Step<'_>], has_fragments: bool, is_logged: bool) {
             Some((place, rest)) if has_fragments && step.sequence.is_none() => {
                 let payload_bytes = packet.payload_bytes - 4;
                 let packet = Packet { payload_bytes, ..packet };
-                sender.push_part(&packet, rest, Some(fragment(*place)), None);
+                sender.push_part(&packet, rest, Some(fragment(*place)), None, None);
+            }
+            _ if step.time_ns % 8 == 0 => {
+                let carrier = Carrier { key: FlowKey::NONE, is_all: step.time_ns % 16 == 0 };
+                sender.push_part(&packet, step.bytes, None, None, Some(carrier));
             }
             _ => _ = sender.push(&packet, step.bytes),
         }

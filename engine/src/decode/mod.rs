@@ -7,12 +7,13 @@
 //! and where in it a device tells of itself ([`announcement`]); what carried a packet it enters
 //! into a list ([`carriers`]). Where in its datagram a fragment stands it says to who joins them
 //! ([`place`]). What few packets need taken apart it copies as it stands ([`tcp`],
-//! [`macs`]). It trusts no length that a packet claims, and never reads behind the
+//! [`macs`]). What is in a tunnel that is not opened it shows to who asks ([`closed`]). It trusts no length that a packet claims, and never reads behind the
 //! captured bytes.
 
 mod announcement;
 mod carriers;
 pub mod cause;
+mod closed;
 mod fragments;
 mod ip;
 mod link;
@@ -25,11 +26,12 @@ mod tunnel;
 
 pub use announcement::{Announced, Announcement};
 pub use cause::Cause;
+pub use closed::ClosedTunnels;
 pub use fragments::FragmentNotes;
 pub use macs::Macs;
 pub use place::FragmentPlace;
 pub use tcp::TcpHeader;
-pub use tunnel::{TunnelPorts, Tunnels, VXLAN_PORTS};
+pub use tunnel::{TUNNEL_PORTS, TunnelPorts, Tunnels, VXLAN_PORTS};
 
 use std::net::IpAddr;
 
@@ -141,6 +143,8 @@ pub struct Decoder {
     tunnels: TunnelMarks,
     carriers: Carriers,
     vlan_not_kept: u64,
+    /// Whether the first fragment of a tunnel's datagram is looked into.
+    opens_fragments: bool,
 }
 
 impl Decoder {
@@ -156,6 +160,7 @@ impl Decoder {
             tunnels: TunnelMarks::new(Tunnels::Outer),
             carriers: Carriers::default(),
             vlan_not_kept: 0,
+            opens_fragments: false,
         }
     }
 
@@ -342,6 +347,9 @@ impl Decoder {
                 break;
             }
             let Layers { network, header, segment } = layers;
+            if !self.may_open(header) {
+                break;
+            }
             let Some(inside) = tunnel::open(&frame, network, header, segment.ports, &ports) else {
                 break;
             };
@@ -352,6 +360,15 @@ impl Decoder {
         }
         let layers = opened.as_ref().map_or(outer, Opened::layers);
         Ok(self.write(place, layers, opened.as_ref(), packet))
+    }
+
+    /// Whether what is in a tunnel's datagram makes the flow. Of fragments it does not, as only the
+    /// first one could be opened, and all of a datagram are in one flow.
+    fn may_open(&self, header: &IpHeader) -> bool {
+        match header.fragment {
+            None => true,
+            Some(fragment) => self.opens_fragments && fragment.offset == 0,
+        }
     }
 
     /// Writes what the layers of a frame say, and the tunnel that was `opened`; every field,

@@ -3,7 +3,7 @@
 //! IP in IP (RFC 2003, RFC 2473, RFC 4213), GRE (RFC 2784, RFC 2890, RFC 2637), ERSPAN
 //! (draft-foschiano-erspan-03), and over UDP: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U
 //! (3GPP TS 29.281), Teredo (RFC 4380), L2TP (RFC 2661). What is none, is cut before the inner
-//! header, or carries no IP stays a packet of the outer one. Fragments are not looked into.
+//! header, or carries no IP stays a packet of the outer one. So does a fragment.
 
 use crate::decode::fragments::Ports;
 use crate::decode::ip::{self, IpHeader};
@@ -29,6 +29,10 @@ mod gre_type {
     pub(super) const BRIDGED: u16 = 0x6558;
 }
 
+/// UDP ports behind which tunnels are looked for, if no others are given.
+pub const TUNNEL_PORTS: [u16; 5] =
+    [port::L2TP, port::GTP_U, port::TEREDO, port::GENEVE, port::VXLAN];
+
 /// Ports that may be given for VXLAN beside its own.
 pub const VXLAN_PORTS: usize = 3;
 
@@ -44,7 +48,7 @@ pub enum Tunnels {
 
 /// The UDP ports behind which tunnels are looked for: those known, and some for VXLAN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TunnelPorts([u16; 5 + VXLAN_PORTS]);
+pub struct TunnelPorts([u16; TUNNEL_PORTS.len() + VXLAN_PORTS]);
 
 impl Default for TunnelPorts {
     fn default() -> Self {
@@ -56,16 +60,15 @@ impl TunnelPorts {
     /// With these for VXLAN beside its own; `None` if there are more than [`VXLAN_PORTS`].
     #[must_use]
     pub fn with_vxlan(vxlan: &[u16]) -> Option<Self> {
-        let known = [port::L2TP, port::GTP_U, port::TEREDO, port::GENEVE, port::VXLAN];
-        let mut all = [port::VXLAN; 5 + VXLAN_PORTS];
-        all[..known.len()].copy_from_slice(&known);
-        all[known.len()..].get_mut(..vxlan.len())?.copy_from_slice(vxlan);
+        let mut all = [port::VXLAN; TUNNEL_PORTS.len() + VXLAN_PORTS];
+        all[..TUNNEL_PORTS.len()].copy_from_slice(&TUNNEL_PORTS);
+        all[TUNNEL_PORTS.len()..].get_mut(..vxlan.len())?.copy_from_slice(vxlan);
         Some(Self(all))
     }
 
     /// All of them.
     #[must_use]
-    pub fn all(&self) -> &[u16; 5 + VXLAN_PORTS] {
+    pub fn all(&self) -> &[u16; TUNNEL_PORTS.len() + VXLAN_PORTS] {
         &self.0
     }
 
@@ -112,9 +115,6 @@ pub(super) fn open(
     ports: Ports,
     known: &TunnelPorts,
 ) -> Option<Inside> {
-    if header.fragment.is_some() {
-        return None;
-    }
     // Padding behind the IP packet is not part of it.
     let end = frame.bytes.len().min(header.offset.saturating_add(header.length as usize));
     let payload = Payload { bytes: frame.bytes.get(..end)?, at: header.end(), network };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::decode::{Announcement, Cause, FragmentPlace, Packet};
+use crate::decode::{Announcement, Cause, ClosedTunnels, FragmentPlace, Packet, Tunnels};
+use crate::export::WhenFull;
+use crate::names::payload::Carrier;
 use crate::names::{NamesCounters, PayloadSender, Picks};
 use crate::source::Frame;
 use crate::sync::{Arc, thread};
@@ -14,6 +16,14 @@ const WAIT: Duration = Duration::from_micros(50);
 /// One decoder's way to the `names` thread.
 pub(super) struct Payloads {
     picks: Picks,
+    closed: ClosedTunnels,
+    /// Whether those are all tunnels.
+    are_all_closed: bool,
+    way: Way,
+}
+
+/// Where payloads go.
+struct Way {
     sender: PayloadSender,
     counters: Arc<NamesCounters>,
     /// Its place in the counters.
@@ -21,11 +31,17 @@ pub(super) struct Payloads {
 }
 
 impl Payloads {
-    /// One for each decoder.
-    pub(super) fn all(senders: Vec<PayloadSender>, counters: &Arc<NamesCounters>) -> Vec<Self> {
-        let make = |(number, sender)| {
-            let counters = Arc::clone(counters);
-            Self { picks: Picks::default(), sender, counters, number }
+    /// One for each decoder, which does this about tunnels.
+    pub(super) fn all(
+        senders: Vec<PayloadSender>,
+        tunnels: Tunnels,
+        counters: &Arc<NamesCounters>,
+    ) -> Vec<Self> {
+        let make = |(number, sender)| Self {
+            picks: Picks::default(),
+            closed: ClosedTunnels::of(tunnels),
+            are_all_closed: tunnels == Tunnels::Outer,
+            way: Way { sender, counters: Arc::clone(counters), number },
         };
         senders.into_iter().enumerate().map(make).collect()
     }
@@ -35,9 +51,8 @@ impl Payloads {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn offer(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        let captured = captured(packet, frame, payload);
-        if self.picks.may_pick(packet, captured) && !self.pick(packet, frame, payload) {
-            self.counters.handovers[self.number].ring_full.add(1);
+        if self.picks.may_pick(packet, captured(packet, frame, payload)) {
+            self.pick(packet, frame, payload, WhenFull::Drop);
         }
     }
 
@@ -45,95 +60,109 @@ impl Payloads {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "most packets are told by little")]
     pub(super) fn hand_over(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        let captured = captured(packet, frame, payload);
-        if self.picks.may_pick(packet, captured) && !self.pick(packet, frame, payload) {
-            self.push_once_there_is_room(packet, frame, payload);
+        if self.picks.may_pick(packet, captured(packet, frame, payload)) {
+            self.pick(packet, frame, payload, WhenFull::Wait);
         }
     }
 
-    /// Hands over what may have a name in it. False if that finds no room.
+    /// Hands over what may have a name in it.
     #[inline(never)]
-    fn pick(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) -> bool {
-        if self.picks.picks(packet, captured(packet, frame, payload)) {
-            return self.push(packet, frame, payload);
+    fn pick(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize, when_full: WhenFull) {
+        let bytes = captured(packet, frame, payload);
+        if self.picks.picks(packet, bytes) {
+            let place = || FragmentPlace::find(packet, frame, payload);
+            let fragment = Picks::is_joined(packet).then(place).flatten();
+            let begins_at = self.picks.begins_at();
+            return self.way.push(when_full, |sender| {
+                sender.push_part(packet, bytes, fragment, begins_at, None)
+            });
         }
-        let counters = &self.counters.handovers[self.number];
+        let counters = &self.way.counters.handovers[self.way.number];
         counters.malformed.set(self.picks.malformed());
         counters.fragments_alone.set(self.picks.lone_refused());
-        true
+        if self.closed.may_be(&packet.key) {
+            self.pick_inside(packet, frame, payload, when_full);
+        }
     }
 
-    #[cold]
-    fn push_once_there_is_room(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) {
-        while !self.push(packet, frame, payload) {
-            thread::park_timeout(WAIT);
-        }
+    /// Hands over what is in a packet of a tunnel that stays closed, if there may be a name in it.
+    fn pick_inside(
+        &mut self,
+        packet: &Packet,
+        frame: &Frame<'_>,
+        payload: usize,
+        when_full: WhenFull,
+    ) {
+        let Self { picks, closed, way, .. } = self;
+        let (inside, bytes, begins_at) = if packet.later_fragment {
+            let Some((inside, bytes)) = closed.rest(packet, frame, payload) else { return };
+            (inside, bytes, None)
+        } else {
+            let Some((inside, bytes)) = closed.open(packet, frame, payload) else { return };
+            if !picks.may_pick(inside, bytes) || !picks.picks(inside, bytes) {
+                return;
+            }
+            let (inside, bytes) = closed.want(packet, frame, payload, bytes);
+            (inside, bytes, picks.begins_at())
+        };
+        let carrier = Some(Carrier { key: packet.key, is_all: self.are_all_closed });
+        way.push(when_full, |sender| sender.push_part(inside, bytes, None, begins_at, carrier));
     }
 
     /// Hands over what a frame announces that could not be decoded for `cause`, if it does.
     /// Never waits: what finds no room is counted.
     #[cold]
     pub(super) fn offer_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick) {
-        let Some(announcement) = Announcement::find(frame, cause) else { return };
-        if !self.push_announcement(&announcement, frame, tick) {
-            self.counters.handovers[self.number].ring_full.add(1);
-        }
+        self.announce(frame, cause, tick, WhenFull::Drop);
     }
 
     /// The same for frames that can wait.
     #[cold]
     pub(super) fn hand_over_announcement(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick) {
+        self.announce(frame, cause, tick, WhenFull::Wait);
+    }
+
+    fn announce(&mut self, frame: &Frame<'_>, cause: Cause, tick: Tick, when_full: WhenFull) {
         let Some(announcement) = Announcement::find(frame, cause) else { return };
-        while !self.push_announcement(&announcement, frame, tick) {
-            thread::park_timeout(WAIT);
-        }
-    }
-
-    fn push_announcement(
-        &mut self,
-        announcement: &Announcement<'_>,
-        frame: &Frame<'_>,
-        tick: Tick,
-    ) -> bool {
-        let is_taken = self.sender.push_announcement(announcement, frame.timestamp, tick);
-        self.note(is_taken)
-    }
-
-    fn push(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize) -> bool {
-        let place = || FragmentPlace::find(packet, frame, payload);
-        let fragment = Picks::is_joined(packet).then(place).flatten();
-        let captured = captured(packet, frame, payload);
-        let begins_at = self.picks.begins_at();
-        let is_taken = self.sender.push_part(packet, captured, fragment, begins_at);
-        self.note(is_taken)
-    }
-
-    /// Counts what was handed over, and says again whether it was.
-    fn note(&self, is_taken: bool) -> bool {
-        self.counters.handovers[self.number].handed.add(u64::from(is_taken));
-        is_taken
+        self.way.push(when_full, |sender| {
+            sender.push_announcement(&announcement, frame.timestamp, tick)
+        });
     }
 
     /// Sends what is under way, as far as there is room.
     pub(super) fn flush(&mut self) {
-        self.sender.flush();
+        self.way.sender.flush();
     }
 
     /// The same, unless there is much to read: then more is to come with it.
     pub(super) fn flush_unless_behind(&mut self) {
-        self.sender.flush_unless_behind();
+        self.way.sender.flush_unless_behind();
     }
 
     /// Sends what is under way once there is room.
     pub(super) fn flush_all(&mut self) {
-        while !self.sender.flush() {
+        while !self.way.sender.flush() {
             thread::park_timeout(WAIT);
         }
     }
 
     /// Sends what is under way, and says that nothing up to `tick` will come after it.
     pub(super) fn reach(&mut self, tick: Tick) {
-        self.sender.reach(tick);
+        self.way.sender.reach(tick);
+    }
+}
+
+impl Way {
+    /// Counts what `push` hands over, or that there was no room for it.
+    fn push(&mut self, when_full: WhenFull, mut push: impl FnMut(&mut PayloadSender) -> bool) {
+        let counters = &self.counters.handovers[self.number];
+        while !push(&mut self.sender) {
+            match when_full {
+                WhenFull::Drop => return counters.ring_full.add(1),
+                WhenFull::Wait => thread::park_timeout(WAIT),
+            }
+        }
+        counters.handed.add(1);
     }
 }
 
@@ -172,7 +201,7 @@ mod tests {
     fn what_is_no_message_is_counted_and_not_handed_over() {
         let (sender, _receiver) = handover();
         let counters = Arc::new(NamesCounters::new(1, 0));
-        let mut payloads = Payloads::all(vec![sender], &counters).remove(0);
+        let mut payloads = Payloads::all(vec![sender], Tunnels::Outer, &counters).remove(0);
         for _ in 0..2 {
             with_datagram(b"on a port of DNS", |packet, frame, start| {
                 payloads.hand_over(packet, frame, start);
@@ -189,7 +218,7 @@ mod tests {
     fn with_the_ring_full_payloads_are_counted_and_packets_go_on() {
         let (sender, receiver) = handover();
         let counters = Arc::new(NamesCounters::new(1, 0));
-        let mut payloads = Payloads::all(vec![sender], &counters).remove(0);
+        let mut payloads = Payloads::all(vec![sender], Tunnels::Outer, &counters).remove(0);
         let offered = 20_000;
         with_datagram(b"a question", |packet, frame, start| {
             (0..offered).for_each(|_| payloads.offer(packet, frame, start));

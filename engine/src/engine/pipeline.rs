@@ -2,6 +2,7 @@
 
 use std::thread::{Scope, ScopedJoinHandle};
 
+use crate::decode::Tunnels;
 use crate::devices::DevicesSetup;
 use crate::engine::Dealt;
 use crate::engine::payloads::Payloads;
@@ -66,6 +67,8 @@ pub(super) struct Shape<'a> {
     pub(super) intervals: Option<&'a Arc<IntervalsPlan>>,
     /// What is known of devices before.
     pub(super) devices: &'a DevicesSetup,
+    /// What decoders do about tunnels.
+    pub(super) tunnels: Tunnels,
 }
 
 /// What feeds the threads behind the core tables. They end when it is gone.
@@ -98,7 +101,8 @@ impl<'scope> Pipeline<'scope> {
         dealt: &Dealt<'_, Sink>,
         shape: &Shape<'_>,
     ) -> Result<(Feeds, Self)> {
-        let Shape { when_full, cores, features_set, max_names, intervals: plan, devices } = *shape;
+        let Shape { when_full, cores, features_set, max_names, tunnels, .. } = *shape;
+        let Shape { intervals: plan, devices, .. } = *shape;
         let sinks = dealt.records;
         let merges = accounts.globals.len() - 1;
         let collector = plan.map(|plan| Collector::new(plan, cores, dealt.intervals, when_full));
@@ -134,7 +138,7 @@ impl<'scope> Pipeline<'scope> {
             let log = dealt.dns_log.map(|log| log.transactions(when_full));
             let thread = names.thread.with_log(log);
             start("names".to_owned(), Box::new(|| thread.run()))?;
-            payloads = Payloads::all(names.senders, counters);
+            payloads = Payloads::all(names.senders, tunnels, counters);
             labellers = names.labellers;
         }
         let mut labellers = labellers.into_iter();

@@ -101,7 +101,9 @@ pub fn read(
     let (errors, batches, devices) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
         let (when_full, cores, intervals) = (WhenFull::Wait, workers, plan.as_ref());
-        let shape = Shape { when_full, cores, features_set, max_names, intervals, devices };
+        let tunnels = settings.tunnels;
+        let shape =
+            Shape { when_full, cores, features_set, max_names, intervals, devices, tunnels };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
         let reader = Reader {
             settings,

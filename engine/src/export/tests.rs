@@ -176,6 +176,7 @@ pub(super) fn records_with_all_fields<T>(give: impl FnOnce(&Rows<'_>) -> T) -> T
         spoken: Some(App::Quic),
         http_host: Some("c.example".into()),
         http_user_agent: Some("curl/8.5.0".into()),
+        is_inside: false,
     };
     let name = AddressName {
         name: "-1 \u{9b}31m\u{7f}\u{202e}\u{2028}".into(),

@@ -13,7 +13,7 @@ use crate::names::history::{History, Ordered};
 use crate::names::parse::tls;
 pub(crate) use crate::names::parse::tls::{cipher_by_name, version_by_name};
 use crate::names::recordings::Place;
-use crate::names::{App, FlowFact};
+use crate::names::{App, Finding, FlowFact};
 use crate::sync::Arc;
 use crate::sync::shared_map::{Reader, Writer};
 use crate::time::Timestamp;
@@ -45,6 +45,9 @@ pub struct FlowFacts {
     pub http_host: Option<Arc<str>>,
     /// User-Agent of that request.
     pub http_user_agent: Option<Arc<str>>,
+    /// Whether what said this came in a tunnel that stays closed, so that it names who is behind the
+    /// tunnel's end and not that.
+    pub is_inside: bool,
 }
 
 impl FlowFacts {
@@ -57,6 +60,23 @@ impl FlowFacts {
     pub(super) fn only_spoken(&self) -> Option<App> {
         let spoken = self.spoken?;
         (*self == Self { spoken: Some(spoken), ..Self::default() }).then_some(spoken)
+    }
+
+    /// What is in a tunnel that stays closed: whom its flows ask for, of what one of them said.
+    pub(super) fn inside(said: &[Finding]) -> Self {
+        let mut facts = Self { is_inside: true, ..Self::default() };
+        for finding in said {
+            let Finding::Flow(fact) = finding else { continue };
+            match fact {
+                FlowFact::Sni(_)
+                | FlowFact::QuicSni(_)
+                | FlowFact::GquicSni(_)
+                | FlowFact::HttpHost(_) => facts.add(fact.clone()),
+                _ => {}
+            }
+        }
+        let has_any = facts.sni.is_some() || facts.http_host.is_some();
+        if has_any { facts } else { Self::default() }
     }
 
     /// Adds what it was seen to speak, unless something was seen before.
@@ -115,6 +135,7 @@ impl FlowFacts {
         self.chosen_version = self.chosen_version.or(later.chosen_version);
         self.chosen_cipher = self.chosen_cipher.or(later.chosen_cipher);
         self.has_ech |= later.has_ech;
+        self.is_inside |= later.is_inside;
     }
 
     /// The TLS version that the server chose: `TLSv1.3`; `0x7f17` of one without a name.

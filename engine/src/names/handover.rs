@@ -14,6 +14,7 @@ use crate::decode::{Announced, Announcement, FragmentPlace, Packet};
 use crate::flow::{Direction, FlowKey};
 use crate::limits::{CHUNK_BYTES, CHUNK_PAYLOADS, COPIED_BYTES, HANDOVER_CHUNKS};
 use crate::names::Payload;
+use crate::names::payload::Carrier;
 use crate::sync::buffers::{Drainer, Filler, buffers};
 use crate::sync::{Alone, Arc, AtomicU64, Ordering};
 use crate::time::{Tick, Timestamp};
@@ -47,6 +48,7 @@ impl Chunk {
 struct Head {
     announced: Option<Announced>,
     key: FlowKey,
+    carrier: Option<Carrier>,
     direction: Direction,
     timestamp: Option<Timestamp>,
     tick: Tick,
@@ -154,21 +156,24 @@ impl PayloadSender {
     /// Copies what was captured of a packet's payload, up to [`COPIED_BYTES`]. False if there is
     /// no room.
     pub fn push(&mut self, packet: &Packet, captured: &[u8]) -> bool {
-        self.push_part(packet, captured, None, None)
+        self.push_part(packet, captured, None, None, None)
     }
 
     /// The same, up to [`CHUNK_BYTES`] of a fragment that is to be joined with others; and with
-    /// where its direction [begins](Payload::begins_at).
+    /// where its direction [begins](Payload::begins_at), and the flow that it counts in, if that is
+    /// another.
     pub fn push_part(
         &mut self,
         packet: &Packet,
         captured: &[u8],
         fragment: Option<FragmentPlace>,
         begins_at: Option<u32>,
+        carrier: Option<Carrier>,
     ) -> bool {
         let head = Head {
             announced: None,
             key: packet.key,
+            carrier,
             direction: packet.direction,
             timestamp: packet.timestamp,
             tick: packet.tick,
@@ -194,6 +199,7 @@ impl PayloadSender {
         let head = Head {
             announced: Some(announcement.kind),
             key: announcement.key(),
+            carrier: None,
             direction: Direction::Forward,
             timestamp,
             tick,
@@ -301,6 +307,7 @@ impl PayloadReceiver {
         take(&Payload {
             announced: head.announced,
             key: head.key,
+            carrier: head.carrier,
             direction: head.direction,
             timestamp: head.timestamp,
             tick: head.tick,

@@ -5,6 +5,7 @@
 
 use super::NameService;
 use super::parse::{Read, dns, gquic, greeting, http, proxy, quic, ssh, tls};
+use crate::decode::TUNNEL_PORTS;
 use crate::flow::protocol::{TCP, UDP};
 use crate::limits::{COPIED_BYTES, NAME_LOOKS, NAME_PAYLOADS, STREAM_PARTS, STREAM_PAYLOADS};
 
@@ -186,11 +187,27 @@ static SERVICES: [(u16, Option<Service>); 256] = {
     services
 };
 
+/// Lower bytes of ports of services, and of tunnels.
+static IS_LIKELY: [bool; 256] = {
+    let mut is_likely = [false; 256];
+    let mut byte = 0;
+    while byte < is_likely.len() {
+        is_likely[byte] = SERVICES[byte].1.is_some();
+        byte += 1;
+    }
+    let mut idx = 0;
+    while idx < TUNNEL_PORTS.len() {
+        is_likely[TUNNEL_PORTS[idx].to_le_bytes()[0] as usize] = true;
+        idx += 1;
+    }
+    is_likely
+};
+
 /// Whether a datagram between ports with these lower bytes, of which `bytes` were captured, may be
-/// of use: of nearly all that are not this says no.
+/// of use, or what is in it: of nearly all that are not this says no.
 #[inline]
 pub(super) fn may_want_datagram([from, to]: [u8; 2], bytes: &[u8]) -> bool {
-    let is_likely = |byte: u8| SERVICES[usize::from(byte)].1.is_some();
+    let is_likely = |byte: u8| IS_LIKELY[usize::from(byte)];
     is_likely(from) | is_likely(to) || quic::seems_to_begin(bytes) | gquic::seems_to_begin(bytes)
 }
 

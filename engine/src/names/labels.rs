@@ -175,10 +175,11 @@ impl Labels {
         self.devices.iter().any(Option::is_some)
     }
 
-    /// The best name: what the flow said itself comes first, unless that is an address.
+    /// The best name: what the flow said itself comes first, unless that is an address. What was
+    /// said in a tunnel that stays closed names another than its end.
     #[must_use]
     pub fn best_name<'a>(&'a self) -> Option<BestName<'a>> {
-        let facts = self.facts.as_deref();
+        let facts = self.facts.as_deref().filter(|facts| !facts.is_inside);
         let of_flow = |said: &'a str, source| {
             host_name(said).map(|name| BestName { name, source, age_ns: None, doubt: None })
         };

@@ -7,6 +7,15 @@ use crate::flow::{Direction, FlowKey};
 use crate::limits::COPIED_BYTES;
 use crate::time::{Tick, Timestamp};
 
+/// The flow of a tunnel that stays closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carrier {
+    /// Its key.
+    pub key: FlowKey,
+    /// Whether all tunnels stay closed, so that what is inside is in no other flow.
+    pub is_all: bool,
+}
+
 /// Bytes above the transport header of one packet, or what a frame without one announces, and where
 /// they belong.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +24,8 @@ pub struct Payload<'a> {
     pub announced: Option<Announced>,
     /// The packet's flow. Of an announcement only the VLANs in it count.
     pub key: FlowKey,
+    /// The flow that it counts in, if it came in a tunnel that stays closed.
+    pub carrier: Option<Carrier>,
     /// Which way it went.
     pub direction: Direction,
     /// When it was captured.
@@ -45,6 +56,7 @@ impl Payload<'_> {
     pub const NONE: Self = Self {
         announced: None,
         key: FlowKey::NONE,
+        carrier: None,
         direction: Direction::Forward,
         timestamp: None,
         tick: 0,

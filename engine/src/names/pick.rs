@@ -20,7 +20,7 @@
 //! and the first bytes of flags and version, without a branch.
 
 use crate::decode::Packet;
-use crate::flow::protocol::{ICMPV6, TCP, UDP};
+use crate::flow::protocol::{GRE, ICMPV6, IP_IN_IP, IPV6_IN_IP, TCP, UDP};
 use crate::flow::record::tcp_flags::SYN;
 use crate::flow::{Direction, PortKind};
 use crate::limits::{
@@ -94,8 +94,8 @@ impl Default for Picks {
 }
 
 impl Picks {
-    /// Whether the payload of `packet` could be picked, of which `captured` are the bytes that were
-    /// captured. Of nearly all that are not picked this says no.
+    /// Whether the payload of `packet` could be picked, or what is in it if it is a tunnel's, of
+    /// which `captured` are the bytes that were captured. Of nearly all that are not this says no.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a call costs as much as this")]
     pub fn may_pick(&self, packet: &Packet, captured: &[u8]) -> bool {
@@ -109,7 +109,7 @@ impl Picks {
                     may_want_datagram(packet.key.lower_port_bytes(), captured)
                         | packet.later_fragment
                 }
-                protocol => protocol == ICMPV6,
+                protocol => matches!(protocol, ICMPV6 | IP_IN_IP | IPV6_IN_IP | GRE),
             };
         }
         self.expected[usize::from(hash(packet)) % PICK_HASHES] > 0

@@ -8,6 +8,7 @@ use crate::flow::protocol::{TCP, UDP};
 use crate::flow::{Delta, Direction, EndReason, Endpoint, FlowKey, FlowRecord, Opening, PortKind};
 use crate::names::App;
 use crate::names::facts::FlowFacts;
+use crate::names::payload::Carrier;
 use crate::names::{Labels, Names, NamesCounters, ParserCounters, PayloadSender};
 use crate::sync::Arc;
 use crate::time::Tick;
@@ -233,6 +234,44 @@ fn parts_of_a_flow_keep_its_labels() {
     assert_eq!(agent(&names.labellers[0].label(&[other])), None, "another of the same key");
     check(&names.labellers[0].label(&[of(part, 2, EndReason::Idle)]), "the last");
     assert_eq!(agent(&names.labellers[0].label(&[of(part, 2, EndReason::Idle)])), None, "over");
+}
+
+#[test]
+fn what_is_in_a_closed_tunnel_is_said_by_its_flow_and_names_another() {
+    let get = b"GET / HTTP/1.1\r\nHost: web.example\r\nUser-Agent: it\r\n\r\n";
+    for is_all in [true, false] {
+        let (mut names, counters) = names(1, 100, None);
+        let sender = &mut names.senders[0];
+        assert!(ask(sender, SECOND, 1, "gateway.example", [192, 0, 2, 2]));
+        let (key, _) = key(UDP, (1, 2_152), (2, 2_152));
+        let carrier = Some(Carrier { key, is_all });
+        let mut inside = |packet: &Packet, bytes: &[u8]| {
+            assert!(sender.push_part(packet, bytes, None, None, carrier));
+        };
+        inside(&packet(3 * SECOND, TCP, (7, 4_000), (9, 80)), get);
+        let (client, server) = ((7, 4_000), (53, 53));
+        inside(&packet(4 * SECOND, UDP, client, server), &dns(7, "a.example", None));
+        let answer = dns(7, "a.example", Some([192, 0, 2, 9]));
+        inside(&packet(5 * SECOND, UDP, server, client), &answer);
+        assert!(sender.flush());
+        while names.thread.step() {}
+        let records = [
+            record(UDP, (1, 2_152), (2, 2_152), [2, 9]),
+            record(TCP, (7, 4_000), (9, 80), [2, 9]),
+            record(TCP, (7, 4_001), (9, 80), [6, 9]),
+        ];
+        let labels = names.labellers[0].label(&records);
+        let tunnel = labels[0].1.facts.as_deref().expect("it says something");
+        assert_eq!(tunnel.http_host.as_deref(), Some("web.example"));
+        assert_eq!((tunnel.http_user_agent.as_deref(), tunnel.spoken), (None, None));
+        let mut want = vec![(0, "gateway.example".to_owned(), "dns")];
+        if !is_all {
+            want.push((1, "web.example".to_owned(), "http_host"));
+            want.push((2, "a.example".to_owned(), "dns"));
+        }
+        assert_eq!(best(&labels), want);
+        assert_eq!(counters.thread.answered.get(), 1 + u64::from(!is_all));
+    }
 }
 
 #[test]

@@ -247,6 +247,14 @@ impl NamesThread {
                 let messages = findings.iter().filter_map(Finding::as_dns);
                 messages.for_each(|message| transactions.take(payload, message, *extent));
             }
+            if let Some(carrier) = &payload.carrier {
+                let facts = FlowFacts::inside(findings);
+                let evicted = known.keep_facts(carrier.key, (payload.timestamp, place), facts);
+                counters.thread.evicted.add(evicted);
+                if carrier.is_all {
+                    return findings.clear();
+                }
+            }
             let sender = Sender::of(payload);
             if let Some(sender) = &sender {
                 sender.see(payload, &mut known.devices);

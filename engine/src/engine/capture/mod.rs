@@ -138,8 +138,16 @@ pub fn capture(
     let (errors, batches, devices, end) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
         let (when_full, intervals) = (WhenFull::Drop, plan.as_ref());
-        let shape =
-            Shape { when_full, cores: threads, features_set, max_names, intervals, devices };
+        let tunnels = settings.tunnels;
+        let shape = Shape {
+            when_full,
+            cores: threads,
+            features_set,
+            max_names,
+            intervals,
+            devices,
+            tunnels,
+        };
         let dealt = settings.deal(&sinks);
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
         let clock_start = Instant::now();

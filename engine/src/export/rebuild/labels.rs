@@ -24,7 +24,7 @@ pub(super) fn labels(from: &Values) -> Option<Labels> {
 
 fn facts(from: &Values) -> FlowFacts {
     let text = |name: &str| from.text(name).map(Arc::from);
-    FlowFacts {
+    let facts = FlowFacts {
         spoken: None,
         sni: text("sni"),
         is_quic: from.text("name_source") == Some("quic_sni"),
@@ -37,7 +37,12 @@ fn facts(from: &Values) -> FlowFacts {
         cert_name: text("cert_name"),
         http_host: text("http_host"),
         http_user_agent: text("http_user_agent"),
-    }
+        is_inside: false,
+    };
+    // Named otherwise than by what it said itself: that was in a tunnel.
+    let is_own = matches!(from.text("name_source"), Some("sni" | "quic_sni" | "http_host"));
+    let labels = Labels { facts: Some(Arc::new(facts.clone())), ..Labels::default() };
+    FlowFacts { is_inside: !is_own && labels.best_name().is_some(), ..facts }
 }
 
 /// The name, if it is one that was learned for the address.

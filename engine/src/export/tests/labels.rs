@@ -112,6 +112,7 @@ fn names_with_their_source_age_and_doubt() {
         spoken: Some(App::Quic),
         http_host: Some("c.example".into()),
         http_user_agent: Some("curl/8.5.0".into()),
+        is_inside: false,
     };
     let line = labelled(Format::JsonLines, facts, Some(name));
     let want = concat!(
