@@ -212,12 +212,11 @@ impl FlowKey {
         [low, high].contains(&u64::from(port)) && self.port_kind() == PortKind::Ports
     }
 
-    /// The lower bytes of both ports, which tell most of them from a few; of a flow without ports
-    /// anything.
+    /// Both ports, of each the lower byte first; of a flow without ports anything.
     #[inline]
-    pub(crate) fn lower_port_bytes(&self) -> [u8; 2] {
-        let [_, _, _, _, higher, _, lower, _] = self.0[4].to_le_bytes();
-        [lower, higher]
+    pub(crate) fn port_bytes(&self) -> [[u8; 2]; 2] {
+        let [.., a, b, c, d] = self.0[4].to_le_bytes();
+        [[c, d], [a, b]]
     }
 
     /// The key as bytes that are the same on every machine, for flow identifiers.

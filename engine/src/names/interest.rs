@@ -187,27 +187,34 @@ static SERVICES: [(u16, Option<Service>); 256] = {
     services
 };
 
-/// Lower bytes of ports of services, and of tunnels.
-static IS_LIKELY: [bool; 256] = {
-    let mut is_likely = [false; 256];
-    let mut byte = 0;
-    while byte < is_likely.len() {
-        is_likely[byte] = SERVICES[byte].1.is_some();
-        byte += 1;
+/// By the lower byte of a port of a service or of a tunnel, its upper byte, which is never
+/// [`NO_UPPER`].
+static UPPER: [u8; 256] = {
+    let mut upper = [NO_UPPER; 256];
+    let mut lower = 0;
+    while lower < upper.len() {
+        let (port, service) = SERVICES[lower];
+        if service.is_some() {
+            upper[lower] = port.to_le_bytes()[1];
+        }
+        lower += 1;
     }
     let mut idx = 0;
     while idx < TUNNEL_PORTS.len() {
-        is_likely[TUNNEL_PORTS[idx].to_le_bytes()[0] as usize] = true;
+        let [lower, its_upper] = TUNNEL_PORTS[idx].to_le_bytes();
+        assert!(upper[lower as usize] == NO_UPPER, "a service with the same lower byte");
+        upper[lower as usize] = its_upper;
         idx += 1;
     }
-    is_likely
+    upper
 };
+const NO_UPPER: u8 = u8::MAX;
 
-/// Whether a datagram between ports with these lower bytes, of which `bytes` were captured, may be
-/// of use, or what is in it: of nearly all that are not this says no.
+/// Whether a datagram between ports with these bytes, the lower ones first, of which `bytes` were
+/// captured, may be of use, or what is in it: of nearly all that are not this says no.
 #[inline]
-pub(super) fn may_want_datagram([from, to]: [u8; 2], bytes: &[u8]) -> bool {
-    let is_likely = |byte: u8| IS_LIKELY[usize::from(byte)];
+pub(super) fn may_want_datagram([from, to]: [[u8; 2]; 2], bytes: &[u8]) -> bool {
+    let is_likely = |[lower, upper]: [u8; 2]| UPPER[usize::from(lower)] == upper;
     is_likely(from) | is_likely(to) || quic::seems_to_begin(bytes) | gquic::seems_to_begin(bytes)
 }
 

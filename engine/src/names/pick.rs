@@ -105,10 +105,7 @@ impl Picks {
         }
         if !packet.tcp.is_there() {
             return match packet.key.protocol() {
-                UDP => {
-                    may_want_datagram(packet.key.lower_port_bytes(), captured)
-                        | packet.later_fragment
-                }
+                UDP => may_want_datagram(packet.key.port_bytes(), captured) | packet.later_fragment,
                 protocol => matches!(protocol, ICMPV6 | IP_IN_IP | IPV6_IN_IP | GRE),
             };
         }
