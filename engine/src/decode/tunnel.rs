@@ -3,7 +3,7 @@
 //! IP in IP (RFC 2003, RFC 2473, RFC 4213), GRE (RFC 2784, RFC 2890, RFC 2637), ERSPAN
 //! (draft-foschiano-erspan-03), and over UDP: VXLAN (RFC 7348), Geneve (RFC 8926), GTP-U
 //! (3GPP TS 29.281), Teredo (RFC 4380), L2TP (RFC 2661). What is none, is cut before the inner
-//! header, or carries no IP stays a packet of the outer one. So does a fragment.
+//! header, or carries no IP stays a packet of the outer one.
 
 use crate::decode::fragments::Ports;
 use crate::decode::ip::{self, IpHeader};

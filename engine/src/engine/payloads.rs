@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::decode::{Announcement, Cause, ClosedTunnels, FragmentPlace, Packet, Tunnels};
+use crate::decode::{Announcement, Cause, ClosedTunnels, Decoder, FragmentPlace, Packet};
 use crate::export::WhenFull;
 use crate::names::payload::Carrier;
 use crate::names::{NamesCounters, PayloadSender, Picks};
@@ -17,8 +17,6 @@ const WAIT: Duration = Duration::from_micros(50);
 pub(super) struct Payloads {
     picks: Picks,
     closed: ClosedTunnels,
-    /// Whether those are all tunnels.
-    are_all_closed: bool,
     way: Way,
 }
 
@@ -31,16 +29,15 @@ struct Way {
 }
 
 impl Payloads {
-    /// One for each decoder, which does this about tunnels.
+    /// One for each decoder, which is as `decoder`.
     pub(super) fn all(
         senders: Vec<PayloadSender>,
-        tunnels: Tunnels,
+        decoder: &Decoder,
         counters: &Arc<NamesCounters>,
     ) -> Vec<Self> {
         let make = |(number, sender)| Self {
             picks: Picks::default(),
-            closed: ClosedTunnels::of(tunnels),
-            are_all_closed: tunnels == Tunnels::Outer,
+            closed: ClosedTunnels::of(decoder),
             way: Way { sender, counters: Arc::clone(counters), number },
         };
         senders.into_iter().enumerate().map(make).collect()
@@ -68,8 +65,11 @@ impl Payloads {
     /// Hands over what may have a name in it.
     #[inline(never)]
     fn pick(&mut self, packet: &Packet, frame: &Frame<'_>, payload: usize, when_full: WhenFull) {
+        // First, as the other port of a tunnel may be any.
+        let is_tunnel =
+            self.closed.may_be(&packet.key) && self.pick_inside(packet, frame, payload, when_full);
         let bytes = captured(packet, frame, payload);
-        if self.picks.picks(packet, bytes) {
+        if !is_tunnel && self.picks.picks(packet, bytes) {
             let place = || FragmentPlace::find(packet, frame, payload);
             let fragment = Picks::is_joined(packet).then(place).flatten();
             let begins_at = self.picks.begins_at();
@@ -80,33 +80,33 @@ impl Payloads {
         let counters = &self.way.counters.handovers[self.way.number];
         counters.malformed.set(self.picks.malformed());
         counters.fragments_alone.set(self.picks.lone_refused());
-        if self.closed.may_be(&packet.key) {
-            self.pick_inside(packet, frame, payload, when_full);
-        }
     }
 
     /// Hands over what is in a packet of a tunnel that stays closed, if there may be a name in it.
+    /// Whether it is one.
     fn pick_inside(
         &mut self,
         packet: &Packet,
         frame: &Frame<'_>,
         payload: usize,
         when_full: WhenFull,
-    ) {
-        let Self { picks, closed, way, .. } = self;
-        let (inside, bytes, begins_at) = if packet.later_fragment {
-            let Some((inside, bytes)) = closed.rest(packet, frame, payload) else { return };
-            (inside, bytes, None)
-        } else {
-            let Some((inside, bytes)) = closed.open(packet, frame, payload) else { return };
-            if !picks.may_pick(inside, bytes) || !picks.picks(inside, bytes) {
-                return;
-            }
-            let (inside, bytes) = closed.want(packet, frame, payload, bytes);
-            (inside, bytes, picks.begins_at())
-        };
-        let carrier = Some(Carrier { key: packet.key, is_all: self.are_all_closed });
-        way.push(when_full, |sender| sender.push_part(inside, bytes, None, begins_at, carrier));
+    ) -> bool {
+        let Self { picks, closed, way } = self;
+        let carrier = Some(Carrier { key: packet.key, is_all: closed.are_all() });
+        if packet.later_fragment {
+            let Some((inside, bytes)) = closed.rest(packet, frame, payload) else { return false };
+            way.push(when_full, |sender| sender.push_part(inside, bytes, None, None, carrier));
+            return true;
+        }
+        let Some((inside, bytes)) = closed.open(packet, frame, payload) else { return false };
+        // A segment comes again where a fragment of it was lost.
+        let is_picked = picks.may_pick(inside, bytes) && picks.picks(inside, bytes);
+        if is_picked || closed.is_wanted() {
+            let begins_at = picks.begins_at();
+            let inside = closed.want();
+            way.push(when_full, |sender| sender.push_part(inside, bytes, None, begins_at, carrier));
+        }
+        true
     }
 
     /// Hands over what a frame announces that could not be decoded for `cause`, if it does.
@@ -176,10 +176,13 @@ fn captured<'a>(packet: &Packet, frame: &Frame<'a>, payload: usize) -> &'a [u8] 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Decoder;
     use crate::flow::KeyHasher;
     use crate::names::handover::handover;
     use crate::source::LinkType;
+
+    fn decoder() -> Decoder {
+        Decoder::new(KeyHasher::default())
+    }
 
     /// A datagram of DNS with this payload, handed to `run` as it is decoded.
     fn with_datagram(payload: &[u8], run: impl FnOnce(&Packet, &Frame<'_>, usize)) {
@@ -192,7 +195,7 @@ mod tests {
         let link = LinkType::ETHERNET;
         let frame = Frame { bytes: &frame, wire_len, timestamp: Some(0), link };
         let mut packet = Packet::NONE;
-        let start = Decoder::new(KeyHasher::default()).decode_to(&frame, &mut packet).unwrap();
+        let start = decoder().decode_to(&frame, &mut packet).unwrap();
         assert_eq!(captured(&packet, &frame, start), payload);
         run(&packet, &frame, start);
     }
@@ -201,7 +204,7 @@ mod tests {
     fn what_is_no_message_is_counted_and_not_handed_over() {
         let (sender, _receiver) = handover();
         let counters = Arc::new(NamesCounters::new(1, 0));
-        let mut payloads = Payloads::all(vec![sender], Tunnels::Outer, &counters).remove(0);
+        let mut payloads = Payloads::all(vec![sender], &decoder(), &counters).remove(0);
         for _ in 0..2 {
             with_datagram(b"on a port of DNS", |packet, frame, start| {
                 payloads.hand_over(packet, frame, start);
@@ -218,7 +221,7 @@ mod tests {
     fn with_the_ring_full_payloads_are_counted_and_packets_go_on() {
         let (sender, receiver) = handover();
         let counters = Arc::new(NamesCounters::new(1, 0));
-        let mut payloads = Payloads::all(vec![sender], Tunnels::Outer, &counters).remove(0);
+        let mut payloads = Payloads::all(vec![sender], &decoder(), &counters).remove(0);
         let offered = 20_000;
         with_datagram(b"a question", |packet, frame, start| {
             (0..offered).for_each(|_| payloads.offer(packet, frame, start));

@@ -2,7 +2,7 @@
 
 use std::thread::{Scope, ScopedJoinHandle};
 
-use crate::decode::Tunnels;
+use crate::decode::Decoder;
 use crate::devices::DevicesSetup;
 use crate::engine::Dealt;
 use crate::engine::payloads::Payloads;
@@ -67,8 +67,8 @@ pub(super) struct Shape<'a> {
     pub(super) intervals: Option<&'a Arc<IntervalsPlan>>,
     /// What is known of devices before.
     pub(super) devices: &'a DevicesSetup,
-    /// What decoders do about tunnels.
-    pub(super) tunnels: Tunnels,
+    /// As those that decode are.
+    pub(super) decoder: &'a Decoder,
 }
 
 /// What feeds the threads behind the core tables. They end when it is gone.
@@ -101,7 +101,7 @@ impl<'scope> Pipeline<'scope> {
         dealt: &Dealt<'_, Sink>,
         shape: &Shape<'_>,
     ) -> Result<(Feeds, Self)> {
-        let Shape { when_full, cores, features_set, max_names, tunnels, .. } = *shape;
+        let Shape { when_full, cores, features_set, max_names, decoder, .. } = *shape;
         let Shape { intervals: plan, devices, .. } = *shape;
         let sinks = dealt.records;
         let merges = accounts.globals.len() - 1;
@@ -138,7 +138,7 @@ impl<'scope> Pipeline<'scope> {
             let log = dealt.dns_log.map(|log| log.transactions(when_full));
             let thread = names.thread.with_log(log);
             start("names".to_owned(), Box::new(|| thread.run()))?;
-            payloads = Payloads::all(names.senders, tunnels, counters);
+            payloads = Payloads::all(names.senders, decoder, counters);
             labellers = names.labellers;
         }
         let mut labellers = labellers.into_iter();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::decode::Packet;
+use crate::decode::{Decoder, Packet};
 use crate::engine::pipeline::{Feeds, Pipeline, Shape, names_counters, spawn};
 use crate::engine::stage::{Core, PacketBatch, with_times};
 use crate::engine::{
@@ -101,16 +101,17 @@ pub fn read(
     let (errors, batches, devices) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
         let (when_full, cores, intervals) = (WhenFull::Wait, workers, plan.as_ref());
-        let tunnels = settings.tunnels;
+        let hasher = KeyHasher::default();
+        let decoder = &Decoder::new(hasher.clone()).with_tunnels(settings.tunnels);
         let shape =
-            Shape { when_full, cores, features_set, max_names, intervals, devices, tunnels };
+            Shape { when_full, cores, features_set, max_names, intervals, devices, decoder };
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;
         let reader = Reader {
             settings,
             accounts: &accounts,
             shared: &shared,
             files,
-            hasher: KeyHasher::default(),
+            hasher,
             intervals: plan.as_deref(),
         };
         let running = start_workers(scope, reader, feeds, first)?;

@@ -127,8 +127,7 @@ fn write(record: &Picked, event: &mut Object<'_>) {
         tls.text("version", version.map(tls_version));
         tls.text("subject", record.cert_subject.get());
     });
-    let has_http = record.http_host.get().is_some() || record.http_user_agent.get().is_some();
-    event.object("http", has_http, |http| {
+    event.object("http", record.has_http(), |http| {
         http.text("hostname", record.http_host.get());
         http.text("http_user_agent", record.http_user_agent.get());
     });
@@ -214,7 +213,7 @@ fn application(record: &Picked) -> Option<&'static str> {
         Some(_) => SHARED.iter().find(is_shared).copied(),
         // Of other programs' records what else they say.
         None if record.has_tls() => Some("tls"),
-        None => record.http_host.get().map(|_| "http"),
+        None => record.has_http().then_some("http"),
     }
 }
 

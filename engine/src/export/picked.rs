@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::decode::TUNNEL_PORTS;
 use crate::export::schema::{Fields, RowDevice, RowTunnel};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
@@ -90,6 +91,19 @@ impl Picked {
         self.app.get().filter(|_| self.app_source.get() == Some("payload"))
     }
 
+    /// Whether it is a tunnel's that stays closed: what it has of TLS and HTTP is said inside.
+    pub(super) fn is_closed_tunnel(&self) -> bool {
+        let is_port =
+            |side: &PickedSide| TUNNEL_PORTS.iter().any(|port| side.port == Some(u64::from(*port)));
+        let has_more = [&self.alpn, &self.ja4, &self.tls_version].iter().any(|text| text.is_there);
+        self.app_seen().is_none()
+            && match self.protocol {
+                Some(4 | 41 | 47) => true,
+                Some(17) => !has_more && (is_port(&self.src) || is_port(&self.dst)),
+                _ => false,
+            }
+    }
+
     /// Whether it is known that there was QUIC in it: else only over UDP do flows say what TLS says.
     pub(super) fn is_quic(&self) -> bool {
         matches!(self.app_seen(), Some("quic" | "gquic"))
@@ -98,7 +112,14 @@ impl Picked {
 
     /// Whether it is known that there was TLS in it, in QUIC or not.
     pub(super) fn has_tls(&self) -> bool {
-        [&self.sni, &self.alpn, &self.ja4, &self.tls_version].iter().any(|text| text.is_there)
+        let said = [&self.sni, &self.alpn, &self.ja4, &self.tls_version];
+        said.iter().any(|text| text.is_there) && !self.is_closed_tunnel()
+    }
+
+    /// Whether it is known that there was HTTP in it.
+    pub(super) fn has_http(&self) -> bool {
+        let said = [&self.http_host, &self.http_user_agent];
+        said.iter().any(|text| text.is_there) && !self.is_closed_tunnel()
     }
 
     #[inline(always)]

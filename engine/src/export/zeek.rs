@@ -114,7 +114,7 @@ fn service(record: &Picked) -> Option<&'static str> {
         // Of other programs' records what else they say.
         _ if record.is_quic() => or_in_tls("quic", "quic,ssl"),
         _ if record.has_tls() => Some("ssl"),
-        _ => record.http_host.get().map(|_| "http"),
+        _ => record.has_http().then_some("http"),
     }
 }
 

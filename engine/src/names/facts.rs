@@ -291,11 +291,20 @@ impl Facts {
         let one = (when, facts.into());
         let before = flows.with(&key, |flow| (flow.said.len(), flow.said.with(one.clone())));
         let (len, mut said) = before.unwrap_or_else(|| (0, History::new(one)));
-        let mut evicted = 0;
+        let mut evicted = 0_usize;
         if said.len() > FACTS_KEPT {
             // Of a flow the first message counts, and of what follows it on the key the latest.
-            said = said.with_earliest(|earliest| _ = earliest.remove(1));
-            evicted = 1;
+            said = said.with_earliest(|earliest| {
+                let (_, gone) = earliest.remove(1);
+                evicted = usize::from(!gone.is_inside);
+                // Of what is in a tunnel there is no end, and the first of each kind counts.
+                if let Some((_, first)) = earliest.first_mut()
+                    && gone.is_inside
+                    && first.is_inside
+                {
+                    Arc::make_mut(first).add_later(&gone);
+                }
+            });
         }
         self.messages += said.len() - len;
         self.entries += 1;

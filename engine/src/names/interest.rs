@@ -196,13 +196,15 @@ static UPPER: [u8; 256] = {
         let (port, service) = SERVICES[lower];
         if service.is_some() {
             upper[lower] = port.to_le_bytes()[1];
+            assert!(upper[lower] != NO_UPPER, "a port that says nothing");
         }
         lower += 1;
     }
     let mut idx = 0;
     while idx < TUNNEL_PORTS.len() {
         let [lower, its_upper] = TUNNEL_PORTS[idx].to_le_bytes();
-        assert!(upper[lower as usize] == NO_UPPER, "a service with the same lower byte");
+        let is_told = upper[lower as usize] == NO_UPPER && its_upper != NO_UPPER;
+        assert!(is_told, "another has the same lower byte, or the port says nothing");
         upper[lower as usize] = its_upper;
         idx += 1;
     }

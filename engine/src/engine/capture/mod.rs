@@ -138,7 +138,6 @@ pub fn capture(
     let (errors, batches, devices, end) = thread::scope(|scope| {
         let Settings { max_names, features_set, ref devices, .. } = *settings;
         let (when_full, intervals) = (WhenFull::Drop, plan.as_ref());
-        let tunnels = settings.tunnels;
         let shape = Shape {
             when_full,
             cores: threads,
@@ -146,7 +145,7 @@ pub fn capture(
             max_names,
             intervals,
             devices,
-            tunnels,
+            decoder: &decoder,
         };
         let dealt = settings.deal(&sinks);
         let (feeds, pipeline) = Pipeline::start(scope, &map, &accounts, &dealt, &shape)?;

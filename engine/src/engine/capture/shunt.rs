@@ -29,8 +29,8 @@
 //! [longer](crate::limits::SHUNT_IDLE_NS) than an entry lives without packets. The active timeout
 //! cuts at the next coming home.
 //!
-//! **What is not the flow's own comes up.** Where tunnels are opened, packets of their outer flow
-//! are of others that are inside; and a flow inside has a key that the program never makes. Where
+//! **What is not the flow's own comes up.** Where tunnels are opened, or looked into for names,
+//! packets of their outer flow are of others that are inside; and a flow inside has a key that the program never makes. Where
 //! names are learned, those who answer for names are never shunted: each answer is of use.
 //!
 //! **A removed interface** leaves the maps as they are: what was counted comes home, entries get
@@ -44,7 +44,7 @@
 use std::collections::HashMap;
 
 use super::clock::Clock;
-use crate::decode::{Packet, Tunnels};
+use crate::decode::{Packet, TunnelPorts, Tunnels};
 use crate::engine::stage::Core;
 use crate::error::Result;
 use crate::flow::record::tcp_flags::{FIN, RST, SYN};
@@ -296,7 +296,11 @@ impl<K: Kernel> Shunt<K> {
 
     /// Whether its packets may be those of other flows inside.
     fn may_be_tunnel(&self, key: &FlowKey) -> bool {
-        let Tunnels::Inner(known) = self.tunnels else { return false };
+        let known = match self.tunnels {
+            Tunnels::Inner(known) => known,
+            Tunnels::Outer if self.learns_names => TunnelPorts::default(),
+            Tunnels::Outer => return false,
+        };
         key.protocol() == protocol::UDP && known.may_be(ports(key))
     }
 

@@ -38,6 +38,25 @@ fn many_messages_of_one_flow_count_each() {
 }
 
 #[test]
+fn of_what_is_in_a_tunnel_the_first_of_each_kind_stays() {
+    let mut facts = Facts::new(100_000);
+    let inside = |facts| FlowFacts { is_inside: true, ..facts };
+    let named = |name: String| {
+        inside(FlowFacts { sni: Some(name.as_str().into()), ..FlowFacts::default() })
+    };
+    let mut evicted = facts.add(key(1), at(0), named("first".to_owned()));
+    evicted += facts.add(key(1), at(1), inside(host("a")));
+    for time in 2..3_000 {
+        evicted += facts.add(key(1), at(time), named(format!("later {time}")));
+    }
+    let span = Span { from: Some(0), until: 3_000, place: None };
+    let said = facts.view().of(&key(1), span).expect("it said much");
+    assert_eq!((said.sni.as_deref(), said.http_host.as_deref()), (Some("first"), Some("a")));
+    assert_eq!(evicted, 0, "what a record would not show is not missed");
+    assert!(facts.messages <= FACTS_KEPT);
+}
+
+#[test]
 fn a_key_that_is_used_again_and_again_leaves_no_old_entries() {
     let mut facts = Facts::new(100);
     for time in 0..10_000 {

@@ -258,15 +258,17 @@ fn what_may_be_a_tunnel_and_what_came_by_another_interface_comes_up() {
     };
     let there = Packet { interface: 1, ..vxlan(protocol::UDP, 9) };
     let inner = Tunnels::Inner(crate::decode::TunnelPorts::default());
-    for (packet, tunnels, is_shunted) in [
-        (vxlan(protocol::UDP, 4_789), inner, false),
-        (vxlan(protocol::UDP, 4_789), Tunnels::Outer, true),
-        (vxlan(protocol::TCP, 4_789), inner, true),
-        (vxlan(protocol::UDP, 4_788), inner, true),
-        (there, inner, false),
+    for (packet, tunnels, learns_names, is_shunted) in [
+        (vxlan(protocol::UDP, 4_789), inner, false, false),
+        (vxlan(protocol::UDP, 4_789), Tunnels::Outer, false, true),
+        (vxlan(protocol::UDP, 4_789), Tunnels::Outer, true, false),
+        (vxlan(protocol::UDP, 4_788), Tunnels::Outer, true, true),
+        (vxlan(protocol::TCP, 4_789), inner, false, true),
+        (vxlan(protocol::UDP, 4_788), inner, false, true),
+        (there, inner, false, false),
     ] {
         let mut kernel = TestKernel::default();
-        let mut shunt = Shunt::new(&mut kernel, 4, 0, tunnels, false, &clock);
+        let mut shunt = Shunt::new(&mut kernel, 4, 0, tunnels, learns_names, &clock);
         shunt.after(&[packet], &home).unwrap();
         assert_eq!(kernel.map.contains_key(&packet.key), is_shunted, "{packet:?}, {tunnels:?}");
     }
