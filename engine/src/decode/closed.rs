@@ -93,8 +93,8 @@ impl ClosedTunnels {
     }
 
     /// The innermost packet in the tunnel that `packet` of `frame` is of, and what was captured of
-    /// its payload. `payload` is where that of `packet` begins in the frame. If others have the rest
-    /// of a segment, it is as long as what this one has.
+    /// its payload. `payload` is where that of `packet` begins in the frame. A segment whose rest
+    /// others have is as long as what this one has.
     pub fn open<'a>(
         &mut self,
         packet: &Packet,
@@ -199,8 +199,8 @@ fn apart(inside: FlowKey, outer: &FlowKey) -> FlowKey {
     inside.in_tunnel(Tunnel { kind, id: Some((mixed >> 32) as u32) })
 }
 
-/// Where the payload of `packet` ends, which begins at `payload`, and what was captured of its frame
-/// from `start` to there: padding behind that is not part of it.
+/// Where the payload of `packet` ends, which begins at `payload`, and what was captured of its
+/// frame from `start` to there: padding behind that is not part of it.
 fn up_to_end<'a>(
     packet: &Packet,
     frame: &Frame<'a>,

@@ -7,8 +7,8 @@
 //! and where in it a device tells of itself ([`announcement`]); what carried a packet it enters
 //! into a list ([`carriers`]). Where in its datagram a fragment stands it says to who joins them
 //! ([`place`]). What few packets need taken apart it copies as it stands ([`tcp`],
-//! [`macs`]). What is in a tunnel that is not opened it shows to who asks ([`closed`]). It trusts no
-//! length that a packet claims, and never reads behind the captured bytes.
+//! [`macs`]). What is in a tunnel that is not opened it shows to who asks ([`closed`]). It trusts
+//! no length that a packet claims, and never reads behind the captured bytes.
 
 mod announcement;
 mod carriers;

@@ -45,8 +45,8 @@ pub struct FlowFacts {
     pub http_host: Option<Arc<str>>,
     /// User-Agent of that request.
     pub http_user_agent: Option<Arc<str>>,
-    /// Whether what said this came in a tunnel that stays closed, so that it names who is behind the
-    /// tunnel's end and not that.
+    /// Whether what said this came in a tunnel that stays closed, so that it names who is behind
+    /// the tunnel's end and not that.
     pub is_inside: bool,
 }
 
