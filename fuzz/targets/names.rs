@@ -21,11 +21,11 @@ use flowtap::flow::{
 use flowtap::limits::{
     CONVERSATION_BYTES, COPIED_BYTES, DNS_RECORDS, NAME_BYTES, NAME_TEXT_BYTES, STREAM_BYTES,
 };
+use flowtap::names::payload::Carrier;
 use flowtap::names::{
     Conversations, DnsMessage, Finding, FlowFact, HostFact, Names, NamesCounters, Payload,
     TransactionSink,
 };
-use flowtap::names::payload::Carrier;
 use libfuzzer_sys::fuzz_target;
 
 const UDP: u8 = protocol::UDP;
