@@ -228,7 +228,8 @@ fn check_labels(steps: &[Step<'_>], has_fragments: bool, is_logged: bool) {
                 sender.push_part(&packet, rest, Some(fragment(*place)), None, None);
             }
             _ if step.time_ns % 8 == 0 => {
-                let carrier = Carrier { key: FlowKey::NONE, is_all: step.time_ns % 16 == 0 };
+                let is_all = step.time_ns % 16 == 0;
+                let carrier = Carrier { key: key(FLOWS[0]), is_all };
                 sender.push_part(&packet, step.bytes, None, None, Some(carrier));
             }
             _ => _ = sender.push(&packet, step.bytes),
