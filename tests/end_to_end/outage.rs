@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
 
 use libtest_mimic::{Failed, Trial};
 use nix::sys::signal::Signal;
@@ -64,6 +65,9 @@ struct Halves {
     child: Child,
     /// `None` once the second half is on its way.
     stdin: Option<ChildStdin>,
+    /// While this is there the input has no end: how long one waits for a sink then is not what is
+    /// tested.
+    open: Option<mpsc::Sender<()>>,
     second: Vec<u8>,
     /// What a run without trouble says.
     want: Vec<String>,
@@ -95,7 +99,7 @@ impl Halves {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             written => written?,
         }
-        Ok(Self { child, stdin: Some(stdin), second: second.to_vec(), want, work })
+        Ok(Self { child, stdin: Some(stdin), open: None, second: second.to_vec(), want, work })
     }
 
     fn ledger(&self) -> Result<Value, Failed> {
@@ -111,8 +115,13 @@ impl Halves {
     fn feed(&mut self) {
         if let Some(mut stdin) = self.stdin.take() {
             let second = std::mem::take(&mut self.second);
-            // It may have stopped reading.
-            std::thread::spawn(move || drop(stdin.write_all(&second)));
+            let (open, is_open) = mpsc::channel();
+            self.open = Some(open);
+            std::thread::spawn(move || {
+                // It may have stopped reading.
+                let _ = stdin.write_all(&second);
+                let _ = is_open.recv();
+            });
         }
     }
 
@@ -124,6 +133,7 @@ impl Halves {
     /// Gives it the second half. Nothing is lost; the trouble, with this word in it, was told once.
     fn finish(mut self, word: &str) -> Result<Vec<String>, Failed> {
         self.feed();
+        drop(self.open);
         let run = Run::from(self.child.wait_with_output()?).expect(0)?;
         let ledger = json_file(&self.work.path().join("stats.json"))?;
         ensure(ledger["flows"]["not_sent"] == serde_json::json!({}), format!("{ledger}"))?;
@@ -241,7 +251,8 @@ fn counted(disk: &Path, [cause, word]: [&str; 2]) -> Outcome {
     let out = disk.join("flows.jsonl");
     let mut halves = Halves::start(&out, &["--max-flows", "3000"], false)?;
     halves.feed();
-    let Halves { child, work, .. } = halves;
+    let Halves { child, work, open, .. } = halves;
+    drop(open);
     let run = Run::from(child.wait_with_output()?).expect(2)?;
     let told = run.stderr.lines().filter(|line| line.contains(word)).count();
     ensure(told == 2, format!("not once, and at the end: {}", run.stderr))?;
