@@ -11,6 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 
 use libtest_mimic::{Failed, Trial};
@@ -195,6 +196,9 @@ fn transactions() -> Outcome {
 struct Halves {
     child: Child,
     second: Vec<u8>,
+    /// While this is there the input has no end: how long one waits for a server then is not what
+    /// is tested.
+    open: Option<mpsc::Sender<()>>,
     folder: tempfile::TempDir,
 }
 
@@ -219,7 +223,7 @@ impl Halves {
             ledger["sinks"][0]["records"].as_u64() >= Some(acknowledged)
         };
         ensure(wait_for(is_there), "not even the first records")?;
-        Ok(Self { child, second: second.to_vec(), folder })
+        Ok(Self { child, second: second.to_vec(), open: None, folder })
     }
 
     /// Waits until it has said so.
@@ -237,11 +241,18 @@ impl Halves {
     fn feed(&mut self) -> thread::JoinHandle<()> {
         let mut stdin = self.child.stdin.take().expect("it was piped");
         let second = std::mem::take(&mut self.second);
-        thread::spawn(move || drop(stdin.write_all(&second)))
+        let (open, is_open) = mpsc::channel();
+        self.open = Some(open);
+        thread::spawn(move || {
+            // It may have stopped reading.
+            let _ = stdin.write_all(&second);
+            let _ = is_open.recv();
+        })
     }
 
     /// Nothing was lost; its records as JSON lines.
     fn finish(self) -> Result<Vec<String>, Failed> {
+        drop(self.open);
         Run::from(self.child.wait_with_output()?).expect(0)?;
         let stats = self.folder.path().join("stats.json");
         let lost = not_sent(&stats)?;
