@@ -14,7 +14,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::program::{
-    FLOWTAP, Run, flowtap_fed, folder, generate_scan, is_root, json_file, signal, sorted, wait_for,
+    FLOWTAP, Run, feed, flowtap_fed, folder, generate_scan, is_root, json_file, signal, sorted,
+    wait_for,
 };
 use crate::sinks::SmallDisk;
 use crate::{Outcome, ensure, not_here};
@@ -65,8 +66,7 @@ struct Halves {
     child: Child,
     /// `None` once the second half is on its way.
     stdin: Option<ChildStdin>,
-    /// While this is there the input has no end: how long one waits for a sink then is not what is
-    /// tested.
+    /// While this is there the input has no end.
     open: Option<mpsc::Sender<()>>,
     second: Vec<u8>,
     /// What a run without trouble says.
@@ -113,15 +113,8 @@ impl Halves {
 
     /// Gives it the second half, which may take until something else has happened.
     fn feed(&mut self) {
-        if let Some(mut stdin) = self.stdin.take() {
-            let second = std::mem::take(&mut self.second);
-            let (open, is_open) = mpsc::channel();
-            self.open = Some(open);
-            std::thread::spawn(move || {
-                // It may have stopped reading.
-                let _ = stdin.write_all(&second);
-                let _ = is_open.recv();
-            });
+        if let Some(stdin) = self.stdin.take() {
+            self.open = Some(feed(stdin, std::mem::take(&mut self.second)).0);
         }
     }
 

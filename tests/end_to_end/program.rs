@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
@@ -35,10 +37,25 @@ pub(crate) fn flowtap_fed(arguments: &[&str], input: &[u8]) -> Run {
     let mut stdin = child.stdin.take().expect("it was piped");
     let input = input.to_vec();
     // The program may end before it has read everything.
-    let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let feeder = thread::spawn(move || drop(stdin.write_all(&input)));
     let run = Run::from(child.wait_with_output().expect("the program ends"));
     feeder.join().expect("feeding does not panic");
     run
+}
+
+/// Feeds a program from another thread. Its input has no end while the first of what this returns is
+/// there: how long a run waits at its end is not what is tested then.
+pub(crate) fn feed(
+    mut stdin: ChildStdin,
+    bytes: Vec<u8>,
+) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
+    let (open, is_open) = mpsc::channel();
+    let feeder = thread::spawn(move || {
+        // It may have stopped reading.
+        let _ = stdin.write_all(&bytes);
+        let _ = is_open.recv();
+    });
+    (open, feeder)
 }
 
 /// `cargo xtask`'s program, which is built beside `flowtap`.

@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 
 use crate::decode::{Decoder, FragmentPlace, Packet, TcpHeader, TunnelPorts, Tunnels};
-use crate::flow::{Direction, FlowKey, Tunnel, TunnelKind, protocol};
+use crate::flow::{Direction, FlowKey, Tunnel, TunnelKind};
 use crate::limits::{FRAGMENT_LIFE_NS, SPLIT_SEGMENTS};
 use crate::source::Frame;
 
@@ -58,10 +58,8 @@ impl ClosedTunnels {
     /// Those that such a decoder leaves closed.
     #[must_use]
     pub fn of(decoder: &Decoder) -> Self {
-        let (ports, are_all) = match decoder.tunnels() {
-            Tunnels::Inner(ports) => (ports, false),
-            Tunnels::Outer => (TunnelPorts::default(), true),
-        };
+        let tunnels = decoder.tunnels();
+        let (ports, are_all) = (tunnels.ports(), tunnels == Tunnels::Outer);
         let decoder = Decoder {
             opens_fragments: true,
             // What is said of a flow's hash is said of it inside, too.
@@ -81,15 +79,9 @@ impl ClosedTunnels {
     /// is opened.
     #[must_use]
     pub fn may_be(&self, key: &FlowKey) -> bool {
-        match key.protocol() {
-            protocol::IP_IN_IP | protocol::IPV6_IN_IP | protocol::GRE => true,
-            protocol::UDP => {
-                let [from, to] = [Direction::Forward, Direction::Reverse];
-                let ports = key.source_port(from).zip(key.source_port(to));
-                ports.is_some_and(|(from, to)| self.ports.may_be([from, to]))
-            }
-            _ => false,
-        }
+        let ways = [Direction::Forward, Direction::Reverse];
+        let ports = ways.map(|way| key.source_port(way).unwrap_or_default());
+        self.ports.may_carry(key.protocol(), ports)
     }
 
     /// The innermost packet in the tunnel that `packet` of `frame` is of, and what was captured of
@@ -191,12 +183,8 @@ impl ClosedTunnels {
 
 /// A key of what is inside that tells tunnels apart: the same may be in several.
 fn apart(inside: FlowKey, outer: &FlowKey) -> FlowKey {
-    // Not by the key's hash, which is another in each run. Any odd number.
-    const BY: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |mixed: u64, word: u64| (mixed ^ word).wrapping_mul(BY).rotate_left(32);
-    let mixed = outer.words().into_iter().fold(0, mix);
     let kind = inside.tunnel().map_or(TunnelKind::IpIp, |tunnel| tunnel.kind);
-    inside.in_tunnel(Tunnel { kind, id: Some((mixed >> 32) as u32) })
+    inside.in_tunnel(Tunnel { kind, id: Some((outer.mixed() >> 32) as u32) })
 }
 
 /// Where the payload of `packet` ends, which begins at `payload`, and what was captured of its

@@ -36,7 +36,7 @@ pub use tunnel::{TUNNEL_PORTS, TunnelPorts, Tunnels, VXLAN_PORTS};
 use std::net::IpAddr;
 
 use crate::decode::carriers::Carriers;
-use crate::decode::fragments::Fragments;
+use crate::decode::fragments::{Fragments, Ports};
 use crate::decode::ip::IpHeader;
 use crate::decode::link::Network;
 use crate::decode::straight::TunnelMarks;
@@ -347,12 +347,10 @@ impl Decoder {
                 break;
             }
             let Layers { network, header, segment } = layers;
-            if !self.may_open(header) {
-                break;
-            }
-            let Some(inside) = tunnel::open(&frame, network, header, segment.ports, &ports) else {
-                break;
-            };
+            let opens_fragments = self.opens_fragments;
+            let inside =
+                tunnel::open(&frame, network, header, segment.ports, &ports, opens_fragments);
+            let Some(inside) = inside else { break };
             let ends = header.ends();
             frame.bytes = &frame.bytes[..inside.end];
             let segment = transport::parse(frame.bytes, &inside.header)?;
@@ -360,15 +358,6 @@ impl Decoder {
         }
         let layers = opened.as_ref().map_or(outer, Opened::layers);
         Ok(self.write(place, layers, opened.as_ref(), packet))
-    }
-
-    /// Whether what is in a tunnel's datagram makes the flow. Of fragments it does not, as only the
-    /// first one could be opened, and all of a datagram are in one flow.
-    fn may_open(&self, header: &IpHeader) -> bool {
-        match header.fragment {
-            None => true,
-            Some(fragment) => self.opens_fragments && fragment.offset == 0,
-        }
     }
 
     /// Writes what the layers of a frame say, and the tunnel that was `opened`; every field,
@@ -459,7 +448,8 @@ impl Layers<'_> {
     /// Whether a look inside is worth it.
     #[inline(always)]
     fn may_be_tunnel(&self, ports: &TunnelPorts) -> bool {
-        tunnel::may_be(self.header, self.segment.ports, ports)
+        let Ports { source, destination, .. } = self.segment.ports;
+        ports.may_carry(self.header.protocol, [source, destination])
     }
 }
 

@@ -56,6 +56,17 @@ impl Default for TunnelPorts {
     }
 }
 
+impl Tunnels {
+    /// The ports behind which tunnels are looked for, though they stay closed.
+    #[must_use]
+    pub fn ports(self) -> TunnelPorts {
+        match self {
+            Self::Inner(ports) => ports,
+            Self::Outer => TunnelPorts::default(),
+        }
+    }
+}
+
 impl TunnelPorts {
     /// With these for VXLAN beside its own; `None` if there are more than [`VXLAN_PORTS`].
     #[must_use]
@@ -78,6 +89,17 @@ impl TunnelPorts {
         self.0.iter().any(|&port| port == source || port == destination)
     }
 
+    /// Whether what is of this protocol and goes between these ports, 0 where there are none, is worth
+    /// a look inside.
+    #[inline]
+    pub(crate) fn may_carry(&self, protocol: u8, ports: [u16; 2]) -> bool {
+        match protocol {
+            protocol::UDP => self.may_be(ports),
+            protocol::IP_IN_IP | protocol::IPV6_IN_IP | protocol::GRE => true,
+            _ => false,
+        }
+    }
+
     fn is_vxlan(&self, port: u16) -> bool {
         self.0[4..].contains(&port)
     }
@@ -95,18 +117,9 @@ pub(super) struct Inside {
     pub(super) end: usize,
 }
 
-/// Whether it is worth a look inside.
-#[inline]
-pub(super) fn may_be(header: &IpHeader, ports: Ports, known: &TunnelPorts) -> bool {
-    match header.protocol {
-        protocol::UDP => known.may_be([ports.source, ports.destination]),
-        protocol::IP_IN_IP | protocol::IPV6_IN_IP | protocol::GRE => true,
-        _ => false,
-    }
-}
-
 /// What is inside, if the packet with this header and these ports is a tunnel's and has an IP
-/// packet in it.
+/// packet in it. A fragment makes no flow of what is inside, as only the first one of a datagram
+/// could be opened, and all are in one flow: that is opened for who `opens_fragments`.
 #[inline(never)]
 pub(super) fn open(
     frame: &Frame<'_>,
@@ -114,7 +127,11 @@ pub(super) fn open(
     header: &IpHeader,
     ports: Ports,
     known: &TunnelPorts,
+    opens_fragments: bool,
 ) -> Option<Inside> {
+    if header.fragment.is_some_and(|fragment| !opens_fragments || fragment.offset != 0) {
+        return None;
+    }
     // Padding behind the IP packet is not part of it.
     let end = frame.bytes.len().min(header.offset.saturating_add(header.length as usize));
     let payload = Payload { bytes: frame.bytes.get(..end)?, at: header.end(), network };

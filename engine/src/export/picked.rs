@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::decode::TUNNEL_PORTS;
+use crate::decode::TunnelPorts;
 use crate::export::schema::{Fields, RowDevice, RowTunnel};
 use crate::flow::MplsLabels;
 use crate::flow::features::{BINS, Thousandths};
@@ -80,6 +80,14 @@ pub(super) struct Picked {
     pub(super) name_source: Text,
 }
 
+/// Whether a flow of this protocol, between these ports, may be a tunnel's.
+pub(super) fn may_be_tunnel(protocol: Option<u64>, ports: [Option<u64>; 2]) -> bool {
+    let protocol = protocol.and_then(|protocol| u8::try_from(protocol).ok());
+    let port = |port: Option<u64>| port.and_then(|port| u16::try_from(port).ok());
+    let ports = ports.map(|of| port(of).unwrap_or_default());
+    protocol.is_some_and(|protocol| TunnelPorts::default().may_carry(protocol, ports))
+}
+
 impl Picked {
     /// Whether it is an aggregate of packets for which there was no room.
     pub(super) fn is_overflow(&self) -> bool {
@@ -93,15 +101,9 @@ impl Picked {
 
     /// Whether it is a tunnel's that stays closed: what it has of TLS and HTTP is said inside.
     pub(super) fn is_closed_tunnel(&self) -> bool {
-        let is_port =
-            |side: &PickedSide| TUNNEL_PORTS.iter().any(|port| side.port == Some(u64::from(*port)));
         let has_more = [&self.alpn, &self.ja4, &self.tls_version].iter().any(|text| text.is_there);
-        self.app_seen().is_none()
-            && match self.protocol {
-                Some(4 | 41 | 47) => true,
-                Some(17) => !has_more && (is_port(&self.src) || is_port(&self.dst)),
-                _ => false,
-            }
+        let ports = [self.src.port, self.dst.port];
+        self.app_seen().is_none() && !has_more && may_be_tunnel(self.protocol, ports)
     }
 
     /// Whether it is known that there was QUIC in it: else only over UDP do flows say what TLS says.

@@ -212,6 +212,24 @@ impl FlowKey {
         [low, high].contains(&u64::from(port)) && self.port_kind() == PortKind::Ports
     }
 
+    /// All of it in one number, of which the upper bits are mixed best: the same in each run, so
+    /// that who aims at one can, and what is read again comes to the same.
+    #[inline]
+    pub(crate) fn mixed(&self) -> u64 {
+        // Any odd numbers.
+        const BY: [u64; 6] = [
+            0x9e37_79b9_7f4a_7c15,
+            0xbf58_476d_1ce4_e5b9,
+            0x94d0_49bb_1331_11eb,
+            0xd6e8_feb8_6659_fd93,
+            0xa076_1d64_78bd_642f,
+            0xe703_7ed1_a0b4_28db,
+        ];
+        let words = self.0.into_iter().zip(BY);
+        let mixed = words.fold(0, |sum: u64, (word, by)| sum.wrapping_add(word.wrapping_mul(by)));
+        (mixed ^ mixed >> 32).wrapping_mul(BY[0])
+    }
+
     /// Both ports, of each the lower byte first; of a flow without ports anything.
     #[inline]
     pub(crate) fn port_bytes(&self) -> [[u8; 2]; 2] {

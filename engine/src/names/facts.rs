@@ -64,7 +64,7 @@ impl FlowFacts {
 
     /// What is in a tunnel that stays closed: whom its flows ask for, of what one of them said.
     pub(super) fn inside(said: &[Finding]) -> Self {
-        let mut facts = Self { is_inside: true, ..Self::default() };
+        let mut facts = Self::default();
         for finding in said {
             let Finding::Flow(fact) = finding else { continue };
             match fact {
@@ -75,8 +75,8 @@ impl FlowFacts {
                 _ => {}
             }
         }
-        let has_any = facts.sni.is_some() || facts.http_host.is_some();
-        if has_any { facts } else { Self::default() }
+        facts.is_inside = !facts.is_empty();
+        facts
     }
 
     /// Adds what it was seen to speak, unless something was seen before.

@@ -250,18 +250,7 @@ impl Picks {
 /// be overlooked, as a flood of connections can.
 #[inline]
 fn place_and_tag(packet: &Packet) -> [u16; 2] {
-    // Any odd numbers.
-    const BY: [u64; 6] = [
-        0x9e37_79b9_7f4a_7c15,
-        0xbf58_476d_1ce4_e5b9,
-        0x94d0_49bb_1331_11eb,
-        0xd6e8_feb8_6659_fd93,
-        0xa076_1d64_78bd_642f,
-        0xe703_7ed1_a0b4_28db,
-    ];
-    let words = packet.key.words().into_iter().zip(BY);
-    let mixed = words.fold(0, |sum: u64, (word, by)| sum.wrapping_add(word.wrapping_mul(by)));
-    let [.., c, d, a, b] = (mixed ^ mixed >> 32).wrapping_mul(BY[0]).to_le_bytes();
+    let [.., c, d, a, b] = packet.key.mixed().to_le_bytes();
     let place = u16::from_le_bytes([a, b]) ^ u16::from(packet.direction == Direction::Reverse);
     [place, u16::from_le_bytes([c, d])]
 }

@@ -181,10 +181,7 @@ pub(super) struct InKernel<'a> {
 impl InKernel<'_> {
     /// Flows are drawn as if tunnels were opened, also where they are not: so the same are kept.
     fn tunnel_ports(self) -> TunnelPorts {
-        match self.tunnels {
-            Tunnels::Inner(ports) => ports,
-            Tunnels::Outer => TunnelPorts::default(),
-        }
+        self.tunnels.ports()
     }
 }
 

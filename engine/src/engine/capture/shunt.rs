@@ -44,7 +44,7 @@
 use std::collections::HashMap;
 
 use super::clock::Clock;
-use crate::decode::{Packet, TunnelPorts, Tunnels};
+use crate::decode::{Packet, Tunnels};
 use crate::engine::stage::Core;
 use crate::error::Result;
 use crate::flow::record::tcp_flags::{FIN, RST, SYN};
@@ -296,12 +296,9 @@ impl<K: Kernel> Shunt<K> {
 
     /// Whether its packets may be those of other flows inside.
     fn may_be_tunnel(&self, key: &FlowKey) -> bool {
-        let known = match self.tunnels {
-            Tunnels::Inner(known) => known,
-            Tunnels::Outer if self.learns_names => TunnelPorts::default(),
-            Tunnels::Outer => return false,
-        };
-        key.protocol() == protocol::UDP && known.may_be(ports(key))
+        let is_looked_into = self.learns_names || self.tunnels != Tunnels::Outer;
+        let is_udp = key.protocol() == protocol::UDP;
+        is_looked_into && is_udp && self.tunnels.ports().may_be(ports(key))
     }
 
     /// Whether names are learned from its packets, however late they come.

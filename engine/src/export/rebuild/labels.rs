@@ -2,6 +2,7 @@
 
 use crate::devices::label::Identity;
 use crate::devices::{DeviceLabel, HostNameSource, Sighting};
+use crate::export::picked::may_be_tunnel;
 use crate::export::values::{Value, Values};
 use crate::names::addresses::{AddressName, Doubt};
 use crate::names::facts::{FlowFacts, cipher_by_name, version_by_name};
@@ -39,10 +40,12 @@ fn facts(from: &Values) -> FlowFacts {
         http_user_agent: text("http_user_agent"),
         is_inside: false,
     };
-    // Named otherwise than by what it said itself: that was in a tunnel.
+    // A tunnel's that is not named by what it has said itself: that was inside.
     let is_own = matches!(from.text("name_source"), Some("sni" | "quic_sni" | "http_host"));
-    let labels = Labels { facts: Some(Arc::new(facts.clone())), ..Labels::default() };
-    FlowFacts { is_inside: !is_own && labels.best_name().is_some(), ..facts }
+    let has_any = facts.sni.is_some() || facts.http_host.is_some();
+    let ports = ["src_port", "dst_port"].map(|name| from.number(name));
+    let is_tunnel = may_be_tunnel(from.number("protocol"), ports);
+    FlowFacts { is_inside: has_any && !is_own && is_tunnel, ..facts }
 }
 
 /// The name, if it is one that was learned for the address.
