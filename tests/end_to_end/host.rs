@@ -57,11 +57,16 @@ fn capture(net: &Net, flags: &[&str]) -> Run {
 
 /// A capture of a user without privileges, but for what `flags` of setpriv(1) leave.
 fn capture_as_nobody(net: &Net, program: &str, before: &[&str], flags: &[&str]) -> Run {
+    capture_also(net, program, before, flags, &[])
+}
+
+/// The same, told this besides.
+fn capture_also(net: &Net, program: &str, before: &[&str], flags: &[&str], also: &[&str]) -> Run {
     let mut command = net.inside("env");
     command.args(before).args(["setpriv", "--reuid", "65534", "--regid", "65534"]);
     command.arg("--clear-groups").args(flags).arg(program);
     command.args(["capture", "-i", "v1", "--mode", "tap", "-o", "-", "--duration", "100ms"]);
-    Run::of(command.stdin(Stdio::null()))
+    Run::of(command.args(also).stdin(Stdio::null()))
 }
 
 /// The program where another user may run it.
@@ -419,7 +424,13 @@ fn what_is_missing_is_named() -> Outcome {
     // 4 MiB are of use.
     let before = ["prlimit", "--memlock=4194304:4194304"];
     let words = [", 512 frames each, as 4096 KiB may be locked", "everything adds up"];
-    says(capture_as_nobody(&net, &program, &before, &[&inherit, &ambient]), 0, &words)
+    says(capture_as_nobody(&net, &program, &before, &[&inherit, &ambient]), 0, &words)?;
+    // Also for two taps.
+    let make = "ip link add w0 up type veth peer name w1; ip link set w1 up";
+    ensure(net.inside("sh").args(["-ec", make]).status()?.success(), "no second interface")?;
+    let words = ["capturing on v1", "capturing on w1", "256 frames each", "everything adds up"];
+    let also = ["-i", "w1"];
+    says(capture_also(&net, &program, &before, &[&inherit, &ambient], &also), 0, &words)
 }
 
 fn capabilities_are_enough() -> Outcome {

@@ -119,10 +119,9 @@ impl Tap {
         }
         let nic = NicCount::start(interface.index);
         let attachment = attach(&mut program, config, &interface, WhenBusy::Wait)?;
-        let lockable = privileges::lockable_bytes();
         let how = (&attachment, WhenBusy::Wait);
         let longest = LongestFrame::of_mtu(interface.mtu()?);
-        let (ways, queues) = bind((config, &longest), &interface, how, 0..queues, lockable)?;
+        let (ways, queues) = bind((config, &longest), &interface, how, 0..queues, 0)?;
         let (config, clock) = (config.clone(), config.timestamps.clock());
         let tap =
             Self { config, program, interface, attachment, ways, clock, longest, shunts, nic };
@@ -157,10 +156,9 @@ impl Tap {
         let begun = attach(&mut self.program, &self.config, &interface, WhenBusy::Refuse).and_then(
             |attachment| {
                 let how = (&attachment, WhenBusy::Refuse);
-                let lockable = privileges::lockable_bytes();
                 self.longest.set_mtu(interface.mtu()?);
                 let config = (&self.config, &self.longest);
-                let (ways, queues) = bind(config, &interface, how, 0..queues, lockable)?;
+                let (ways, queues) = bind(config, &interface, how, 0..queues, 0)?;
                 nic.forgive_missed();
                 queues.iter().try_for_each(|queue| self.begin(queue))?;
                 Ok((attachment, ways, queues))
@@ -192,10 +190,9 @@ impl Tap {
         let interface = Interface { name: name.to_owned(), ..self.interface.clone() };
         let how = (&self.attachment, WhenBusy::Refuse);
         let locked = self.ways.locked_bytes;
-        let lockable = privileges::lockable_bytes().map(|all| all.saturating_sub(locked));
         self.longest.set_mtu(interface.mtu()?);
         let config = (&self.config, &self.longest);
-        let (added, queues) = bind(config, &interface, how, queues, lockable)?;
+        let (added, queues) = bind(config, &interface, how, queues, locked)?;
         if self.attachment == Attachment::Native && Links::default().is_veth(interface.index) {
             self.program.follow_queues()?;
         }
@@ -323,17 +320,19 @@ fn attach(
     }
 }
 
-/// Binds a socket to each of these queues, for all of which so much memory may be locked (`None`:
-/// as much as they want). Says how their frames come.
+/// Binds a socket to each of these queues; those before them have locked so much memory. Says how
+/// their frames come.
 fn bind(
     (config, longest): (&TapConfig, &LongestFrame),
     interface: &Interface,
     (attachment, when_busy): (&Attachment, WhenBusy),
     queues: Range<u32>,
-    lockable_bytes: Option<u64>,
+    locked_bytes: u64,
 ) -> Result<(Ways, Vec<TapQueue>)> {
     let number = queues.end - queues.start;
-    let (layout, fewer) = room::fit(config.check()?, number, lockable_bytes);
+    let share = |bytes| room::share(bytes, queues.end, config.all_queues);
+    let lockable = privileges::lockable_bytes().map(|all| share(all).saturating_sub(locked_bytes));
+    let (layout, fewer) = room::fit(config.check()?, number, lockable);
     let timestamps = config.timestamps;
     let is_native = *attachment == Attachment::Native;
     let may_take_several = longest.bytes() > layout.room_bytes();

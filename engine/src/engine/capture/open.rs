@@ -199,12 +199,16 @@ pub(super) fn open(
     let mut queues = Vec::new();
     let mut notices = Vec::with_capacity(plans.len());
     let mut links = Links::default();
-    let all_cores = plans.iter().map(|plan| plan.cores).sum();
+    let taps = plans.iter().filter(|plan| matches!(plan.by, By::Tap { .. }));
+    let all = All {
+        cores: plans.iter().map(|plan| plan.cores).sum(),
+        tapped: taps.map(|plan| plan.cores).sum(),
+    };
     for (idx, plan) in plans.into_iter().enumerate() {
         let number =
             u16::try_from(idx).map_err(|_| Error::new("capture", "too many interfaces"))?;
         let cores = plan.cores;
-        let (source, more, why) = open_one(plan, settings, in_kernel, all_cores)?;
+        let (source, more, why) = open_one(plan, settings, in_kernel, &all)?;
         if more.len() != cores {
             let cause = "the number of queues changed meanwhile";
             return Err(Error::new("capture", cause).advise("start it again"));
@@ -263,12 +267,19 @@ fn observe(
     }
 }
 
+/// What is opened, one source after the other.
+struct All {
+    cores: usize,
+    /// Those of taps.
+    tapped: usize,
+}
+
 /// Opens one source. What is to be said of it comes last.
 fn open_one(
     plan: Plan,
     settings: &CaptureSettings,
     in_kernel: InKernel<'_>,
-    all_cores: usize,
+    all: &All,
 ) -> Result<(Source, Vec<Queue>, String)> {
     let Plan { interface, by, cores, .. } = plan;
     let observe = |why: String| {
@@ -278,9 +289,10 @@ fn open_one(
     match by {
         By::Observe { why } => observe(why),
         By::Tap { or_observe } => {
+            let number = |cores| u32::try_from(cores).expect("there are at most MAX_CORES");
             // Any of them may count flows that come by this interface.
             let shunting_cores = match settings.shunt {
-                Some(_) => u32::try_from(all_cores).expect("there are at most MAX_CORES"),
+                Some(_) => number(all.cores),
                 None => 0,
             };
             let config = TapConfig {
@@ -290,6 +302,7 @@ fn open_one(
                 zero_copy: settings.zero_copy,
                 busy_poll_us: settings.busy_poll_us,
                 sampling: settings.sampling,
+                all_queues: number(all.tapped),
                 shunting_cores,
                 timestamps: settings.timestamps,
                 filter: in_kernel.filter.cloned(),

@@ -28,6 +28,9 @@ pub struct TapConfig {
     pub sampling: Sampling,
     /// UDP ports of tunnels, each of whose flows is sampled by the tunnel's ends.
     pub tunnel_ports: [u16; TUNNELS],
+    /// Queues of all taps of the capture, which share the memory that may be locked; 0 if there
+    /// is no other tap.
+    pub all_queues: u32,
     /// Cores that share a shunt, all of the capture; none if there is to be no shunt.
     pub shunting_cores: u32,
     /// Where packets' times come from.
@@ -53,6 +56,7 @@ impl TapConfig {
             busy_poll_us: None,
             sampling: Sampling::ALL,
             tunnel_ports: [0; TUNNELS],
+            all_queues: 0,
             shunting_cores: 0,
             timestamps: Timestamps::default(),
             filter: None,

@@ -24,9 +24,29 @@ pub(super) fn fit(layout: Layout, queues: u32, lockable_bytes: Option<u64>) -> (
     (Layout { frames, rx_entries: frames, ..layout }, said)
 }
 
+/// How much of what may be locked is for an interface with so many `queues`, of `all_queues` that
+/// are to be opened on all interfaces (0: nobody has said).
+pub(super) fn share(lockable_bytes: u64, queues: u32, all_queues: u32) -> u64 {
+    lockable_bytes / u64::from(all_queues.max(queues).max(1)) * u64::from(queues)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_share_by_their_queues() {
+        for (bytes, queues, all_queues, expected) in [
+            (u64::MAX, 2, 2, u64::MAX - 1),
+            (900, 3, 0, 900),
+            (900, 1, 3, 300),
+            (900, 2, 3, 600),
+            (900, 4, 3, 900),
+            (900, 0, 0, 0),
+        ] {
+            assert_eq!(share(bytes, queues, all_queues), expected, "{queues} of {all_queues}");
+        }
+    }
 
     #[test]
     fn frames_are_as_many_as_fit_or_all_if_too_few_would() {
