@@ -276,3 +276,17 @@ fn conclude(common: &Common, outcome: Outcome) -> Result<u8> {
         Ok(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The program with all the library's checks, and as the library's tests are built.
+    #[test]
+    #[ignore = "scripts/sanitize says what to do in FLOWTAP_ARGUMENTS"]
+    fn runs_as_told() {
+        let told = std::env::var("FLOWTAP_ARGUMENTS").unwrap();
+        let arguments = ["flowtap"].into_iter().chain(told.split(' '));
+        assert_eq!(run(arguments.map(OsString::from)), ExitCode::SUCCESS);
+    }
+}

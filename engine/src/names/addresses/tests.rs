@@ -153,7 +153,9 @@ fn answers_that_are_renewed_name_flows_that_began_long_ago() {
         assert!(table.answers() <= 2 * ANSWERS_KEPT);
         assert_eq!(outcome.evicted, 0);
         assert!(outcome.merged > 0);
-        for second in (0..2 * kept * period).step_by(7) {
+        // Of each age in turn.
+        let step = usize::try_from(7 * period + 1).unwrap();
+        for second in (0..2 * kept * period).step_by(step) {
             let moment = Moment { time: second * SECOND, place: None };
             let name = table.view().name_of(client(1), ip(9), moment);
             let name = name.unwrap_or_else(|| panic!("no name at {second}"));
