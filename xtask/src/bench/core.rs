@@ -6,7 +6,7 @@ mod counts;
 mod times;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,7 @@ use self::counts::{Baseline, Count};
 use self::times::Time;
 use super::document::{self, Block};
 use super::machine::Machine;
+use super::programs::cargo;
 use super::report::{Findings, Measured, Report};
 
 /// What one run of a benchmark works on: `ITEMS` of `benches/pieces`.
@@ -122,8 +123,7 @@ impl Findings for Pieces {
 
 /// Runs a benchmark, and returns what it printed.
 fn bench(package: &str, name: &str, profile: &str, arguments: &[&str]) -> Result<String, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
+    let output = cargo()
         .args(["bench", "--quiet", "--locked", "--profile", profile, "--package", package])
         .args(["--bench", name, "--"])
         .args(arguments)

@@ -31,8 +31,7 @@ impl Build {
             Self::Release => (release, &["--package", "flowtap"][..]),
             Self::Tests => (&["build", "--quiet", "--all-targets"][..], &["--workspace"][..]),
         };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
+        let output = cargo()
             .args(which)
             .args(package)
             .args(["--locked", "--message-format", "json-render-diagnostics"])
@@ -54,6 +53,20 @@ impl Build {
         let program = ours.find_map(|message| message["executable"].as_str().map(Into::into));
         program.ok_or_else(|| format!("build {name}: cargo did not say where it is"))
     }
+}
+
+/// Cargo, as a shell starts it. The one that runs us has said in the environment which package we
+/// are; a build script that looks at what is said there of its own (ring's does) would run again,
+/// and all that stands on it would be built again, each time that this changes.
+pub(super) fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|start| text.starts_with(start)) {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Flows one way for each bucket of pmacctd's cache. It takes 4 kB for a bucket, at its start, and
