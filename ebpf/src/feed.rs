@@ -1,5 +1,5 @@
 //! The XDP program `feed`: gives frames of a template to an interface, each from another end; or
-//! to another XDP program, as if its interface had received them.
+//! to another XDP program or the host, as if its interface had received them.
 //!
 //! It runs on frames that the kernel makes itself (BPF_PROG_TEST_RUN with live frames), and is
 //! attached to no interface. Each frame gets its length, addresses, port and checksums anew,
@@ -39,7 +39,7 @@ static SENT: Array<u64> = Array::with_max_entries(KINDS, 0);
 #[map]
 static STATE: Array<State> = Array::with_max_entries(1, 0);
 
-/// One entry: who gets the frames instead of an interface.
+/// One entry, or none: the program that gets the frames instead of an interface.
 #[map]
 static RECEIVER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
@@ -79,9 +79,10 @@ fn make(frame: &XdpContext) -> Option<u32> {
     let headers = unsafe { &mut *(data as *mut [u8; HEADERS_LEN]) };
     write(headers, orders, kind, flow)?;
     if orders[order::IS_RECEIVED] == 1 {
-        // SAFETY: nothing here waits to be dropped. What returns has found nobody.
+        // SAFETY: nothing here waits to be dropped.
         unsafe { RECEIVER.tail_call(frame, 0) };
-        return None;
+        // It returned, so there is no other program.
+        return Some(xdp_action::XDP_PASS);
     }
     // SAFETY: a call of the kernel that takes two numbers.
     Some(unsafe { bpf_redirect(orders[order::INTERFACE], 0) } as u32)

@@ -30,7 +30,8 @@ pub(crate) mod order {
     pub(crate) const PORT_SPAN: usize = 7;
     /// 1 for UDP, 0 for TCP.
     pub(crate) const IS_UDP: usize = 8;
-    /// 1 if the program in `RECEIVER` is to get the frames; else they go to the interface.
+    /// 1 if the program in `RECEIVER` is to get the frames, or the host if there is none; else they
+    /// go to the interface.
     pub(crate) const IS_RECEIVED: usize = 9;
     /// How many orders there are.
     pub(crate) const COUNT: usize = 10;

@@ -74,8 +74,8 @@ pub(crate) struct Args {
     /// Send those four mixes frame by frame as well: slower, and as in the file
     #[arg(long, requires = "to")]
     pub(super) frame_by_frame: bool,
-    /// Give live frames to the XDP program of the interface, as if it had received them on its
-    /// first queue: several times as many as come over a link
+    /// Give live frames to the XDP program of the interface, or to the host if it has none, as if
+    /// it had received them on its first queue: several times as many as come over a link
     #[arg(long, requires = "to", conflicts_with = "frame_by_frame")]
     received: bool,
     /// Where to write the truth (JSON): each flow, or of live frames and scans what they add up to

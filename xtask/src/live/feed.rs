@@ -1,8 +1,8 @@
 //! Sending by live frames: the kernel makes frames of templates by itself and runs a small
 //! program (`ebpf/src/feed.rs`) on each, which gives it an end of its own and redirects it to the
 //! interface. Some two million a second over a veth, four times what a socket sends.
-//! Or it hands each to the XDP program of the interface, as if that had received it: several times
-//! as many, as there is no link between. Refuses IPv6, VLAN tags and IP options, which the program
+//! Or it hands each to the XDP program of the interface, or to the host if there is none, as if the
+//! interface had received it: several times as many, as there is no link between. Refuses IPv6, VLAN tags and IP options, which the program
 //! does not know.
 //! <https://docs.kernel.org/bpf/bpf_prog_run.html>
 
@@ -53,7 +53,7 @@ pub(crate) struct Job {
 pub(crate) enum Way {
     /// Out on the interface.
     Out,
-    /// Into its XDP program, as if they came in on its first queue.
+    /// Into its XDP program, or the host if it has none, as if they came in on its first queue.
     In,
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn send(target: &Target, job: &Job) -> Result<Sent, String> {
         let before = target.sent_packets()?;
         let mut sent = feed.run(job)?;
         if job.way == Way::In {
-            // The program has had each; no interface counts them.
+            // Whoever receives has had each; no interface counts them.
             return Ok(Sent { counted: sent.frames, ..sent });
         }
         sent.counted = target.sent_since(before, sent.frames)?;
@@ -124,7 +124,7 @@ impl<'a> Feed<'a> {
             ));
         }
         let (program_id, context) = match job.way {
-            Way::Out => (0, None),
+            Way::Out => (None, None),
             Way::In => (target.xdp_program()?, Some(context(index, whole.len()))),
         };
         let interval_ns = job.rate.map_or(0, |rate| rate.interval_ns(whole.len() as u64));
@@ -136,8 +136,8 @@ impl<'a> Feed<'a> {
             let mut state: State = [0; state::COUNT];
             (state[state::MADE], state[state::RANDOM], state[state::DUE_NS]) = (0, job.seed, 0);
             array::<State>(&mut object, "STATE")?.set(0, state, 0)?;
-            if job.way == Way::In {
-                receive(&mut object, program_id)?;
+            if let Some(id) = program_id {
+                receive(&mut object, id)?;
             }
             let orders = orders(index, job.flows, &job.spread, &whole, job.way);
             array::<Orders>(&mut object, "ORDERS")?.set(0, orders, 0)?;

@@ -53,8 +53,6 @@ pub(super) struct Meter {
     args: fn(&Place<'_>) -> Vec<String>,
     /// Whether it has an XDP program; else a packet socket.
     pub(super) is_xdp: bool,
-    /// Whether it takes frames that come without the link.
-    pub(super) is_fed: bool,
     /// Whether it is for few large flows only.
     pub(super) is_for_elephants: bool,
     /// Packets that its results have, given the place and all that it said.
@@ -85,13 +83,11 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
         version: ["--version", "flowtap"],
         args,
         is_xdp: true,
-        is_fed: true,
         is_for_elephants: false,
         count,
     };
     let observes = OBSERVES.map(|(name, way)| Meter {
         is_xdp: way == "xdp",
-        is_fed: false,
         ..ours(
             name,
             flowtap,
@@ -119,7 +115,6 @@ pub(super) fn all(flowtap: &Path, bare: &Path, alone: bool) -> (Vec<Meter>, Vec<
                     version,
                     args,
                     is_xdp: false,
-                    is_fed: false,
                     is_for_elephants: false,
                     count,
                 });

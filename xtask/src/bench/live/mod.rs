@@ -1,8 +1,8 @@
 //! `cargo xtask bench live`: how many packets a second each meter takes from a link before it
 //! loses any, and how many it loses beyond. Two network namespaces with a veth between them;
 //! the kernel makes the frames (`gen --to`) and delivers them on one processor, the meter has
-//! another for all that it does. Receivers by AF_XDP are fed without the link as well, which
-//! gives them several times as many (`gen --received`).
+//! another for all that it does. They are fed without the link as well, which gives them several
+//! times as many (`gen --received`).
 //!
 //! The path: [`run`] sets each rate for each meter by turns, [`meter`] starts and stops it and
 //! reads what it has counted, [`result`] says what that comes to.
@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// Another seed makes other traffic
     #[arg(long, default_value_t = 7)]
     seed: u64,
+    /// Of the kinds of traffic those with this in their name: "without a link", "elephants"
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 }
 
 /// The namespaces: `flowtap-bench-a` sends, `flowtap-bench-b` receives.
@@ -54,12 +57,10 @@ struct Case {
     to_host: bool,
 }
 
-const TO_HOST: &str = "60 bytes, 10 k flows, to the host itself";
-
 /// A MAC address that no frame is sent to.
 const OTHER_MAC: &str = "02:00:00:ff:ff:ff";
 
-/// Whether frames come over the link, or from the kernel into the receiver's XDP program.
+/// Whether frames come over the link, or from the kernel as if the interface had received them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Link,
@@ -69,18 +70,28 @@ enum Way {
 /// Flows that are shunted, if that is asked for.
 const ELEPHANTS: u64 = 8;
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     case("60 bytes, 10 k flows", "60", 10_000, Way::Link),
     case("60 bytes, 1 M flows", "60", 1_000_000, Way::Link),
     case("508 bytes, 10 k flows", "508", 10_000, Way::Link),
-    Case { to_host: true, ..case(TO_HOST, "60", 10_000, Way::Link) },
+    to_host(case("60 bytes, 10 k flows, to the host itself", "60", 10_000, Way::Link)),
     case("60 bytes, 10 k flows, without a link", "60", 10_000, Way::Fed),
     case("60 bytes, 1 M flows, without a link", "60", 1_000_000, Way::Fed),
+    to_host(case(
+        "60 bytes, 10 k flows, to the host itself, without a link",
+        "60",
+        10_000,
+        Way::Fed,
+    )),
     case("60 bytes, 8 elephants, without a link", "60", ELEPHANTS, Way::Fed),
 ];
 
 const fn case(name: &'static str, frame_bytes: &'static str, flows: u64, way: Way) -> Case {
     Case { name, frame_bytes, flows, way, to_host: false }
+}
+
+const fn to_host(case: Case) -> Case {
+    Case { to_host: true, ..case }
 }
 
 /// As fast as the kernel makes frames: it takes its time to look at the clock, too.
@@ -123,6 +134,14 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
+    let cases: Vec<_> = CASES.iter().filter(|case| case.name.contains(&args.only)).collect();
+    if cases.is_empty() {
+        let names = CASES.map(|case| case.name).join("; ");
+        return Err(format!(
+            "--only {}: no kind of traffic is called so; there are: {names}",
+            args.only
+        ));
+    }
     Report::expect(&args.form.output)?;
     let machine = Machine::here();
     let _link = Link::up(LINK)?;
@@ -138,14 +157,13 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         missing: missing.into_iter().map(str::to_owned).collect(),
         series: Vec::new(),
     };
-    for mut case in CASES {
+    for mut case in cases.into_iter().copied() {
         if args.form.small {
             // Every flow has a packet.
             case.flows = case.flows.min(5_000);
         }
-        let takers = meters.iter().filter(|meter| meter.is_fed || case.way == Way::Link);
         let is_for = |meter: &&Meter| case.flows <= ELEPHANTS || !meter.is_for_elephants;
-        let takers: Vec<_> = takers.filter(is_for).collect();
+        let takers: Vec<_> = meters.iter().filter(is_for).collect();
         let mut runs = Vec::new();
         for round in 0..plan.rounds {
             for &rate in &plan.rates[case.way as usize] {
@@ -282,6 +300,7 @@ mod tests {
     use super::*;
     use crate::r#gen::live::Feed;
     use crate::r#gen::stream::Sizes;
+    use crate::live::feed;
     use crate::live::link::Target;
 
     /// What the receiver's network stack has counted, by `table` and `name`.
@@ -305,14 +324,22 @@ mod tests {
         let _link = Link::up(LINK).unwrap();
         let netns = format!("{LINK}-b");
         set_gro(LINK, true).unwrap();
-        for (is_host, reach) in [(false, 0), (true, 20), (false, 20)] {
+        let over_link = ("v0", format!("{LINK}-a"), feed::Way::Out);
+        let without = ("v1", netns.clone(), feed::Way::In);
+        for (is_host, (interface, from, way), reach) in [
+            (false, &over_link, 0),
+            (true, &over_link, 20),
+            (true, &without, 40),
+            (false, &without, 40),
+            (false, &over_link, 40),
+        ] {
             set_receiver(LINK, is_host).unwrap();
             let target = Target {
-                interface: "v0".into(),
-                netns: Some(format!("{LINK}-a")),
+                interface: (*interface).into(),
+                netns: Some(from.clone()),
                 any_interface: false,
             };
-            let feed = Feed::udp(Sizes(vec![(60, 1)]));
+            let feed = Feed::udp(Sizes(vec![(60, 1)])).by(*way);
             feed.send(&target, 20, 5, 1, None).unwrap();
             // The receiver's softirq may come a little later.
             let since = Instant::now();

@@ -138,7 +138,7 @@ impl Findings for Live {
              frames made by the kernel and delivered on processor 1, addressed to another host \
              (as on a mirror port) unless said otherwise, all of the receiver on processor 0; Debian's meters on \
              packet sockets. Without a link: the kernel gives the frames to the receiver's XDP \
-             program itself, as if its first queue had received them. A packet is counted if it is in the receiver's results. The bare \
+             program, or to the host's packet sockets where there is none, as if the interface had received them. A packet is counted if it is in the receiver's results. The bare \
              receiver has flowtap's XDP program and sockets, and counts; in the kernel the same \
              program drops and counts by its filter, and nothing comes up. softflowd keeps \
              statistics and sends no records; tcpdump writes to nowhere.",
