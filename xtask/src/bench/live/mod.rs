@@ -117,7 +117,7 @@ impl Args {
     fn plan(&self) -> Plan {
         const K: u64 = 1_000;
         if self.form.small {
-            let rates = [20 * K, 50 * K].to_vec();
+            let rates = vec![20 * K];
             return Plan { rates: [rates.clone(), rates], seconds: 0.5, rounds: 1 };
         }
         let link = [100, 200, 300, 450, 600, 800, 1_000, 1_300, 1_600, 2_000];
