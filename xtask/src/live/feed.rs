@@ -2,8 +2,8 @@
 //! program (`ebpf/src/feed.rs`) on each, which gives it an end of its own and redirects it to the
 //! interface. Some two million a second over a veth, four times what a socket sends.
 //! Or it hands each to the XDP program of the interface, or to the host if there is none, as if the
-//! interface had received it: several times as many, as there is no link between. Refuses IPv6, VLAN tags and IP options, which the program
-//! does not know.
+//! interface had received it: several times as many, as there is no link between. Refuses IPv6,
+//! VLAN tags and IP options, which the program does not know.
 //! <https://docs.kernel.org/bpf/bpf_prog_run.html>
 
 use std::io;
@@ -138,6 +138,10 @@ impl<'a> Feed<'a> {
             array::<State>(&mut object, "STATE")?.set(0, state, 0)?;
             if let Some(id) = program_id {
                 receive(&mut object, id)?;
+            } else if job.way == Way::In {
+                eprintln!(
+                    "gen: the host receives the frames: no XDP program is attached to {interface}"
+                );
             }
             let orders = orders(index, job.flows, &job.spread, &whole, job.way);
             array::<Orders>(&mut object, "ORDERS")?.set(0, orders, 0)?;

@@ -25,7 +25,7 @@ pub(super) fn fit(layout: Layout, queues: u32, lockable_bytes: Option<u64>) -> (
 }
 
 /// How much of what may be locked is for an interface with so many `queues`, of `all_queues` that
-/// are to be opened on all interfaces (0: nobody has said).
+/// share it (0: there is no other interface).
 pub(super) fn share(lockable_bytes: u64, queues: u32, all_queues: u32) -> u64 {
     lockable_bytes / u64::from(all_queues.max(queues).max(1)) * u64::from(queues)
 }

@@ -134,7 +134,8 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), String> {
-    let cases: Vec<_> = CASES.iter().filter(|case| case.name.contains(&args.only)).collect();
+    let is_wanted = |case: &Case| case.name.contains(&args.only);
+    let cases: Vec<_> = CASES.into_iter().filter(is_wanted).collect();
     if cases.is_empty() {
         let names = CASES.map(|case| case.name).join("; ");
         return Err(format!(
@@ -157,7 +158,7 @@ pub(super) fn run(args: &Args) -> Result<(), String> {
         missing: missing.into_iter().map(str::to_owned).collect(),
         series: Vec::new(),
     };
-    for mut case in cases.into_iter().copied() {
+    for mut case in cases {
         if args.form.small {
             // Every flow has a packet.
             case.flows = case.flows.min(5_000);

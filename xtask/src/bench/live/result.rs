@@ -172,7 +172,7 @@ impl Findings for Live {
         let left: Vec<_> =
             super::CASES.map(|case| case.name).into_iter().filter(|name| !has(name)).collect();
         if !left.is_empty() {
-            gaps.push(format!("Live, as it ended before: {}.", left.join("; ")));
+            gaps.push(format!("Live, not run: {}.", left.join("; ")));
         }
         if !self.missing.is_empty() {
             gaps.push(format!("Live peers that were not there: {}.", self.missing.join(", ")));
